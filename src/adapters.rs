@@ -1,0 +1,3 @@
+//! Every effect on the world outside: SDK, Engine and GitHub types stop in this module.
+
+pub mod docker;

@@ -1,0 +1,4 @@
+//! fargate-deploy: from a Dockerfile to a verified ECS Fargate release, and back when the release is bad.
+
+pub mod adapters;
+pub mod stage;

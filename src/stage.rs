@@ -1,0 +1,5 @@
+//! The stage: an in-process stand-in for the AWS API surface that we use, running every task as a real container.
+//!
+//! Its semantics come from AWS's documentation, never from what our client happens to do.
+
+pub mod api;

@@ -1,0 +1,37 @@
+//! What the services of the stage share: who calls, how they answer, how AWS words an error.
+
+use serde_json::Value;
+
+/// The authenticated caller of one request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Twelve digits.
+    pub account: String,
+    /// From the credential scope of the signature, e.g. `eu-central-1`.
+    pub region: String,
+    /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION` or `arn:aws:iam::ACCOUNT:root`.
+    pub arn: String,
+}
+
+/// An error in AWS's shape. The front turns it into JSON 1.1 or Query XML.
+#[derive(Clone, Debug)]
+pub struct AwsError {
+    /// HTTP status: 400 for client faults, 403 for authorization, 5xx for the service's own.
+    pub status: u16,
+    /// The exception's shape name, e.g. `ClusterNotFoundException`.
+    pub code: String,
+    /// The sentence after it.
+    pub message: String,
+    /// Further modelled members of the exception, e.g. `resourceIds`.
+    pub members: Value,
+}
+
+impl AwsError {
+    /// A client fault (HTTP 400).
+    pub fn client(code: &str, message: impl Into<String>) -> Self {
+        Self { status: 400, code: code.to_owned(), message: message.into(), members: Value::Null }
+    }
+}
+
+/// What one API call answers: the JSON members of the operation's output shape.
+pub type Reply = Result<Value, AwsError>;
