@@ -9,6 +9,7 @@ pub mod image;
 pub mod names;
 pub mod outcome;
 pub mod redact;
+pub mod rollback;
 pub mod rollout;
 pub mod service;
 pub mod task;
