@@ -103,8 +103,8 @@ pub struct ServiceConfig {
     pub cluster: ClusterName,
     /// The ECS service.
     pub name: ServiceName,
-    /// Container name -> image key.
-    pub containers: Vec<(ContainerName, String)>,
+    /// Container name -> image key. No name: the only essential container of the task definition.
+    pub containers: Vec<(Option<ContainerName>, String)>,
     /// The file in git; `None` starts from the revision that the service runs.
     pub task_definition: Option<PathBuf>,
     pub after: Vec<String>,

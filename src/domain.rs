@@ -8,6 +8,7 @@
 pub mod image;
 pub mod names;
 pub mod outcome;
+pub mod plan;
 pub mod redact;
 pub mod rollback;
 pub mod rollout;

@@ -2,7 +2,14 @@
 
 pub mod adapters;
 pub mod config;
+pub mod deploy;
 pub mod domain;
+pub mod error;
 pub mod events;
+pub mod evidence;
+pub mod lease;
+pub mod moving;
 pub mod ports;
 pub mod stage;
+pub mod steps;
+pub mod world;

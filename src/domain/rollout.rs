@@ -135,7 +135,7 @@ struct Told {
 }
 
 impl Rollout {
-    /// `known` is the service deployment where the answer of UpdateService already named it.
+    /// `seen_events` are the ids of service events from before, which are not news.
     pub fn new(target: Target, seen_events: Vec<String>) -> Self {
         Self {
             target,
@@ -149,6 +149,22 @@ impl Rollout {
             since_service: 0,
             awaiting_hook: None,
             told: Told { events: seen_events, ..Told::default() },
+        }
+    }
+
+    /// The same deployment, after ECS was told to roll it back: only the way back is watched now.
+    #[must_use]
+    pub fn going_back(self, reason: &str) -> Self {
+        let failed = self.failed.or_else(|| Some((Duration::ZERO, reason.to_owned())));
+        let told = Told { rolling_back: true, ..self.told };
+        Self {
+            phase: Phase::RollingBack,
+            failed: failed.map(|(_, reason)| (Duration::ZERO, reason)),
+            ended: None,
+            replaced: 0,
+            blind: None,
+            told,
+            ..self
         }
     }
 
@@ -327,6 +343,8 @@ impl Rollout {
                     self.finish(Verdict::RolledBack { reason, to });
                 }
             }
+            // Told to go back: ours stays primary until ECS switches.
+            _ if self.phase == Phase::RollingBack => {}
             (State::Failed, _) => self.judge_failed(at),
             (State::Unreported, _)
                 if ours.counts.is_full() && service.deployments.len() == 1 && self.source == Source::Unavailable =>

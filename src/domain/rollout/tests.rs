@@ -401,3 +401,20 @@ fn a_finished_rollout_ignores_what_comes_after() {
     let reads = vec![Observation::Denied, ours_done(), old_alone(), Observation::Service(None)];
     assert_eq!(play(reads), Some(Verdict::Stable(full())));
 }
+
+#[test]
+fn after_we_told_ecs_to_go_back_only_the_way_back_is_a_verdict() {
+    let mut without = target();
+    without.breaker = Breaker::default();
+    let mut looping = deployment("ecs-svc/2", Role::Primary, NEW, State::InProgress, 0);
+    looping.failed_tasks = 9;
+    let mut rollout = Rollout::new(without, vec![]);
+    rollout.observe(Duration::from_secs(1), Observation::Denied);
+    rollout.observe(Duration::from_secs(2), service(vec![looping.clone()]));
+    assert!(matches!(rollout.verdict(), Some(Verdict::Failed { .. })));
+    let mut back = rollout.going_back("crash loop");
+    back.observe(Duration::from_secs(1), service(vec![looping]));
+    assert_eq!(back.verdict(), None);
+    back.observe(Duration::from_secs(2), old_alone());
+    assert!(matches!(back.verdict(), Some(Verdict::RolledBack { to, .. }) if to.as_str() == OLD));
+}
