@@ -93,7 +93,7 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
 
 async fn plan<C: Cloud, B: Builder, W>(
     order: &Order,
-    settle: Duration,
+    settle: Option<Duration>,
     world: &World<'_, C, B, W>,
 ) -> Result<Plan, Failure> {
     let sha = order.provenance.sha.as_deref();
