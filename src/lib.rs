@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod lease;
 pub mod moving;
 pub mod ports;
+pub mod render;
 pub mod stage;
 pub mod steps;
 pub mod world;
