@@ -23,7 +23,7 @@ check: ## format, lints and workflow audit, without running tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny check; fi
-	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline .; fi
+	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline . workflows/*.yml examples/*/workflows/*.yml; fi
 
 bench: setup ## the benchmarks
 	$(TOOLS) $(CARGO) bench
