@@ -16,6 +16,7 @@ mod classic;
 mod config_auth;
 mod context;
 mod digest;
+mod distribution;
 mod endpoint;
 mod error;
 mod filesync;
