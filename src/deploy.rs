@@ -17,7 +17,7 @@ use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
 use crate::steps::{authenticate, build, preflight, push, register, release, roll_out, smoke, verify, watch};
 use crate::world::World;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{FutureExt as _, join_all, try_join_all};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -53,24 +53,51 @@ pub async fn deploy<C: Cloud, B: Builder, W: Web>(
     order: &Order,
     world: &World<'_, C, B, W>,
 ) -> Result<Success, Failure> {
+    deploy_until(std::future::pending(), order, world).await
+}
+
+/// The same, until `interrupt` resolves. Then nothing further is changed, and what ECS was told to do goes on: a running
+/// migration is left to end, and keeps the lease closed until it has.
+///
+/// # Errors
+/// `cancelled` beside the others.
+pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
+    interrupt: impl Future<Output = ()>,
+    order: &Order,
+    world: &World<'_, C, B, W>,
+) -> Result<Success, Failure> {
+    let interrupt = interrupt.shared();
     authenticate::authenticate(world).await?;
-    let plan = plan(order, None, world).await?;
+    let plan = or_cancelled(&interrupt, plan(order, None, world)).await?;
     if order.is_dry_run {
         return Ok(dry_run(&plan, order, world));
     }
 
-    let images = build_and_push(&plan, order, world).await?;
+    let images = or_cancelled(&interrupt, build_and_push(&plan, order, world)).await?;
     if plan.changes(&images).is_empty() && !order.config.force {
         world.skip(Step::RollOut, "nothing differs from what runs");
         return Ok(Success::Unchanged);
     }
 
-    let leases = take_leases(&plan, order, world).await?;
-    let ending = lease::hold(&leases, world, release_under_lease(order, &images, &leases, world)).await;
-    for lease in &leases {
-        lease.release(world.cloud).await;
-    }
+    let leases = or_cancelled(&interrupt, take_leases(&plan, order, world)).await?;
+    let releasing = or_cancelled(&interrupt, release_under_lease(order, &images, &leases, world));
+    let ending = lease::hold(&leases, world, releasing).await;
+    let letting_go = join_all(leases.iter().map(|lease| lease.release(world.cloud)));
+    // What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
+    let _ = tokio::time::timeout(Duration::from_secs(3), letting_go).await;
     ending
+}
+
+async fn or_cancelled<T>(
+    interrupt: &(impl Future<Output = ()> + Clone),
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        ended = work => ended,
+        () = interrupt.clone() => Err(Failure::new(Reason::Cancelled, "cancelled: this run changes nothing further")
+            .with_next("run it again: it goes on from what is there")),
+    }
 }
 
 /// What may only be done by one release at a time. The services are read again: they may have moved while this one

@@ -5,8 +5,8 @@
 //! <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#stopping-and-starting-workflow-commands>
 
 use crate::events::{Event, Sink, Step};
-use std::cell::RefCell;
 use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Nothing said for this long, and the run says that it is still there.
@@ -30,7 +30,7 @@ pub struct Style {
 
 /// Writes events to `out`. What cannot be written is lost: telling is never worth failing for.
 pub struct Log<W: Write> {
-    inner: RefCell<Inner<W>>,
+    inner: Mutex<Inner<W>>,
 }
 
 struct Inner<W: Write> {
@@ -46,17 +46,17 @@ struct Inner<W: Write> {
 impl<W: Write> Log<W> {
     pub fn new(out: W, style: Style) -> Self {
         let inner = Inner { out, style, started: vec![], last_line: Instant::now(), open: None, masks: vec![] };
-        Self { inner: RefCell::new(inner) }
+        Self { inner: Mutex::new(inner) }
     }
 
     /// Ends an open group, so that what follows is not collapsed.
     pub fn close(&self) {
-        self.inner.borrow_mut().close_group();
+        self.lock().close_group();
     }
 
     /// Lines that are no event: the ending, which comes last and outside of any group.
     pub fn finish(&self, lines: &[String]) {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.lock();
         inner.close_group();
         for line in lines {
             inner.line(line);
@@ -65,7 +65,7 @@ impl<W: Write> Log<W> {
 
     /// Lines of a container after the ending, fenced like all others.
     pub fn quote(&self, lines: &[String]) {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.lock();
         inner.close_group();
         inner.fence();
         for line in lines {
@@ -75,18 +75,23 @@ impl<W: Write> Log<W> {
         inner.unfence();
     }
 
+    /// A panic elsewhere must not silence what is left to say.
+    fn lock(&self) -> MutexGuard<'_, Inner<W>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[cfg(test)]
     fn text(self) -> String
     where
         W: Into<Vec<u8>>,
     {
-        String::from_utf8_lossy(&self.inner.into_inner().out.into()).into_owned()
+        String::from_utf8_lossy(&self.inner.into_inner().unwrap().out.into()).into_owned()
     }
 }
 
 impl<W: Write> Sink for Log<W> {
     fn emit(&self, event: Event) {
-        self.inner.borrow_mut().event(event);
+        self.lock().event(event);
     }
 }
 
