@@ -1,5 +1,25 @@
 //! Raw inputs -> one validated [`Config`]. The only validation of user input in the program: what comes out of here is
 //! sound, and nothing downstream asks again.
+//!
+//! In order: [`load`] finds the file, reads it into a tree that knows its places, lays the chosen environment over it,
+//! resolves references, lays the flags over that, decodes and validates. Without a file the flags are the document.
+
+mod decode;
+mod error;
+mod file;
+mod interpolate;
+mod load;
+mod request;
+mod schema;
+mod syntax;
+mod tree;
+mod validate;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use load::{load, parse};
+pub use request::{LockFlag, Request};
+pub use schema::schema;
+pub use syntax::{PLACEHOLDERS, TagPart, duration, tag_template};
 
 use crate::domain::names::{ClusterName, ContainerName, RoleArn, ServiceName};
 use std::collections::BTreeMap;
@@ -25,6 +45,8 @@ pub struct Config {
     pub release: Vec<ReleaseCommand>,
     /// In the order of the file.
     pub services: Vec<ServiceConfig>,
+    /// `--only`: keys of the services that move; empty means all.
+    pub only: Vec<String>,
     pub lock: Lock,
     /// How long to watch a rollout before saying `timeout`. Default 30 minutes.
     pub wait: Duration,
@@ -52,7 +74,9 @@ pub struct BuildConfig {
     /// A bare ECR repository name (`team/app`), or a full reference with host.
     pub repository: String,
     pub create_repository: bool,
+    /// From `Config::root`.
     pub context: PathBuf,
+    /// From `Config::root`; `None` is `Dockerfile` in the context.
     pub dockerfile: Option<PathBuf>,
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
