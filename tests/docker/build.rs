@@ -115,7 +115,7 @@ async fn a_failing_run_names_its_step_and_its_last_lines() {
     assert!(step.contains("RUN") && step.contains("busybox"), "{step}");
     assert!(why.contains("exit code: 7"), "{why}");
     assert!(!why.contains("failed to solve"), "{why}");
-    assert!(tail.contains("compiling") && tail.ends_with("no such crate"), "{tail}");
+    assert!(tail.contains("compiling") && tail.contains("no such crate"), "{tail}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use fargate_deploy::adapters::docker::{BuildEvent, Endpoint, EngineError, Secret, StepState};
 
-use crate::support::{BUSYBOX, Context, Leftovers, ask, build, engine_without_buildkit, run, unique};
+use crate::support::{Context, Leftovers, ask, build, engine_without_buildkit, run, unique};
 
 #[tokio::test]
 async fn a_classic_build_has_the_same_options_and_respects_the_ignore_file() {
@@ -10,7 +10,8 @@ async fn a_classic_build_has_the_same_options_and_respects_the_ignore_file() {
     assert!(!engine.info().buildkit);
     let script = "cd /w; /bin/busybox test ! -e secret.txt; /bin/busybox test -e docs/keep; /bin/busybox test ! -e docs/gone; \
                   /bin/busybox test ! -e Dockerfile; /bin/busybox test -x tool; /bin/busybox test -d empty";
-    let context = Context::new(&format!("{BUSYBOX}ARG V\nLABEL v=$V\nCOPY . /w\n{}", run(script)))
+    let (_leftovers, busybox) = Leftovers::of(&engine);
+    let context = Context::new(&format!("{busybox}ARG V\nLABEL v=$V\nCOPY . /w\n{}", run(script)))
         .write(".dockerignore", "secret.txt\ndocs/*\n!docs/keep\nDockerfile\n")
         .write("secret.txt", "x")
         .write("docs/keep", "x")
@@ -44,7 +45,7 @@ async fn a_failing_classic_run_names_its_step_and_leaves_no_container() {
     let EngineError::Build { step, why, log_tail } = error else { panic!("{error:?}") };
     assert!(step.unwrap().contains("RUN"));
     assert!(why.contains("returned a non-zero code: 3"), "{why}");
-    assert_eq!(log_tail, [marker.clone()]);
+    assert_eq!(log_tail, [marker.as_str()]);
     let Endpoint::Unix(socket) = &engine.info().endpoint else { panic!("these tests use a local Engine") };
     assert!(!ask(socket, "GET", "/containers/json?all=1").contains(&marker));
 }
@@ -53,7 +54,8 @@ async fn a_failing_classic_run_names_its_step_and_leaves_no_container() {
 async fn a_dockerfile_outside_the_context_is_used_and_not_copied() {
     let engine = engine_without_buildkit().await;
     let script = "cd /w; /bin/busybox test -e app; /bin/busybox test -z \"$(/bin/busybox ls -A | /bin/busybox grep dockerfile)\"";
-    let elsewhere = Context::new("").write("Other", &format!("{BUSYBOX}COPY . /w\n{}", run(script)));
+    let (_leftovers, busybox) = Leftovers::of(&engine);
+    let elsewhere = Context::new("").write("Other", &format!("{busybox}COPY . /w\n{}", run(script)));
     let context = Context::new("not a Dockerfile").write("app", "x");
     std::fs::remove_file(context.path().join("Dockerfile")).unwrap();
     let mut request = context.request();

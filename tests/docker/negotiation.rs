@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use fargate_deploy::adapters::docker::{Engine, EngineError, PushEvent, PushTarget, PushedImage};
+use fargate_deploy::adapters::docker::{Endpoint, Engine, EngineError, PushEvent, PushTarget, PushedImage};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, UnixStream};
 
 use crate::fake_engine::FakeEngine;
+use crate::support::{BUSYBOX, Context, Removal, engine, env};
 
 fn at(socket: &Path) -> BTreeMap<String, String> {
     let host = ("DOCKER_HOST".to_owned(), format!("unix://{}", socket.display()));
@@ -62,6 +66,29 @@ async fn an_engine_that_comes_up_meanwhile_is_waited_for() {
     let fake = FakeEngine::start("1.41", "1.12", Box::new(|_| None));
     std::fs::rename(fake.socket(), &socket).unwrap();
     assert_eq!(connecting.await.unwrap().unwrap().info().version, "99.0");
+}
+
+#[tokio::test]
+async fn an_engine_behind_tcp_builds_as_well() {
+    let Endpoint::Unix(socket) = engine().await.info().endpoint.clone() else {
+        panic!("these tests use a local Engine")
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut engine = UnixStream::connect(&socket).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut engine).await });
+        }
+    });
+    let mut env = env();
+    env.insert("DOCKER_HOST".to_owned(), host.clone());
+    let remote = Engine::connect(&env).await.unwrap();
+    assert_eq!(remote.info().endpoint.to_string(), host);
+    let context = Context::new(BUSYBOX);
+    let image = remote.build(&context.request(), &mut |_| {}).await.unwrap();
+    let _removal = Removal::of(&engine().await, &image.id);
+    assert!(remote.inspect(&image.id).await.unwrap().is_some());
 }
 
 const ANSWERS: &str =

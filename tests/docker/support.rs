@@ -125,7 +125,8 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// The guard, and a Dockerfile's begin that labels every layer.
+    /// The guard, and a Dockerfile's begin that labels every layer. Classic builds share layers by content, so without a
+    /// label of its own one test would remove the parent that another is building upon.
     pub fn of(engine: &Engine) -> (Self, String) {
         let Endpoint::Unix(socket) = &engine.info().endpoint else { panic!("these tests use a local Engine") };
         let label = unique();

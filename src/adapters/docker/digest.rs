@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn each_thing_that_decides_the_image_changes_the_digest() {
-        let changes: [(&str, fn(&Tree)); 6] = [
+        type Change = fn(&Tree);
+        let changes: [(&str, Change); 6] = [
             ("content", |tree| tree.write("app", "two")),
             ("a new file", |tree| tree.write("new", "")),
             ("an empty directory", |tree| fs::create_dir(tree.0.path().join("dir")).unwrap()),
