@@ -276,11 +276,12 @@ fn shared_key(root: &Path) -> String {
 /// The builder's sentence without the names of the layers that it passed through.
 fn plain_reason(why: &str) -> String {
     let mut why = why;
-    while let Some(rest) = ["failed to solve", "rpc error: code = Unknown desc", "failed to build LLB"]
-        .iter()
-        .find_map(|layer| why.strip_prefix(layer))
-        .and_then(|rest| rest.split_once([':', '=']))
-        .map(|(_, rest)| rest.trim_start())
+    while let Some(rest) =
+        ["failed to solve", "rpc error: code = Unknown desc", "failed to build LLB", "failed to create LLB definition"]
+            .iter()
+            .find_map(|layer| why.strip_prefix(layer))
+            .and_then(|rest| rest.split_once([':', '=']))
+            .map(|(_, rest)| rest.trim_start())
     {
         why = rest;
     }

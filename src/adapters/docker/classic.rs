@@ -265,7 +265,7 @@ impl ClassicSteps {
             sink(BuildEvent::Step { step, name, state: StepState::Started });
         } else if line == " ---> Using cache" {
             self.is_cached = true;
-        } else if let Some(step) = self.current.as_ref().filter(|_| !line.trim_start().starts_with("---> ")) {
+        } else if let Some(step) = self.current.as_ref().filter(|_| !is_builders_own(line)) {
             self.tail.push(text.as_bytes());
             sink(BuildEvent::Log { step: step.clone(), bytes: text.as_bytes().to_vec() });
         }
@@ -278,6 +278,11 @@ impl ClassicSteps {
     }
 }
 
+/// What the builder says between steps about its own layers and containers.
+fn is_builders_own(line: &str) -> bool {
+    line.is_empty() || line.starts_with(" ---> ") || line.starts_with("Removing intermediate container ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,9 +291,15 @@ mod tests {
     fn steps_are_read_from_the_classic_builders_text() {
         let mut steps = ClassicSteps::default();
         let mut seen = Vec::new();
-        for text in
-            ["Step 1/2 : FROM scratch\n", " ---> Using cache\n", " ---> 12ab\n", "Step 2/2 : RUN make\n", "out\n"]
-        {
+        for text in [
+            "Step 1/2 : FROM scratch\n",
+            " ---> Using cache\n",
+            " ---> 12ab\n",
+            "Step 2/2 : RUN make\n",
+            "\n",
+            "out\n",
+            "Removing intermediate container 12ab\n",
+        ] {
             steps.object(&json!({"stream": text}), &mut |event| seen.push(event));
         }
         let step = |step: &str, state| BuildEvent::Step { step: step.to_owned(), name: step.to_owned(), state };

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use super::context::{BuildContext, sentence};
 use super::error::EngineError;
@@ -33,7 +33,7 @@ pub struct DigestInput<'a> {
 /// Blocks on the file system; call it from a blocking task.
 pub fn context_digest(input: &DigestInput<'_>) -> Result<String, EngineError> {
     let context = BuildContext::resolve(input.context, input.dockerfile)?;
-    let mut sum = Sum(Sha256::new());
+    let mut sum = Sum(Context::new(&SHA256));
     sum.field("version", b"1");
 
     let dockerfile = context.dockerfile();
@@ -50,11 +50,11 @@ pub fn context_digest(input: &DigestInput<'_>) -> Result<String, EngineError> {
     let filter = Filter { include: None, exclude: context.ignored()? };
     walk(&context.root, &filter, &mut |entry| sum.entry(entry))
         .map_err(|error| EngineError::config("build context", error.to_string()))?;
-    Ok(sum.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(sum.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Every field is preceded by its name and length, so that no two inputs run together into one.
-struct Sum(Sha256);
+struct Sum(Context);
 
 impl Sum {
     fn field(&mut self, name: &str, value: &[u8]) {
@@ -64,8 +64,8 @@ impl Sum {
 
     fn header(&mut self, name: &str, length: u64) {
         self.0.update(name.as_bytes());
-        self.0.update([0]);
-        self.0.update(length.to_be_bytes());
+        self.0.update(&[0]);
+        self.0.update(&length.to_be_bytes());
     }
 
     fn entry(&mut self, entry: &Entry) -> Result<(), WalkError> {
@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn each_thing_that_decides_the_image_changes_the_digest() {
-        let changes: [(&str, fn(&Tree)); 6] = [
+        type Change = fn(&Tree);
+        let changes: [(&str, Change); 6] = [
             ("content", |tree| tree.write("app", "two")),
             ("a new file", |tree| tree.write("new", "")),
             ("an empty directory", |tree| fs::create_dir(tree.0.path().join("dir")).unwrap()),

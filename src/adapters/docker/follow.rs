@@ -60,7 +60,7 @@ impl Followed<'_> {
         for entry in listed {
             let Ok(name) = entry?.file_name().into_string() else { continue };
             if pattern.matches(&name) {
-                targets.extend(self.link(&clean(&format!("{parent}/{name}").trim_start_matches('/')))?);
+                targets.extend(self.link(&clean(format!("{parent}/{name}").trim_start_matches('/')))?);
             }
         }
         Ok(targets)
