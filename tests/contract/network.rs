@@ -1,8 +1,8 @@
 //! Proxies and certificate authorities, in every client.
 
-use crate::played::{Played, REGION, Told, caller_identity, env, inputs, ok, text};
+use crate::played::{Played, REGION, Told, caller_identity, credentials, env, inputs, jwt, ok, text, token};
 use fargate_deploy::adapters::aws::network::NetworkFailure;
-use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Network, Session};
+use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Network, Session, SessionInputs};
 use fargate_deploy::adapters::web::HttpWeb;
 use fargate_deploy::ports::{Cloud as _, Web as _};
 use serde_json::json;
@@ -88,4 +88,31 @@ async fn a_ca_bundle_that_is_not_there_ends_the_run_before_anything_is_asked() {
     assert!(matches!(failure, IdentityFailure::Network(NetworkFailure::CaBundle { .. })), "{failure:?}");
     assert!(failure.hint().contains("AWS_CA_BUNDLE"));
     assert!(played.asked().is_empty());
+}
+
+#[tokio::test]
+async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_without_it() {
+    let (played, authority) = Played::start_tls().await;
+    played
+        .on("GET", [token(&jwt("repo:org/shop:ref:refs/heads/main", 1)), text(200, "fine")])
+        .on(
+            "AssumeRoleWithWebIdentity",
+            [credentials("AssumeRoleWithWebIdentity", "AKIDROLE", Duration::from_secs(3600))],
+        )
+        .on("ListTasks", [ok(json!({ "taskArns": [] }))]);
+    let job = |env| SessionInputs { roles: vec!["arn:aws:iam::111122223333:role/deploy".into()], ..inputs(env) };
+
+    let failure = Session::open(&job(played.job_env()), Arc::new(Told::default())).await.err().unwrap();
+    assert!(matches!(&failure, IdentityFailure::Unreachable { why, .. } if why.contains("certificate")), "{failure:?}");
+    assert!(played.asked().is_empty());
+
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("ca.pem");
+    std::fs::write(&bundle, authority).unwrap();
+    let mut env = played.job_env();
+    env.insert("AWS_CA_BUNDLE".to_owned(), bundle.to_str().unwrap().to_owned());
+    let session = Session::open(&job(env), Arc::new(Told::default())).await.unwrap();
+    let web = HttpWeb::new(session.network());
+    AwsCloud::new(session).tasks_started_by(&"shop".into(), "me").await.unwrap();
+    assert_eq!(web.get(&played.url, Duration::from_secs(10)).await, Ok((200, "fine".to_owned())));
 }

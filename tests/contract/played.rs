@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 pub const REGION: &str = "eu-central-1";
 
@@ -156,10 +156,51 @@ impl Played {
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&shared)));
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    if let Some((stream, true)) = serve(stream, shared).await {
+                        stream.set_zero_linger().unwrap();
+                    }
+                });
             }
         });
         Self { url, state }
+    }
+
+    /// The same behind TLS, and the certificate of the authority that nobody else trusts.
+    pub async fn start_tls() -> (Self, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = authority.self_signed(&key).unwrap();
+        let issuer = rcgen::Issuer::new(authority, key);
+        let server_key = rcgen::KeyPair::generate().unwrap();
+        let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let server = server.signed_by(&server_key, &issuer).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+        let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![server.der().clone()], server_key.serialize_der().try_into().unwrap())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let state: Arc<Mutex<State>> = Arc::default();
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, shared).await;
+                    }
+                });
+            }
+        });
+        (Self { url, state }, certificate.pem())
     }
 
     /// Answers of an operation, in order; the last is repeated.
@@ -246,8 +287,9 @@ impl Told {
     }
 }
 
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
-    let Some(asked) = read(&mut stream).await else { return };
+/// Answers one request. Gives the connection back, and whether it is to be reset.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Arc<Mutex<State>>) -> Option<(S, bool)> {
+    let asked = read(&mut stream).await?;
     let operation = asked.operation.clone();
     let answer = {
         let mut state = state.lock().unwrap();
@@ -270,16 +312,14 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         Answer::Location(to) => {
             format!("HTTP/1.1 302 X\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         }
-        Answer::Reset => {
-            stream.set_zero_linger().unwrap();
-            return;
-        }
+        Answer::Reset => return Some((stream, true)),
     };
     let _ = stream.write_all(bytes.as_bytes()).await;
     let _ = stream.shutdown().await;
+    Some((stream, false))
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Asked> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
     let end = loop {

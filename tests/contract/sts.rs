@@ -1,23 +1,22 @@
 //! Who we are: tokens, roles, chains, renewals and refusals.
 
 use crate::played::{
-    Answer, Played, Told, caller_identity, credentials, env, error, inputs, jwt, ok, sts_error, text, token,
+    Answer, Played, Told, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
 };
 use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::ports::{CallErrorKind, Cloud as _};
 use serde_json::json;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const BY_TOKEN: &str = "AssumeRoleWithWebIdentity";
-const SUB: &str = "repo:org/shop:ref:refs/heads/main";
-const ROLE: &str = "arn:aws:iam::111122223333:role/deploy";
+pub const BY_TOKEN: &str = "AssumeRoleWithWebIdentity";
+pub const SUB: &str = "repo:org/shop:ref:refs/heads/main";
+pub const ROLE: &str = "arn:aws:iam::111122223333:role/deploy";
 const NEXT_ROLE: &str = "arn:aws:iam::444455556666:role/target";
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
-fn job(played: &Played, roles: &[&str]) -> SessionInputs {
+pub fn job(played: &Played, roles: &[&str]) -> SessionInputs {
     SessionInputs {
         roles: roles.iter().map(|&role| role.into()).collect(),
         session_name: "org/shop 17#2".to_owned(),
@@ -25,7 +24,7 @@ fn job(played: &Played, roles: &[&str]) -> SessionInputs {
     }
 }
 
-async fn open(inputs: &SessionInputs) -> Result<AwsCloud, IdentityFailure> {
+pub async fn open(inputs: &SessionInputs) -> Result<AwsCloud, IdentityFailure> {
     Session::open(inputs, Arc::new(Told::default())).await.map(AwsCloud::new)
 }
 
@@ -361,64 +360,5 @@ async fn calls_are_signed_for_the_region_of_the_config_before_that_of_the_enviro
         assert_eq!(cloud.region(), expected);
         let signed = played.asked().last().unwrap().headers["authorization"].clone();
         assert!(signed.contains(&format!("/{expected}/ecs/")), "{signed}");
-    }
-}
-
-/// The SDK's own chain reads the environment and the home folder of the process: these run in one that has neither.
-#[test]
-fn without_any_credentials_the_failure_says_what_to_set() {
-    in_an_empty_process("sts::in_empty_process::no_credentials");
-}
-
-#[test]
-fn a_job_without_the_permission_is_told_which_one() {
-    in_an_empty_process("sts::in_empty_process::no_id_token");
-}
-
-#[test]
-fn without_a_region_the_failure_says_what_to_set() {
-    in_an_empty_process("sts::in_empty_process::no_region");
-}
-
-fn in_an_empty_process(test: &str) {
-    let home = tempfile::tempdir().unwrap();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--ignored"])
-        .env_clear()
-        .env("HOME", home.path())
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
-}
-
-mod in_empty_process {
-    use super::*;
-
-    #[tokio::test]
-    #[ignore = "run by its parent in an empty environment"]
-    async fn no_credentials() {
-        let failure = open(&inputs(env(&[("AWS_REGION", "eu-central-1")]))).await.err().unwrap();
-        assert!(matches!(failure, IdentityFailure::NoCredentials { .. }), "{failure:?}");
-        assert_eq!(
-            failure.to_string(),
-            "AWS credentials: none in the environment, the profiles, or from the machine itself"
-        );
-    }
-
-    #[tokio::test]
-    #[ignore = "run by its parent in an empty environment"]
-    async fn no_id_token() {
-        let env = env(&[("AWS_REGION", "eu-central-1"), ("GITHUB_ACTIONS", "true")]);
-        let failure = open(&SessionInputs { roles: vec![ROLE.into()], ..inputs(env) }).await.err().unwrap();
-        assert_eq!(failure, IdentityFailure::NoIdToken { role: ROLE.into() });
-        assert!(failure.hint().contains("permissions:\n  id-token: write\n"), "{}", failure.hint());
-    }
-
-    #[tokio::test]
-    #[ignore = "run by its parent in an empty environment"]
-    async fn no_region() {
-        assert_eq!(open(&inputs(env(&[]))).await.err().unwrap(), IdentityFailure::NoRegion);
     }
 }

@@ -189,9 +189,13 @@ fn trust(role: &RoleArn, claims: &Claims) -> String {
     );
     if let Some(other) = claims.other_sub() {
         let about = match claims.sub.contains('@') {
-            true => "this subject has ids, as in repositories created, renamed or transferred after 2026-07-15: a policy in the \
-                older form does not match it",
-            false => "when this repository is renamed or transferred its subject will have ids, and match this form only",
+            true => {
+                "this subject has ids, as in repositories created, renamed or transferred after 2026-07-15: a policy in the \
+                older form does not match it"
+            }
+            false => {
+                "when this repository is renamed or transferred its subject will have ids, and match this form only"
+            }
         };
         let _ = write!(hint, "\n\n{about}:\n\n\"Condition\": {}", pretty(&claims.condition(&other)));
     }
