@@ -3,7 +3,6 @@
 use super::identity::IdentityFailure;
 use super::network::deepest;
 use crate::ports::{CallError, CallErrorKind};
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecs::operation::RequestId as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -69,9 +68,6 @@ fn missing_identity(error: &(dyn Error + 'static)) -> Option<String> {
     while let Some(error) = next {
         if let Some(failure) = error.downcast_ref::<IdentityFailure>() {
             return Some(failure.to_string());
-        }
-        if error.is::<CredentialsError>() && error.source().is_none() {
-            return Some(error.to_string());
         }
         next = error.source();
     }

@@ -188,12 +188,16 @@ fn trust(role: &RoleArn, claims: &Claims) -> String {
         pretty(&statement)
     );
     if let Some(other) = claims.other_sub() {
-        let _ = write!(
-            hint,
-            "\n\nGitHub also has this form of the same subject (with ids: repositories created, renamed or transferred \
-            after 2026-07-15); a policy that has it does not match this token:\n\n\"Condition\": {}",
-            pretty(&claims.condition(&other))
-        );
+        let about = match claims.sub.contains('@') {
+            true => {
+                "this subject has ids, as in repositories created, renamed or transferred after 2026-07-15: a policy in the \
+                older form does not match it"
+            }
+            false => {
+                "when this repository is renamed or transferred its subject will have ids, and match this form only"
+            }
+        };
+        let _ = write!(hint, "\n\n{about}:\n\n\"Condition\": {}", pretty(&claims.condition(&other)));
     }
     hint
 }

@@ -121,24 +121,30 @@ impl Proxies {
     }
 }
 
+/// On a system without any certificates (an image from scratch) only those of the bundle are trusted, so that `http`
+/// still works there.
 fn plain_client(proxies: &Proxies, bundle: Option<&Bundle>) -> Result<reqwest::Client, NetworkFailure> {
     let fail = |e: reqwest::Error| NetworkFailure::Client(deepest(&e));
-    let mut builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("fargate-deploy/", env!("CARGO_PKG_VERSION")));
+    let certificates = bundle.map(|b| b.certificates.clone()).unwrap_or_default();
     let direct = reqwest::NoProxy::from_string(&proxies.direct);
-    if let Some(url) = &proxies.http {
-        builder = builder.proxy(reqwest::Proxy::http(url).map_err(fail)?.no_proxy(direct.clone()));
+    let builder = || -> Result<reqwest::ClientBuilder, NetworkFailure> {
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("fargate-deploy/", env!("CARGO_PKG_VERSION")));
+        if let Some(url) = &proxies.http {
+            builder = builder.proxy(reqwest::Proxy::http(url).map_err(fail)?.no_proxy(direct.clone()));
+        }
+        if let Some(url) = &proxies.https {
+            builder = builder.proxy(reqwest::Proxy::https(url).map_err(fail)?.no_proxy(direct.clone()));
+        }
+        Ok(builder)
+    };
+    match builder()?.tls_certs_merge(certificates.clone()).build() {
+        Ok(client) => Ok(client),
+        Err(_) => builder()?.tls_certs_only(certificates).build().map_err(fail),
     }
-    if let Some(url) = &proxies.https {
-        builder = builder.proxy(reqwest::Proxy::https(url).map_err(fail)?.no_proxy(direct));
-    }
-    if let Some(bundle) = bundle {
-        builder = builder.tls_certs_merge(bundle.certificates.clone());
-    }
-    builder.build().map_err(fail)
 }
 
 /// What lies at the bottom of an error: the sentence that names the cause.
