@@ -1,7 +1,9 @@
 //! fargate-deploy: from a Dockerfile to a verified ECS Fargate release, and back when the release is bad.
 
 pub mod adapters;
+pub mod commands;
 pub mod config;
+pub mod context;
 pub mod deploy;
 pub mod domain;
 pub mod error;
