@@ -31,7 +31,7 @@ use std::time::Duration;
 pub struct Config {
     /// The file it came from; `None` in the no-file form (`--cluster --service --image|--context`).
     pub file: Option<PathBuf>,
-    /// What relative paths start from: the file's folder, or the working directory.
+    /// What relative paths start from: the file's folder, or the working directory. All paths below are joined to it.
     pub root: PathBuf,
     /// The environment chosen with `-e`, already overlaid.
     pub environment: Option<String>,

@@ -153,7 +153,8 @@ mod tests {
     fn a_pull_request_is_known_by_its_head_commit_not_by_the_merge() {
         let dir = tempfile::tempdir().unwrap();
         let event = dir.path().join("event.json");
-        std::fs::write(&event, r#"{"pull_request": {"head": {"sha": "cafe", "repo": {"full_name": "fork/app"}}}}"#).unwrap();
+        std::fs::write(&event, r#"{"pull_request": {"head": {"sha": "cafe", "repo": {"full_name": "fork/app"}}}}"#)
+            .unwrap();
         let context = RunContext::read(
             &env(&[
                 ("GITHUB_ACTIONS", "true"),
@@ -185,13 +186,19 @@ mod tests {
             run_id: Some("99".to_owned()),
             ..RunContext::default()
         };
-        let tags = context.tags(&templates(&["{sha}", "v-{short-sha}", "{branch}", "{run}", "{env}", "latest", "latest"]), Some("staging"));
+        let tags = context.tags(
+            &templates(&["{sha}", "v-{short-sha}", "{branch}", "{run}", "{env}", "latest", "latest"]),
+            Some("staging"),
+        );
         assert_eq!(tags.unwrap(), ["0123456789abcdef", "v-0123456", "feature-login", "99", "staging", "latest"]);
     }
 
     #[test]
     fn an_uncommitted_change_never_passes_for_the_commit() {
         let context = RunContext { sha: Some("0123456789".to_owned()), is_dirty: true, ..RunContext::default() };
-        assert_eq!(context.tags(&templates(&["{sha}", "{short-sha}"]), None).unwrap(), ["0123456789-dirty", "0123456-dirty"]);
+        assert_eq!(
+            context.tags(&templates(&["{sha}", "{short-sha}"]), None).unwrap(),
+            ["0123456789-dirty", "0123456-dirty"]
+        );
     }
 }

@@ -80,19 +80,29 @@ fn no_identity(failure: &IdentityFailure) -> Failure {
     Failure::new(reason, failure.to_string()).with_next(failure.hint())
 }
 
-fn order(config: Config, options: Options, context: &RunContext, env: &BTreeMap<String, String>) -> Result<Order, Failure> {
+fn order(
+    config: Config,
+    options: Options,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+) -> Result<Order, Failure> {
     let mut tags = vec![];
     for image in &config.images {
         if let ImageSource::Build(build) = &image.source {
             let resolved = context.tags(&build.tags, config.environment.as_deref());
-            let resolved = resolved.map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
+            let resolved =
+                resolved.map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
             tags.push((image.key.clone(), resolved));
         }
     }
     let key = context.run_id.clone().unwrap_or_else(random);
     Ok(Order {
         tags,
-        provenance: Provenance { sha: context.sha.clone(), actor: context.actor.clone(), run_url: context.run_url.clone() },
+        provenance: Provenance {
+            sha: context.sha.clone(),
+            actor: context.actor.clone(),
+            run_url: context.run_url.clone(),
+        },
         run: RunKey { key, attempt: context.run_attempt.clone().unwrap_or_else(|| "1".to_owned()) },
         owner: Owner {
             run: context.run_url.clone().unwrap_or_else(|| context.host.clone()),

@@ -228,8 +228,8 @@ impl Check {
         BuildConfig {
             repository,
             create_repository: image.create_repository.unwrap_or(false),
-            context,
-            dockerfile,
+            context: self.root.join(context),
+            dockerfile: dockerfile.map(|path| self.root.join(path)),
             target: image.target.map(|target| target.value),
             args: loose(image.build_args),
             labels: loose(image.labels),
@@ -288,7 +288,7 @@ impl Check {
 
     fn secret(&mut self, id: Located<String>, secret: Secret) -> Option<BuildSecret> {
         let source = match (secret.file, secret.env) {
-            (Some(file), None) => BuildSecretSource::File(PathBuf::from(file.value)),
+            (Some(file), None) => BuildSecretSource::File(self.root.join(file.value)),
             (None, Some(env)) => BuildSecretSource::Env(env.value),
             _ => {
                 self.error(id.place, format!("build secret `{}`: give it `file` or `env`, one of the two", id.value));
@@ -367,7 +367,7 @@ impl Check {
             cluster: ClusterName::new(cluster.map_or("", |cluster| &cluster.value)),
             name: ServiceName::new(name.value),
             containers,
-            task_definition: service.task_definition.map(|path| PathBuf::from(path.value)),
+            task_definition: service.task_definition.map(|path| self.root.join(path.value)),
             after,
             smoke: service.smoke.into_iter().map(|smoke| self.smoke(smoke)).collect(),
         }

@@ -55,8 +55,7 @@ async fn services<C: Cloud, B, W>(
     world: &World<'_, C, B, W>,
 ) -> Result<Vec<ServiceBefore>, Failure> {
     let found = settled(config, settle, chapter, world).await?;
-    try_join_all(config.services.iter().zip(found).map(|(chosen, service)| describe(config, chosen, service, world)))
-        .await
+    try_join_all(config.services.iter().zip(found).map(|(chosen, service)| describe(chosen, service, world))).await
 }
 
 /// Describes all services, and waits while another deployment of one is rolling out: one that started now would leave
@@ -119,7 +118,6 @@ fn is_moving(service: &Service) -> bool {
 }
 
 async fn describe<C: Cloud, B, W>(
-    config: &Config,
     chosen: &ServiceConfig,
     service: Service,
     world: &World<'_, C, B, W>,
@@ -128,7 +126,7 @@ async fn describe<C: Cloud, B, W>(
     let running =
         world.cloud.task_definition(service.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
     let base = match &chosen.task_definition {
-        Some(file) => read_definition(&config.root.join(file)).await?,
+        Some(file) => read_definition(file).await?,
         None => running.clone(),
     };
     let latest = match world.cloud.task_definition(base.family()).await {
@@ -255,7 +253,15 @@ async fn to_build<C: Cloud, B: Builder, W>(
         }
         _ => None,
     };
-    let found = found.map(|i| ImageFound { digest: i.digest, tags: i.tags, platform: i.platform });
+    let mut found = found.map(|i| ImageFound { digest: i.digest, tags: i.tags, platform: i.platform });
+    if let (None, Some(tag), false) = (&repository, &content_tag, build.create_repository) {
+        // Another registry than ECR has no list of tags: one that carries the content carries the others too.
+        found = world.builder.resolve(&format!("{name}:{tag}")).await.ok().map(|digest| ImageFound {
+            digest,
+            tags: tags.clone(),
+            platform: None,
+        });
+    }
     Ok(ImageBefore { key: image.key.clone(), name, tags, content_tag, found })
 }
 
