@@ -3,3 +3,9 @@
 //! Its semantics come from AWS's documentation, never from what our client happens to do.
 
 pub mod api;
+pub mod ecr;
+pub mod members;
+pub mod play;
+pub mod registry;
+pub mod secrets;
+pub mod ssm;
