@@ -57,16 +57,7 @@ impl CallRecord {
 /// Whether an operation of this name can change anything, by AWS's naming.
 #[must_use]
 pub fn is_mutating(operation: &str) -> bool {
-    const READS: [&str; 9] = [
-        "Describe",
-        "List",
-        "Get",
-        "BatchGet",
-        "BatchCheck",
-        "Filter",
-        "Simulate",
-        "AssumeRole",
-        "StartLiveTail",
-    ];
+    const READS: [&str; 9] =
+        ["Describe", "List", "Get", "BatchGet", "BatchCheck", "Filter", "Simulate", "AssumeRole", "StartLiveTail"];
     !READS.iter().any(|read| operation.starts_with(read))
 }

@@ -181,9 +181,7 @@ fn injected(action: &FaultAction, call: &Call, arn: &str) -> Option<AwsError> {
             AwsError::client("AccessDeniedException", not_authorized(arn, &action))
         }
         FaultAction::ExpireSession => strange(Stranger::Expired, call.protocol),
-        FaultAction::Error { code, message, status } => {
-            AwsError { status: *status, ..AwsError::client(code, message) }
-        }
+        FaultAction::Error { code, message, status } => AwsError { status: *status, ..AwsError::client(code, message) },
         FaultAction::Delay { .. } | FaultAction::DropAfterEffect | FaultAction::DropBefore => return None,
     })
 }
@@ -304,9 +302,9 @@ async fn github(services: &Services, head: &Parts) -> Result<Response, Dropped> 
 
 fn id_token(services: &Services, head: &Parts) -> (u16, Value) {
     let bearer = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let known = bearer.and_then(|value| value.split_once(' ')).is_some_and(|(scheme, token)| {
-        scheme.eq_ignore_ascii_case("bearer") && token == services.oidc.request_token()
-    });
+    let known = bearer
+        .and_then(|value| value.split_once(' '))
+        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token == services.oidc.request_token());
     if !known {
         return (401, json!({ "message": "Unauthorized" }));
     }

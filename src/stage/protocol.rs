@@ -90,9 +90,7 @@ impl Call {
 
     fn query(body: &[u8]) -> Result<Self, Box<Response>> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
-        let find = |name: &str| {
-            pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
-        };
+        let find = |name: &str| pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
         let (action, version) = (find("Action"), find("Version"));
         let known = VERSIONS.iter().find(|(number, ..)| *number == version);
         let Some((_, service, namespace)) = known else {
@@ -274,7 +272,8 @@ mod tests {
 
     #[test]
     fn the_members_of_an_exception_stand_beside_its_message() {
-        let error = AwsError { members: json!({ "resourceIds": ["t"] }), ..AwsError::client("ConflictException", "no") };
+        let error =
+            AwsError { members: json!({ "resourceIds": ["t"] }), ..AwsError::client("ConflictException", "no") };
         let document = json!({ "__type": "ConflictException", "message": "no", "resourceIds": ["t"] });
         assert_eq!(json_body(&Err(error)), document);
     }

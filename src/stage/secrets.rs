@@ -93,8 +93,9 @@ impl Secrets {
             }
             "DeleteSecret" => {
                 let id = required(&body, "SecretId")?;
-                let (name, arn) =
-                    found(secrets, id).map(|(name, secret)| (name.clone(), secret.arn.clone())).ok_or_else(not_found)?;
+                let (name, arn) = found(secrets, id)
+                    .map(|(name, secret)| (name.clone(), secret.arn.clone()))
+                    .ok_or_else(not_found)?;
                 secrets.remove(&name);
                 Ok(json!({ "ARN": arn, "Name": name, "DeletionDate": epoch_seconds() }))
             }

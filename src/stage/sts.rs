@@ -124,9 +124,9 @@ impl Sts {
 
     fn provider_of(&self, role_arn: &str, issuer: &str) -> Result<Provider, AwsError> {
         let account = role_arn.split(':').nth(4).unwrap_or_default();
-        self.iam.provider(account, issuer).ok_or_else(|| {
-            invalid_token(&format!("No OpenIDConnect provider found in your account for {issuer}"))
-        })
+        self.iam
+            .provider(account, issuer)
+            .ok_or_else(|| invalid_token(&format!("No OpenIDConnect provider found in your account for {issuer}")))
     }
 
     fn assume(&self, caller: &Caller, body: &Value) -> Reply {

@@ -171,10 +171,7 @@ async fn a_session_assumes_a_second_role_only_where_that_role_trusts_it() {
         client.assume_role().role_arn(role).role_session_name("run-2").set_duration_seconds(seconds).send()
     };
     let assumed = chain("target", None).await.unwrap();
-    assert_eq!(
-        assumed.assumed_role_user().unwrap().arn(),
-        "arn:aws:sts::123456789012:assumed-role/target/run-2"
-    );
+    assert_eq!(assumed.assumed_role_user().unwrap().arn(), "arn:aws:sts::123456789012:assumed-role/target/run-2");
     let (code, message) = refusal(chain("closed", None).await);
     assert_eq!(code, "AccessDenied");
     assert_eq!(

@@ -1,5 +1,7 @@
 //! ECR and the registry, with the Docker Engine as their client.
 
+use std::collections::HashMap;
+
 use aws_sdk_ecr::types::{
     ImageIdentifier, ImageTagMutability, ImageTagMutabilityExclusionFilter, ImageTagMutabilityExclusionFilterType,
 };
@@ -7,8 +9,8 @@ use base64::Engine as _;
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{
-    BuildImageOptionsBuilder, CreateImageOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptionsBuilder,
-    TagImageOptionsBuilder,
+    BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder, PushImageOptionsBuilder,
+    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use fargate_deploy::stage::play::{IdenticalPush, Play};
 use fargate_deploy::stage::registry::repository::digest_of;
@@ -26,22 +28,21 @@ pub async fn password(client: &aws_sdk_ecr::Client) -> String {
     String::from_utf8(decoded).expect("text").strip_prefix("AWS:").expect("the user AWS").to_owned()
 }
 
-/// The Docker Engine, and the images that a test left in it.
+/// The Docker Engine, logged in to a stage's registry.
 struct Engine {
     docker: Docker,
     credentials: DockerCredentials,
-    made: Vec<String>,
 }
 
 impl Engine {
     async fn of(stage: &Stage) -> Self {
         let password = Some(password(&ecr(stage, root())).await);
         let credentials = DockerCredentials { username: Some("AWS".into()), password, ..Default::default() };
-        Self { docker: Docker::connect_with_defaults().expect("an engine"), credentials, made: Vec::new() }
+        Self { docker: Docker::connect_with_defaults().expect("an engine"), credentials }
     }
 
     /// An image FROM scratch with busybox, and `marker` in a layer of its own; answers with its name without the tag.
-    async fn build(&mut self, stage: &Stage, repository: &str, tag: &str, marker: &str) -> String {
+    async fn build(&self, stage: &Stage, repository: &str, tag: &str, marker: &str) -> String {
         let mut context = tar::Builder::new(Vec::new());
         let mut add = |name: &str, content: &[u8], mode| {
             let mut header = tar::Header::new_gnu();
@@ -49,7 +50,9 @@ impl Engine {
             header.set_mode(mode);
             context.append_data(&mut header, name, content).expect("tar");
         };
-        let dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY marker /marker\n";
+        // The label comes first: no layer is shared with the builds of tests that clean up meanwhile.
+        let label = test_label(stage);
+        let dockerfile = format!("FROM scratch\nLABEL {label}\nCOPY busybox /bin/busybox\nCOPY marker /marker\n");
         add("Dockerfile", dockerfile.as_bytes(), 0o644);
         add("busybox", &std::fs::read("/bin/busybox").expect("busybox-static"), 0o755);
         add("marker", format!("{marker} of {}", stage.id()).as_bytes(), 0o644);
@@ -59,7 +62,6 @@ impl Engine {
         let options = BuildImageOptionsBuilder::default().t(&name).forcerm(true).build();
         let built = self.docker.build_image(options, None, Some(bollard::body_full(context.into())));
         built.try_collect::<Vec<_>>().await.expect("a build");
-        self.made.push(name);
         reference
     }
 
@@ -69,12 +71,20 @@ impl Engine {
         pushed.try_collect::<Vec<_>>().await.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    async fn clean(&self) {
-        for name in &self.made {
+    /// Removes what was built or pulled for this stage.
+    async fn clean(&self, stage: &Stage) {
+        let filters = HashMap::from([("label", vec![test_label(stage)])]);
+        let every = ListImagesOptionsBuilder::default().all(true).filters(&filters).build();
+        for image in self.docker.list_images(Some(every)).await.expect("images") {
             let force = RemoveImageOptionsBuilder::default().force(true).build();
-            let _ = self.docker.remove_image(name, Some(force), None).await;
+            // A parent goes with its last child.
+            let _ = self.docker.remove_image(&image.id, Some(force), None).await;
         }
     }
+}
+
+fn test_label(stage: &Stage) -> String {
+    format!("fargate-deploy.stage.test={}", stage.id())
 }
 
 #[tokio::test]
@@ -83,7 +93,7 @@ async fn docker_pushes_and_pulls_and_ecr_describes_what_it_pushed() {
     let client = ecr(&stage, root());
     let created = client.create_repository().repository_name("shop/web").send().await.unwrap();
     let uri = created.repository().unwrap().repository_uri().unwrap().to_owned();
-    let mut engine = Engine::of(&stage).await;
+    let engine = Engine::of(&stage).await;
     let reference = engine.build(&stage, "shop/web", "v1", "one").await;
     assert_eq!(uri, reference);
     engine.push(&reference, "v1").await.unwrap();
@@ -98,15 +108,14 @@ async fn docker_pushes_and_pulls_and_ecr_describes_what_it_pushed() {
     let inspected = engine.docker.inspect_image(&format!("{reference}:v1")).await.unwrap();
     assert_eq!(inspected.repo_digests.unwrap(), [format!("{reference}@{digest}")]);
 
-    engine.clean().await;
+    engine.clean(&stage).await;
     let task_image = format!("123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/web@{digest}");
     let pullable = stage.registry().pull_reference(&task_image).unwrap();
     let options = CreateImageOptionsBuilder::default().from_image(&pullable).build();
     let internal = stage.registry().pull_credentials();
     engine.docker.create_image(Some(options), None, Some(internal)).try_collect::<Vec<_>>().await.unwrap();
     assert!(engine.docker.inspect_image(&pullable).await.is_ok());
-    engine.made.push(pullable);
-    engine.clean().await;
+    engine.clean(&stage).await;
     stage.shutdown().await;
 }
 
@@ -124,12 +133,12 @@ async fn the_registry_refuses_strangers_and_unknown_repositories_as_ecr_does() {
     let right = client.get(&base).basic_auth("AWS", Some(&password)).send().await.unwrap();
     assert_eq!(right.status(), 200);
 
-    let mut engine = Engine::of(&stage).await;
+    let engine = Engine::of(&stage).await;
     let reference = engine.build(&stage, "nowhere", "v1", "one").await;
     let error = engine.push(&reference, "v1").await.unwrap_err();
     let unknown = "The repository with name 'nowhere' does not exist in the registry with id '123456789012'";
     assert!(error.contains(unknown), "{error}");
-    engine.clean().await;
+    engine.clean(&stage).await;
     stage.shutdown().await;
 }
 
@@ -144,7 +153,7 @@ async fn an_immutable_tag_stays_where_it_is_and_an_excluded_one_moves() {
     let create = ecr(&stage, root()).create_repository().repository_name("shop");
     let create = create.image_tag_mutability(ImageTagMutability::ImmutableWithExclusion);
     create.image_tag_mutability_exclusion_filters(filter).send().await.unwrap();
-    let mut engine = Engine::of(&stage).await;
+    let engine = Engine::of(&stage).await;
     let reference = engine.build(&stage, "shop", "v1", "one").await;
     engine.push(&reference, "v1").await.unwrap();
     engine.push(&reference, "v1").await.unwrap();
@@ -159,7 +168,7 @@ async fn an_immutable_tag_stays_where_it_is_and_an_excluded_one_moves() {
     engine.build(&stage, "shop", "latest", "two").await;
     engine.push(&reference, "latest").await.unwrap();
     assert_ne!(stage.registry().digest("shop", "v1"), stage.registry().digest("shop", "latest"));
-    engine.clean().await;
+    engine.clean(&stage).await;
     stage.shutdown().await;
 }
 
@@ -169,12 +178,12 @@ async fn an_identical_push_to_an_immutable_tag_can_be_played_as_refused() {
     let stage = Stage::start(StageOptions { play, ..Default::default() }).await.unwrap();
     let create = ecr(&stage, root()).create_repository().repository_name("shop");
     create.image_tag_mutability(ImageTagMutability::Immutable).send().await.unwrap();
-    let mut engine = Engine::of(&stage).await;
+    let engine = Engine::of(&stage).await;
     let reference = engine.build(&stage, "shop", "v1", "one").await;
     engine.push(&reference, "v1").await.unwrap();
     let error = engine.push(&reference, "v1").await.unwrap_err();
     assert!(error.contains("because the tag is immutable"), "{error}");
-    engine.clean().await;
+    engine.clean(&stage).await;
     stage.shutdown().await;
 }
 
@@ -184,12 +193,12 @@ async fn a_manifest_gets_a_second_tag_without_a_push_and_put_image_names_what_is
     let client = ecr(&stage, root());
     let create = client.create_repository().repository_name("shop");
     create.image_tag_mutability(ImageTagMutability::Immutable).send().await.unwrap();
-    let mut engine = Engine::of(&stage).await;
+    let engine = Engine::of(&stage).await;
     for tag in ["v1", "v2"] {
         let reference = engine.build(&stage, "shop", tag, tag).await;
         engine.push(&reference, tag).await.unwrap();
     }
-    engine.clean().await;
+    engine.clean(&stage).await;
 
     let tag = |name: &str| ImageIdentifier::builder().image_tag(name).build();
     let got = client.batch_get_image().repository_name("shop").image_ids(tag("v1")).image_ids(tag("v9"));

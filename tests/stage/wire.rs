@@ -164,7 +164,11 @@ async fn shutting_down_or_dropping_removes_the_network_and_the_layers() {
         let directory = std::env::temp_dir().join(&network);
         assert!(docker.inspect_network(&network, None).await.is_ok());
         assert!(directory.exists());
-        if dropped { drop(stage) } else { stage.shutdown().await }
+        if dropped {
+            drop(stage)
+        } else {
+            stage.shutdown().await
+        }
         assert!(docker.inspect_network(&network, None).await.is_err());
     }
 }
