@@ -3,3 +3,16 @@
 //! Its semantics come from AWS's documentation, never from what our client happens to do.
 
 pub mod api;
+pub mod ecr;
+pub mod members;
+pub mod play;
+pub mod registry;
+pub mod secrets;
+pub mod ssm;
+pub mod audit;
+pub mod credentials;
+pub mod fault;
+pub mod iam;
+pub mod oidc;
+pub mod sts;
+mod policy;

@@ -13,6 +13,19 @@ pub struct Caller {
     pub arn: String,
 }
 
+/// The partition that a Region belongs to, the second field of every ARN in it.
+/// <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
+#[must_use]
+pub fn partition(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "aws-cn"
+    } else if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    }
+}
+
 /// An error in AWS's shape. The front turns it into JSON 1.1 or Query XML.
 #[derive(Clone, Debug)]
 pub struct AwsError {
@@ -30,6 +43,11 @@ impl AwsError {
     /// A client fault (HTTP 400).
     pub fn client(code: &str, message: impl Into<String>) -> Self {
         Self { status: 400, code: code.to_owned(), message: message.into(), members: Value::Null }
+    }
+
+    /// An operation that the service does not have, in the words of the JSON services.
+    pub fn unknown_operation(operation: &str) -> Self {
+        Self::client("UnknownOperationException", format!("the stage does not play `{operation}`"))
     }
 }
 

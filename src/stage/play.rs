@@ -1,0 +1,95 @@
+//! How the stage plays what AWS's documentation leaves open, and how fast it plays it.
+
+use std::time::Duration;
+
+/// Which deployment becomes PRIMARY when the circuit breaker rolls back. Field reports show a reused id, one emulator
+/// a fresh one; AWS does not document it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RollbackPrimary {
+    /// The deployment that was COMPLETED before becomes PRIMARY again, under its own id.
+    #[default]
+    ReusedId,
+    /// A deployment with a new id that runs the old service revision.
+    FreshId,
+}
+
+/// What `currentServiceDeployment` holds in the answer of the UpdateService call that starts a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CurrentServiceDeployment {
+    /// The deployment that the call started.
+    #[default]
+    New,
+    /// Still the previous one.
+    Stale,
+}
+
+/// What happens to a service deployment when a second UpdateService replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SupersededServiceDeployment {
+    /// It ends STOPPED.
+    #[default]
+    Stopped,
+    /// It never leaves IN_PROGRESS.
+    InProgressForever,
+}
+
+/// Whether a registry push of the very manifest that an immutable tag already names is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IdenticalPush {
+    /// 201, as for a mutable tag.
+    #[default]
+    Accepted,
+    /// The refusal that a different manifest gets.
+    Refused,
+}
+
+/// The knobs of one stage. The default is the likelier side of every open question.
+#[derive(Clone, Debug)]
+pub struct Play {
+    /// See [`RollbackPrimary`].
+    pub rollback_primary: RollbackPrimary,
+    /// See [`CurrentServiceDeployment`].
+    pub current_service_deployment_in_update: CurrentServiceDeployment,
+    /// See [`SupersededServiceDeployment`].
+    pub superseded_service_deployment: SupersededServiceDeployment,
+    /// For this long after UpdateService, DescribeServices still shows the state before it.
+    pub read_lag: Duration,
+    /// DescribeTasks answers MISSING for a moment after RunTask.
+    pub missing_right_after_run_task: bool,
+    /// See [`IdenticalPush`].
+    pub identical_push_to_immutable_tag: IdenticalPush,
+    /// Seconds of the stage per second of AWS's own waiting: settling after RUNNING, provisioning, back-off between
+    /// failing tasks, deregistration delay.
+    pub time_scale: f64,
+    /// Seconds of the stage per second that AWS gives the application: health check intervals, start and grace
+    /// periods, restart attempt period. Larger than `time_scale`, because the application does not boot faster here.
+    /// Time-outs of a single probe and `stopTimeout` are never scaled.
+    pub patience_scale: f64,
+}
+
+impl Default for Play {
+    fn default() -> Self {
+        Self {
+            rollback_primary: RollbackPrimary::default(),
+            current_service_deployment_in_update: CurrentServiceDeployment::default(),
+            superseded_service_deployment: SupersededServiceDeployment::default(),
+            read_lag: Duration::ZERO,
+            missing_right_after_run_task: false,
+            identical_push_to_immutable_tag: IdenticalPush::default(),
+            time_scale: 0.02,
+            patience_scale: 0.1,
+        }
+    }
+}
+
+impl Play {
+    /// `seconds` of AWS's own waiting, on the stage.
+    pub fn waiting(&self, seconds: f64) -> Duration {
+        Duration::from_secs_f64((seconds * self.time_scale).max(0.0))
+    }
+
+    /// `seconds` that AWS gives the application, on the stage.
+    pub fn patience(&self, seconds: f64) -> Duration {
+        Duration::from_secs_f64((seconds * self.patience_scale).max(0.0))
+    }
+}
