@@ -89,10 +89,12 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let log = Arc::new(Log::new(out, style));
     let directory = directory(env);
     let ending = match &arguments.command {
-        Command::Rehearse(_) => match None {
-            Some(ending) => ending,
-            None => return 0,
-        },
+        Command::Rehearse(flags) => {
+            match commands::rehearse::run(flags, &arguments.global, &directory, env, &log).await {
+                Some(ending) => ending,
+                None => return 0,
+            }
+        }
         Command::Deploy(flags) => {
             let options = Options {
                 is_dry_run: flags.dry_run,

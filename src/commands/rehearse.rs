@@ -6,32 +6,61 @@ mod fault;
 mod seed;
 mod setting;
 
-pub use fault::Fault;
-
 use crate::adapters::builder::EngineBuilder;
+use crate::cli::{Fault, Global, RehearseFlags};
 use crate::commands::deploy::{self, Ending, Options, random};
-use crate::config::{self, Config, ConfigErrors, ImageSource, Request};
+use crate::config::{self, Config, ImageSource, Request};
 use crate::context::RunContext;
 use crate::domain::outcome::{Failure, Reason, Record};
 use crate::events::Sink;
 use crate::ports::Builder as _;
+use crate::render::log::Log;
 use crate::stage::{Stage, StageOptions};
 use setting::Setting;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
-/// What the command line asks for.
-#[derive(Clone, Debug, Default)]
-pub struct Rehearsal {
-    pub directory: PathBuf,
-    pub environment: Option<String>,
-    pub fault: Option<Fault>,
-    /// Don't deploy: keep the stage open for other clients.
-    pub is_served: bool,
-    /// Keep the stage open after the deploy.
-    pub is_kept: bool,
-    pub port: Option<u16>,
+/// Rehearses what the flags ask for. `None`: the stage was served, and is closed again.
+pub async fn run<W: Write + Send + 'static>(
+    flags: &RehearseFlags,
+    global: &Global,
+    here: &Path,
+    env: &BTreeMap<String, String>,
+    log: &Arc<Log<W>>,
+) -> Option<Ending> {
+    let directory = here.join(&flags.directory);
+    let request =
+        Request { file: global.config.clone(), environment: global.environment.clone(), ..Request::default() };
+    let opening = open(&request, &directory, flags.port, env, log.as_ref());
+    let opened = tokio::select! {
+        opened = opening => opened,
+        () = crate::interrupted() => Err(Failure::new(Reason::Cancelled, "cancelled before the stage was open")),
+    };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return Some((Err(failure), Record::default())),
+    };
+    if flags.serve {
+        for line in opened.exports() {
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+        let _ = writeln!(std::io::stdout(), "ready");
+        let _ = std::io::stdout().flush();
+        crate::interrupted().await;
+        opened.close().await;
+        return None;
+    }
+    let context = RunContext::read(&opened.env, &opened.config.root);
+    let ending = opened.deploy(flags.fault, &context, log.clone(), crate::interrupted()).await;
+    if flags.keep {
+        log.finish(&opened.exports());
+        log.finish(&["the stage stays open until this is interrupted".to_owned()]);
+        crate::interrupted().await;
+    }
+    opened.close().await;
+    Some(ending)
 }
 
 /// A stage that holds what a config names, with the previous release serving.
@@ -47,19 +76,23 @@ pub struct Opened {
 /// # Errors
 /// `config`, or `build` when no Docker Engine answers: nothing was left running.
 pub async fn open(
-    rehearsal: &Rehearsal,
+    request: &Request,
+    directory: &Path,
+    port: Option<u16>,
     env: &BTreeMap<String, String>,
     sink: &(dyn Sink + Send + Sync),
 ) -> Result<Opened, Failure> {
     let env = own_env(env);
-    let request = request(rehearsal);
-    let config = load(&request, &env, &rehearsal.directory)?;
+    let config = load(request, &env, directory)?;
     let builder = EngineBuilder::new(env.clone());
-    let platform = builder.platform().await.map_err(|e| crate::error::build_failed("rehearsing needs a Docker Engine", e))?;
+    let platform =
+        builder.platform().await.map_err(|e| crate::error::build_failed("rehearsing needs a Docker Engine", e))?;
     let setting = Setting::prepare(&config, &platform).await?;
     let region = config.region.clone().unwrap_or_else(|| "eu-central-1".to_owned());
-    let options = StageOptions { port: rehearsal.port, account: account(&config), region, ..StageOptions::default() };
-    let stage = Stage::start(options).await.map_err(|e| Failure::new(Reason::Build, format!("the stage did not open: {e:#}")))?;
+    let options = StageOptions { port, account: account(&config), region, ..StageOptions::default() };
+    let stage = Stage::start(options)
+        .await
+        .map_err(|e| Failure::new(Reason::Build, format!("the stage did not open: {e:#}")))?;
     let mut env = client_env(env, &stage);
     let seeded = seed::seed(&stage, &config, &setting, &builder, sink).await;
     let urls = match seeded {
@@ -73,7 +106,7 @@ pub async fn open(
         env.insert(url_variable(&key), url);
     }
     // Read again, now that the load balancers' addresses are known.
-    let reloaded = load(&request, &env, &rehearsal.directory).and_then(|config| setting.apply(config, &env));
+    let reloaded = load(request, &env, directory).map(|config| setting.apply(config, &env));
     match reloaded {
         Ok(config) => Ok(Opened { stage, config, env, setting }),
         Err(failure) => {
@@ -86,8 +119,14 @@ pub async fn open(
 impl Opened {
     /// `export KEY=VALUE` for another client, AWS's own CLI for one.
     pub fn exports(&self) -> Vec<String> {
-        let shown = |name: &str| name.starts_with("AWS_") || name.starts_with("ACTIONS_ID_") || name.starts_with("FARGATE_DEPLOY_");
-        self.env.iter().filter(|(name, _)| shown(name)).map(|(name, value)| format!("export {name}='{value}'")).collect()
+        let shown = |name: &str| {
+            name.starts_with("AWS_") || name.starts_with("ACTIONS_ID_") || name.starts_with("FARGATE_DEPLOY_")
+        };
+        self.env
+            .iter()
+            .filter(|(name, _)| shown(name))
+            .map(|(name, value)| format!("export {name}='{value}'"))
+            .collect()
     }
 
     /// Deploys on the stage, with the fault if there is one.
@@ -99,7 +138,7 @@ impl Opened {
         interrupt: impl Future<Output = ()>,
     ) -> Ending {
         if let Some(fault) = fault {
-            fault.apply(&self.stage);
+            fault::apply(fault, &self.stage);
         }
         let mut context = context.clone();
         // Every rehearsal is a run of its own.
@@ -114,22 +153,8 @@ impl Opened {
     }
 }
 
-/// A rehearsal that could not begin, as an ending.
-pub fn not_begun(failure: Failure) -> Ending {
-    (Err(failure), Record::default())
-}
-
-fn request(rehearsal: &Rehearsal) -> Request {
-    Request { environment: rehearsal.environment.clone(), ..Request::default() }
-}
-
 fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path) -> Result<Config, Failure> {
-    config::load(request, env, directory).map_err(|e| bad_config(&e))
-}
-
-/// Every error of a config, as one failure: the first with its place, the others as evidence.
-pub fn bad_config(errors: &ConfigErrors) -> Failure {
-    crate::commands::bad_config(errors)
+    config::load(request, env, directory).map_err(|e| crate::commands::bad_config(&e))
 }
 
 /// A CI job's own identity and files must not leak into a rehearsal.
@@ -140,16 +165,10 @@ fn own_env(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 
 fn client_env(mut env: BTreeMap<String, String>, stage: &Stage) -> BTreeMap<String, String> {
     env.extend(stage.github_env());
-    for (name, value) in [
-        ("AWS_ENDPOINT_URL", stage.url()),
-        ("AWS_REGION", stage.region()),
-        ("AWS_ACCESS_KEY_ID", "stage".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "stage".to_owned()),
-        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ("FARGATE_DEPLOY_STAGE_URL", stage.url()),
-    ] {
-        env.insert(name.to_owned(), value);
-    }
+    env.extend(stage.aws_env());
+    env.extend(stage.root_env());
+    env.insert("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned());
+    env.insert("FARGATE_DEPLOY_STAGE_URL".to_owned(), stage.url());
     env
 }
 
@@ -163,7 +182,9 @@ fn url_variable(key: &str) -> String {
 fn account(config: &Config) -> String {
     let of_role = config.roles.first().and_then(|r| r.as_str().split(':').nth(4).map(str::to_owned));
     let of_image = config.images.iter().find_map(|i| match &i.source {
-        ImageSource::Build(build) => crate::domain::image::ImageRef::parse(&build.repository).ok()?.ecr().map(|e| e.account),
+        ImageSource::Build(build) => {
+            crate::domain::image::ImageRef::parse(&build.repository).ok()?.ecr().map(|e| e.account)
+        }
         ImageSource::Existing(_) => None,
     });
     of_role.or(of_image).unwrap_or_else(|| "111122223333".to_owned())

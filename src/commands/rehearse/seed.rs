@@ -5,10 +5,11 @@ use crate::adapters::builder::EngineBuilder;
 use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig};
 use crate::domain::names::short;
 use crate::domain::outcome::{Failure, Reason};
+use crate::domain::redact::Secret;
 use crate::domain::task_definition::{TaskDefinition, container_name};
 use crate::error::build_failed;
 use crate::events::{Event, Sink, Step};
-use crate::ports::{Build, BuildProgress, Builder as _};
+use crate::ports::{Build, BuildProgress, Builder as _, RegistryLogin};
 use crate::stage::Stage;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,14 +53,18 @@ pub async fn seed(
         registered.insert(service.key.clone(), register(stage, service, definition, &images).await?);
     }
     for command in &config.release {
-        if let (Some(service), Some(arn)) = (config.services.iter().find(|s| s.key == command.service), registered.get(&command.service)) {
+        if let (Some(service), Some(arn)) =
+            (config.services.iter().find(|s| s.key == command.service), registered.get(&command.service))
+        {
             run_command(stage, service, command, arn, setting).await?;
             tell(format!("the previous release's command `{}` exited with 0", command.name));
         }
     }
     let mut urls = vec![];
     for service in &config.services {
-        let (Some(arn), Some(definition)) = (registered.get(&service.key), setting.definition(&service.key)) else { continue };
+        let (Some(arn), Some(definition)) = (registered.get(&service.key), setting.definition(&service.key)) else {
+            continue;
+        };
         if let Some(url) = create_service(stage, service, definition, arn).await? {
             urls.push((service.key.clone(), url));
         }
@@ -90,16 +95,28 @@ async fn secrets(stage: &Stage, config: &Config, definitions: &[&TaskDefinition]
     let values = &config.rehearse.values;
     let missing: Vec<_> = wanted.iter().filter(|name| value_of(values, name).is_none()).cloned().collect();
     if !missing.is_empty() {
-        return Err(Failure::new(Reason::Config, format!("a rehearsal needs values for the secrets {}", missing.join(", ")))
-            .with_next("add them under `rehearse: { values: { NAME: VALUE } }`; they stay on this machine"));
+        return Err(Failure::new(
+            Reason::Config,
+            format!("a rehearsal needs values for the secrets {}", missing.join(", ")),
+        )
+        .with_next("add them under `rehearse: { values: { NAME: VALUE } }`; they stay on this machine"));
     }
     for name in wanted {
         let Some(value) = value_of(values, &name) else { continue };
         if name.contains(":secretsmanager:") {
-            stage.put_secret(&name, value);
+            // A full ARN ends in six characters that only AWS chooses: the stage is told the ARN, and answers to it.
+            let fields: Vec<&str> = name.split(':').collect();
+            let key = fields.get(7).copied().filter(|key| !key.is_empty());
+            stage.insert_secret(&fields[..fields.len().min(7)].join(":"), key, value);
         } else {
             let name = name.split_once(":parameter").map_or(name.as_str(), |(_, name)| name);
-            call(stage, "ssm", "PutParameter", json!({"Name": name, "Value": value, "Type": "SecureString", "Overwrite": true})).await?;
+            call(
+                stage,
+                "ssm",
+                "PutParameter",
+                json!({"Name": name, "Value": value, "Type": "SecureString", "Overwrite": true}),
+            )
+            .await?;
         }
     }
     Ok(())
@@ -116,17 +133,21 @@ fn value_of<'a>(values: &'a BTreeMap<String, String>, value_from: &str) -> Optio
 }
 
 async fn roles(stage: &Stage, config: &Config, definitions: &[&TaskDefinition]) -> Result<(), Failure> {
-    let task_roles = definitions.iter().flat_map(|d| ["executionRoleArn", "taskRoleArn"].map(|m| d.body.get(m).and_then(Value::as_str)));
+    let task_roles = definitions
+        .iter()
+        .flat_map(|d| ["executionRoleArn", "taskRoleArn"].map(|m| d.body.get(m).and_then(Value::as_str)));
     for role in task_roles.flatten().map(short).collect::<BTreeSet<_>>() {
         let trust = json!({"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
-        call(stage, "iam", "CreateRole", json!({"RoleName": role, "AssumeRolePolicyDocument": trust.to_string()})).await?;
+        call(stage, "iam", "CreateRole", json!({"RoleName": role, "AssumeRolePolicyDocument": trust.to_string()}))
+            .await?;
     }
     if config.roles.is_empty() {
         return Ok(());
     }
     let issuer = "https://token.actions.githubusercontent.com";
-    call(stage, "iam", "CreateOpenIDConnectProvider", json!({"Url": issuer, "ClientIDList": ["sts.amazonaws.com"]})).await?;
+    call(stage, "iam", "CreateOpenIDConnectProvider", json!({"Url": issuer, "ClientIDList": ["sts.amazonaws.com"]}))
+        .await?;
     let mut before: Option<&str> = None;
     for role in &config.roles {
         let account = role.as_str().split(':').nth(4).unwrap_or_default();
@@ -138,7 +159,13 @@ async fn roles(stage: &Stage, config: &Config, definitions: &[&TaskDefinition]) 
         };
         let trust = json!({"Version": "2012-10-17", "Statement": [statement]});
         let name = role.as_str().split_once(":role/").map_or(role.as_str(), |(_, name)| name);
-        call(stage, "iam", "CreateRole", json!({"RoleName": short(name), "AssumeRolePolicyDocument": trust.to_string()})).await?;
+        call(
+            stage,
+            "iam",
+            "CreateRole",
+            json!({"RoleName": short(name), "AssumeRolePolicyDocument": trust.to_string()}),
+        )
+        .await?;
         before = Some(role.as_str());
     }
     Ok(())
@@ -190,8 +217,11 @@ async fn previous_image(
         BuildProgress::Line(text) => sink.emit(Event::Heartbeat { step: Step::Build, text }),
         BuildProgress::Output(line) => sink.emit(Event::Output { step: Step::Build, source: name.clone(), line }),
     };
-    let built = builder.build(&request, &tell).await.map_err(|e| build_failed("the previous release was not built", e))?;
-    let login = stage.registry_login();
+    let built =
+        builder.build(&request, &tell).await.map_err(|e| build_failed("the previous release was not built", e))?;
+    let (username, password) = stage.registry_login();
+    let host = uri.split('/').next().unwrap_or_default().to_owned();
+    let login = RegistryLogin { host, username, password: Secret::new(password) };
     let digest = builder.push(&built, &format!("{uri}:previous"), Some(&login), &tell).await;
     let digest = digest.map_err(|e| build_failed("the previous release was not pushed to the stage", e))?;
     Ok(format!("{uri}@{digest}"))
@@ -226,9 +256,16 @@ async fn run_command(
     setting: &Setting,
 ) -> Result<(), Failure> {
     let definition = setting.definition(&service.key);
-    let container = command.container.clone().or_else(|| service.containers.first()?.0.clone()).or_else(|| definition?.sole_container());
+    let container = command
+        .container
+        .clone()
+        .or_else(|| service.containers.first()?.0.clone())
+        .or_else(|| definition?.sole_container());
     let Some(container) = container else {
-        return Err(Failure::new(Reason::Config, format!("release command `{}`: `container` must be named", command.name)));
+        return Err(Failure::new(
+            Reason::Config,
+            format!("release command `{}`: `container` must be named", command.name),
+        ));
     };
     let cluster = service.cluster.as_str();
     let overrides = json!({"containerOverrides": [{"name": container, "command": command.command}]});
@@ -241,14 +278,18 @@ async fn run_command(
         let answer = call(stage, "ecs", "DescribeTasks", json!({"cluster": cluster, "tasks": [task]})).await?;
         let now = &answer["tasks"][0];
         if now["lastStatus"] == "STOPPED" {
-            let of_container = now["containers"].as_array().into_iter().flatten().find(|c| c["name"] == container.as_str());
+            let of_container =
+                now["containers"].as_array().into_iter().flatten().find(|c| c["name"] == container.as_str());
             return match of_container.and_then(|c| c["exitCode"].as_i64()) {
                 Some(0) => Ok(()),
                 code => Err(Failure::new(
                     Reason::ReleaseCommand,
                     format!("the previous release's command `{}` failed on the stage", command.name),
                 )
-                .with_evidence(vec![format!("exit code {code:?}; {}", now["stoppedReason"].as_str().unwrap_or_default())])),
+                .with_evidence(vec![format!(
+                    "exit code {code:?}; {}",
+                    now["stoppedReason"].as_str().unwrap_or_default()
+                )])),
             };
         }
         sleep(Duration::from_millis(200)).await;
@@ -279,10 +320,11 @@ async fn create_service(
             "Name": service.key, "Protocol": "HTTP", "Port": port, "TargetType": "ip", "VpcId": "vpc-0a1b2c3d",
             "HealthCheckPath": check.map_or("/", |c| path(&c.url)), "Matcher": {"HttpCode": if check.is_some() { "200-399" } else { "200-499" }},
         });
-        let answer = call(stage, "elbv2", "CreateTargetGroup", group).await?;
+        let answer = call(stage, "elasticloadbalancing", "CreateTargetGroup", group).await?;
         let group = answer["TargetGroups"][0]["TargetGroupArn"].clone();
         url = group.as_str().and_then(|arn| stage.listener(arn)).map(|address| format!("http://{address}"));
-        request["loadBalancers"] = json!([{"targetGroupArn": group, "containerName": container, "containerPort": port}]);
+        request["loadBalancers"] =
+            json!([{"targetGroupArn": group, "containerName": container, "containerPort": port}]);
     }
     call(stage, "ecs", "CreateService", request).await?;
     Ok(url)

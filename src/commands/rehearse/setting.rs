@@ -25,13 +25,15 @@ impl Setting {
     /// # Errors
     /// `config`: a file that cannot be read or is no task definition.
     pub async fn prepare(config: &Config, platform: &str) -> Result<Self, Failure> {
-        let directory = std::env::temp_dir().join(format!("fargate-deploy-rehearsal-{}", crate::commands::deploy::random()));
-        let io = |e: std::io::Error| Failure::new(Reason::Internal, format!("the folder `{}`: {e}", directory.display()));
+        let directory =
+            std::env::temp_dir().join(format!("fargate-deploy-rehearsal-{}", crate::commands::deploy::random()));
+        let io =
+            |e: std::io::Error| Failure::new(Reason::Internal, format!("the folder `{}`: {e}", directory.display()));
         tokio::fs::create_dir_all(&directory).await.map_err(io)?;
         let mut definitions = BTreeMap::new();
         for service in &config.services {
             let mut definition = match &service.task_definition {
-                Some(file) => read(&config.root.join(file)).await?,
+                Some(file) => read(file).await?,
                 None => made_up(config, service),
             };
             let problems: Vec<_> = validate::problems(&definition);
@@ -40,9 +42,10 @@ impl Setting {
                 return Err(Failure::new(Reason::Config, what).with_evidence(problems[1..].to_vec()));
             }
             let architecture = if platform.ends_with("arm64") { "ARM64" } else { "X86_64" };
-            definition
-                .body
-                .insert("runtimePlatform".to_owned(), json!({"operatingSystemFamily": "LINUX", "cpuArchitecture": architecture}));
+            definition.body.insert(
+                "runtimePlatform".to_owned(),
+                json!({"operatingSystemFamily": "LINUX", "cpuArchitecture": architecture}),
+            );
             let text = serde_json::to_string_pretty(&definition.body).unwrap_or_default();
             tokio::fs::write(directory.join(format!("{}.json", service.key)), text).await.map_err(io)?;
             definitions.insert(service.key.clone(), definition);
@@ -59,10 +62,7 @@ impl Setting {
     }
 
     /// The config as it is rehearsed.
-    ///
-    /// # Errors
-    /// None today; the signature leaves room for values that only a rehearsal can find wrong.
-    pub fn apply(&self, mut config: Config, env: &BTreeMap<String, String>) -> Result<Config, Failure> {
+    pub fn apply(&self, mut config: Config, env: &BTreeMap<String, String>) -> Config {
         for image in &mut config.images {
             if let ImageSource::Build(build) = &mut image.source {
                 build.repository = repository(&build.repository);
@@ -78,7 +78,7 @@ impl Setting {
                 }
             }
         }
-        Ok(config)
+        config
     }
 
     pub fn remove(&self) {
@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn the_path_of_a_url_starts_at_its_slash() {
-        for (url, expected) in [("https://a.b/health", "/health"), ("https://a.b", "/"), ("http://a:1/x?y=1", "/x?y=1")] {
+        for (url, expected) in [("https://a.b/health", "/health"), ("https://a.b", "/"), ("http://a:1/x?y=1", "/x?y=1")]
+        {
             assert_eq!(path(url), expected);
         }
     }
