@@ -143,6 +143,7 @@ impl Opened {
         let mut context = context.clone();
         // Every rehearsal is a run of its own.
         context.run_id.get_or_insert_with(random);
+        context.sha.get_or_insert_with(|| "rehearsal".to_owned());
         deploy::deploy(self.config.clone(), Options::default(), &context, &self.env, sink, interrupt).await
     }
 
