@@ -174,8 +174,9 @@ async fn a_smoke_check_that_fails_puts_the_previous_revision_back() {
 
 #[tokio::test(start_paused = true)]
 async fn going_back_is_not_confirmed_by_an_older_deployment_of_the_same_revision() {
-    // web:41 was deployed a minute ago, successfully, and its service deployment is still listed.
+    // web:41 was deployed a minute ago, successfully, and its service deployment is listed before the new one is.
     let scene = Scene::without_migration().with_smoke().next_rollouts("web", [Ending::Succeeds, Ending::Hangs]);
+    scene.cloud.aws().listing_lag = Duration::from_secs(60);
     never_answers(&scene);
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::Unsteady, "{ended:?}");

@@ -1,5 +1,6 @@
 //! Twenty runs at once, some of which vanish in the middle: never two migrations at a time.
 
+use crate::fake::task::Run;
 use crate::scene::{Scene, order};
 use fargate_deploy::config::ImageSource;
 use fargate_deploy::domain::outcome::{Reason, Success};
@@ -21,15 +22,18 @@ impl Dice {
 
 /// Each run deploys an image of its own, so that each has a migration to run.
 async fn race(seed: u64, vanishing: bool) -> Scene {
-    let scene = Scene::new();
     let mut dice = Dice(seed);
+    // Some outlive the time after which a silent holder counts as dead, some are not known to AWS at first.
+    let migrations: Vec<_> =
+        (0..40).map(|_| Run::exits(0).after(5 + dice.roll(400)).missing_for(dice.roll(30))).collect();
+    let scene = Scene::new().next_runs(migrations);
     let runs: Vec<_> = (0..20)
         .map(|n| {
             let mut order = order(&format!("run{n}"), "1", &format!("token-{n}"));
             order.config.images[0].source = ImageSource::Existing(format!("ghcr.io/org/shop:{n}"));
             order.config.lock = fargate_deploy::config::Lock::Lease { wait: Duration::from_secs(24 * 3600) };
             let starts = Duration::from_millis(dice.roll(30_000));
-            let vanishes = (vanishing && dice.roll(2) == 0).then(|| Duration::from_millis(dice.roll(240_000)));
+            let vanishes = (vanishing && dice.roll(2) == 0).then(|| Duration::from_millis(dice.roll(6_000_000)));
             (order, starts, vanishes)
         })
         .collect();
@@ -63,7 +67,7 @@ async fn twenty_runs_at_once_migrate_one_after_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn runs_that_vanish_at_any_point_let_nobody_in_beside_their_migration() {
-    for seed in 1..=12 {
+    for seed in 1..=3 {
         race(seed * 7919, true).await;
     }
 }

@@ -8,6 +8,7 @@ use fargate_deploy::config::{ImageSource, Lock};
 use fargate_deploy::domain::outcome::Success;
 use fargate_deploy::domain::task_definition::TaskDefinition;
 use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn a_release_with_a_migration_goes_through_its_steps_in_order() {
@@ -130,7 +131,12 @@ async fn a_forced_rollout_of_the_same_revision_does_not_take_the_deployment_befo
     scene.deploy().await;
     scene.order.config.force = true;
     let scene = scene.next_rollouts("web", [Ending::RolledBack { reuses_id: false }]);
-    // The one before was SUCCESSFUL, of the same revision, and is still listed.
+    // The one before was SUCCESSFUL, of the same revision, and is listed before the new one is.
+    {
+        let mut aws = scene.cloud.aws();
+        aws.listing_lag = Duration::from_secs(60);
+        aws.service_deployments.iter_mut().for_each(|(_, d)| d.created_at -= 60.0);
+    }
     let again = scene.deploy().await;
     assert!(again.result.is_err(), "{again:?}");
 }

@@ -171,7 +171,9 @@ impl Cloud for FakeCloud {
     async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>> {
         self.call("ecs:ListServiceDeployments", service.name.as_str(), |aws| {
             let ours = aws.service_deployments.iter().filter(|(name, _)| name == service.name.as_str());
-            Ok(ours.filter(|(_, d)| d.created_at >= since).map(|(_, d)| d.arn.clone()).collect())
+            let is_listed = |arn| aws.listed_from.get(arn).is_none_or(|from| *from <= Instant::now());
+            let ours = ours.filter(|(_, d)| d.created_at >= since && is_listed(&d.arn));
+            Ok(ours.map(|(_, d)| d.arn.clone()).collect())
         })
         .await
     }

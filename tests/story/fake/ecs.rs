@@ -33,6 +33,9 @@ pub struct Aws {
     pub runs: VecDeque<Run>,
     /// The most one-off tasks that ever ran at the same time.
     pub most_at_once: usize,
+    /// How long ListServiceDeployments does not show a new one.
+    pub listing_lag: Duration,
+    pub listed_from: BTreeMap<ServiceDeploymentArn, Instant>,
     agenda: Vec<(Instant, u64, Act)>,
     counter: u64,
 }

@@ -85,6 +85,7 @@ impl Aws {
             awaiting_hook: None,
             created_at: fargate_deploy::moving::now(),
         };
+        self.listed_from.insert(deployment.arn.clone(), Instant::now() + self.listing_lag);
         self.service_deployments.insert(0, (name.to_owned(), deployment));
     }
 
