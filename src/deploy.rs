@@ -216,17 +216,16 @@ async fn provide<C: Cloud, B: Builder, W>(
         (ImageAction::Build { platform, tags }, Some(ImageSource::Build(config))) => {
             let to = push::destination(config, order.push_endpoint.as_deref(), world).await?;
             let key = &image.key;
-            let built = build::build(
+            let what = build::Order {
                 key,
                 config,
                 platform,
-                &to.push_name,
-                to.login.as_ref(),
-                &order.provenance,
-                &order.env,
-                world,
-            )
-            .await?;
+                name: &to.push_name,
+                login: to.login.as_ref(),
+                provenance: &order.provenance,
+                env: &order.env,
+            };
+            let built = build::build(what, world).await?;
             (push::push(key, &built, tags, &to, world).await?, to.name)
         }
         (ImageAction::Reuse { digest, missing_tags }, Some(ImageSource::Build(config))) if !missing_tags.is_empty() => {

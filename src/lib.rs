@@ -5,6 +5,8 @@
 //! [`ports`] and is carried out in [`adapters`]; what is worth telling is an [`events::Event`], and [`render`] decides how
 //! it looks. [`stage`] is the stand-in for AWS behind `rehearse`.
 
+#![allow(clippy::result_large_err, reason = "a failure tells everything and is made once a run")]
+
 pub mod adapters;
 pub mod cli;
 pub mod commands;
