@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod ecr;
+pub mod ecs;
 pub mod members;
 pub mod play;
 pub mod registry;

@@ -1,0 +1,3 @@
+//! ECS: task definitions, tasks as real containers, services with AWS's rolling deployments.
+
+pub mod task;
