@@ -39,8 +39,7 @@ impl Services {
         };
         let arn_prefix = format!("arn:{}:ecs:{}:{}", partition(&caller.region), caller.region, caller.account);
         let epoch = epoch_seconds();
-        let origin =
-            Origin { arn_prefix: &arn_prefix, cluster_arn: &cluster.arn, caller_arn: &caller.arn, epoch };
+        let origin = Origin { arn_prefix: &arn_prefix, cluster_arn: &cluster.arn, caller_arn: &caller.arn, epoch };
         let service = create(&origin, body, chosen, &|group| self.deps.elb.exists(group), &self.deps.play)?;
         let key = (cluster.arn, service.name.clone());
         let mut book = lock(&self.book);

@@ -190,11 +190,13 @@ impl Service {
                 "CODE_DEPLOY" => " Use AWS CodeDeploy to trigger a new deployment.",
                 _ => " Create a task set to deploy.",
             };
-            let message = format!("Unable to update {what} on services with a {controller} deployment controller.{hint}");
+            let message =
+                format!("Unable to update {what} on services with a {controller} deployment controller.{hint}");
             return Err(invalid(message));
         }
         if flag(body, "forceNewDeployment") {
-            let message = format!("Cannot force a new deployment on services with a {controller} deployment controller.");
+            let message =
+                format!("Cannot force a new deployment on services with a {controller} deployment controller.");
             return Err(invalid(message));
         }
         Ok(())
@@ -216,7 +218,9 @@ impl Service {
     /// DeleteService: `force` where tasks are still wanted.
     pub fn delete(&mut self, force: bool, epoch: f64) -> Result<(), AwsError> {
         match self.status {
-            ServiceStatus::Inactive => return Err(AwsError::client("ServiceNotActiveException", "Service was not ACTIVE.")),
+            ServiceStatus::Inactive => {
+                return Err(AwsError::client("ServiceNotActiveException", "Service was not ACTIVE."));
+            }
             ServiceStatus::Draining => return Ok(()),
             ServiceStatus::Active => {}
         }
@@ -285,7 +289,9 @@ fn check_common(body: &Value) -> Result<(), AwsError> {
     }
     let read = Configuration::read(configuration);
     if read.minimum_healthy_percent >= 100 && read.maximum_percent == 100 {
-        return Err(invalid("Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments."));
+        return Err(invalid(
+            "Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments.",
+        ));
     }
     Ok(())
 }
