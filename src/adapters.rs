@@ -1,3 +1,7 @@
 //! Every effect on the world outside: SDK, Engine and GitHub types stop in this module.
 
+pub mod aws;
+pub mod builder;
 pub mod docker;
+pub mod github_files;
+pub mod web;

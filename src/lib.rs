@@ -1,4 +1,142 @@
 //! fargate-deploy: from a Dockerfile to a verified ECS Fargate release, and back when the release is bad.
+//!
+//! The map of the story: [`cli`] and [`config`] turn raw inputs into one validated config; [`deploy`] tells what is done
+//! with it, chapter by chapter in [`steps`]; every choice is made in [`domain`], which is pure; every effect goes through
+//! [`ports`] and is carried out in [`adapters`]; what is worth telling is an [`events::Event`], and [`render`] decides how
+//! it looks. [`stage`] is the stand-in for AWS behind `rehearse`.
 
 pub mod adapters;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod context;
+pub mod deploy;
+pub mod domain;
+pub mod error;
+pub mod events;
+pub mod evidence;
+pub mod lease;
+pub mod moving;
+pub mod ports;
+pub mod render;
 pub mod stage;
+pub mod steps;
+pub mod world;
+
+use cli::{Arguments, Command};
+use commands::deploy::{Options, conclude, random};
+use config::ConfigErrors;
+use context::RunContext;
+use domain::outcome::Record;
+use render::log::{Log, Style};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// The program, with its arguments and environment. A variable that is not UTF-8 is none of ours.
+pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>) -> ExitCode {
+    let text = |pair: (OsString, OsString)| Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?));
+    let env: BTreeMap<String, String> = env.filter_map(text).collect();
+    let arguments = match Arguments::read(arguments, &env) {
+        Ok(arguments) => arguments,
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::from(if help.use_stderr() { domain::outcome::Reason::Config.exit_code() } else { 0 });
+        }
+    };
+    let out = &mut std::io::stdout();
+    match &arguments.command {
+        Command::Version => {
+            let _ = writeln!(out, "fargate-deploy {}", cli::version());
+            ExitCode::SUCCESS
+        }
+        Command::Schema => {
+            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&config::schema()).unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut <Arguments as clap::CommandFactory>::command(), "fargate-deploy", out);
+            ExitCode::SUCCESS
+        }
+        // A killed run's lease goes stale by itself, unless its migration still runs: then it must stay.
+        Command::Post => ExitCode::SUCCESS,
+        Command::Deploy(_) | Command::Rehearse(_) => asynchronous(&arguments, &env),
+    }
+}
+
+fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let code = match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(run(arguments, env));
+            // A hashing thread of a cancelled build must not hold the exit up.
+            runtime.shutdown_background();
+            code
+        }
+        Err(_) => domain::outcome::Reason::Internal.exit_code(),
+    };
+    ExitCode::from(code)
+}
+
+async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
+    let in_actions = env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true");
+    let style = Style { detail: arguments.detail(), fence: in_actions.then(random) };
+    let is_data = arguments.global.json || matches!(&arguments.command, Command::Rehearse(r) if r.serve);
+    let out: Box<dyn Write + Send> = if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+    let log = Arc::new(Log::new(out, style));
+    let directory = directory(env);
+    let ending = match &arguments.command {
+        Command::Rehearse(flags) => {
+            match commands::rehearse::run(flags, &arguments.global, &directory, env, &log).await {
+                Some(ending) => ending,
+                None => return 0,
+            }
+        }
+        Command::Deploy(flags) => {
+            let options = Options {
+                is_dry_run: flags.dry_run,
+                is_unwatched: flags.no_wait,
+                skips_commands: flags.skip_release_commands,
+            };
+            match config::load(&arguments.request(), env, &directory) {
+                Ok(config) => {
+                    let context = RunContext::read(env, &config.root);
+                    commands::deploy::deploy(config, options, &context, env, log.clone(), interrupted()).await
+                }
+                Err(errors) => bad_config(&errors),
+            }
+        }
+        _ => return 0,
+    };
+    let mut json = arguments.global.json.then(std::io::stdout);
+    conclude(&ending, json.as_mut(), env, &log)
+}
+
+fn bad_config(errors: &ConfigErrors) -> commands::deploy::Ending {
+    (Err(commands::bad_config(errors)), Record::default())
+}
+
+/// The Action may be told to run in another folder than the workspace.
+fn directory(env: &BTreeMap<String, String>) -> std::path::PathBuf {
+    let here = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
+    match env.get("INPUT_WORKING-DIRECTORY").filter(|d| !d.trim().is_empty()) {
+        Some(directory) => here.join(directory.trim()),
+        None => here,
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM. GitHub sends the first, 7.5 s later the second, and kills 2.5 s after that.
+pub(crate) async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -409,7 +409,7 @@ fn paged(name: &str, items: &[Value], body: &Value) -> Reply {
 /// `(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*`, 2 to 256 characters.
 fn is_repository_name(name: &str) -> bool {
     (2..=256).contains(&name.len())
-        && name.split(['/', '.', '_', '-']).all(|part| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        })
+        && name
+            .split(['/', '.', '_', '-'])
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
 }

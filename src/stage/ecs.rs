@@ -2,38 +2,39 @@
 
 pub mod clusters;
 pub mod definitions;
-pub mod oneoff;
+mod oneoff;
 pub mod services;
+mod tags;
 pub mod task;
 pub mod tasks;
-
-use std::sync::Arc;
-
-use serde_json::{Value, json};
 
 use super::api::{AwsError, Caller, Reply};
 use super::elb::Elb;
 use super::logs::Logs;
-use super::members::{list, text};
+use super::members::text;
 use super::play::Play;
 use super::registry::Registry;
 use super::secrets::Secrets;
 use super::ssm::Parameters;
 use clusters::Clusters;
 use definitions::Definitions;
+use oneoff::OneOffs;
+use serde_json::{Value, json};
 use services::Services;
+use std::sync::Arc;
+use tags::Tags;
 use task::{Status, TaskView};
 use tasks::{TaskDeps, Tasks};
 
-/// What ECS needs of the rest of the stage.
+/// What ECS leans on.
 pub struct Deps {
     pub account: String,
     pub region: String,
     pub play: Play,
     pub engine: bollard::Docker,
-    /// Name of the Docker network that tasks join.
+    /// The Docker network of the stage.
     pub network: String,
-    /// Value of the label `fargate-deploy.stage` on every container.
+    /// `NAME=VALUE`, on every container.
     pub label: String,
     pub logs: Arc<Logs>,
     pub elb: Arc<Elb>,
@@ -42,16 +43,16 @@ pub struct Deps {
     pub images: Arc<Registry>,
 }
 
-/// Elastic Container Service.
 pub struct Ecs {
-    tasks: Arc<Tasks>,
-    definitions: Arc<Definitions>,
     clusters: Arc<Clusters>,
+    definitions: Arc<Definitions>,
+    tasks: Arc<Tasks>,
+    one_offs: OneOffs,
     services: Arc<Services>,
+    tags: Tags,
 }
 
 impl Ecs {
-    /// An ECS without clusters. Runs its schedulers on the present runtime until [`Ecs::shutdown`].
     pub fn new(deps: Arc<Deps>) -> Self {
         let tasks = Tasks::new(TaskDeps {
             account: deps.account.clone(),
@@ -65,31 +66,41 @@ impl Ecs {
             secrets: deps.secrets.clone(),
             images: deps.images.clone(),
         });
-        let definitions = Arc::new(Definitions::new(&deps.account, &deps.region));
         let clusters = Arc::new(Clusters::new(&deps.account, &deps.region));
-        let services = Services::new(deps, tasks.clone(), definitions.clone(), clusters.clone());
-        Self { tasks, definitions, clusters, services }
+        let definitions = Arc::new(Definitions::new(&deps.account, &deps.region));
+        Self {
+            one_offs: OneOffs::new(tasks.clone()),
+            services: Services::new(deps, tasks.clone(), definitions.clone(), clusters.clone()),
+            tags: Tags::default(),
+            clusters,
+            definitions,
+            tasks,
+        }
     }
 
-    /// One call.
     pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         if operation == "DeleteCluster" {
             self.refuse_used_cluster(&body)?;
         }
+        if let Some(reply) = self.clusters.call(operation, &body) {
+            return reply.map(|reply| self.with_counts(reply));
+        }
+        if let Some(reply) = self.definitions.call(caller, operation, &body) {
+            return reply;
+        }
+        if let Some(reply) = self.one_offs.call(&self.definitions, &self.clusters, operation, &body) {
+            return reply;
+        }
         if let Some(reply) = self.services.call(caller, operation, &body) {
             return reply;
         }
-        if let Some(reply) = self.clusters.call(caller, operation, body.clone()).await {
-            return reply.map(|reply| self.with_counts(reply));
-        }
-        if let Some(reply) = self.definitions.call(caller, operation, body.clone()).await {
+        if let Some(reply) = self.tags.call(&self.definitions, operation, &body) {
             return reply;
         }
-        let oneoff = oneoff::call(&self.tasks, &self.definitions, &self.clusters, caller, operation, body).await;
-        oneoff.unwrap_or_else(|| Err(AwsError::unknown_operation(operation)))
+        Err(AwsError::unknown_operation(operation))
     }
 
-    /// Ends every schedule, then every task, and removes their containers.
+    /// Stops scheduling and removes every container.
     pub async fn shutdown(&self) {
         self.services.shutdown();
         self.tasks.shutdown().await;
@@ -110,14 +121,12 @@ impl Ecs {
 
     /// A cluster's counts of services and tasks, which the clusters themselves do not know.
     fn with_counts(&self, mut reply: Value) -> Value {
-        let arns: Vec<String> =
-            list(&reply, "clusters").iter().filter_map(|cluster| text(cluster, "clusterArn")).map(str::to_owned).collect();
-        for (position, arn) in arns.iter().enumerate() {
-            let cluster = &mut reply["clusters"][position];
-            cluster["activeServicesCount"] = json!(self.services.count_in(arn));
-            let running = self.tasks_in(arn).filter(|task| task.status == Status::Running).count();
+        for cluster in reply.get_mut("clusters").and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(arn) = text(cluster, "clusterArn").map(str::to_owned) else { continue };
+            let running = self.tasks_in(&arn).filter(|task| task.status == Status::Running).count();
+            let pending = self.tasks_in(&arn).filter(|task| task.status < Status::Running).count();
+            cluster["activeServicesCount"] = json!(self.services.count_in(&arn));
             cluster["runningTasksCount"] = json!(running);
-            let pending = self.tasks_in(arn).filter(|task| task.status < Status::Running).count();
             cluster["pendingTasksCount"] = json!(pending);
         }
         reply

@@ -1,5 +1,7 @@
 //! How the stage plays what AWS's documentation leaves open, and how fast it plays it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 /// Which deployment becomes PRIMARY when the circuit breaker rolls back. Field reports show a reused id, one emulator
@@ -43,6 +45,43 @@ pub enum IdenticalPush {
     Refused,
 }
 
+/// What happens to tasks that start from now on. Shared by all clones.
+#[derive(Clone, Debug, Default)]
+pub struct Sabotage(Arc<AtomicU8>);
+
+/// One kind of [`Sabotage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SabotageKind {
+    None,
+    /// Containers of service tasks are killed shortly after they run.
+    CrashNewTasks,
+    /// Service tasks fail their container health checks.
+    UnhealthyNewTasks,
+    /// Containers of one-off tasks are killed.
+    FailOneOffs,
+    /// Tasks are provisioned for 15 seconds longer.
+    SlowStarts,
+}
+
+impl Sabotage {
+    const KINDS: [SabotageKind; 5] = [
+        SabotageKind::None,
+        SabotageKind::CrashNewTasks,
+        SabotageKind::UnhealthyNewTasks,
+        SabotageKind::FailOneOffs,
+        SabotageKind::SlowStarts,
+    ];
+
+    pub fn set(&self, kind: SabotageKind) {
+        let index = Self::KINDS.iter().position(|k| *k == kind).unwrap_or_default();
+        self.0.store(index as u8, Ordering::SeqCst);
+    }
+
+    pub fn get(&self) -> SabotageKind {
+        Self::KINDS.get(usize::from(self.0.load(Ordering::SeqCst))).copied().unwrap_or(SabotageKind::None)
+    }
+}
+
 /// The knobs of one stage. The default is the likelier side of every open question.
 #[derive(Clone, Debug)]
 pub struct Play {
@@ -58,6 +97,8 @@ pub struct Play {
     pub missing_right_after_run_task: bool,
     /// See [`IdenticalPush`].
     pub identical_push_to_immutable_tag: IdenticalPush,
+    /// See [`Sabotage`].
+    pub sabotage: Sabotage,
     /// Seconds of the stage per second of AWS's own waiting: settling after RUNNING, provisioning, back-off between
     /// failing tasks, deregistration delay.
     pub time_scale: f64,
@@ -76,6 +117,7 @@ impl Default for Play {
             read_lag: Duration::ZERO,
             missing_right_after_run_task: false,
             identical_push_to_immutable_tag: IdenticalPush::default(),
+            sabotage: Sabotage::default(),
             time_scale: 0.02,
             patience_scale: 0.1,
         }

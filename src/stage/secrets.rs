@@ -93,13 +93,40 @@ impl Secrets {
             }
             "DeleteSecret" => {
                 let id = required(&body, "SecretId")?;
-                let (name, arn) =
-                    found(secrets, id).map(|(name, secret)| (name.clone(), secret.arn.clone())).ok_or_else(not_found)?;
+                let (name, arn) = found(secrets, id)
+                    .map(|(name, secret)| (name.clone(), secret.arn.clone()))
+                    .ok_or_else(not_found)?;
                 secrets.remove(&name);
                 Ok(json!({ "ARN": arn, "Name": name, "DeletionDate": epoch_seconds() }))
             }
             _ => Err(AwsError::unknown_operation(operation)),
         }
+    }
+
+    /// A secret under an ARN that somebody already knows: CreateSecret would choose its last six characters anew. With a
+    /// key the secret is a JSON object, and other keys of it stay.
+    pub fn insert(&self, arn: &str, key: Option<&str>, value: &str) {
+        let fields: Vec<&str> = arn.split(':').collect();
+        let [_, _, _, region, account, _, name, ..] = fields.as_slice() else { return };
+        let mut scopes = lock(&self.scopes);
+        let secrets = scopes.entry(((*account).to_owned(), (*region).to_owned())).or_default();
+        let name = name.rsplit_once('-').filter(|(_, suffix)| suffix.len() == 6).map_or(*name, |(name, _)| name);
+        let secret = secrets.entry(name.to_owned()).or_insert_with(|| Secret {
+            arn: arn.to_owned(),
+            description: None,
+            created: epoch_seconds(),
+            versions: vec![],
+        });
+        let text = match key {
+            None => value.to_owned(),
+            Some(key) => {
+                let known = secret.version(None, None).and_then(|v| serde_json::from_str::<Value>(&v.value).ok());
+                let mut object = known.filter(Value::is_object).unwrap_or_else(|| json!({}));
+                object[key] = json!(value);
+                object.to_string()
+            }
+        };
+        secret.add(None, &text);
     }
 
     /// The text behind `valueFrom`: an ARN or a name, with `:json-key:version-stage:version-id` after an ARN.

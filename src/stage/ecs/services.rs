@@ -126,22 +126,15 @@ impl Services {
             Action::Register { group, task, address } => self.deps.elb.register(&group, &task, address),
             Action::Deregister { group, task } => self.deps.elb.deregister(&group, &task),
             Action::Resolve { revision, images } => {
-                tokio::spawn(self.clone().resolve(key, revision, images));
+                let digest = |image: &str| self.tasks.resolve_image(image).ok().flatten();
+                let known = images.into_iter().filter_map(|(container, image)| Some((container, digest(&image)?)));
+                let known = known.collect();
+                if let Some(service) = lock(&self.book).get_mut(&key) {
+                    service.resolved(&revision, known);
+                }
+                self.wake.notify_one();
             }
         }
-    }
-
-    async fn resolve(self: Arc<Self>, key: Key, revision: String, images: Vec<(String, String)>) {
-        let mut digests = Vec::new();
-        for (container, image) in images {
-            if let Ok(digest) = self.tasks.resolve_image(&image).await {
-                digests.push((container, digest));
-            }
-        }
-        if let Some(service) = lock(&self.book).get_mut(&key) {
-            service.resolved(&revision, digests);
-        }
-        self.wake.notify_one();
     }
 }
 

@@ -216,11 +216,9 @@ impl Visit<'_> {
                 refused(StatusCode::BAD_REQUEST, "TAG_INVALID", &pinned.unwrap_or_default())
             }
             (Err(PutRefusal::Invalid), _) => refused(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid"),
-            (Err(PutRefusal::MissingBlob(blob)), _) => refused(
-                StatusCode::BAD_REQUEST,
-                "MANIFEST_BLOB_UNKNOWN",
-                &format!("blob unknown to registry: {blob}"),
-            ),
+            (Err(PutRefusal::MissingBlob(blob)), _) => {
+                refused(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", &format!("blob unknown to registry: {blob}"))
+            }
             (Err(PutRefusal::MissingManifest(child)), _) => refused(
                 StatusCode::NOT_FOUND,
                 "MANIFEST_UNKNOWN",

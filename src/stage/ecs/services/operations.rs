@@ -25,6 +25,7 @@ impl Services {
             "DescribeServiceDeployments" => self.describe_service_deployments(body),
             "DescribeServiceRevisions" => self.describe_service_revisions(body),
             "StopServiceDeployment" => self.stop_service_deployment(body),
+            "TagResource" | "UntagResource" | "ListTagsForResource" => self.tags(operation, body)?,
             _ => return None,
         };
         self.wake.notify_one();
@@ -123,9 +124,12 @@ impl Services {
     }
 
     fn list_service_deployments(&self, body: &Value) -> Reply {
-        required(body, "service")?;
         let book = lock(&self.book);
-        let service = book.get(&self.key(body)?).ok_or_else(not_found)?;
+        let service = match required(body, "service")? {
+            arn if arn.starts_with("arn:") => book.values().find(|service| service.arn == arn),
+            _ => book.get(&self.key(body)?),
+        };
+        let service = service.ok_or_else(not_found)?;
         let statuses = texts(body, "status");
         let created = &body["createdAt"];
         let bound = |name: &str| created.get(name).and_then(Value::as_f64);
@@ -194,6 +198,29 @@ impl Services {
         Ok(json!({ "serviceDeploymentArn": arn }))
     }
 
+    /// `None` where the resource is not a service.
+    fn tags(&self, operation: &str, body: &Value) -> Option<Reply> {
+        let arn = text(body, "resourceArn").filter(|arn| arn.contains(":service/"))?;
+        let mut book = lock(&self.book);
+        let Some(service) = book.values_mut().find(|service| service.arn == arn) else {
+            return Some(Err(not_found()));
+        };
+        let mut tags = service.settings.get("tags").and_then(Value::as_array).cloned().unwrap_or_default();
+        let is_key = |tag: &Value, key: Option<&str>| key.is_some() && text(tag, "key") == key;
+        match operation {
+            "ListTagsForResource" => return Some(Ok(json!({ "tags": tags }))),
+            "TagResource" => {
+                for tag in list(body, "tags") {
+                    tags.retain(|known| !is_key(known, text(tag, "key")));
+                    tags.push(tag.clone());
+                }
+            }
+            _ => tags.retain(|known| !texts(body, "tagKeys").into_iter().any(|key| is_key(known, Some(key)))),
+        }
+        service.settings.insert("tags".to_owned(), json!(tags));
+        Some(Ok(json!({})))
+    }
+
     /// The service that a request names by name or ARN.
     fn key(&self, body: &Value) -> Result<Key, AwsError> {
         let cluster = self.clusters.find(text(body, "cluster"))?;
@@ -202,10 +229,7 @@ impl Services {
     }
 
     fn chosen(&self, name: &str) -> Result<Chosen, AwsError> {
-        let definition = self
-            .definitions
-            .find(name)
-            .ok_or_else(|| AwsError::client("ClientException", "TaskDefinition not found."))?;
+        let definition = self.definitions.active(name)?;
         let tags = self.definitions.tags(&definition.arn);
         Ok(Chosen { definition, tags })
     }

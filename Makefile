@@ -1,0 +1,39 @@
+# The targets are what a person types.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench setup clean
+
+CARGO ?= cargo
+# The checkers and stand-ins that `make setup` installs come first, so that a newer one on the machine changes nothing.
+TOOLS := PATH="$(CURDIR)/target/venv/bin:$$PATH"
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## four releases of a small application with real containers and a real PostgreSQL: two good, one rolled back, one stopped
+	scripts/setup --only rust,docker,busybox,postgres
+	$(CARGO) build
+	scripts/demo
+
+test: setup ## every test: unit, wire level, real containers, the action's shim
+	@if compgen -G 'action/test/*.test.js' >/dev/null; then $(TOOLS) node --test action/test/*.test.js; fi
+	$(TOOLS) $(CARGO) test --no-fail-fast
+
+check: ## format, lints and workflow audit, without running tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check; fi
+	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline . workflows/*.yml examples/*/workflows/*.yml; fi
+
+bench: setup ## the benchmarks
+	$(TOOLS) $(CARGO) bench
+
+setup: ## install or start what is missing: Docker Engine, PostgreSQL, stand-ins
+	scripts/setup
+
+clean: ## remove what the build, the set-up and rehearsals made
+	scripts/setup --stop
+	@containers=$$(docker ps -aq --filter label=fargate-deploy.stage 2>/dev/null); \
+	  if [ -n "$$containers" ]; then docker rm -f $$containers >/dev/null; fi
+	@if [ -L target/postgres ]; then rm -rf "$$(readlink target/postgres)"; fi
+	rm -rf target

@@ -1,0 +1,164 @@
+//! [`Cloud`] on AWS. The calls are in one file per service; this one joins them.
+
+use super::failure::is_expired;
+use super::session::Session;
+use crate::domain::image::Digest;
+use crate::domain::names::{
+    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
+};
+use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
+use crate::domain::task::Task;
+use crate::domain::task_definition::TaskDefinition;
+use crate::ports::{
+    Call, CallErrorKind, Caller, Cloud, EcrAddress, LogEvent, LogPage, LogStream, RegistryImage, RegistryLogin,
+    Repository, RunTask, RunTaskAnswer,
+};
+
+/// AWS, through one session. Calls are retried by the SDK's standard rules, eight attempts, 30 s each and 120 s
+/// together; a session that ended midway is renewed once per call.
+#[derive(Clone)]
+pub struct AwsCloud {
+    pub(super) session: Session,
+    pub(super) ecs: aws_sdk_ecs::Client,
+    pub(super) ssm: aws_sdk_ssm::Client,
+}
+
+impl AwsCloud {
+    pub fn new(session: Session) -> Self {
+        let mut ecs = aws_sdk_ecs::config::Builder::from(session.config());
+        if let Some(endpoint) = session.endpoint("ECS") {
+            ecs = ecs.endpoint_url(endpoint);
+        }
+        let mut ssm = aws_sdk_ssm::config::Builder::from(session.config());
+        if let Some(endpoint) = session.endpoint("SSM") {
+            ssm = ssm.endpoint_url(endpoint);
+        }
+        Self {
+            ecs: aws_sdk_ecs::Client::from_conf(ecs.build()),
+            ssm: aws_sdk_ssm::Client::from_conf(ssm.build()),
+            session,
+        }
+    }
+
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Makes a call, and once more with a fresh session when AWS says that the one in use has expired.
+    pub(super) async fn call<T>(&self, send: impl AsyncFn() -> Call<T>) -> Call<T> {
+        let generation = self.session.credentials().generation().await;
+        match send().await {
+            Err(error) if error.kind == CallErrorKind::Identity && is_expired(&error.code) => {
+                self.session.credentials().refuse(generation).await;
+                send().await
+            }
+            answer => answer,
+        }
+    }
+}
+
+impl Cloud for AwsCloud {
+    async fn caller(&self) -> Call<Caller> {
+        self.get_caller().await
+    }
+
+    fn region(&self) -> &str {
+        self.session.region()
+    }
+
+    async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
+        self.describe_services(services).await
+    }
+
+    async fn task_definition(&self, name: &str) -> Call<TaskDefinition> {
+        self.describe_task_definition(name).await
+    }
+
+    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
+        self.register_task_definition(task_definition).await
+    }
+
+    async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service> {
+        if force { self.force_new_deployment(service, to).await } else { self.point_service(service, to).await }
+    }
+
+    async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>> {
+        self.list_service_deployments(service, since).await
+    }
+
+    async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>> {
+        self.describe_service_deployment(arn).await
+    }
+
+    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
+        self.describe_service_revision(arn).await
+    }
+
+    async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()> {
+        self.roll_back_service_deployment(arn).await
+    }
+
+    async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
+        self.run_one_task(request).await
+    }
+
+    async fn tasks(&self, cluster: &ClusterName, tasks: &[TaskArn]) -> Call<Vec<Task>> {
+        self.describe_tasks(cluster, tasks).await
+    }
+
+    async fn tasks_started_by(&self, cluster: &ClusterName, started_by: &str) -> Call<Vec<TaskArn>> {
+        self.list_tasks_started_by(cluster, started_by).await
+    }
+
+    async fn stopped_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
+        self.list_tasks_of(service, "STOPPED").await
+    }
+
+    async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
+        self.list_tasks_of(service, "RUNNING").await
+    }
+
+    async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
+        self.read_log(stream, after).await
+    }
+
+    async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>> {
+        self.read_log_tail(stream, lines).await
+    }
+
+    async fn repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>> {
+        self.describe_repository(registry, name).await
+    }
+
+    async fn create_repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Repository> {
+        self.make_repository(registry, name).await
+    }
+
+    async fn registry_login(&self, registry: Option<&EcrAddress>) -> Call<RegistryLogin> {
+        self.log_in(registry).await
+    }
+
+    async fn image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>> {
+        self.describe_image(repository, reference).await
+    }
+
+    async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
+        self.put_tag(repository, digest, tag).await
+    }
+
+    async fn create_parameter(&self, name: &str, value: &str) -> Call<()> {
+        self.claim_parameter(name, value).await
+    }
+
+    async fn put_parameter(&self, name: &str, value: &str) -> Call<()> {
+        self.overwrite_parameter(name, value).await
+    }
+
+    async fn parameters_under(&self, path: &str) -> Call<Vec<(String, String)>> {
+        self.get_parameters_by_path(path).await
+    }
+
+    async fn delete_parameter(&self, name: &str) -> Call<()> {
+        self.remove_parameter(name).await
+    }
+}

@@ -1,0 +1,279 @@
+//! Amazon ECS.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html>
+
+use super::cloud::AwsCloud;
+use super::ecs_wire::{self as wire, list, maybe, text, time};
+use super::failure::call_error;
+use super::pace::backoff;
+use super::raw::RawJson;
+use crate::domain::names::{
+    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn, short,
+};
+use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
+use crate::domain::task::Task;
+use crate::domain::task_definition::{READ_ONLY, TaskDefinition};
+use crate::ports::{Call, CallError, CallErrorKind, RunTask, RunTaskAnswer};
+use aws_sdk_ecs::config::retry::RetryConfig;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// `DescribeServices` takes ten, `DescribeTasks` a hundred.
+const SERVICES_PER_CALL: usize = 10;
+const TASKS_PER_CALL: usize = 100;
+
+const REGISTER_ATTEMPTS: u32 = 8;
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// One call with a raw body, answered by the raw answer.
+macro_rules! ask {
+    ($cloud:expr, $action:literal, $operation:ident, $body:expr $(, $override:expr)?) => {{
+        let body: Value = $body;
+        $cloud
+            .call(async || {
+                let raw = RawJson::new(&body);
+                let request = $cloud.ecs.$operation().customize().interceptor(raw.clone());
+                $(let request = request.config_override($override);)?
+                request.send().await.map_err(call_error($action))?;
+                raw.answer($action)
+            })
+            .await
+    }};
+}
+
+impl AwsCloud {
+    pub(super) async fn describe_services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
+        const ACTION: &str = "ecs:DescribeServices";
+        let mut found: Vec<Option<Service>> = services.iter().map(|_| None).collect();
+        let mut by_cluster: BTreeMap<&ClusterName, Vec<usize>> = BTreeMap::new();
+        for (index, service) in services.iter().enumerate() {
+            by_cluster.entry(&service.cluster).or_default().push(index);
+        }
+        for (cluster, indexes) in by_cluster {
+            for indexes in indexes.chunks(SERVICES_PER_CALL) {
+                let names: Vec<&str> = indexes.iter().map(|&i| services[i].name.as_str()).collect();
+                let body = json!({ "cluster": cluster, "services": names });
+                let answer = ask!(self, "ecs:DescribeServices", describe_services, body)?;
+                refuse_other_failures(ACTION, &answer)?;
+                let described: Vec<Service> = list(&answer, "services").iter().map(wire::service).collect();
+                for &index in indexes {
+                    let name = short(services[index].name.as_str());
+                    found[index] = described.iter().find(|s| s.name == name || short(&s.arn) == name).cloned();
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn describe_task_definition(&self, name: &str) -> Call<TaskDefinition> {
+        let body = json!({ "taskDefinition": name, "include": ["TAGS"] });
+        match ask!(self, "ecs:DescribeTaskDefinition", describe_task_definition, body) {
+            Ok(answer) => Ok(wire::task_definition(&answer)),
+            // ECS has no exception of its own for it.
+            Err(error) if error.message.starts_with("Unable to describe task definition") => {
+                Err(CallError { kind: CallErrorKind::NotFound, ..error })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// ECS refuses concurrent registrations in one family with a client error, which the SDK does not retry.
+    pub(super) async fn register_task_definition(&self, definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
+        let body = registration(definition);
+        let mut attempt = 1;
+        loop {
+            match ask!(self, "ecs:RegisterTaskDefinition", register_task_definition, body.clone()) {
+                Ok(answer) => return Ok(TaskDefinitionArn::new(text(&answer["taskDefinition"], "taskDefinitionArn"))),
+                Err(error)
+                    if error.message.contains("Too many concurrent attempts to create a new revision")
+                        && attempt < REGISTER_ATTEMPTS =>
+                {
+                    attempt += 1;
+                    tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Safe to repeat: the same task definition a second time makes no second deployment.
+    pub(super) async fn point_service(&self, service: &ServiceRef, to: &TaskDefinitionArn) -> Call<Service> {
+        let answer = ask!(self, "ecs:UpdateService", update_service, update(service, to, false))?;
+        Ok(wire::service(&answer["service"]))
+    }
+
+    /// Not safe to repeat: each `forceNewDeployment` makes another deployment. So it is sent once, and when the answer
+    /// is lost the service is asked whether a new deployment is there.
+    pub(super) async fn force_new_deployment(&self, service: &ServiceRef, to: &TaskDefinitionArn) -> Call<Service> {
+        let primary = |s: &Service| s.primary().map(|d| d.id.clone());
+        let before = self.describe_services(std::slice::from_ref(service)).await?.into_iter().flatten().next();
+        let body = update(service, to, true);
+        let mut attempt = 1;
+        loop {
+            let once = aws_sdk_ecs::config::Builder::new().retry_config(RetryConfig::disabled());
+            let error = match ask!(self, "ecs:UpdateService", update_service, body.clone(), once.clone()) {
+                Ok(answer) => return Ok(wire::service(&answer["service"])),
+                Err(error) => error,
+            };
+            if !matches!(error.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable)
+                || attempt == REGISTER_ATTEMPTS
+            {
+                return Err(error);
+            }
+            attempt += 1;
+            tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
+            if error.kind == CallErrorKind::Unreachable {
+                let now = self.describe_services(std::slice::from_ref(service)).await?.into_iter().flatten().next();
+                if let (Some(now), Some(before)) = (now, &before)
+                    && primary(&now) != primary(before)
+                    && now.task_definition == *to
+                {
+                    return Ok(now);
+                }
+            }
+        }
+    }
+
+    pub(super) async fn list_service_deployments(
+        &self,
+        service: &ServiceRef,
+        since: f64,
+    ) -> Call<Vec<ServiceDeploymentArn>> {
+        let mut found: Vec<(f64, ServiceDeploymentArn)> = Vec::new();
+        let mut body = json!({
+            "service": service.name, "cluster": service.cluster, "createdAt": { "after": since }, "maxResults": 100,
+        });
+        loop {
+            let answer = ask!(self, "ecs:ListServiceDeployments", list_service_deployments, body.clone())?;
+            found.extend(
+                list(&answer, "serviceDeployments").iter().map(|d| {
+                    (time(d, "createdAt").unwrap_or_default(), text(d, "serviceDeploymentArn").as_str().into())
+                }),
+            );
+            match maybe(&answer, "nextToken") {
+                Some(next) => body["nextToken"] = next.into(),
+                None => break,
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        Ok(found.into_iter().map(|(_, arn)| arn).collect())
+    }
+
+    pub(super) async fn describe_service_deployment(
+        &self,
+        arn: &ServiceDeploymentArn,
+    ) -> Call<Option<ServiceDeployment>> {
+        let body = json!({ "serviceDeploymentArns": [arn] });
+        let answer = ask!(self, "ecs:DescribeServiceDeployments", describe_service_deployments, body)?;
+        refuse_other_failures("ecs:DescribeServiceDeployments", &answer)?;
+        Ok(list(&answer, "serviceDeployments").first().map(wire::service_deployment))
+    }
+
+    pub(super) async fn describe_service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
+        let body = json!({ "serviceRevisionArns": [arn] });
+        let answer = ask!(self, "ecs:DescribeServiceRevisions", describe_service_revisions, body)?;
+        refuse_other_failures("ecs:DescribeServiceRevisions", &answer)?;
+        Ok(list(&answer, "serviceRevisions").first().map(wire::service_revision))
+    }
+
+    pub(super) async fn roll_back_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()> {
+        let body = json!({ "serviceDeploymentArn": arn, "stopType": "ROLLBACK" });
+        ask!(self, "ecs:StopServiceDeployment", stop_service_deployment, body).map(drop)
+    }
+
+    /// On-demand Fargate always: Spot may end a migration halfway.
+    pub(super) async fn run_one_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
+        let mut body = json!({
+            "cluster": request.cluster,
+            "taskDefinition": request.task_definition,
+            "count": 1,
+            "launchType": "FARGATE",
+            "startedBy": request.started_by,
+            "clientToken": request.client_token,
+        });
+        if let Some(network) = &request.network_configuration {
+            body["networkConfiguration"] = network.clone();
+        }
+        if let Some(version) = &request.platform_version {
+            body["platformVersion"] = version.as_str().into();
+        }
+        if !request.overrides.is_null() {
+            body["overrides"] = request.overrides.clone();
+        }
+        let answer = ask!(self, "ecs:RunTask", run_task, body)?;
+        Ok(RunTaskAnswer {
+            tasks: list(&answer, "tasks").iter().map(wire::task).collect(),
+            failures: list(&answer, "failures").iter().map(|f| (text(f, "reason"), text(f, "detail"))).collect(),
+        })
+    }
+
+    pub(super) async fn describe_tasks(&self, cluster: &ClusterName, tasks: &[TaskArn]) -> Call<Vec<Task>> {
+        let mut found = Vec::with_capacity(tasks.len());
+        for tasks in tasks.chunks(TASKS_PER_CALL) {
+            let answer =
+                ask!(self, "ecs:DescribeTasks", describe_tasks, json!({ "cluster": cluster, "tasks": tasks }))?;
+            refuse_other_failures("ecs:DescribeTasks", &answer)?;
+            found.extend(list(&answer, "tasks").iter().map(wire::task));
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn list_tasks_started_by(&self, cluster: &ClusterName, started_by: &str) -> Call<Vec<TaskArn>> {
+        self.list_tasks(json!({ "cluster": cluster, "startedBy": started_by })).await
+    }
+
+    pub(super) async fn list_tasks_of(&self, service: &ServiceRef, desired_status: &str) -> Call<Vec<TaskArn>> {
+        let name = short(service.name.as_str());
+        self.list_tasks(json!({ "cluster": service.cluster, "serviceName": name, "desiredStatus": desired_status }))
+            .await
+    }
+
+    async fn list_tasks(&self, mut body: Value) -> Call<Vec<TaskArn>> {
+        let mut found: Vec<TaskArn> = Vec::new();
+        loop {
+            let answer = ask!(self, "ecs:ListTasks", list_tasks, body.clone())?;
+            found.extend(list(&answer, "taskArns").iter().filter_map(Value::as_str).map(TaskArn::from));
+            match maybe(&answer, "nextToken") {
+                Some(next) => body["nextToken"] = next.into(),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+fn update(service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Value {
+    let mut body = json!({ "cluster": service.cluster, "service": service.name, "taskDefinition": to });
+    if force {
+        body["forceNewDeployment"] = true.into();
+    }
+    body
+}
+
+/// What `RegisterTaskDefinition` takes of a definition: all but the members that only describe it, and its tags.
+fn registration(definition: &TaskDefinition) -> Value {
+    let mut body: Map<String, Value> = definition
+        .body
+        .iter()
+        .filter(|(member, _)| !READ_ONLY.contains(&member.as_str()))
+        .map(|(member, value)| (member.clone(), value.clone()))
+        .collect();
+    if !definition.tags.is_empty() {
+        let tags = definition.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+        body.insert("tags".to_owned(), Value::Array(tags));
+    }
+    Value::Object(body)
+}
+
+/// `failures[]` of an HTTP 200. `MISSING` is an answer; anything else means that we could not tell.
+fn refuse_other_failures(action: &str, answer: &Value) -> Call<()> {
+    match list(answer, "failures").iter().find(|f| f["reason"].as_str() != Some("MISSING")) {
+        None => Ok(()),
+        Some(failure) => Err(CallError {
+            action: action.to_owned(),
+            kind: CallErrorKind::Invalid,
+            code: text(failure, "reason"),
+            message: [text(failure, "arn"), text(failure, "detail")].join(" ").trim().to_owned(),
+            request_id: None,
+        }),
+    }
+}

@@ -1,0 +1,283 @@
+//! Why there is no session on AWS, and what to change so that there is one.
+
+use super::network::NetworkFailure;
+use crate::domain::names::RoleArn;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// What an OIDC token says about the job that holds it. Read for telling only: STS is who verifies it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    pub iss: String,
+    pub aud: String,
+    pub sub: String,
+    repository: String,
+    repository_id: String,
+    repository_owner_id: String,
+}
+
+impl Claims {
+    /// The claims of a JWT, without looking at its signature; empty where it has none or is no JWT.
+    pub fn of(jwt: &str) -> Self {
+        let claims: Value = jwt
+            .split('.')
+            .nth(1)
+            .and_then(|payload| URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok())
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let text = |name: &str| match &claims[name] {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            _ => String::new(),
+        };
+        Self {
+            iss: text("iss"),
+            aud: text("aud"),
+            sub: text("sub"),
+            repository: text("repository"),
+            repository_id: text("repository_id"),
+            repository_owner_id: text("repository_owner_id"),
+        }
+    }
+
+    /// The same subject in GitHub's other form: `repo:OWNER/NAME:...` and `repo:OWNER@ID/NAME@ID:...`, which tokens of
+    /// repositories created, renamed or transferred after 2026-07-15 have. `None` for a customised subject.
+    /// <https://docs.github.com/actions/reference/security/oidc>
+    pub fn other_sub(&self) -> Option<String> {
+        let (owner, name) = self.repository.split_once('/')?;
+        if self.repository_id.is_empty() || self.repository_owner_id.is_empty() {
+            return None;
+        }
+        let names = format!("repo:{owner}/{name}:");
+        let ids = format!("repo:{owner}@{}/{name}@{}:", self.repository_owner_id, self.repository_id);
+        let swap = |from: &str, to: &str| self.sub.strip_prefix(from).map(|rest| format!("{to}{rest}"));
+        swap(&names, &ids).or_else(|| swap(&ids, &names))
+    }
+
+    /// The issuer as IAM names its provider and the condition keys: without the scheme.
+    fn provider(&self) -> &str {
+        self.iss.strip_prefix("https://").unwrap_or(&self.iss)
+    }
+
+    fn condition(&self, sub: &str) -> Value {
+        let provider = self.provider();
+        json!({ "StringEquals": { format!("{provider}:aud"): self.aud, format!("{provider}:sub"): sub } })
+    }
+}
+
+/// There is no session: nothing was touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityFailure {
+    /// The job may not ask GitHub for a token.
+    #[error("`{role}`: there is no OIDC token to assume it with: the job lacks the `id-token: write` permission")]
+    NoIdToken { role: RoleArn },
+    /// GitHub answered the request for a token with a refusal.
+    #[error("OIDC token: GitHub refused it with HTTP {status}")]
+    TokenRefused { status: u16 },
+    /// The role's trust policy does not match the token.
+    #[error("`{role}`: this job may not assume it: {message}")]
+    Denied { role: RoleArn, claims: Box<Claims>, message: String },
+    /// The role's account has no OIDC provider for the token's issuer.
+    #[error("`{role}`: its account does not know the token's issuer: {message}")]
+    NoProvider { role: RoleArn, claims: Box<Claims>, message: String },
+    /// The OIDC provider does not list the token's audience.
+    #[error("`{role}`: the OIDC provider does not accept the token's audience: {message}")]
+    WrongAudience { role: RoleArn, claims: Box<Claims>, message: String },
+    /// A token that was asked for a moment ago is called expired.
+    #[error("`{role}`: a fresh OIDC token was called expired: {message}")]
+    Expired { role: RoleArn, message: String },
+    #[error("`{role}`: the session would be longer than the role allows: {message}")]
+    DurationTooLong { role: RoleArn, message: String },
+    /// `sts:AssumeRole` from the session before.
+    #[error("`{role}`: may not be assumed by {by}: {message}")]
+    ChainDenied { role: RoleArn, by: String, previous: Option<RoleArn>, message: String },
+    /// Any other answer of STS.
+    #[error("`{role}`: {code}: {message}")]
+    Refused { role: RoleArn, code: String, message: String },
+    #[error("AWS credentials: {why}")]
+    NoCredentials { why: String },
+    #[error("AWS region: none is set")]
+    NoRegion,
+    #[error("{what}: no answer: {why}")]
+    Unreachable { what: String, why: String },
+    #[error(transparent)]
+    Network(#[from] NetworkFailure),
+}
+
+impl IdentityFailure {
+    /// What to change, ready to paste where there is something to paste. Never holds a token.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoIdToken { .. } => "add this to the job, and to the job that calls it if it is a reusable workflow:\n\n\
+                permissions:\n  id-token: write\n  contents: read\n\n\
+                pull requests from forks never get a token"
+                .to_owned(),
+            Self::TokenRefused { .. } => {
+                "the job needs `permissions: id-token: write`; a job that runs for more than six hours has to be started again"
+                    .to_owned()
+            }
+            Self::Denied { role, claims, .. } => trust(role, claims),
+            Self::NoProvider { role, claims, .. } => {
+                format!(
+                    "create the provider in account {}, with exactly this issuer and no slash at its end:\n\n\
+                    aws iam create-open-id-connect-provider --url {} --client-id-list {}",
+                    account(role),
+                    claims.iss,
+                    claims.aud
+                )
+            }
+            Self::WrongAudience { role, claims, .. } => {
+                format!(
+                    "the token's aud is `{}`; add it to the provider in account {}:\n\n\
+                    aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {} --client-id {}",
+                    claims.aud,
+                    account(role),
+                    provider_arn(role, claims),
+                    claims.aud
+                )
+            }
+            Self::Expired { .. } => "the clock of the runner, or of the token's issuer, is wrong by minutes".to_owned(),
+            Self::DurationTooLong { .. } => {
+                "sessions of one hour are asked for and renewed: let the role's maximum session duration be an hour or more"
+                    .to_owned()
+            }
+            Self::ChainDenied { role, previous: Some(previous), .. } => {
+                let statement =
+                    json!({ "Effect": "Allow", "Principal": { "AWS": previous.as_str() }, "Action": "sts:AssumeRole" });
+                format!(
+                    "`{previous}` needs `sts:AssumeRole` on `{role}`, and the trust policy of `{role}` this statement:\n\n{}",
+                    pretty(&statement)
+                )
+            }
+            Self::ChainDenied { role, previous: None, .. } => {
+                format!("these credentials need `sts:AssumeRole` on `{role}`, and its trust policy has to name them")
+            }
+            Self::Refused { role, .. } => format!("check that `{role}` exists and is written as IAM shows it"),
+            Self::NoCredentials { .. } => {
+                "set `role` and give the job `permissions: id-token: write`; outside GitHub Actions sign in \
+                with `aws sso login`, or set `AWS_PROFILE`"
+                    .to_owned()
+            }
+            Self::NoRegion => "set `region` in the config, or `AWS_REGION`".to_owned(),
+            Self::Unreachable { .. } => {
+                "check the network of the runner, and `HTTPS_PROXY`, `NO_PROXY` and `AWS_CA_BUNDLE` if it needs them".to_owned()
+            }
+            Self::Network(NetworkFailure::CaBundle { .. }) => {
+                "`AWS_CA_BUNDLE` names a file of PEM certificates; unset it where none is needed".to_owned()
+            }
+            Self::Network(_) => "check the proxy settings of the environment".to_owned(),
+        }
+    }
+}
+
+fn trust(role: &RoleArn, claims: &Claims) -> String {
+    let statement = json!({
+        "Effect": "Allow",
+        "Principal": { "Federated": provider_arn(role, claims) },
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": claims.condition(&claims.sub),
+    });
+    let mut hint = format!(
+        "the token says sub `{}`, aud `{}`, iss `{}`; the trust policy of `{role}` needs this statement:\n\n{}",
+        claims.sub,
+        claims.aud,
+        claims.iss,
+        pretty(&statement)
+    );
+    if let Some(other) = claims.other_sub() {
+        let about = match claims.sub.contains('@') {
+            true => {
+                "this subject has ids, as in repositories created, renamed or transferred after 2026-07-15: a policy in the \
+                older form does not match it"
+            }
+            false => {
+                "when this repository is renamed or transferred its subject will have ids, and match this form only"
+            }
+        };
+        let _ = write!(hint, "\n\n{about}:\n\n\"Condition\": {}", pretty(&claims.condition(&other)));
+    }
+    hint
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+}
+
+fn account(role: &RoleArn) -> &str {
+    role.as_str().split(':').nth(4).unwrap_or_default()
+}
+
+fn provider_arn(role: &RoleArn, claims: &Claims) -> String {
+    let partition = role.as_str().split(':').nth(1).unwrap_or("aws");
+    format!("arn:{partition}:iam::{}:oidc-provider/{}", account(role), claims.provider())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(claims: &Value) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn claims(sub: &str) -> Claims {
+        Claims::of(&jwt(&json!({
+            "iss": "https://token.actions.githubusercontent.com",
+            "aud": "sts.amazonaws.com",
+            "sub": sub,
+            "repository": "org/shop",
+            "repository_id": "22",
+            "repository_owner_id": "11",
+        })))
+    }
+
+    #[test]
+    fn each_form_of_a_subject_gives_the_other() {
+        let by_name = "repo:org/shop:environment:production";
+        let by_id = "repo:org@11/shop@22:environment:production";
+        assert_eq!(claims(by_name).other_sub().as_deref(), Some(by_id));
+        assert_eq!(claims(by_id).other_sub().as_deref(), Some(by_name));
+    }
+
+    #[test]
+    fn a_customised_subject_has_no_other_form() {
+        assert_eq!(claims("repository_owner:org:workflow:deploy").other_sub(), None);
+    }
+
+    #[test]
+    fn what_is_no_jwt_has_no_claims() {
+        for text in ["", "a.b.c", "one-word", "e30.!!!.c2ln"] {
+            assert_eq!(Claims::of(text), Claims::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_denial_names_the_statement_that_would_allow_it_and_the_other_form() {
+        let failure = IdentityFailure::Denied {
+            role: "arn:aws-us-gov:iam::111122223333:role/deploy".into(),
+            claims: Box::new(claims("repo:org@11/shop@22:ref:refs/heads/main")),
+            message: "Not authorized to perform sts:AssumeRoleWithWebIdentity".into(),
+        };
+        insta::assert_snapshot!(format!("{failure}\n\nhint: {}", failure.hint()));
+    }
+
+    #[test]
+    fn the_issuer_of_an_enterprise_server_keeps_its_path_in_the_condition_keys() {
+        let mut claims = claims("repo:org/shop:ref:refs/heads/main");
+        claims.iss = "https://github.corp.example/_services/token".into();
+        let failure = IdentityFailure::Denied {
+            role: "arn:aws:iam::111122223333:role/deploy".into(),
+            claims: Box::new(claims),
+            message: String::new(),
+        };
+        let hint = failure.hint();
+        assert!(
+            hint.contains(r#""github.corp.example/_services/token:sub": "repo:org/shop:ref:refs/heads/main""#),
+            "{hint}"
+        );
+        assert!(hint.contains("oidc-provider/github.corp.example/_services/token\""), "{hint}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The job's OIDC token, from GitHub.
+//! <https://docs.github.com/actions/reference/security/oidc>
+
+use super::identity::{Claims, IdentityFailure};
+use super::network::{Network, deepest};
+use super::pace::backoff;
+use crate::domain::redact::Secret;
+use crate::events::{Event, Sink};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const ATTEMPTS: u32 = 4;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// Where the tokens come from. They live five minutes, so none is kept: every assumption of a role gets its own.
+#[derive(Clone)]
+pub(super) struct TokenSource {
+    http: reqwest::Client,
+    url: String,
+    bearer: Secret,
+    sink: Arc<dyn Sink + Send + Sync>,
+    retry_wait: Duration,
+}
+
+pub(super) struct Token {
+    pub(super) jwt: Secret,
+    pub(super) claims: Claims,
+}
+
+impl TokenSource {
+    /// `None` outside of GitHub Actions, and in jobs without `id-token: write`.
+    pub(super) fn from_env(
+        env: &BTreeMap<String, String>,
+        audience: &str,
+        network: &Network,
+        sink: Arc<dyn Sink + Send + Sync>,
+        retry_wait: Duration,
+    ) -> Option<Self> {
+        let value = |name: &str| env.get(name).filter(|v| !v.is_empty());
+        let (url, bearer) = (value("ACTIONS_ID_TOKEN_REQUEST_URL")?, value("ACTIONS_ID_TOKEN_REQUEST_TOKEN")?);
+        let separator = if url.contains('?') { '&' } else { '?' };
+        Some(Self {
+            http: network.http().clone(),
+            url: format!("{url}{separator}audience={}", percent_encoded(audience)),
+            bearer: Secret::new(bearer),
+            sink,
+            retry_wait,
+        })
+    }
+
+    /// A fresh token, masked before anything else happens to it.
+    pub(super) async fn token(&self) -> Result<Token, IdentityFailure> {
+        let mut attempt = 1;
+        loop {
+            match self.ask().await {
+                Err(IdentityFailure::Unreachable { .. }) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(backoff(attempt, self.retry_wait, LONGEST_WAIT)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Token, IdentityFailure> {
+        let lost = |why: String| IdentityFailure::Unreachable { what: "OIDC token of GitHub".to_owned(), why };
+        let request = self.http.get(&self.url).bearer_auth(self.bearer.expose()).timeout(ATTEMPT_TIMEOUT);
+        let response = request.send().await.map_err(|e| lost(deepest(&e)))?;
+        let status = response.status();
+        if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
+            return Err(lost(format!("HTTP {}", status.as_u16())));
+        }
+        if !status.is_success() {
+            return Err(IdentityFailure::TokenRefused { status: status.as_u16() });
+        }
+        let answer: serde_json::Value = response.json().await.map_err(|e| lost(deepest(&e)))?;
+        let Some(jwt) = answer["value"].as_str() else { return Err(lost("there is no token in it".to_owned())) };
+        let jwt = Secret::new(jwt);
+        self.sink.emit(Event::Mask(jwt.clone()));
+        let claims = Claims::of(jwt.expose());
+        Ok(Token { jwt, claims })
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => (b as char).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,69 @@
+//! ECS calls in raw JSON. The SDK signs, retries and names the errors; the bodies are ours, both ways, so that members
+//! and values newer than the SDK survive.
+
+use crate::ports::{Call, CallError, CallErrorKind};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use serde_json::Value;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Puts its body in place of the serialized one, and keeps the body of the answer.
+#[derive(Clone, Debug)]
+pub(super) struct RawJson {
+    body: String,
+    answer: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl RawJson {
+    pub(super) fn new(body: &Value) -> Self {
+        Self { body: body.to_string(), answer: Arc::default() }
+    }
+
+    /// The answer of the last attempt. Numbers, nulls and missing members are as AWS sent them.
+    pub(super) fn answer(&self, action: &'static str) -> Call<Value> {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        serde_json::from_slice(&answer).map_err(|e| CallError {
+            action: action.to_owned(),
+            kind: CallErrorKind::Unreachable,
+            code: String::new(),
+            message: format!("cannot read the answer: {e}"),
+            request_id: None,
+        })
+    }
+}
+
+impl Intercept for RawJson {
+    fn name(&self) -> &'static str {
+        "RawJson"
+    }
+
+    /// Once per call: the attempts are made from what this leaves behind, and each is signed over it.
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        request.headers_mut().insert("content-length", self.body.len().to_string());
+        *request.body_mut() = SdkBody::from(self.body.clone());
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().map(<[u8]>::to_vec);
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = body;
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! Assuming roles, and asking who we are.
+
+use super::cloud::AwsCloud;
+use super::failure::{call_error, describe};
+use super::identity::IdentityFailure;
+use super::oidc::TokenSource;
+use super::pace::backoff;
+use crate::domain::names::RoleArn;
+use crate::domain::redact::Secret;
+use crate::events::{Event, Sink};
+use crate::ports::{Call, CallErrorKind, Caller};
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_sts::config::retry::RetryConfig;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// One hour: what every role allows, and the longest that a chained session may be.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use.html>
+const SESSION_SECONDS: i32 = 3600;
+const ATTEMPTS: u32 = 4;
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// The Security Token Service of one region.
+#[derive(Clone)]
+pub(super) struct Sts {
+    pub(super) config: SdkConfig,
+    pub(super) endpoint: Option<String>,
+    pub(super) session_name: String,
+    pub(super) sink: Arc<dyn Sink + Send + Sync>,
+    pub(super) retry_wait: Duration,
+}
+
+impl Sts {
+    fn config(&self) -> aws_sdk_sts::config::Builder {
+        let mut config = aws_sdk_sts::config::Builder::from(&self.config);
+        if let Some(endpoint) = &self.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        config
+    }
+
+    /// `sts:AssumeRoleWithWebIdentity`, with a fresh token for every attempt. A refusal ends it at once.
+    pub(super) async fn by_token(&self, tokens: &TokenSource, role: &RoleArn) -> Result<Credentials, IdentityFailure> {
+        let client = aws_sdk_sts::Client::from_conf(self.config().retry_config(RetryConfig::disabled()).build());
+        let mut attempt = 1;
+        loop {
+            let token = tokens.token().await?;
+            let answer = client
+                .assume_role_with_web_identity()
+                .role_arn(role.as_str())
+                .role_session_name(&self.session_name)
+                .web_identity_token(token.jwt.expose())
+                .duration_seconds(SESSION_SECONDS)
+                .send()
+                .await;
+            let error = match answer {
+                Ok(answer) => return self.masked(role, answer.credentials()),
+                Err(error) => describe(&error),
+            };
+            let may_pass = matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
+                || error.code == "IDPCommunicationError"
+                || error.message.contains("retrieve verification key");
+            if may_pass && attempt < ATTEMPTS {
+                attempt += 1;
+                tokio::time::sleep(backoff(attempt, self.retry_wait, LONGEST_WAIT)).await;
+                continue;
+            }
+            let (role, claims, message) = (role.clone(), Box::new(token.claims), error.message);
+            return Err(match error.code.as_str() {
+                _ if may_pass => IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why: message },
+                "AccessDenied" | "AccessDeniedException" => IdentityFailure::Denied { role, claims, message },
+                "ExpiredToken" | "ExpiredTokenException" => IdentityFailure::Expired { role, message },
+                "InvalidIdentityToken" if message.contains("No OpenIDConnect provider") => {
+                    IdentityFailure::NoProvider { role, claims, message }
+                }
+                "InvalidIdentityToken" if message.to_lowercase().contains("audience") => {
+                    IdentityFailure::WrongAudience { role, claims, message }
+                }
+                "ValidationError" if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
+                code => IdentityFailure::Refused { role, code: code.to_owned(), message },
+            });
+        }
+    }
+
+    /// `sts:AssumeRole` with the credentials of the session before.
+    pub(super) async fn by_credentials(
+        &self,
+        credentials: Credentials,
+        previous: Option<&RoleArn>,
+        role: &RoleArn,
+    ) -> Result<Credentials, IdentityFailure> {
+        let client = aws_sdk_sts::Client::from_conf(self.config().credentials_provider(credentials).build());
+        let answer = client
+            .assume_role()
+            .role_arn(role.as_str())
+            .role_session_name(&self.session_name)
+            .duration_seconds(SESSION_SECONDS)
+            .send()
+            .await;
+        let error = match answer {
+            Ok(answer) => return self.masked(role, answer.credentials()),
+            Err(error) => describe(&error),
+        };
+        let (role, message) = (role.clone(), error.message);
+        Err(match (error.kind, error.code.as_str()) {
+            (CallErrorKind::Denied, _) => IdentityFailure::ChainDenied {
+                role,
+                by: previous.map_or_else(|| "the credentials of the environment".to_owned(), |p| format!("`{p}`")),
+                previous: previous.cloned(),
+                message,
+            },
+            (CallErrorKind::Unreachable | CallErrorKind::Throttled, _) => {
+                IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why: message }
+            }
+            (_, "ValidationError") if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
+            (_, code) => IdentityFailure::Refused { role, code: code.to_owned(), message },
+        })
+    }
+
+    fn masked(
+        &self,
+        role: &RoleArn,
+        credentials: Option<&aws_sdk_sts::types::Credentials>,
+    ) -> Result<Credentials, IdentityFailure> {
+        let Some(c) = credentials else {
+            let why = "there are no credentials in it".to_owned();
+            return Err(IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why });
+        };
+        self.sink.emit(Event::Mask(Secret::new(c.secret_access_key())));
+        self.sink.emit(Event::Mask(Secret::new(c.session_token())));
+        let token = Some(c.session_token().to_owned());
+        let ends = SystemTime::try_from(*c.expiration()).ok();
+        Ok(Credentials::new(c.access_key_id(), c.secret_access_key(), token, ends, "AssumeRole"))
+    }
+}
+
+fn is_about_duration(message: &str) -> bool {
+    message.contains("DurationSeconds") || message.contains("MaxSessionDuration")
+}
+
+/// `[\w+=,.@-]{2,64}`, as AWS wants a role session name, from any text.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+pub(super) fn session_name(text: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    let name: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).take(64).collect();
+    if name.len() < 2 { "fargate-deploy".to_owned() } else { name }
+}
+
+impl AwsCloud {
+    pub(super) async fn get_caller(&self) -> Call<Caller> {
+        self.call(async || {
+            let client = aws_sdk_sts::Client::from_conf(self.session.sts().config().build());
+            let answer = client.get_caller_identity().send().await.map_err(call_error("sts:GetCallerIdentity"))?;
+            let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+            Ok(Caller { account: text(answer.account()), arn: text(answer.arn()) })
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_becomes_a_session_name_that_aws_takes() {
+        assert_eq!(session_name("org/shop 12#3"), "org-shop-12-3");
+        assert_eq!(session_name("a_b+c=d,e.f@g-h"), "a_b+c=d,e.f@g-h");
+        assert_eq!(session_name("ä"), "fargate-deploy");
+        assert_eq!(session_name(&"x".repeat(80)).len(), 64);
+    }
+}

@@ -1,0 +1,253 @@
+//! [`Builder`] on the Docker Engine, which is looked for only when something must be built or pushed.
+
+use crate::adapters::docker::{
+    BuildEvent, BuildRequest, DigestInput, Engine, EngineError, PushEvent, PushTarget, RegistryCredentials, Secret,
+    StepState, context_digest,
+};
+use crate::domain::image::Digest;
+use crate::ports::{Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryLogin};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use tokio::sync::{OnceCell, mpsc};
+
+/// The Engine, found on first use.
+pub struct EngineBuilder {
+    env: BTreeMap<String, String>,
+    engine: OnceCell<Engine>,
+}
+
+impl EngineBuilder {
+    /// `env` says where to look: DOCKER_HOST, DOCKER_CONTEXT, HOME.
+    pub fn new(env: BTreeMap<String, String>) -> Self {
+        Self { env, engine: OnceCell::new() }
+    }
+
+    async fn engine(&self) -> Result<&Engine, BuildFailure> {
+        self.engine
+            .get_or_try_init(|| Engine::connect(&self.env))
+            .await
+            .map_err(|e| failure(BuildFailureKind::Engine, &e, None))
+    }
+}
+
+impl Builder for EngineBuilder {
+    async fn platform(&self) -> Result<String, BuildFailure> {
+        Ok(self.engine().await?.info().platform())
+    }
+
+    async fn build(&self, request: &Build, tell: &dyn Fn(BuildProgress)) -> Result<LocalImage, BuildFailure> {
+        let engine = self.engine().await?;
+        let asked = build_request(request);
+        let dockerfile = request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile"));
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut sink = move |event: BuildEvent| drop(sender.send(event));
+        let building = async move { engine.build(&asked, &mut sink).await };
+        let mut log = BuildLog::default();
+        let telling = async {
+            while let Some(event) = events.recv().await {
+                log.tell(event, tell);
+            }
+        };
+        let (built, ()) = tokio::join!(building, telling);
+        let built = built.map_err(|e| failure(BuildFailureKind::Build, &e, Some(&dockerfile)))?;
+        let image = engine.inspect(&built.id).await.map_err(|e| failure(BuildFailureKind::Build, &e, None))?;
+        let image = image.ok_or_else(|| BuildFailure {
+            kind: BuildFailureKind::Build,
+            message: format!("the Engine built {} and does not have it", built.id),
+            log: vec![],
+            hint: None,
+            at: None,
+        })?;
+        Ok(LocalImage { id: image.id, platform: format!("{}/{}", image.os, image.architecture) })
+    }
+
+    async fn push(
+        &self,
+        image: &LocalImage,
+        target: &str,
+        login: Option<&RegistryLogin>,
+        tell: &dyn Fn(BuildProgress),
+    ) -> Result<Digest, BuildFailure> {
+        let engine = self.engine().await?;
+        let (repository, tag) = target.rsplit_once(':').unwrap_or((target, "latest"));
+        let target = PushTarget::new(repository, tag);
+        let credentials = login.map(credentials);
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut sink = move |event: PushEvent| drop(sender.send(event));
+        let pushing = async move { engine.push(&image.id, &target, credentials.as_ref(), &mut sink).await };
+        let telling = async {
+            while let Some(event) = events.recv().await {
+                tell(BuildProgress::Line(push_line(&event)));
+            }
+        };
+        let (pushed, ()) = tokio::join!(pushing, telling);
+        let pushed = pushed.map_err(|e| failure(BuildFailureKind::Push, &e, None))?;
+        digest(&pushed.digest)
+    }
+
+    async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure> {
+        let request = request.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            context_digest(&DigestInput {
+                context: &request.context,
+                dockerfile: request.dockerfile.as_deref(),
+                target: request.target.as_deref(),
+                args: request.args,
+                platform: request.platform.as_deref(),
+            })
+        });
+        match hashing.await {
+            Ok(digest) => digest.map_err(|e| failure(BuildFailureKind::Build, &e, None)),
+            Err(e) => Err(BuildFailure {
+                kind: BuildFailureKind::Build,
+                message: format!("hashing the build context: {e}"),
+                log: vec![],
+                hint: None,
+                at: None,
+            }),
+        }
+    }
+
+    async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure> {
+        let found = self.engine().await?.registry_digest(reference).await;
+        digest(&found.map_err(|e| failure(BuildFailureKind::Build, &e, None))?)
+    }
+}
+
+fn build_request(request: &Build) -> BuildRequest {
+    BuildRequest {
+        dockerfile: request.dockerfile.clone(),
+        target: request.target.clone(),
+        args: request.args.clone(),
+        labels: request.labels.clone(),
+        platform: request.platform.clone(),
+        secrets: request
+            .secrets
+            .iter()
+            .map(|(id, value)| (id.clone(), Secret::new(value.expose().as_bytes().to_vec())))
+            .collect(),
+        cache_from: request.cache_from.clone(),
+        inline_cache: request.inline_cache,
+        credentials: request.logins.iter().map(|login| (login.host.clone(), credentials(login))).collect(),
+        ..BuildRequest::new(&request.context)
+    }
+}
+
+fn credentials(login: &RegistryLogin) -> RegistryCredentials {
+    RegistryCredentials::new(&login.username, login.password.expose())
+}
+
+fn digest(text: &str) -> Result<Digest, BuildFailure> {
+    Digest::parse(text).map_err(|message| BuildFailure {
+        kind: BuildFailureKind::Push,
+        message,
+        log: vec![],
+        hint: None,
+        at: None,
+    })
+}
+
+fn push_line(event: &PushEvent) -> String {
+    match event {
+        PushEvent::Layer { layer, status, current, total } if *total > 0 => {
+            format!("layer {layer}: {status} {}/{} KiB", current / 1024, total / 1024)
+        }
+        PushEvent::Layer { layer, status, .. } => format!("layer {layer}: {status}"),
+        PushEvent::Retrying { attempt, why } => format!("attempt {attempt}: {why}"),
+    }
+}
+
+/// Steps by name, their output by whole lines.
+#[derive(Default)]
+struct BuildLog {
+    names: HashMap<String, String>,
+    partial: HashMap<String, Vec<u8>>,
+}
+
+impl BuildLog {
+    fn tell(&mut self, event: BuildEvent, tell: &dyn Fn(BuildProgress)) {
+        match event {
+            BuildEvent::Step { step, name, state } => {
+                self.end_line(&step, tell);
+                let line = match state {
+                    StepState::Started => None,
+                    StepState::Completed => Some(name.clone()),
+                    StepState::Cached => Some(format!("{name} (cached)")),
+                    StepState::Failed { why } => Some(format!("{name}: {why}")),
+                };
+                self.names.insert(step, name);
+                if let Some(line) = line {
+                    tell(BuildProgress::Line(line));
+                }
+            }
+            BuildEvent::Log { step, bytes } => {
+                let partial = self.partial.entry(step).or_default();
+                partial.extend_from_slice(&bytes);
+                while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = partial.drain(..=end).collect();
+                    tell(BuildProgress::Output(String::from_utf8_lossy(&line).trim_end().to_owned()));
+                }
+            }
+            BuildEvent::Warning { text } => tell(BuildProgress::Line(format!("warning: {text}"))),
+            BuildEvent::Progress { .. } | BuildEvent::Sent { .. } => {}
+        }
+    }
+
+    fn end_line(&mut self, step: &str, tell: &dyn Fn(BuildProgress)) {
+        if let Some(rest) = self.partial.remove(step).filter(|rest| !rest.is_empty()) {
+            tell(BuildProgress::Output(String::from_utf8_lossy(&rest).trim_end().to_owned()));
+        }
+    }
+}
+
+fn failure(kind: BuildFailureKind, error: &EngineError, dockerfile: Option<&PathBuf>) -> BuildFailure {
+    let message = error.to_string();
+    let kind = match error {
+        EngineError::Unreachable { .. } if kind != BuildFailureKind::Push => BuildFailureKind::Engine,
+        _ => kind,
+    };
+    BuildFailure {
+        kind,
+        at: dockerfile.and_then(|file| Some((file.clone(), dockerfile_line(&message)?))),
+        log: error.log_tail().to_vec(),
+        hint: error.hint().map(str::to_owned),
+        message,
+    }
+}
+
+/// BuildKit says where a syntax error is: `dockerfile parse error line 3: ...`, or `Dockerfile:3`.
+fn dockerfile_line(message: &str) -> Option<u32> {
+    let after = message.split_once("parse error line ").or_else(|| message.split_once("parse error on line "))?.1;
+    after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn output_arrives_in_whole_lines_and_steps_by_name() {
+        let told = RefCell::new(vec![]);
+        let tell = |progress: BuildProgress| {
+            told.borrow_mut().push(match progress {
+                BuildProgress::Line(line) => format!("> {line}"),
+                BuildProgress::Output(line) => line,
+            });
+        };
+        let mut log = BuildLog::default();
+        let step = |state| BuildEvent::Step { step: "s".to_owned(), name: "RUN make".to_owned(), state };
+        log.tell(step(StepState::Started), &tell);
+        for bytes in ["one\ntw", "o\nthr"] {
+            log.tell(BuildEvent::Log { step: "s".to_owned(), bytes: bytes.as_bytes().to_vec() }, &tell);
+        }
+        log.tell(step(StepState::Completed), &tell);
+        assert_eq!(*told.borrow(), ["one", "two", "thr", "> RUN make"]);
+    }
+
+    #[test]
+    fn a_syntax_error_has_its_line() {
+        assert_eq!(dockerfile_line("build failed: dockerfile parse error line 3: unknown instruction: FORM"), Some(3));
+        assert_eq!(dockerfile_line("build failed"), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! One walk over a build context, filtered, in the order that FileSync's receiver demands: depth first, names by byte.
+//!
+//! Regular files, directories and symbolic links take part. Sockets, pipes and devices cannot be copied into an image by
+//! content and are passed over.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::ignore::{Inherited, Patterns};
+
+/// What takes part in a walk. Without patterns, everything does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filter {
+    /// Only what matches, and the directories that lead there; `None` is everything.
+    pub include: Option<Patterns>,
+    /// Not what matches.
+    pub exclude: Patterns,
+}
+
+/// One thing found.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Relative to the root, with `/`.
+    pub path: String,
+    pub on_disk: PathBuf,
+    pub metadata: Metadata,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    File,
+    Symlink { target: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WalkError {
+    #[error("cannot read `{}`: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot send `{}`: its name or link target is not UTF-8", path.display())]
+    NotUtf8 { path: PathBuf },
+    #[error("the Engine went away")]
+    Stopped,
+}
+
+/// Visits every entry below `root` that passes `filter`; a directory comes before what it holds. The root itself is not
+/// visited. `visit` ends the walk with an error of its own.
+pub(super) fn walk(
+    root: &Path,
+    filter: &Filter,
+    visit: &mut dyn FnMut(&Entry) -> Result<(), WalkError>,
+) -> Result<(), WalkError> {
+    let mut walk = Walk { filter, visit, waiting: Vec::new() };
+    walk.directory(root, "", &Inherited::default(), &Inherited::default())
+}
+
+struct Walk<'a> {
+    filter: &'a Filter,
+    visit: &'a mut dyn FnMut(&Entry) -> Result<(), WalkError>,
+    /// Directories that do not pass the filter, but are visited as soon as something inside does.
+    waiting: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    fn directory(
+        &mut self,
+        directory: &Path,
+        prefix: &str,
+        included_above: &Inherited,
+        excluded_above: &Inherited,
+    ) -> Result<(), WalkError> {
+        for (name, on_disk) in sorted(directory)? {
+            let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+            let Some(entry) = entry(path, on_disk)? else { continue };
+            let is_directory = entry.kind == Kind::Directory;
+
+            let (is_included, included) = match &self.filter.include {
+                Some(patterns) => patterns.matches_below(&entry.path, included_above),
+                None => (true, Inherited::default()),
+            };
+            if !is_included
+                && (!is_directory || !self.filter.include.as_ref().is_some_and(|p| p.may_match_below(&entry.path)))
+            {
+                continue;
+            }
+            let (is_excluded, excluded) = self.filter.exclude.matches_below(&entry.path, excluded_above);
+            if is_excluded && (!is_directory || !self.filter.exclude.may_reinclude_below(&entry.path)) {
+                continue;
+            }
+
+            let (path, on_disk) = (entry.path.clone(), entry.on_disk.clone());
+            if is_included && !is_excluded {
+                for parent in self.waiting.drain(..) {
+                    (self.visit)(&parent)?;
+                }
+                (self.visit)(&entry)?;
+            } else {
+                self.waiting.push(entry);
+            }
+            if is_directory {
+                self.directory(&on_disk, &path, &included, &excluded)?;
+                self.waiting.pop_if(|waiting| waiting.path == path);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sorted(directory: &Path) -> Result<Vec<(String, PathBuf)>, WalkError> {
+    let unreadable = |source| WalkError::Unreadable { path: directory.to_owned(), source };
+    let mut names = Vec::new();
+    for found in fs::read_dir(directory).map_err(unreadable)? {
+        let found = found.map_err(unreadable)?;
+        let name = found.file_name().into_string().map_err(|_| WalkError::NotUtf8 { path: found.path() })?;
+        names.push((name, found.path()));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// `None` for what vanished since the directory was listed, and for what is no file, directory or link.
+fn entry(path: String, on_disk: PathBuf) -> Result<Option<Entry>, WalkError> {
+    let unreadable = |source: io::Error| WalkError::Unreadable { path: on_disk.clone(), source };
+    let metadata = match fs::symlink_metadata(&on_disk) {
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(unreadable)?,
+    };
+    let kind = if metadata.is_dir() {
+        Kind::Directory
+    } else if metadata.is_symlink() {
+        let target = fs::read_link(&on_disk).map_err(unreadable)?;
+        let target = target.to_str().ok_or_else(|| WalkError::NotUtf8 { path: on_disk.clone() })?.to_owned();
+        Kind::Symlink { target }
+    } else if metadata.is_file() {
+        Kind::File
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Entry { path, on_disk, metadata, kind }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            if file.ends_with('/') {
+                fs::create_dir_all(path).unwrap();
+            } else {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, file).unwrap();
+            }
+        }
+        root
+    }
+
+    fn visited(root: &Path, include: Option<&[&str]>, exclude: &[&str]) -> Vec<String> {
+        let filter = Filter {
+            include: include.map(|patterns| Patterns::new(patterns).unwrap()),
+            exclude: Patterns::new(exclude).unwrap(),
+        };
+        let mut seen = Vec::new();
+        walk(root, &filter, &mut |entry| {
+            seen.push(entry.path.clone());
+            Ok(())
+        })
+        .unwrap();
+        seen
+    }
+
+    #[test]
+    fn a_directory_comes_before_its_content_and_both_before_the_longer_name() {
+        let root = tree(&["a/b", "a.txt", "a-b", "empty/"]);
+        assert_eq!(visited(root.path(), None, &[]), ["a", "a/b", "a-b", "a.txt", "empty"]);
+    }
+
+    #[test]
+    fn only_the_way_to_an_included_file_is_visited() {
+        let root = tree(&["src/deep/main.rs", "src/deep/other.rs", "src/wide/x", "node_modules/a/b", "top"]);
+        assert_eq!(visited(root.path(), Some(&["src/deep/main.rs"]), &[]), ["src", "src/deep", "src/deep/main.rs"]);
+        assert_eq!(visited(root.path(), Some(&["src/*/x"]), &[]), ["src", "src/wide", "src/wide/x"]);
+        assert_eq!(visited(root.path(), Some(&["src/wide"]), &[]), ["src", "src/wide", "src/wide/x"]);
+    }
+
+    #[test]
+    fn an_exception_brings_its_excluded_parents_along() {
+        let root = tree(&["docs/keep/this", "docs/keep/that", "docs/gone", "other"]);
+        assert_eq!(
+            visited(root.path(), None, &["docs", "!docs/keep/this"]),
+            ["docs", "docs/keep", "docs/keep/this", "other"]
+        );
+        assert_eq!(visited(root.path(), None, &["*", "!other"]), ["other"]);
+    }
+
+    #[test]
+    fn a_link_is_a_link_even_when_it_leads_nowhere() {
+        let root = tree(&["real"]);
+        std::os::unix::fs::symlink("/nowhere", root.path().join("link")).unwrap();
+        let mut kinds = Vec::new();
+        walk(root.path(), &Filter::default(), &mut |entry| {
+            kinds.push(entry.kind.clone());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(kinds, [Kind::Symlink { target: "/nowhere".to_owned() }, Kind::File]);
+    }
+}

@@ -1,0 +1,396 @@
+//! The command line, and the Action's inputs as the same arguments. Raw: nothing here is checked against anything else.
+
+use crate::config::{LockFlag, Request};
+use crate::render::log::Detail;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// From Dockerfile to a healthy ECS Fargate release, and back when the release is bad.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "fargate-deploy", version = version(), propagate_version = false, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// The config file [default: fargate-deploy.yml, here or above]
+    #[arg(short = 'c', long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The environment of the config to use
+    #[arg(short = 'e', long, global = true, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// AWS region
+    #[arg(long, global = true)]
+    pub region: Option<String>,
+    /// Role to assume; give it again for a chain
+    #[arg(long, global = true, value_name = "ARN")]
+    pub role: Vec<String>,
+    /// ECS cluster
+    #[arg(long, global = true)]
+    pub cluster: Option<String>,
+    /// One JSON object with everything, on standard output; the log goes to standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// More of what builds and pushes say
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Warnings and failures only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Build, push, migrate, roll out, watch, and go back if it is bad
+    Deploy(Box<DeployFlags>),
+    /// The same pipeline on this machine: real containers, no AWS account
+    Rehearse(RehearseFlags),
+    /// The JSON Schema of the config
+    Schema,
+    /// Completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Version and commit
+    Version,
+    /// What the Action does after a job's step, whatever became of it
+    #[command(hide = true)]
+    Post,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct DeployFlags {
+    /// Deploy only this service; give it again for several
+    #[arg(long, value_name = "SERVICE")]
+    pub only: Vec<String>,
+    /// Deploy an image that is already built: KEY=REF, or REF when there is one image
+    #[arg(long, value_name = "[KEY=]REF")]
+    pub image: Vec<String>,
+    /// Without a config file: build this folder
+    #[arg(long, value_name = "DIR")]
+    pub context: Option<PathBuf>,
+    /// Without a config file: push to this repository
+    #[arg(long)]
+    pub repository: Option<String>,
+    /// Without a config file: the ECS service
+    #[arg(long)]
+    pub service: Option<String>,
+    /// Without a config file: the container that gets the image
+    #[arg(long)]
+    pub container: Option<String>,
+    /// Without a config file: run this once before the service moves
+    #[arg(long, value_name = "COMMAND")]
+    pub release_command: Option<String>,
+    /// Leave the release commands out
+    #[arg(long)]
+    pub skip_release_commands: bool,
+    /// Return once ECS has accepted the deployments
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long to watch a rollout, such as 30m
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::duration)]
+    pub wait: Option<Duration>,
+    /// Roll out although nothing changed
+    #[arg(long)]
+    pub force_new_deployment: bool,
+    /// One release at a time, or not
+    #[arg(long, value_enum)]
+    pub lock: Option<LockFlag>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct RehearseFlags {
+    /// The folder of the config
+    #[arg(default_value = ".")]
+    pub directory: PathBuf,
+    /// A bad day to rehearse
+    #[arg(long, value_enum)]
+    pub fault: Option<Fault>,
+    /// Do not deploy: keep the stage open for other clients, and print their environment
+    #[arg(long)]
+    pub serve: bool,
+    /// The port to serve on [default: any free one]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Keep the stage open after the deploy
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// What goes wrong in a rehearsal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// The new release's containers die soon after their start
+    Crash,
+    /// The new release never becomes healthy
+    Unhealthy,
+    /// The release command is killed
+    MigrationFails,
+    /// Tasks take long to start
+    Slow,
+    /// AWS throttles every third call
+    Throttle,
+    /// AWS answers every fourth call with a 503
+    Errors,
+    /// Answers get lost after the effect
+    LostAnswers,
+}
+
+impl Arguments {
+    /// The arguments that a run of the Action means: its inputs where it has any, else the command line's.
+    ///
+    /// # Errors
+    /// As clap says them.
+    pub fn read(arguments: Vec<String>, env: &BTreeMap<String, String>) -> Result<Self, clap::Error> {
+        match action_inputs(env) {
+            Some(inputs) if arguments.len() <= 1 => Self::try_parse_from(inputs),
+            _ => Self::try_parse_from(arguments),
+        }
+    }
+
+    pub fn detail(&self) -> Detail {
+        match (self.global.quiet, self.global.verbose) {
+            (true, _) => Detail::Quiet,
+            (_, true) => Detail::Verbose,
+            _ => Detail::Normal,
+        }
+    }
+
+    /// What the flags ask of the config.
+    pub fn request(&self) -> Request {
+        let global = &self.global;
+        let flags = match &self.command {
+            Command::Deploy(flags) => flags.as_ref().clone(),
+            _ => DeployFlags::default(),
+        };
+        Request {
+            file: global.config.clone(),
+            environment: global.environment.clone(),
+            region: global.region.clone(),
+            roles: global.role.clone(),
+            cluster: global.cluster.clone(),
+            images: flags.image,
+            only: flags.only,
+            skip_release_commands: flags.skip_release_commands,
+            force_new_deployment: flags.force_new_deployment,
+            wait: flags.wait,
+            lock: flags.lock,
+            service: flags.service,
+            container: flags.container,
+            context: flags.context,
+            repository: flags.repository,
+            release_command: flags.release_command,
+        }
+    }
+}
+
+/// An input of the Action: the flag that it stands for, and what it means there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input {
+    pub name: &'static str,
+    pub kind: InputKind,
+    /// Given instead of the flag's own help, where there is no flag.
+    pub help: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// The command to run.
+    Command,
+    /// The folder to run in.
+    Directory,
+    /// `--name value`.
+    Value,
+    /// One `--name value` a line.
+    List,
+    /// `true`: `--name`.
+    Switch,
+}
+
+/// The inputs of `action.yml`, which is generated from this table.
+pub const INPUTS: [Input; 22] = [
+    Input {
+        name: "command",
+        kind: InputKind::Command,
+        help: Some("deploy (the default), rehearse, schema or version"),
+    },
+    Input {
+        name: "working-directory",
+        kind: InputKind::Directory,
+        help: Some("The folder to run in, relative to the workspace"),
+    },
+    value("config"),
+    value("environment"),
+    value("region"),
+    list("role"),
+    value("cluster"),
+    value("service"),
+    value("container"),
+    list("image"),
+    value("context"),
+    value("repository"),
+    value("release-command"),
+    list("only"),
+    switch("skip-release-commands"),
+    switch("no-wait"),
+    switch("dry-run"),
+    value("wait"),
+    switch("force-new-deployment"),
+    value("lock"),
+    switch("verbose"),
+    switch("quiet"),
+];
+
+const fn value(name: &'static str) -> Input {
+    Input { name, kind: InputKind::Value, help: None }
+}
+
+const fn list(name: &'static str) -> Input {
+    Input { name, kind: InputKind::List, help: None }
+}
+
+const fn switch(name: &'static str) -> Input {
+    Input { name, kind: InputKind::Switch, help: None }
+}
+
+/// The outputs of `action.yml`, in the order in which they are set.
+pub const OUTPUTS: [(&str, &str); 12] = [
+    ("outcome", "deployed, deployed-not-verified, started, unchanged, planned or failed"),
+    ("failure-reason", "The word of the exit code when it failed, else empty"),
+    ("release", "The release, such as r41"),
+    ("image", "The (first) image by digest"),
+    ("digest", "The (first) image's digest"),
+    ("task-definition-arn", "The revision of the (first) service that was rolled out"),
+    ("previous-task-definition-arn", "The revision that ran before"),
+    ("migration-task-arn", "The task of the (last) release command"),
+    ("migration-exit-code", "Its exit code"),
+    ("rolled-back", "Whether a service was put back to its previous revision"),
+    ("url", "The URL of the first smoke check"),
+    ("plan-changes", "How many services a dry run would change"),
+];
+
+/// GitHub hands the input `dry-run` over as `INPUT_DRY-RUN`; an empty one was not given.
+fn action_inputs(env: &BTreeMap<String, String>) -> Option<Vec<String>> {
+    let get = |name: &str| {
+        let value = env.get(&format!("INPUT_{}", name.to_ascii_uppercase()))?.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let command = get("command")?;
+    let mut arguments = vec!["fargate-deploy".to_owned(), command];
+    for input in INPUTS {
+        let Some(given) = get(input.name) else { continue };
+        let flag = format!("--{}", input.name);
+        match input.kind {
+            InputKind::Command | InputKind::Directory => {}
+            InputKind::Value => arguments.extend([format!("{flag}={given}")]),
+            InputKind::List => {
+                arguments.extend(given.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| format!("{flag}={l}")))
+            }
+            InputKind::Switch if given.eq_ignore_ascii_case("true") => arguments.push(flag),
+            InputKind::Switch => {}
+        }
+    }
+    Some(arguments)
+}
+
+/// The help of a flag, for the table of inputs.
+pub fn help_of(name: &str) -> Option<String> {
+    let command = Arguments::command();
+    let deploy = command.find_subcommand("deploy")?.clone();
+    let found = |c: &clap::Command| {
+        c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
+    };
+    found(&deploy).or_else(|| found(&command))
+}
+
+/// `action.yml`, from the tables above.
+pub fn action_yml() -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let mut text = String::from(
+        "# Generated from src/cli.rs by `UPDATE=1 cargo test --test spec action_yml`.\n\
+         name: fargate-deploy\n\
+         description: From Dockerfile to a healthy ECS Fargate release, and back when the release is bad\n\
+         branding: { icon: upload-cloud, color: orange }\n\
+         inputs:\n",
+    );
+    for input in INPUTS {
+        let help = input.help.map(str::to_owned).or_else(|| help_of(input.name)).unwrap_or_default();
+        let help = match input.kind {
+            InputKind::List => format!("{help} (one a line)"),
+            _ => help,
+        };
+        text.push_str(&format!("  {}:\n    description: {}\n    required: false\n", input.name, quoted(&help)));
+        if input.kind == InputKind::Command {
+            text.push_str("    default: deploy\n");
+        }
+    }
+    text.push_str("outputs:\n");
+    for (name, help) in OUTPUTS {
+        text.push_str(&format!("  {name}:\n    description: {}\n", quoted(help)));
+    }
+    text.push_str("runs:\n  using: node24\n  main: action/main.js\n  post: action/post.js\n  post-if: always()\n");
+    text
+}
+
+/// `1.4.0 (3f2c1ab)`.
+pub fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("FARGATE_DEPLOY_COMMIT"), ")")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(pairs: &[(&str, &str)]) -> Arguments {
+        let env = pairs.iter().map(|(n, v)| (format!("INPUT_{}", n.to_ascii_uppercase()), (*v).to_owned())).collect();
+        Arguments::read(vec!["fargate-deploy".to_owned()], &env).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn inputs_mean_the_same_as_flags() {
+        let arguments = inputs(&[
+            ("command", "deploy"),
+            ("environment", "production"),
+            ("image", "app=repo:1\n  web=repo:2\n"),
+            ("dry-run", "true"),
+            ("no-wait", "false"),
+            ("wait", "45m"),
+            ("release-command", "--weird: value"),
+            ("cluster", ""),
+        ]);
+        let request = arguments.request();
+        assert_eq!(request.environment.as_deref(), Some("production"));
+        assert_eq!(request.images, ["app=repo:1", "web=repo:2"]);
+        assert_eq!(request.wait, Some(Duration::from_secs(45 * 60)));
+        assert_eq!(request.release_command.as_deref(), Some("--weird: value"));
+        assert_eq!(request.cluster, None);
+        assert!(matches!(&arguments.command, Command::Deploy(flags) if flags.dry_run && !flags.no_wait));
+    }
+
+    #[test]
+    fn flags_given_beside_inputs_win() {
+        let env = BTreeMap::from([("INPUT_COMMAND".to_owned(), "deploy".to_owned())]);
+        let arguments = Arguments::read(["fargate-deploy", "post"].map(str::to_owned).to_vec(), &env).unwrap();
+        assert!(matches!(arguments.command, Command::Post));
+    }
+
+    #[test]
+    fn every_input_has_a_flag_and_a_help() {
+        for input in INPUTS {
+            assert!(input.help.is_some() || help_of(input.name).is_some(), "{}", input.name);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! One page a command, over the same steps.
+
+pub mod deploy;
+pub mod rehearse;
+
+use crate::config::ConfigErrors;
+use crate::domain::outcome::{Failure, Place, Reason};
+
+/// Every error of a config as one failure: the first with its place, the others as evidence.
+pub fn bad_config(errors: &ConfigErrors) -> Failure {
+    let mut all = errors.iter();
+    let Some(first) = all.next() else { return Failure::new(Reason::Config, "the config is not readable") };
+    let mut failure = Failure::new(Reason::Config, first.message.clone());
+    failure.next.clone_from(&first.hint);
+    failure.place = first.file.as_ref().filter(|_| first.line > 0).map(|file| Place {
+        file: file.clone(),
+        line: u32::try_from(first.line).unwrap_or_default(),
+        column: u32::try_from(first.column).unwrap_or_default(),
+    });
+    failure.evidence = all.map(ToString::to_string).collect();
+    failure
+}

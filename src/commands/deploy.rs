@@ -1,0 +1,166 @@
+//! `deploy`: opens the session, tells the story, says how it ended, everywhere it is expected.
+
+use crate::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
+use crate::adapters::builder::EngineBuilder;
+use crate::adapters::github_files;
+use crate::adapters::web::HttpWeb;
+use crate::config::{Config, ImageSource};
+use crate::context::RunContext;
+use crate::deploy::{Order, deploy_until};
+use crate::domain::names::short;
+use crate::domain::outcome::{Failure, Reason, Record, Success};
+use crate::domain::plan::Provenance;
+use crate::events::Sink;
+use crate::lease::Owner;
+use crate::render::log::Log;
+use crate::render::{ending, outputs, summary};
+use crate::steps::release::RunKey;
+use crate::world::World;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+/// What the command line adds to the config.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub is_dry_run: bool,
+    pub is_unwatched: bool,
+    pub skips_commands: bool,
+}
+
+pub type Ending = (Result<Success, Failure>, Record);
+
+/// Deploys what `config` says, with the environment of this run.
+pub async fn deploy(
+    config: Config,
+    options: Options,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    sink: Arc<dyn Sink + Send + Sync>,
+    interrupt: impl Future<Output = ()>,
+) -> Ending {
+    let record = RefCell::new(Record::default());
+    let result = match open(config, options, context, env, Arc::clone(&sink)).await {
+        Ok((order, cloud, web)) => {
+            let builder = EngineBuilder::new(env.clone());
+            let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
+            deploy_until(interrupt, &order, &world).await
+        }
+        Err(failure) => Err(failure),
+    };
+    (result, record.into_inner())
+}
+
+async fn open(
+    config: Config,
+    options: Options,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    sink: Arc<dyn Sink + Send + Sync>,
+) -> Result<(Order, AwsCloud, HttpWeb), Failure> {
+    let order = order(config, options, context, env)?;
+    let inputs = SessionInputs {
+        region: order.config.region.clone(),
+        roles: order.config.roles.clone(),
+        session_name: session_name(context),
+        audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
+        ..SessionInputs::new(env.clone())
+    };
+    let session = Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))?;
+    let web = HttpWeb::new(session.network());
+    Ok((order, AwsCloud::new(session), web))
+}
+
+fn no_identity(failure: &IdentityFailure) -> Failure {
+    let reason = match failure {
+        IdentityFailure::NoRegion | IdentityFailure::Network(_) => Reason::Config,
+        _ => Reason::Identity,
+    };
+    Failure::new(reason, failure.to_string()).with_next(failure.hint())
+}
+
+fn order(
+    config: Config,
+    options: Options,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+) -> Result<Order, Failure> {
+    let mut tags = vec![];
+    for image in &config.images {
+        if let ImageSource::Build(build) = &image.source {
+            let resolved = context.tags(&build.tags, config.environment.as_deref());
+            let resolved =
+                resolved.map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
+            tags.push((image.key.clone(), resolved));
+        }
+    }
+    let key = context.run_id.clone().unwrap_or_else(random);
+    Ok(Order {
+        tags,
+        provenance: Provenance {
+            sha: context.sha.clone(),
+            actor: context.actor.clone(),
+            run_url: context.run_url.clone(),
+        },
+        run: RunKey { key, attempt: context.run_attempt.clone().unwrap_or_else(|| "1".to_owned()) },
+        owner: Owner {
+            run: context.run_url.clone().unwrap_or_else(|| context.host.clone()),
+            actor: context.actor.clone().unwrap_or_default(),
+        },
+        token: random(),
+        env: env.clone(),
+        is_dry_run: options.is_dry_run,
+        is_unwatched: options.is_unwatched,
+        skips_commands: options.skips_commands,
+        push_endpoint: env.get("FARGATE_DEPLOY_REGISTRY_ENDPOINT").filter(|e| !e.is_empty()).cloned(),
+        config,
+    })
+}
+
+/// What CloudTrail shows: the repository and the run.
+fn session_name(context: &RunContext) -> String {
+    match (&context.repository, &context.run_id) {
+        (Some(repository), Some(run)) => format!("{}-{run}", short(repository)),
+        _ => format!("fargate-deploy-{}", context.actor.as_deref().unwrap_or("cli")),
+    }
+}
+
+/// 128 bits that nobody else has.
+pub fn random() -> String {
+    let mut bytes = [0_u8; 16];
+    // Without a source of randomness the process's own identity still tells claims apart.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        return format!("{}-{}", std::process::id(), crate::moving::now());
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Says how it ended: the log's last lines, the Action's outputs and summary, one JSON object. The exit code.
+pub fn conclude<W: Write, E: Write>(
+    (result, record): &Ending,
+    json: Option<&mut W>,
+    env: &BTreeMap<String, String>,
+    log: &Log<E>,
+) -> u8 {
+    let outputs = outputs::outputs(result, record);
+    let written = github_files::write_outputs(env, &outputs, &random())
+        .and_then(|()| github_files::write_summary(env, &summary::summary(result, record)));
+    if let Err(e) = written {
+        log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);
+    }
+    match result {
+        Ok(success) => log.finish(&ending::success(*success, record)),
+        Err(failure) => {
+            if env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
+                log.finish(&[ending::annotation(failure)]);
+            }
+            log.finish(&ending::failure(failure, record));
+            log.quote(&failure.log);
+        }
+    }
+    if let Some(out) = json {
+        let _ = writeln!(out, "{}", outputs::json(result, record));
+    }
+    outputs::exit_code(result)
+}

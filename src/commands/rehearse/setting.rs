@@ -1,0 +1,150 @@
+//! What a rehearsal changes in the config, and nothing else: the local Engine's architecture instead of the one on AWS,
+//! smoke checks at the stage's load balancers, repositories in the stage's registry.
+
+use crate::config::{Config, ImageSource, ServiceConfig};
+use crate::domain::image::ImageRef;
+use crate::domain::names::ContainerName;
+use crate::domain::outcome::{Failure, Reason};
+use crate::domain::task_definition::{TaskDefinition, validate};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The task definitions of a rehearsal, in files of their own.
+#[derive(Debug)]
+pub struct Setting {
+    /// `linux/amd64`: the Engine's own.
+    platform: String,
+    directory: PathBuf,
+    definitions: BTreeMap<String, TaskDefinition>,
+}
+
+impl Setting {
+    /// Reads the task definition of each service, or makes one up where the config leaves it to AWS.
+    ///
+    /// # Errors
+    /// `config`: a file that cannot be read or is no task definition.
+    pub async fn prepare(config: &Config, platform: &str) -> Result<Self, Failure> {
+        let directory =
+            std::env::temp_dir().join(format!("fargate-deploy-rehearsal-{}", crate::commands::deploy::random()));
+        let io =
+            |e: std::io::Error| Failure::new(Reason::Internal, format!("the folder `{}`: {e}", directory.display()));
+        tokio::fs::create_dir_all(&directory).await.map_err(io)?;
+        let mut definitions = BTreeMap::new();
+        for service in &config.services {
+            let mut definition = match &service.task_definition {
+                Some(file) => read(file).await?,
+                None => made_up(config, service),
+            };
+            let problems: Vec<_> = validate::problems(&definition);
+            if let Some(first) = problems.first() {
+                let what = format!("service `{}`: task definition: {first}", service.key);
+                return Err(Failure::new(Reason::Config, what).with_evidence(problems[1..].to_vec()));
+            }
+            let architecture = if platform.ends_with("arm64") { "ARM64" } else { "X86_64" };
+            definition.body.insert(
+                "runtimePlatform".to_owned(),
+                json!({"operatingSystemFamily": "LINUX", "cpuArchitecture": architecture}),
+            );
+            let text = serde_json::to_string_pretty(&definition.body).unwrap_or_default();
+            tokio::fs::write(directory.join(format!("{}.json", service.key)), text).await.map_err(io)?;
+            definitions.insert(service.key.clone(), definition);
+        }
+        Ok(Self { platform: platform.to_owned(), directory, definitions })
+    }
+
+    pub fn definition(&self, service: &str) -> Option<&TaskDefinition> {
+        self.definitions.get(service)
+    }
+
+    pub fn platform(&self) -> &str {
+        &self.platform
+    }
+
+    /// The config as it is rehearsed.
+    pub fn apply(&self, mut config: Config, env: &BTreeMap<String, String>) -> Config {
+        for image in &mut config.images {
+            if let ImageSource::Build(build) = &mut image.source {
+                build.repository = repository(&build.repository);
+                build.platform = Some(self.platform.clone());
+            }
+        }
+        for service in &mut config.services {
+            service.task_definition = Some(self.directory.join(format!("{}.json", service.key)));
+            let local = env.get(&super::url_variable(&service.key));
+            for check in &mut service.smoke {
+                if let Some(local) = local.filter(|local| !check.url.starts_with(local.as_str())) {
+                    check.url = format!("{local}{}", path(&check.url));
+                }
+            }
+        }
+        config
+    }
+
+    pub fn remove(&self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The name under which the stage's registry has a repository: without the host.
+pub fn repository(text: &str) -> String {
+    ImageRef::parse(text).map_or_else(|_| text.to_owned(), |reference| reference.repository)
+}
+
+/// What follows the host in a URL.
+pub fn path(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').map_or("/", |at| &rest[at..])
+}
+
+async fn read(path: &std::path::Path) -> Result<TaskDefinition, Failure> {
+    let failure = |why: String| Failure::new(Reason::Config, format!("task definition `{}`: {why}", path.display()));
+    let text = tokio::fs::read_to_string(path).await.map_err(|e| failure(e.to_string()))?;
+    TaskDefinition::from_json(&text).map_err(failure)
+}
+
+/// The smallest definition that runs the service's containers: for a config that starts from the revision in AWS, which a
+/// rehearsal does not have.
+fn made_up(config: &Config, service: &ServiceConfig) -> TaskDefinition {
+    let region = config.region.as_deref().unwrap_or("eu-central-1");
+    let log = json!({"logDriver": "awslogs", "options": {
+        "awslogs-group": format!("/ecs/{}", service.key), "awslogs-region": region, "awslogs-stream-prefix": service.key
+    }});
+    let containers: Vec<_> = service
+        .containers
+        .iter()
+        .map(|(name, _)| {
+            let name = name.as_ref().map_or("app", ContainerName::as_str);
+            json!({"name": name, "image": "to-be-set", "essential": true, "logConfiguration": log})
+        })
+        .collect();
+    let body = json!({
+        "family": service.key, "cpu": "256", "memory": "512", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
+        "executionRoleArn": "arn:aws:iam::111122223333:role/execution", "containerDefinitions": containers
+    });
+    TaskDefinition { body: body.as_object().cloned().unwrap_or_default(), tags: vec![] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_url_starts_at_its_slash() {
+        for (url, expected) in [("https://a.b/health", "/health"), ("https://a.b", "/"), ("http://a:1/x?y=1", "/x?y=1")]
+        {
+            assert_eq!(path(url), expected);
+        }
+    }
+
+    #[test]
+    fn repositories_of_any_host_live_in_the_stages_registry() {
+        for (text, expected) in [
+            ("team/app", "team/app"),
+            ("ghcr.io/org/api", "org/api"),
+            ("111122223333.dkr.ecr.eu-central-1.amazonaws.com/shop", "shop"),
+        ] {
+            assert_eq!(repository(text), expected);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Raw inputs -> one validated [`Config`]. The only validation of user input in the program: what comes out of here is
+//! sound, and nothing downstream asks again.
+//!
+//! In order: [`load`] finds the file, reads it into a tree that knows its places, lays the chosen environment over it,
+//! resolves references, lays the flags over that, decodes and validates. Without a file the flags are the document.
+
+mod decode;
+mod error;
+mod file;
+mod interpolate;
+mod load;
+mod request;
+mod schema;
+mod syntax;
+mod tree;
+mod validate;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use load::{load, parse};
+pub use request::{LockFlag, Request};
+pub use schema::schema;
+pub use syntax::{PLACEHOLDERS, TagPart, duration, tag_template};
+
+use crate::domain::names::{ClusterName, ContainerName, RoleArn, ServiceName};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything a command needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from; `None` in the no-file form (`--cluster --service --image|--context`).
+    pub file: Option<PathBuf>,
+    /// What relative paths start from: the file's folder, or the working directory. All paths below are joined to it.
+    pub root: PathBuf,
+    /// The environment chosen with `-e`, already overlaid.
+    pub environment: Option<String>,
+    /// From the config, else the SDK's own chain decides (`AWS_REGION`, profile).
+    pub region: Option<String>,
+    /// Roles to assume, in order: the first by GitHub OIDC (or from ambient credentials), each next from the one before.
+    pub roles: Vec<RoleArn>,
+    /// In the order of the file.
+    pub images: Vec<ImageConfig>,
+    /// One-off tasks before any service moves, in order.
+    pub release: Vec<ReleaseCommand>,
+    /// In the order of the file.
+    pub services: Vec<ServiceConfig>,
+    /// `--only`: keys of the services that move; empty means all.
+    pub only: Vec<String>,
+    pub lock: Lock,
+    /// How long to watch a rollout before saying `timeout`. Default 30 minutes.
+    pub wait: Duration,
+    /// Roll on although nothing changed (`force-new-deployment`).
+    pub force: bool,
+    pub rehearse: RehearseConfig,
+}
+
+/// An image of the release: built here, or given by reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageConfig {
+    pub key: String,
+    pub source: ImageSource,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageSource {
+    /// `--image KEY=REF`: already built; only its digest is looked up.
+    Existing(String),
+    Build(Box<BuildConfig>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildConfig {
+    /// A bare ECR repository name (`team/app`), or a full reference with host.
+    pub repository: String,
+    pub create_repository: bool,
+    /// From `Config::root`.
+    pub context: PathBuf,
+    /// From `Config::root`; `None` is `Dockerfile` in the context.
+    pub dockerfile: Option<PathBuf>,
+    pub target: Option<String>,
+    pub args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub secrets: Vec<BuildSecret>,
+    /// `linux/arm64` or `linux/amd64`; `None` takes it from the task definition's runtimePlatform.
+    pub platform: Option<String>,
+    /// With placeholders: `{sha}`, `{short-sha}`, `{branch}`, `{run}`, `{env}`.
+    pub tags: Vec<String>,
+    pub cache: Cache,
+    pub reuse: Reuse,
+}
+
+/// A build secret, by where its value is. The value itself is read when the build starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildSecret {
+    pub id: String,
+    pub source: BuildSecretSource,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum BuildSecretSource {
+    File(PathBuf),
+    Env(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// `BUILDKIT_INLINE_CACHE` written into the image and read back from the repository.
+    Inline,
+    Off,
+}
+
+/// When an image that is already in the repository is taken instead of being built again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Same commit and same content. The default.
+    Commit,
+    /// Same content, of any commit.
+    Content,
+    Never,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceConfig {
+    /// What the config and the outputs call it.
+    pub key: String,
+    pub cluster: ClusterName,
+    /// The ECS service.
+    pub name: ServiceName,
+    /// Container name -> image key. No name: the only essential container of the task definition.
+    pub containers: Vec<(Option<ContainerName>, String)>,
+    /// The file in git; `None` starts from the revision that the service runs.
+    pub task_definition: Option<PathBuf>,
+    pub after: Vec<String>,
+    pub smoke: Vec<SmokeCheck>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SmokeCheck {
+    pub url: String,
+    pub status: u16,
+    pub within: Duration,
+    /// A text that the body must contain.
+    pub contains: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReleaseCommand {
+    pub name: String,
+    /// Key of the service that gives network, roles, logs and task definition.
+    pub service: String,
+    /// `None`: the container that carries the (first) image of the release.
+    pub container: Option<ContainerName>,
+    /// The argv that replaces CMD; a string in the file became `sh -c STRING`.
+    pub command: Vec<String>,
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Server-side, on SSM parameters; waits this long for another holder.
+    Lease {
+        wait: Duration,
+    },
+    None,
+}
+
+/// What `rehearse` cannot know from the rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RehearseConfig {
+    /// Secret or parameter (as `valueFrom` names it) -> the value it has on the stage.
+    pub values: BTreeMap<String, String>,
+}

@@ -1,0 +1,214 @@
+//! `fargate-deploy.yml` as it is written. The parser and the published JSON Schema both come from these types, so the
+//! descriptions below are what an editor shows.
+
+use super::decode::{Entries, Located, Loose, OneOrMany};
+use super::syntax;
+use schemars::JsonSchema;
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use std::fmt;
+
+type Text = Located<String>;
+
+/// What a release consists of and where it goes.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Settings {
+    /// The AWS region of the cluster. Without it the usual AWS settings decide (AWS_REGION, the profile).
+    #[schemars(extend("pattern" = syntax::REGION))]
+    pub region: Option<Text>,
+    /// The IAM role to assume through GitHub OIDC, or a list: each role is assumed with the one before.
+    pub role: Option<OneOrMany<Role>>,
+    /// The ECS cluster, by name or ARN.
+    #[schemars(extend("pattern" = syntax::CLUSTER))]
+    pub cluster: Option<Text>,
+    /// The images of the release, by a key that the services refer to.
+    pub images: Entries<Option<Image>>,
+    /// One-off tasks that run to success, in order, before any service moves.
+    pub release: Vec<Release>,
+    /// The services of the release, by a key that outputs and messages use.
+    pub services: Entries<Option<Service>>,
+    /// `lease` (the default) lets one deploy at a time reach the services, from wherever it runs; `none` does not.
+    pub lock: Option<LockChoice>,
+    /// How long to wait for another deploy's lease (default 15m).
+    pub lock_timeout: Option<Located<Span>>,
+    /// How long to watch a rollout before giving up on it (default 30m). AWS goes on after that.
+    pub wait: Option<Located<Span>>,
+    /// Roll the services although nothing changed.
+    pub force_new_deployment: Option<bool>,
+    /// What `rehearse` cannot know from the rest.
+    pub rehearse: Option<Rehearse>,
+}
+
+/// `arn:aws:iam::ACCOUNT:role/NAME`, of any partition.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Role(#[schemars(extend("pattern" = syntax::ROLE))] pub Text);
+
+/// An image that is built and pushed.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Image {
+    /// An ECR repository of the deploying account (`team/app`), or a full name with its registry (`ghcr.io/org/app`).
+    pub repository: Option<Text>,
+    /// Create the ECR repository when it does not exist (default false).
+    pub create_repository: Option<bool>,
+    /// The build context, from the folder of this file (default `.`).
+    pub context: Option<Text>,
+    /// The Dockerfile, from the folder of this file (default: `Dockerfile` in the context).
+    pub dockerfile: Option<Text>,
+    /// The stage of the Dockerfile to build (default: the last).
+    pub target: Option<Text>,
+    /// Build arguments. Not for secrets: they stay in the image's history.
+    pub build_args: Entries<Loose>,
+    /// Labels of the image.
+    pub labels: Entries<Loose>,
+    /// Secrets for `RUN --mount=type=secret,id=KEY`.
+    pub build_secrets: Entries<Secret>,
+    /// `linux/amd64` or `linux/arm64` (default: what the task definition's runtimePlatform asks for).
+    #[schemars(extend("pattern" = syntax::PLATFORM))]
+    pub platform: Option<Text>,
+    /// The tags to push, with the placeholders {sha}, {short-sha}, {branch}, {run} and {env} (default `["{sha}"]`).
+    pub tags: Option<OneOrMany<Tag>>,
+    /// `inline` (the default) keeps the build cache in the pushed image; `off` does not.
+    pub cache: Option<CacheChoice>,
+    /// When an image that is already in the repository is taken: same `commit` and content (the default), same
+    /// `content` of any commit, or `never`.
+    pub reuse: Option<ReuseChoice>,
+}
+
+/// A tag, with placeholders.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Tag(#[schemars(extend("pattern" = syntax::TAG))] pub Located<Loose>);
+
+/// Where the value of a build secret comes from: one of the two.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct Secret {
+    /// A file, from the folder of this file.
+    pub file: Option<Text>,
+    /// An environment variable.
+    pub env: Option<Text>,
+}
+
+/// A one-off task of the release.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Release {
+    /// What messages and outputs call it.
+    #[schemars(extend("pattern" = syntax::KEY))]
+    pub name: Text,
+    /// The service whose network, roles, logs and task definition it borrows (default: the only service).
+    pub service: Option<Text>,
+    /// The container to run it in (default: the one that carries the release's image).
+    pub container: Option<Text>,
+    /// A text runs through `sh -c`; a list is the argv itself.
+    pub command: Located<Command>,
+    /// How long it may take (default 30m).
+    pub timeout: Option<Located<Span>>,
+}
+
+/// An ECS service.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Service {
+    /// The ECS service, by name or ARN (default: the key).
+    #[schemars(extend("pattern" = syntax::SERVICE))]
+    pub name: Option<Text>,
+    /// The cluster, when it is not the one above.
+    #[schemars(extend("pattern" = syntax::CLUSTER))]
+    pub cluster: Option<Text>,
+    /// Container name: image key. May be left out when there is one image and one essential container.
+    pub containers: Option<Entries<Text>>,
+    /// The task definition in git (default: the revision that the service runs).
+    pub task_definition: Option<Text>,
+    /// Services that must be done before this one starts.
+    pub after: Option<OneOrMany<Text>>,
+    /// Requests that must succeed once the service is steady.
+    pub smoke: Vec<Smoke>,
+}
+
+/// A request that shows that the release works.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Smoke {
+    #[schemars(extend("pattern" = syntax::URL))]
+    pub url: Text,
+    /// The status to expect (default 200).
+    #[schemars(extend("minimum" = 100, "maximum" = 599))]
+    pub status: Option<Located<u16>>,
+    /// How long to keep trying (default 60s).
+    pub within: Option<Located<Span>>,
+    /// A text that the body must contain.
+    pub contains: Option<Text>,
+}
+
+/// What `rehearse` cannot know from the rest.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Rehearse {
+    /// Secret or parameter, as `valueFrom` names it: the value it has in the rehearsal.
+    pub values: Entries<Loose>,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LockChoice {
+    Lease,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CacheChoice {
+    Inline,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ReuseChoice {
+    Commit,
+    Content,
+    Never,
+}
+
+/// A whole number and a unit: `90s`, `15m`, `1h`. At most a day.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Span(#[schemars(extend("pattern" = syntax::DURATION))] pub Loose);
+
+#[derive(Clone, Debug)]
+pub(super) enum Command {
+    Shell(String),
+    Argv(Vec<Loose>),
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CommandVisitor;
+
+        impl<'de> Visitor<'de> for CommandVisitor {
+            type Value = Command;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text (run through `sh -c`) or a list of arguments")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Command, E> {
+                Ok(Command::Shell(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Command, A::Error> {
+                let mut argv = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    argv.push(item);
+                }
+                Ok(Command::Argv(argv))
+            }
+        }
+
+        deserializer.deserialize_any(CommandVisitor)
+    }
+}

@@ -1,0 +1,201 @@
+//! Finding the file, choosing the environment, and the order in which things are laid over each other.
+
+use super::decode::{decode, suggestion};
+use super::error::{ConfigError, ConfigErrors, Place};
+use super::file::Settings;
+use super::interpolate::{has_reference, resolve};
+use super::request::Request;
+use super::tree::{Key, Node, Value, shown};
+use super::validate::{Surroundings, validate};
+use super::{Config, syntax};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const NAMES: [&str; 2] = ["fargate-deploy.yml", "fargate-deploy.yaml"];
+
+/// A config is a page or two; anything above this is not one.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The configuration of this run: from the file that `request` names or that is found from `directory` upwards, or
+/// from the flags alone.
+pub fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path) -> Result<Config, ConfigErrors> {
+    let found = match &request.file {
+        Some(file) => Some(directory.join(file)),
+        None => find(directory)?,
+    };
+    let Some(path) = found else {
+        let document = request.document(directory)?;
+        return build(document, None, directory.to_owned(), request, env);
+    };
+    let shown_path = path.strip_prefix(directory).unwrap_or(&path).to_owned();
+    if let [first, ..] = request.file_less_flags().as_slice() {
+        let error = ConfigError::new(format!(
+            "`{first}` is for deploys without a config file, and there is one: `{}`",
+            shown_path.display()
+        ));
+        return Err(error.hint("describe it in the file; `--only KEY` picks services of it").into());
+    }
+    let source = read(&path).map_err(|why| {
+        ConfigErrors::of(vec![ConfigError { file: Some(shown_path.clone()), ..ConfigError::new(why) }], None)
+    })?;
+    let root = path.parent().unwrap_or(directory).to_owned();
+    parse(&source, &shown_path, &root, request, env)
+}
+
+/// The configuration in `source`; `file` is what errors call it, `root` is where its relative paths start.
+pub fn parse(
+    source: &str,
+    file: &Path,
+    root: &Path,
+    request: &Request,
+    env: &BTreeMap<String, String>,
+) -> Result<Config, ConfigErrors> {
+    let file = file.to_owned();
+    let document = Node::parse(source).map_err(|error| ConfigErrors::of(vec![error], Some(&file)))?;
+    if !matches!(document.value, Value::Map(_)) {
+        let error =
+            ConfigError::at(Place { line: 1, column: 1 }, format!("expected a mapping, found {}", document.describe()));
+        return Err(ConfigErrors::of(
+            vec![error.hint("a file starts with keys such as `cluster:` and `services:`")],
+            Some(&file),
+        ));
+    }
+    build(document, Some(file), root.to_owned(), request, env)
+}
+
+fn build(
+    mut document: Node,
+    file: Option<PathBuf>,
+    root: PathBuf,
+    request: &Request,
+    env: &BTreeMap<String, String>,
+) -> Result<Config, ConfigErrors> {
+    let fail = |errors| ConfigErrors::of(errors, file.as_ref());
+    let environments = environments(&mut document).map_err(fail)?;
+    let environment = choose(&environments, request, env).map_err(|error| fail(vec![error]))?;
+    for (key, overlay) in environments {
+        if Some(&key.text) == environment.as_ref() {
+            document.overlay(overlay);
+        }
+    }
+    let mut errors = Vec::new();
+    resolve(&mut document, env, &mut errors);
+    if !errors.is_empty() {
+        return Err(fail(errors));
+    }
+    document.overlay(request.overlay());
+    let settings: Settings = decode(&document).map_err(fail)?;
+    let around = Surroundings { file: file.clone(), root, environment, request };
+    validate(settings, around).map_err(fail)
+}
+
+/// Takes the environments off the document. The shape of every one of them is checked, also of those that this run
+/// does not use: a slip in production's part is found by the deploy to staging.
+fn environments(document: &mut Node) -> Result<Vec<(Key, Node)>, Vec<ConfigError>> {
+    let Some((_, node)) = document.take("environments") else { return Ok(Vec::new()) };
+    let entries = match node.value {
+        Value::Null => Vec::new(),
+        Value::Map(entries) => entries,
+        _ => {
+            let message = format!("`environments`: expected a mapping, found {}", node.describe());
+            return Err(vec![ConfigError::at(node.place, message)]);
+        }
+    };
+    let mut errors = Vec::new();
+    let mut checked = Vec::new();
+    for (key, mut node) in entries {
+        if let Err(why) = syntax::key(&key.text) {
+            errors.push(ConfigError::at(key.place, format!("environment `{}`: {why}", shown(&key.text))));
+        }
+        if node.value == Value::Null {
+            node.value = Value::Map(Vec::new());
+        }
+        if let Err(found) = decode::<Settings>(&without_nulls(&node)) {
+            let is_certain = !has_reference(&node);
+            errors.extend(found.into_iter().filter(|error| is_certain || error.message.starts_with("unknown key")));
+        }
+        checked.push((key, node));
+    }
+    if errors.is_empty() { Ok(checked) } else { Err(errors) }
+}
+
+/// In an overlay `null` takes a key away, whatever type the key has.
+fn without_nulls(node: &Node) -> Node {
+    match &node.value {
+        Value::Map(entries) => {
+            let entries = entries
+                .iter()
+                .filter(|(_, value)| value.value != Value::Null)
+                .map(|(key, value)| (key.clone(), without_nulls(value)))
+                .collect();
+            Node { place: node.place, value: Value::Map(entries) }
+        }
+        _ => node.clone(),
+    }
+}
+
+fn choose(
+    environments: &[(Key, Node)],
+    request: &Request,
+    env: &BTreeMap<String, String>,
+) -> Result<Option<String>, ConfigError> {
+    let names = environments.iter().map(|(key, _)| key.text.as_str());
+    let from_env = env.get("FARGATE_DEPLOY_ENVIRONMENT").filter(|name| !name.is_empty());
+    let (wanted, by) = match (&request.environment, from_env) {
+        (Some(name), _) => (Some(name), "--environment"),
+        (None, name) => (name, "FARGATE_DEPLOY_ENVIRONMENT"),
+    };
+    match (wanted, environments) {
+        (Some(name), []) => match syntax::key(name) {
+            Ok(()) => Ok(Some(name.clone())),
+            Err(why) => Err(ConfigError::new(format!("{by} `{}`: {why}", shown(name)))),
+        },
+        (Some(name), _) if names.clone().any(|known| known == name) => Ok(Some(name.clone())),
+        (Some(name), _) => Err(ConfigError::new(format!("{by} `{}`: there is no such environment", shown(name)))
+            .hint(suggestion(name, names))),
+        (None, []) => Ok(None),
+        (None, [(only, _)]) => Ok(Some(only.text.clone())),
+        (None, [(first, _), ..]) => {
+            let all: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            Err(ConfigError::at(first.place, format!("which environment? There are {}", all.join(", ")))
+                .hint(format!("choose one: `--environment {}`", first.text)))
+        }
+    }
+}
+
+/// The file in `directory`, or in a folder above it within the same git repository.
+fn find(directory: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    let root = directory.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(directory);
+    for folder in directory.ancestors() {
+        let here: Vec<PathBuf> = NAMES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+        match here.as_slice() {
+            [] if folder == root => break,
+            [] => {}
+            [one] => return Ok(Some(one.clone())),
+            _ => {
+                let both = format!("`{}` and `{}` are both in `{}`", NAMES[0], NAMES[1], folder.display());
+                return Err(
+                    ConfigError::new(format!("which config? {both}")).hint("remove one, or choose with `--config`")
+                );
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    })?;
+    if !size.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    if size.len() > MAX_BYTES {
+        return Err("it is larger than 1 MiB: that is not a config".to_owned());
+    }
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    })
+}

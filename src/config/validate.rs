@@ -1,0 +1,552 @@
+//! From what was written to what can be relied on. Every finding is gathered, so that one run shows them all.
+
+use super::decode::{Entries, Located, nearest, suggestion};
+use super::error::{ConfigError, Place};
+use super::file::{
+    CacheChoice, Command, Image, LockChoice, Release, ReuseChoice, Secret, Service, Settings, Smoke, Span,
+};
+use super::request::Request;
+use super::tree::shown;
+use super::{
+    BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, RehearseConfig,
+    ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, syntax,
+};
+use crate::domain::image::ImageRef;
+use crate::domain::names::{ClusterName, ContainerName, RoleArn, ServiceName, short};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MINUTE: u64 = 60;
+const DEFAULT_WAIT: Duration = Duration::from_secs(30 * MINUTE);
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(15 * MINUTE);
+const DEFAULT_RELEASE_TIMEOUT: Duration = Duration::from_secs(30 * MINUTE);
+const DEFAULT_SMOKE_WITHIN: Duration = Duration::from_secs(MINUTE);
+
+pub(super) struct Surroundings<'a> {
+    pub file: Option<PathBuf>,
+    pub root: PathBuf,
+    pub environment: Option<String>,
+    pub request: &'a Request,
+}
+
+pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<Config, Vec<ConfigError>> {
+    let mut check = Check { errors: Vec::new(), root: around.root.clone() };
+    let region = check.region(&settings);
+    let roles = check.roles(&settings, region.as_deref());
+    let given = check.given_images(&settings, around.request);
+    let images = check.images(&settings.images, &given);
+    let services = check.services(&settings, region.as_deref());
+    let release = check.release(&settings);
+    check.only(&settings.services, &around.request.only);
+    let lock_timeout = check.span(settings.lock_timeout.as_ref(), "lock-timeout", DEFAULT_LOCK_TIMEOUT);
+    let wait = check.span(settings.wait.as_ref(), "wait", DEFAULT_WAIT);
+    if !check.errors.is_empty() {
+        return Err(check.errors);
+    }
+    Ok(Config {
+        file: around.file,
+        root: around.root,
+        environment: around.environment,
+        region,
+        roles,
+        images,
+        release: if around.request.skip_release_commands { Vec::new() } else { release },
+        services,
+        only: around.request.only.clone(),
+        lock: match settings.lock {
+            Some(LockChoice::None) => Lock::None,
+            Some(LockChoice::Lease) | None => Lock::Lease { wait: lock_timeout },
+        },
+        wait,
+        force: settings.force_new_deployment.unwrap_or(false),
+        rehearse: RehearseConfig { values: loose(settings.rehearse.unwrap_or_default().values) },
+    })
+}
+
+struct Check {
+    errors: Vec<ConfigError>,
+    root: PathBuf,
+}
+
+impl Check {
+    fn error(&mut self, place: Place, message: impl Into<String>) {
+        self.errors.push(ConfigError::at(place, message));
+    }
+
+    fn error_with(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.errors.push(ConfigError::at(place, message).hint(hint));
+    }
+
+    fn rule(&mut self, what: &str, text: &Located<String>, rule: impl Fn(&str) -> Result<(), String>) {
+        if let Err(why) = rule(&text.value) {
+            self.error(text.place, format!("{what} `{}`: {why}", shown(&text.value)));
+        }
+    }
+
+    fn span(&mut self, span: Option<&Located<Span>>, what: &str, default: Duration) -> Duration {
+        let Some(Located { place, value: Span(text) }) = span else { return default };
+        syntax::duration(&text.0).unwrap_or_else(|why| {
+            self.error(*place, format!("{what} `{}`: {why}", shown(&text.0)));
+            default
+        })
+    }
+
+    fn region(&mut self, settings: &Settings) -> Option<String> {
+        let region = settings.region.as_ref()?;
+        self.rule("region", region, syntax::region);
+        Some(region.value.clone())
+    }
+
+    fn roles(&mut self, settings: &Settings, region: Option<&str>) -> Vec<RoleArn> {
+        let roles = settings.role.iter().flat_map(|roles| &roles.0);
+        let mut arns = Vec::new();
+        for super::file::Role(role) in roles {
+            match syntax::arn(&role.value, "iam", "role") {
+                Ok(arn) => self.partition("role", role, arn.partition, region),
+                Err(why) => self.error(role.place, format!("role `{}`: {why}", shown(&role.value))),
+            }
+            arns.push(RoleArn::new(role.value.clone()));
+        }
+        arns
+    }
+
+    /// An ARN of another partition than the region's can never work: no credentials cross partitions.
+    fn partition(&mut self, what: &str, text: &Located<String>, partition: &str, region: Option<&str>) {
+        if let Some(region) = region
+            && syntax::region(region).is_ok()
+            && syntax::partition(region) != partition
+        {
+            let expected = syntax::partition(region);
+            self.error(
+                text.place,
+                format!("{what} `{}`: region `{region}` is in partition `{expected}`, not `{partition}`", text.value),
+            );
+        }
+    }
+
+    /// A cluster or a service: a short name, or an ARN of the region.
+    fn ecs_name(&mut self, kind: &str, text: &Located<String>, region: Option<&str>) {
+        if !text.value.starts_with("arn:") {
+            return self.rule(kind, text, syntax::name);
+        }
+        match syntax::arn(&text.value, "ecs", kind) {
+            Err(why) => self.error(text.place, format!("{kind} `{}`: {why}", shown(&text.value))),
+            Ok(arn) => {
+                self.partition(kind, text, arn.partition, region);
+                let most = if kind == "service" { 2 } else { 1 };
+                if arn.resource.split('/').count() > most {
+                    self.error(text.place, format!("{kind} `{}`: the ARN has too many parts", shown(&text.value)));
+                }
+                if let Some(region) = region
+                    && syntax::partition(region) == arn.partition
+                    && region != arn.region
+                {
+                    self.error(
+                        text.place,
+                        format!("{kind} `{}`: it is in region `{}`, the config in `{region}`", text.value, arn.region),
+                    );
+                }
+            }
+        }
+    }
+
+    /// `--image KEY=REF` by key.
+    fn given_images(&mut self, settings: &Settings, request: &Request) -> BTreeMap<String, String> {
+        let keys: Vec<&str> = settings.images.0.iter().map(|(key, _)| key.value.as_str()).collect();
+        let mut given = BTreeMap::new();
+        for flag in &request.images {
+            let (key, reference) = match (flag.split_once('='), keys.as_slice()) {
+                (Some((key, reference)), _) => (key, reference),
+                (None, [only]) => (*only, flag.as_str()),
+                (None, _) => {
+                    let keys = keys.join("`, `");
+                    self.errors.push(
+                        ConfigError::new(format!("--image `{}`: which image is it?", shown(flag)))
+                            .hint(format!("write `KEY={flag}`, where KEY is one of `{keys}`")),
+                    );
+                    continue;
+                }
+            };
+            if !keys.contains(&key) {
+                let error = ConfigError::new(format!("--image `{}`: there is no image `{}`", shown(flag), shown(key)));
+                self.errors.push(error.hint(suggestion(key, keys.iter().copied())));
+            } else if let Err(why) = ImageRef::parse(reference) {
+                self.errors.push(ConfigError::new(format!("--image: {why}")));
+            } else if given.insert(key.to_owned(), reference.to_owned()).is_some() {
+                self.errors.push(ConfigError::new(format!("--image `{key}`: given twice")));
+            }
+        }
+        given
+    }
+
+    fn images(&mut self, images: &Entries<Option<Image>>, given: &BTreeMap<String, String>) -> Vec<ImageConfig> {
+        let mut pushed: BTreeMap<(String, String), &str> = BTreeMap::new();
+        let mut checked = Vec::new();
+        for (key, image) in &images.0 {
+            self.rule("image key", key, syntax::key);
+            let source = match given.get(&key.value) {
+                Some(reference) => ImageSource::Existing(reference.clone()),
+                None => {
+                    let build = self.build(key, image.clone().unwrap_or_default());
+                    for tag in &build.tags {
+                        let other = pushed.insert((build.repository.clone(), tag.clone()), key.value.as_str());
+                        if let Some(other) = other
+                            && other != key.value
+                        {
+                            let target = format!("{}:{tag}", build.repository);
+                            self.error_with(
+                                key.place,
+                                format!("image `{}`: `{target}` is also what image `{other}` pushes", key.value),
+                                format!("give them different repositories, or tags such as `{}-{{sha}}`", key.value),
+                            );
+                        }
+                    }
+                    ImageSource::Build(Box::new(build))
+                }
+            };
+            checked.push(ImageConfig { key: key.value.clone(), source });
+        }
+        checked
+    }
+
+    fn build(&mut self, key: &Located<String>, image: Image) -> BuildConfig {
+        let repository = self.repository(key, image.repository.as_ref());
+        let context = PathBuf::from(image.context.as_ref().map_or(".", |context| context.value.as_str()));
+        let place = image.context.as_ref().map_or(key.place, |context| context.place);
+        let dockerfile = image.dockerfile.as_ref().map(|path| PathBuf::from(&path.value));
+        if !self.root.join(&context).is_dir() {
+            self.error(place, format!("context `{}`: there is no such folder", shown(&context.to_string_lossy())));
+        } else {
+            let place = image.dockerfile.as_ref().map_or(place, |path| path.place);
+            let path = dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));
+            self.file("dockerfile", place, &path);
+        }
+        if let Some(platform) = &image.platform {
+            self.rule("platform", platform, syntax::platform);
+        }
+        BuildConfig {
+            repository,
+            create_repository: image.create_repository.unwrap_or(false),
+            context: self.root.join(context),
+            dockerfile: dockerfile.map(|path| self.root.join(path)),
+            target: image.target.map(|target| target.value),
+            args: loose(image.build_args),
+            labels: loose(image.labels),
+            secrets: image.build_secrets.0.into_iter().filter_map(|(id, secret)| self.secret(id, secret)).collect(),
+            platform: image.platform.map(|platform| platform.value),
+            tags: self.tags(key, image.tags),
+            cache: match image.cache {
+                Some(CacheChoice::Off) => Cache::Off,
+                Some(CacheChoice::Inline) | None => Cache::Inline,
+            },
+            reuse: match image.reuse {
+                Some(ReuseChoice::Content) => Reuse::Content,
+                Some(ReuseChoice::Never) => Reuse::Never,
+                Some(ReuseChoice::Commit) | None => Reuse::Commit,
+            },
+        }
+    }
+
+    fn repository(&mut self, key: &Located<String>, repository: Option<&Located<String>>) -> String {
+        let Some(repository) = repository else {
+            self.error_with(
+                key.place,
+                format!("image `{}`: `repository` is missing", key.value),
+                format!("where is it pushed? An ECR repository such as `team/{}`, or a full registry name", key.value),
+            );
+            return String::new();
+        };
+        match ImageRef::parse(&repository.value) {
+            Err(why) => self.error(repository.place, format!("repository: {why}")),
+            Ok(image) if image.tag.is_some() || image.digest.is_some() => self.error_with(
+                repository.place,
+                format!("repository `{}`: it has a tag or a digest", shown(&repository.value)),
+                "tags belong under `tags`",
+            ),
+            Ok(_) => {}
+        }
+        repository.value.clone()
+    }
+
+    fn tags(&mut self, key: &Located<String>, tags: Option<super::decode::OneOrMany<super::file::Tag>>) -> Vec<String> {
+        let Some(tags) = tags else { return vec!["{sha}".to_owned()] };
+        if tags.0.is_empty() {
+            self.error(key.place, format!("image `{}`: `tags` is empty", key.value));
+        }
+        let mut templates = Vec::new();
+        for super::file::Tag(Located { place, value: super::decode::Loose(tag) }) in tags.0 {
+            match syntax::tag_template(&tag) {
+                Err(why) => self.error(place, format!("tag `{}`: {why}", shown(&tag))),
+                Ok(_) if templates.contains(&tag) => self.error(place, format!("tag `{tag}`: given twice")),
+                Ok(_) => {}
+            }
+            templates.push(tag);
+        }
+        templates
+    }
+
+    fn secret(&mut self, id: Located<String>, secret: Secret) -> Option<BuildSecret> {
+        let source = match (secret.file, secret.env) {
+            (Some(file), None) => BuildSecretSource::File(self.root.join(file.value)),
+            (None, Some(env)) => BuildSecretSource::Env(env.value),
+            _ => {
+                self.error(id.place, format!("build secret `{}`: give it `file` or `env`, one of the two", id.value));
+                return None;
+            }
+        };
+        Some(BuildSecret { id: id.value, source })
+    }
+
+    fn services(&mut self, settings: &Settings, region: Option<&str>) -> Vec<ServiceConfig> {
+        if settings.services.0.is_empty() {
+            self.error_with(
+                Place { line: 1, column: 1 },
+                "`services` is missing: what is to be deployed?",
+                "name at least one: `services: { web: { name: my-service } }`",
+            );
+        }
+        let mut seen: BTreeMap<(String, String), &str> = BTreeMap::new();
+        let mut checked = Vec::new();
+        for (key, service) in &settings.services.0 {
+            self.rule("service key", key, syntax::key);
+            let service = service.clone().unwrap_or_default();
+            let service = self.service(key, service, settings, region);
+            let cluster = short(service.cluster.as_str()).to_owned();
+            let name = short(service.name.as_str()).to_owned();
+            if let Some(other) = seen.insert((cluster, name), key.value.as_str()) {
+                self.error(key.place, format!("service `{}`: `{other}` is the same ECS service", key.value));
+            }
+            checked.push(service);
+        }
+        self.circles(&settings.services, &checked);
+        checked
+    }
+
+    fn service(
+        &mut self,
+        key: &Located<String>,
+        service: Service,
+        settings: &Settings,
+        region: Option<&str>,
+    ) -> ServiceConfig {
+        let name = service.name.unwrap_or_else(|| key.clone());
+        self.ecs_name("service", &name, region);
+        let cluster = service.cluster.as_ref().or(settings.cluster.as_ref());
+        match cluster {
+            Some(cluster) => {
+                self.ecs_name("cluster", cluster, region);
+                if let Some((in_cluster, _)) =
+                    name.value.split_once(":service/").and_then(|(_, rest)| rest.split_once('/'))
+                    && in_cluster != short(&cluster.value)
+                {
+                    let message = format!("service `{}`: it is not in cluster `{}`", name.value, cluster.value);
+                    self.error(name.place, message);
+                }
+            }
+            None => self.error_with(
+                key.place,
+                format!("service `{}`: no cluster", key.value),
+                "name the ECS cluster: `cluster: NAME`, for the whole file or for this service",
+            ),
+        }
+        let containers = self.containers(key, service.containers, &settings.images);
+        if let Some(path) = &service.task_definition {
+            self.file("task-definition", path.place, Path::new(&path.value));
+        }
+        let mut after = Vec::new();
+        for other in service.after.into_iter().flat_map(|after| after.0) {
+            self.known_service(&other, "after", &settings.services);
+            if after.contains(&other.value) {
+                self.error(other.place, format!("after `{}`: given twice", other.value));
+            }
+            after.push(other.value);
+        }
+        ServiceConfig {
+            key: key.value.clone(),
+            cluster: ClusterName::new(cluster.map_or("", |cluster| &cluster.value)),
+            name: ServiceName::new(name.value),
+            containers,
+            task_definition: service.task_definition.map(|path| self.root.join(path.value)),
+            after,
+            smoke: service.smoke.into_iter().map(|smoke| self.smoke(smoke)).collect(),
+        }
+    }
+
+    fn containers(
+        &mut self,
+        key: &Located<String>,
+        containers: Option<Entries<Located<String>>>,
+        images: &Entries<Option<Image>>,
+    ) -> Vec<(Option<ContainerName>, String)> {
+        let Some(containers) = containers else {
+            return match images.0.as_slice() {
+                [] => Vec::new(),
+                [(image, _)] => vec![(None, image.value.clone())],
+                _ => {
+                    self.error_with(
+                        key.place,
+                        format!("service `{}`: there are several images, and `containers` is missing", key.value),
+                        "say which container gets which image: `containers: { CONTAINER: IMAGE }`",
+                    );
+                    Vec::new()
+                }
+            };
+        };
+        let mut checked = Vec::new();
+        for (container, image) in containers.0 {
+            self.rule("container", &container, syntax::name);
+            let keys = images.0.iter().map(|(key, _)| key.value.as_str());
+            if !keys.clone().any(|key| key == image.value) {
+                let hint = match images.0.is_empty() {
+                    true => "describe it under `images`".to_owned(),
+                    false => suggestion(&image.value, keys),
+                };
+                self.error_with(image.place, format!("image `{}`: there is no such image", shown(&image.value)), hint);
+            }
+            checked.push((Some(ContainerName::new(container.value)), image.value));
+        }
+        checked
+    }
+
+    fn smoke(&mut self, smoke: Smoke) -> SmokeCheck {
+        self.rule("url", &smoke.url, syntax::url);
+        if let Some(status) = &smoke.status
+            && !(100..=599).contains(&status.value)
+        {
+            self.error(status.place, format!("status `{}`: an HTTP status is between 100 and 599", status.value));
+        }
+        SmokeCheck {
+            url: smoke.url.value,
+            status: smoke.status.map_or(200, |status| status.value),
+            within: self.span(smoke.within.as_ref(), "within", DEFAULT_SMOKE_WITHIN),
+            contains: smoke.contains.map(|text| text.value),
+        }
+    }
+
+    fn release(&mut self, settings: &Settings) -> Vec<ReleaseCommand> {
+        let mut names = BTreeSet::new();
+        settings.release.iter().cloned().map(|release| self.release_command(release, settings, &mut names)).collect()
+    }
+
+    fn release_command(
+        &mut self,
+        release: Release,
+        settings: &Settings,
+        names: &mut BTreeSet<String>,
+    ) -> ReleaseCommand {
+        self.rule("name", &release.name, syntax::key);
+        if !names.insert(release.name.value.clone()) {
+            let message = format!("release command `{}`: there are two of this name", release.name.value);
+            self.error(release.name.place, message);
+        }
+        let service = match (&release.service, settings.services.0.as_slice()) {
+            (Some(service), _) => {
+                self.known_service(service, "service", &settings.services);
+                service.value.clone()
+            }
+            (None, [(only, _)]) => only.value.clone(),
+            (None, []) => String::new(),
+            (None, several) => {
+                let keys: Vec<String> = several.iter().map(|(key, _)| format!("`{}`", key.value)).collect();
+                self.error_with(
+                    release.name.place,
+                    format!("release command `{}`: `service` is missing", release.name.value),
+                    format!("whose network, roles and logs does it take? One of {}", keys.join(", ")),
+                );
+                String::new()
+            }
+        };
+        if let Some(container) = &release.container {
+            self.rule("container", container, syntax::name);
+        }
+        let command: Vec<String> = match release.command.value {
+            Command::Shell(script) if script.trim().is_empty() => Vec::new(),
+            Command::Shell(script) => vec!["sh".to_owned(), "-c".to_owned(), script],
+            Command::Argv(argv) => argv.into_iter().map(|argument| argument.0).collect(),
+        };
+        if command.first().is_none_or(|program| program.is_empty()) {
+            self.error(release.command.place, format!("release command `{}`: it is empty", release.name.value));
+        } else if command[0] != "sh"
+            && command.iter().any(|argument| matches!(argument.as_str(), "&&" | "||" | "|" | ";"))
+        {
+            self.error_with(
+                release.command.place,
+                format!("release command `{}`: a list is not run by a shell", release.name.value),
+                "write it as one text, which runs through `sh -c`",
+            );
+        }
+        ReleaseCommand {
+            timeout: self.span(release.timeout.as_ref(), "timeout", DEFAULT_RELEASE_TIMEOUT),
+            name: release.name.value,
+            service,
+            container: release.container.map(|container| ContainerName::new(container.value)),
+            command,
+        }
+    }
+
+    fn only(&mut self, services: &Entries<Option<Service>>, only: &[String]) {
+        for key in only {
+            let place = Place::default();
+            self.known_service(&Located { place, value: key.clone() }, "--only", services);
+        }
+    }
+
+    fn known_service(&mut self, key: &Located<String>, what: &str, services: &Entries<Option<Service>>) {
+        let keys = services.0.iter().map(|(key, _)| key.value.as_str());
+        if keys.clone().any(|known| known == key.value) {
+            return;
+        }
+        let by_name = services.0.iter().find(|(_, service)| {
+            let name = service.as_ref().and_then(|service| service.name.as_ref());
+            name.is_some_and(|name| name.value == key.value)
+        });
+        let hint = match by_name {
+            Some((of, _)) if nearest(&key.value, keys.clone()).is_none() => {
+                format!("services go by their key here: `{}`", of.value)
+            }
+            _ => suggestion(&key.value, keys),
+        };
+        self.error_with(key.place, format!("{what} `{}`: there is no such service", shown(&key.value)), hint);
+    }
+
+    /// `after` must not lead back to where it started.
+    fn circles(&mut self, places: &Entries<Option<Service>>, services: &[ServiceConfig]) {
+        let mut pending: Vec<&ServiceConfig> = services.iter().collect();
+        loop {
+            let waiting: BTreeSet<&str> = pending.iter().map(|service| service.key.as_str()).collect();
+            let before = pending.len();
+            pending.retain(|service| service.after.iter().any(|after| waiting.contains(after.as_str())));
+            if pending.len() == before {
+                break;
+            }
+        }
+        let Some(first) = pending.first() else { return };
+        let mut path = vec![first.key.as_str()];
+        let circle = loop {
+            let current = path[path.len() - 1];
+            let next = pending.iter().find(|service| service.key == current).and_then(|service| {
+                service.after.iter().find(|after| pending.iter().any(|service| service.key == **after))
+            });
+            let Some(next) = next else { return };
+            if let Some(start) = path.iter().position(|key| key == next) {
+                path.push(next);
+                break &path[start..];
+            }
+            path.push(next);
+        };
+        let place =
+            places.0.iter().find(|(key, _)| key.value == circle[0]).map_or(Place::default(), |(key, _)| key.place);
+        self.error(place, format!("`after` goes in a circle: {}", circle.join(" -> ")));
+    }
+
+    fn file(&mut self, what: &str, place: Place, path: &Path) {
+        if !self.root.join(path).is_file() {
+            self.error(place, format!("{what} `{}`: there is no such file", shown(&path.to_string_lossy())));
+        }
+    }
+}
+
+fn loose(entries: Entries<super::decode::Loose>) -> BTreeMap<String, String> {
+    entries.0.into_iter().map(|(key, value)| (key.value, value.0)).collect()
+}

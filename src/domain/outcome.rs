@@ -1,0 +1,386 @@
+//! How a run ends. Expected bad endings are values with an exit code, a word and a promise about the state.
+
+use super::names::{ServiceRef, TaskArn, TaskDefinitionArn};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Why a run did not succeed: one word for the exit code, the outputs, the JSON and the comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    Internal,
+    Config,
+    Identity,
+    Permission,
+    Build,
+    Push,
+    ReleaseCommand,
+    RolledBack,
+    Unsteady,
+    Locked,
+    Superseded,
+    Timeout,
+    Cancelled,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 13] = [
+        Reason::Internal,
+        Reason::Config,
+        Reason::Identity,
+        Reason::Permission,
+        Reason::Build,
+        Reason::Push,
+        Reason::ReleaseCommand,
+        Reason::RolledBack,
+        Reason::Unsteady,
+        Reason::Locked,
+        Reason::Superseded,
+        Reason::Timeout,
+        Reason::Cancelled,
+    ];
+
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Reason::Internal => 1,
+            Reason::Config => 2,
+            Reason::Identity | Reason::Permission => 3,
+            Reason::Build | Reason::Push => 4,
+            Reason::ReleaseCommand => 5,
+            Reason::RolledBack => 6,
+            Reason::Unsteady => 7,
+            Reason::Locked | Reason::Superseded => 8,
+            Reason::Timeout => 9,
+            Reason::Cancelled => 130,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Internal => "internal",
+            Reason::Config => "config",
+            Reason::Identity => "identity",
+            Reason::Permission => "permission",
+            Reason::Build => "build",
+            Reason::Push => "push",
+            Reason::ReleaseCommand => "release-command",
+            Reason::RolledBack => "rolled-back",
+            Reason::Unsteady => "unsteady",
+            Reason::Locked => "locked",
+            Reason::Superseded => "superseded",
+            Reason::Timeout => "timeout",
+            Reason::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A bad ending, told completely: what happened, the evidence, the state now, and the next step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub reason: Reason,
+    /// `{what}: {why}`, one sentence.
+    pub what: String,
+    /// Stop codes, reasons, exit codes, health-check results.
+    pub evidence: Vec<String>,
+    /// The failed container's last lines; never trusted.
+    pub log: Vec<String>,
+    /// What to do now.
+    pub next: Option<String>,
+    pub place: Option<Place>,
+}
+
+impl Failure {
+    pub fn new(reason: Reason, what: impl Into<String>) -> Self {
+        Self { reason, what: what.into(), evidence: vec![], log: vec![], next: None, place: None }
+    }
+
+    #[must_use]
+    pub fn with_evidence(mut self, evidence: Vec<String>) -> Self {
+        self.evidence.extend(evidence);
+        self
+    }
+
+    #[must_use]
+    pub fn with_log(mut self, log: Vec<String>) -> Self {
+        self.log = log;
+        self
+    }
+
+    #[must_use]
+    pub fn with_next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+}
+
+/// Where in the user's files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub file: PathBuf,
+    pub line: u32,
+    pub column: u32,
+}
+
+/// A good ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// Our deployment is the primary one and completed, runs our digests, and the smoke checks passed.
+    Deployed,
+    /// Rolled out with a desired count of 0: nothing was started, so nothing was verified.
+    DeployedNotVerified,
+    /// `--no-wait`: ECS accepted it; how it ends was not watched.
+    Started,
+    /// Nothing differs from what runs.
+    Unchanged,
+    /// `--dry-run`: only planned.
+    Planned,
+}
+
+impl Success {
+    pub fn word(self) -> &'static str {
+        match self {
+            Success::Deployed => "deployed",
+            Success::DeployedNotVerified => "deployed-not-verified",
+            Success::Started => "started",
+            Success::Unchanged => "unchanged",
+            Success::Planned => "planned",
+        }
+    }
+}
+
+/// What a run did, in the order in which it did it: the source of the outputs and of every statement about the state.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    pub release: Option<u64>,
+    pub images: Vec<ImageRecord>,
+    pub registered: Vec<TaskDefinitionArn>,
+    pub commands: Vec<CommandRecord>,
+    pub services: Vec<ServiceRecord>,
+    /// Changes that `--dry-run` found.
+    pub planned_changes: Option<usize>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageRecord {
+    pub key: String,
+    /// `HOST/NAME@DIGEST`.
+    pub image: String,
+    pub digest: String,
+    /// Built and pushed by this run, as opposed to found.
+    pub is_new: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommandRecord {
+    pub name: String,
+    pub task: Option<TaskArn>,
+    pub state: CommandState,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommandState {
+    /// RunTask was sent; whether it started is not known.
+    Starting,
+    Running,
+    Succeeded,
+    /// It ran, and failed: what it changed until then may be applied.
+    Failed {
+        exit_code: Option<i64>,
+    },
+    /// It never ran.
+    NeverStarted,
+}
+
+#[derive(Clone, Debug)]
+pub struct ServiceRecord {
+    pub key: String,
+    pub service: ServiceRef,
+    pub previous: TaskDefinitionArn,
+    pub target: Option<TaskDefinitionArn>,
+    /// Release number of the previous revision, where its tags tell.
+    pub previous_release: Option<u64>,
+    pub state: ServiceState,
+    pub url: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceState {
+    Untouched,
+    /// UpdateService was sent; its answer has not come.
+    Updating,
+    RollingOut,
+    Serving,
+    /// The previous revision is being put back.
+    RollingBack,
+    RolledBack,
+    Superseded,
+    Unsteady,
+}
+
+impl Record {
+    /// The state now, one sentence a fact: which revision serves, whether commands were applied, what is left running.
+    pub fn state(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.services.iter().map(ServiceRecord::sentence).collect();
+        lines.extend(self.commands.iter().map(CommandRecord::sentence));
+        if self.services.is_empty() && self.commands.is_empty() {
+            lines.push("nothing was changed in ECS".to_owned());
+        }
+        let pushed: Vec<_> = self.images.iter().filter(|i| i.is_new).map(|i| i.image.as_str()).collect();
+        let untouched = self.services.iter().all(|s| s.state == ServiceState::Untouched);
+        if untouched && !pushed.is_empty() {
+            lines.push(format!("pushed and kept for the next run: {}", pushed.join(", ")));
+        }
+        if untouched && !self.registered.is_empty() {
+            let names: Vec<_> = self.registered.iter().map(TaskDefinitionArn::short).collect();
+            lines.push(format!("registered, not used by any service: {}", names.join(", ")));
+        }
+        lines
+    }
+
+    pub fn service_mut(&mut self, key: &str) -> Option<&mut ServiceRecord> {
+        self.services.iter_mut().find(|s| s.key == key)
+    }
+}
+
+impl ServiceRecord {
+    fn sentence(&self) -> String {
+        let previous = match self.previous_release {
+            Some(number) => format!("r{number} ({})", self.previous.short()),
+            None => self.previous.short().to_owned(),
+        };
+        let target = self.target.as_ref().map_or("the new revision", |t| t.short());
+        let name = &self.service;
+        match self.state {
+            ServiceState::Untouched => format!("{name}: untouched, {previous} serves"),
+            ServiceState::Updating => format!(
+                "{name}: UpdateService to {target} was sent, whether ECS took it is not known; before it {previous} served"
+            ),
+            ServiceState::RollingOut => {
+                format!("{name}: ECS is still rolling out {target}; {previous} serves until it is replaced")
+            }
+            ServiceState::Serving => format!("{name}: {target} serves"),
+            ServiceState::RollingBack => format!("{name}: ECS is still going back to {previous}"),
+            ServiceState::RolledBack => format!("{name}: {previous} serves again, confirmed"),
+            ServiceState::Superseded => format!("{name}: a newer deployment owns it"),
+            ServiceState::Unsteady => {
+                format!("{name}: {target} failed, and that {previous} serves could not be confirmed")
+            }
+        }
+    }
+}
+
+impl CommandRecord {
+    fn sentence(&self) -> String {
+        let name = &self.name;
+        let task = self.task.as_ref().map(|t| format!(" (task {})", t.id())).unwrap_or_default();
+        match &self.state {
+            CommandState::Starting => {
+                format!("release command `{name}`: RunTask was sent, whether it started is not known")
+            }
+            CommandState::Running => format!("release command `{name}` is still running{task}"),
+            CommandState::Succeeded => format!("release command `{name}` was applied{task}"),
+            CommandState::Failed { exit_code: Some(code) } => {
+                format!("release command `{name}` exited with {code}{task}: what it did before that may be applied")
+            }
+            CommandState::Failed { exit_code: None } => {
+                format!("release command `{name}` ended without an exit code{task}: it may be applied in part")
+            }
+            CommandState::NeverStarted => {
+                format!("release command `{name}` never started{task}: nothing of it was applied")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(state: ServiceState) -> Record {
+        Record {
+            services: vec![ServiceRecord {
+                key: "web".to_owned(),
+                service: ServiceRef { cluster: "shop".into(), name: "web".into() },
+                previous: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41".into(),
+                target: Some("arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42".into()),
+                previous_release: Some(7),
+                state,
+                url: None,
+            }],
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn words_and_codes_are_those_of_the_contract() {
+        let table: Vec<_> = Reason::ALL.iter().map(|r| (r.exit_code(), r.word())).collect();
+        assert_eq!(
+            table,
+            [
+                (1, "internal"),
+                (2, "config"),
+                (3, "identity"),
+                (3, "permission"),
+                (4, "build"),
+                (4, "push"),
+                (5, "release-command"),
+                (6, "rolled-back"),
+                (7, "unsteady"),
+                (8, "locked"),
+                (8, "superseded"),
+                (9, "timeout"),
+                (130, "cancelled"),
+            ]
+        );
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
+        }
+    }
+
+    #[test]
+    fn the_state_says_which_revision_serves_and_that_the_migration_was_applied() {
+        let mut rolled_back = record(ServiceState::RolledBack);
+        rolled_back.commands.push(CommandRecord {
+            name: "migrate".to_owned(),
+            task: Some("arn:aws:ecs:eu-central-1:111122223333:task/shop/9c1e".into()),
+            state: CommandState::Succeeded,
+        });
+        assert_eq!(
+            rolled_back.state(),
+            ["shop/web: r7 (web:41) serves again, confirmed", "release command `migrate` was applied (task 9c1e)"]
+        );
+    }
+
+    #[test]
+    fn a_command_that_may_be_half_applied_is_said_to_be() {
+        let mut failed = record(ServiceState::Untouched);
+        failed.commands.push(CommandRecord {
+            name: "migrate".to_owned(),
+            task: None,
+            state: CommandState::Failed { exit_code: Some(1) },
+        });
+        assert!(failed.state()[1].contains("may be applied"), "{:?}", failed.state());
+        assert!(failed.state()[0].contains("untouched"), "{:?}", failed.state());
+    }
+
+    #[test]
+    fn what_was_pushed_and_registered_before_a_failure_is_named() {
+        let mut failed = record(ServiceState::Untouched);
+        failed.images.push(ImageRecord {
+            key: "app".to_owned(),
+            image: "r/app@sha256:1".to_owned(),
+            digest: "sha256:1".to_owned(),
+            is_new: true,
+        });
+        failed.registered.push("arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42".into());
+        assert_eq!(
+            failed.state()[1..],
+            ["pushed and kept for the next run: r/app@sha256:1", "registered, not used by any service: web:42"]
+        );
+    }
+
+    #[test]
+    fn a_run_that_did_nothing_says_so() {
+        assert_eq!(Record::default().state(), ["nothing was changed in ECS"]);
+    }
+}

@@ -1,0 +1,362 @@
+//! Every choice of a release is made here, before anything is touched; the steps only carry it out.
+
+use super::image::Digest;
+use super::names::{ContainerName, ServiceRef};
+use super::outcome::{Failure, Reason};
+use super::service::{Controller, Service, State};
+use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition, compare, validate};
+use crate::config::{Config, ImageSource, ReleaseCommand, ServiceConfig, SmokeCheck};
+
+/// What preflight found, and nothing else: the input of every choice.
+#[derive(Clone, Debug)]
+pub struct Before {
+    pub services: Vec<ServiceBefore>,
+    pub images: Vec<ImageBefore>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ServiceBefore {
+    pub key: String,
+    pub service: Service,
+    /// The revision that the service runs: what a rollback goes back to.
+    pub running: TaskDefinition,
+    /// What the new revision starts from: the file in git, or `running`.
+    pub base: TaskDefinition,
+    /// The highest release number seen in the family, 0 when there is none.
+    pub latest_release: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct ImageBefore {
+    pub key: String,
+    /// `HOST/NAME`.
+    pub name: String,
+    pub tags: Vec<String>,
+    /// The tag under which this very content is looked up and kept; `None` when it must be built anyway.
+    pub content_tag: Option<String>,
+    pub found: Option<ImageFound>,
+}
+
+/// An image that exists already.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageFound {
+    pub digest: Digest,
+    pub tags: Vec<String>,
+    pub platform: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub number: u64,
+    pub images: Vec<ImagePlan>,
+    pub services: Vec<ServicePlan>,
+    pub commands: Vec<CommandPlan>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ImagePlan {
+    pub key: String,
+    pub name: String,
+    pub action: ImageAction,
+}
+
+impl ImagePlan {
+    /// Known before anything is built only where nothing has to be.
+    pub fn digest(&self) -> Option<&Digest> {
+        match &self.action {
+            ImageAction::Build { .. } => None,
+            ImageAction::Reuse { digest, .. } | ImageAction::Existing { digest } => Some(digest),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageAction {
+    /// Build for this platform, push under these tags.
+    Build { platform: String, tags: Vec<String> },
+    /// The same content is in the repository: only put the missing tags on it.
+    Reuse { digest: Digest, missing_tags: Vec<String> },
+    /// Given by reference.
+    Existing { digest: Digest },
+}
+
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    pub key: String,
+    pub service: ServiceRef,
+    pub before: Service,
+    pub running: TaskDefinition,
+    pub base: TaskDefinition,
+    /// Container and image key.
+    pub containers: Vec<(ContainerName, String)>,
+    /// Services of wave 0 start first; a later wave starts when the one before it serves.
+    pub wave: usize,
+    pub smoke: Vec<SmokeCheck>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommandPlan {
+    pub command: ReleaseCommand,
+    pub service: String,
+    pub container: ContainerName,
+}
+
+/// Facts about this run that end up in tags and labels.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    pub sha: Option<String>,
+    pub actor: Option<String>,
+    pub run_url: Option<String>,
+}
+
+impl Plan {
+    /// Chooses. Everything that is wrong with the inputs is found here, together.
+    ///
+    /// # Errors
+    /// `config`: nothing was touched.
+    pub fn new(config: &Config, before: Before) -> Result<Self, Failure> {
+        let mut problems = vec![];
+        let mut warnings = vec![];
+        let mut services = vec![];
+        for found in before.services {
+            if let Some(chosen) = config.services.iter().find(|s| s.key == found.key) {
+                services.push(plan_service(config, chosen, found, &mut problems, &mut warnings));
+            }
+        }
+        let images = before.images.into_iter().map(|i| plan_image(config, i, &services, &mut problems)).collect();
+        let commands = config.release.iter().filter_map(|c| plan_command(c, &services, &mut problems)).collect();
+        if !problems.is_empty() {
+            return Err(Failure::new(Reason::Config, problems.remove(0)).with_evidence(problems));
+        }
+        let number = 1 + services.iter().map(|(_, latest)| *latest).max().unwrap_or_default();
+        Ok(Self { number, images, services: services.into_iter().map(|(s, _)| s).collect(), commands, warnings })
+    }
+
+    pub fn service(&self, key: &str) -> Option<&ServicePlan> {
+        self.services.iter().find(|s| s.key == key)
+    }
+
+    /// What would change where the digests of all images are known; images yet to be built always change something.
+    pub fn changes(&self, digests: &[(String, String)]) -> Vec<(String, Vec<String>)> {
+        let changed = |service: &ServicePlan| {
+            let mut paths = compare::differences(
+                &service.running,
+                &service.definition(self.number, digests, &Provenance::default()),
+            );
+            for (container, key) in &service.containers {
+                let path = format!("containerDefinitions.{container}.image");
+                if !digests.iter().any(|(k, _)| k == key) && !paths.contains(&path) {
+                    paths.push(path);
+                }
+            }
+            paths
+        };
+        self.services.iter().map(|s| (s.key.clone(), changed(s))).filter(|(_, paths)| !paths.is_empty()).collect()
+    }
+}
+
+impl ServicePlan {
+    /// The revision to register: the base with the release's images by digest and the release in its tags. Where the
+    /// base names no tags of its own, those of the running revision stay.
+    #[must_use]
+    pub fn definition(&self, number: u64, images: &[(String, String)], provenance: &Provenance) -> TaskDefinition {
+        let mut definition = self.base.registrable();
+        for (container, key) in &self.containers {
+            if let Some((_, image)) = images.iter().find(|(k, _)| k == key) {
+                definition.set_image(container, image);
+            }
+        }
+        if definition.tags.is_empty() {
+            definition.tags.clone_from(&self.running.tags);
+        }
+        definition.tags.retain(|(key, _)| !key.starts_with(TAG_PREFIX));
+        definition.set_tag(RELEASE_TAG, format!("r{number}"));
+        for (name, value) in [("sha", &provenance.sha), ("actor", &provenance.actor), ("run", &provenance.run_url)] {
+            if let Some(value) = value {
+                definition.set_tag(&format!("{TAG_PREFIX}{name}"), tag_value(value));
+            }
+        }
+        definition
+    }
+}
+
+/// AWS takes letters, digits, spaces and `_.:/=+-@` in a tag's value, up to 256.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html>
+fn tag_value(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c) { c } else { '-' }).take(256).collect()
+}
+
+fn plan_service(
+    config: &Config,
+    chosen: &ServiceConfig,
+    found: ServiceBefore,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> (ServicePlan, u64) {
+    let name = format!("service `{}`", chosen.name);
+    let service = &found.service;
+    refuse(&name, service, problems);
+    let mut containers = vec![];
+    for (container, image) in &chosen.containers {
+        match container.clone().or_else(|| found.base.sole_container()) {
+            Some(container) if found.base.container(&container).is_some() => {
+                containers.push((container, image.clone()))
+            }
+            Some(container) => problems.push(format!(
+                "{name}: container `{container}` is not in the task definition, which has {}",
+                found.base.container_names().join(", ")
+            )),
+            None => problems.push(format!(
+                "{name}: `containers` must say which of {} gets the image `{image}`",
+                found.base.container_names().join(", ")
+            )),
+        }
+    }
+    problems.extend(validate::problems(&found.base).into_iter().map(|p| format!("{name}: task definition: {p}")));
+    if service.counts.desired == 0 {
+        warnings.push(format!(
+            "{name} has a desired count of 0: it is deployed, but nothing starts and nothing is verified"
+        ));
+    }
+    if !service.breaker.is_enabled && service.strategy == super::service::Strategy::Rolling {
+        warnings.push(format!(
+            "{name} has no deployment circuit breaker: a failing release is judged and taken back by us"
+        ));
+    }
+    if is_stuck(service) {
+        warnings.push(format!(
+            "{name}: minimumHealthyPercent {} and maximumPercent {} let ECS neither start nor stop a task at desired count {}",
+            service.minimum_healthy_percent.unwrap_or(100),
+            service.maximum_percent.unwrap_or(200),
+            service.counts.desired
+        ));
+    }
+    if service.primary().is_some_and(|p| p.state == State::Failed) {
+        warnings.push(format!(
+            "{name}: its last deployment failed and nothing completed since: ECS has nothing to roll back to"
+        ));
+    }
+    let plan = ServicePlan {
+        key: chosen.key.clone(),
+        service: ServiceRef { cluster: chosen.cluster.clone(), name: chosen.name.clone() },
+        before: found.service,
+        running: found.running,
+        base: found.base,
+        containers,
+        wave: wave(config, &chosen.key),
+        smoke: chosen.smoke.clone(),
+    };
+    (plan, found.latest_release)
+}
+
+/// Services that UpdateService cannot deploy to, each with the way out.
+fn refuse(name: &str, service: &Service, problems: &mut Vec<String>) {
+    if service.status != "ACTIVE" {
+        problems.push(format!("{name} is {}: only an ACTIVE service can be deployed to", service.status));
+    }
+    match &service.controller {
+        Controller::Ecs => {}
+        Controller::CodeDeploy => problems.push(format!(
+            "{name} is deployed by CodeDeploy: UpdateService may not change its task definition; use CodeDeploy, or \
+             create the service anew with the ECS controller"
+        )),
+        Controller::External => {
+            problems.push(format!("{name} has the EXTERNAL controller: its task sets are managed by another system"));
+        }
+        Controller::Unknown(kind) => {
+            problems.push(format!("{name} has the deployment controller {kind}, which is not known here"))
+        }
+    }
+    if service.is_express {
+        problems.push(format!(
+            "{name} is an Express Mode service (resourceManagementType ECS): it is updated by UpdateExpressGatewayService only"
+        ));
+    }
+}
+
+/// ECS rounds the minimum up and the maximum down; where the two meet the desired count nothing can move.
+fn is_stuck(service: &Service) -> bool {
+    let desired = service.counts.desired;
+    let minimum = (desired * service.minimum_healthy_percent.unwrap_or(100) + 99) / 100;
+    let maximum = desired * service.maximum_percent.unwrap_or(200) / 100;
+    desired > 0 && minimum >= desired && maximum <= desired
+}
+
+fn wave(config: &Config, key: &str) -> usize {
+    let after = config.services.iter().find(|s| s.key == key).map(|s| s.after.as_slice()).unwrap_or_default();
+    // Cycles are refused when the config is read.
+    after.iter().map(|earlier| wave(config, earlier) + 1).max().unwrap_or(0)
+}
+
+fn plan_image(
+    config: &Config,
+    found: ImageBefore,
+    services: &[(ServicePlan, u64)],
+    problems: &mut Vec<String>,
+) -> ImagePlan {
+    let platforms: Vec<_> = services
+        .iter()
+        .filter(|(s, _)| s.containers.iter().any(|(_, image)| *image == found.key))
+        .map(|(s, _)| s.base.platform())
+        .collect();
+    let source = config.images.iter().find(|i| i.key == found.key).map(|i| &i.source);
+    let wanted = match source {
+        Some(ImageSource::Build(build)) => build.platform.clone(),
+        _ => found.found.as_ref().and_then(|f| f.platform.clone()),
+    };
+    let is_built = matches!(source, Some(ImageSource::Build(_)));
+    // An image given by reference may be an index of several platforms.
+    let wanted = wanted.or_else(|| platforms.first().filter(|_| is_built).map(|p| (*p).to_owned()));
+    if let Some(wanted) = &wanted
+        && let Some(other) = platforms.iter().find(|p| *p != wanted)
+    {
+        problems.push(format!(
+            "image `{}` is for {wanted}, but a task definition that uses it runs on {other}: set `platform` here or \
+             `runtimePlatform.cpuArchitecture` there",
+            found.key
+        ));
+    }
+    let platform = wanted.unwrap_or_else(|| "linux/amd64".to_owned());
+    let action = match (source, found.found) {
+        (Some(ImageSource::Build(_)), Some(existing)) => ImageAction::Reuse {
+            missing_tags: found.tags.iter().filter(|t| !existing.tags.contains(t)).cloned().collect(),
+            digest: existing.digest,
+        },
+        (_, Some(existing)) => ImageAction::Existing { digest: existing.digest },
+        (_, None) => ImageAction::Build { platform, tags: found.tags.into_iter().chain(found.content_tag).collect() },
+    };
+    ImagePlan { key: found.key, name: found.name, action }
+}
+
+fn plan_command(
+    command: &ReleaseCommand,
+    services: &[(ServicePlan, u64)],
+    problems: &mut Vec<String>,
+) -> Option<CommandPlan> {
+    let name = &command.name;
+    let Some((service, _)) = services.iter().find(|(s, _)| s.key == command.service) else {
+        problems
+            .push(format!("release command `{name}`: its service `{}` is not part of this release", command.service));
+        return None;
+    };
+    let container = command
+        .container
+        .clone()
+        .or_else(|| service.containers.first().map(|(c, _)| c.clone()))
+        .or_else(|| service.base.sole_container());
+    let Some(container) = container.filter(|c| service.base.container(c).is_some()) else {
+        problems.push(format!(
+            "release command `{name}`: `container` must name one of {}",
+            service.base.container_names().join(", ")
+        ));
+        return None;
+    };
+    if service.before.network_configuration.is_none() {
+        problems.push(format!(
+            "release command `{name}`: service `{}` has no network configuration to run it in",
+            service.service
+        ));
+    }
+    Some(CommandPlan { command: command.clone(), service: service.key.clone(), container })
+}

@@ -1,0 +1,177 @@
+//! An ECS service and its deployments, in our words. Only the adapters build these from AWS's answers.
+
+use super::names::{DeploymentId, ServiceDeploymentArn, ServiceRevisionArn, TaskDefinitionArn};
+use serde::Serialize;
+use serde_json::Value;
+
+/// A service as `DescribeServices` shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub arn: String,
+    pub name: String,
+    pub cluster_arn: String,
+    /// `ACTIVE`, `DRAINING` or `INACTIVE`: a deleted service can still be described.
+    pub status: String,
+    /// What the service should run; flips back to the old revision when ECS rolls back.
+    pub task_definition: TaskDefinitionArn,
+    pub counts: Counts,
+    pub controller: Controller,
+    pub strategy: Strategy,
+    /// `resourceManagementType: ECS`: an Express Mode service, which plain UpdateService must not touch.
+    pub is_express: bool,
+    pub breaker: Breaker,
+    pub minimum_healthy_percent: Option<i64>,
+    pub maximum_percent: Option<i64>,
+    /// The raw `networkConfiguration`, handed on to RunTask as it is.
+    pub network_configuration: Option<Value>,
+    pub platform_version: Option<String>,
+    pub launch_type: Option<String>,
+    /// Target group ARNs behind the service.
+    pub target_groups: Vec<String>,
+    pub deployments: Vec<Deployment>,
+    /// Newest first, as AWS sends them.
+    pub events: Vec<ServiceEvent>,
+    /// May still point to the deployment before ours right after UpdateService.
+    pub current_service_deployment: Option<ServiceDeploymentArn>,
+}
+
+impl Service {
+    pub fn primary(&self) -> Option<&Deployment> {
+        self.deployments.iter().find(|d| d.role == Role::Primary)
+    }
+
+    pub fn deployment(&self, id: &DeploymentId) -> Option<&Deployment> {
+        self.deployments.iter().find(|d| &d.id == id)
+    }
+
+    /// Nothing is moving: exactly one deployment, and it completed (or does not report a state).
+    pub fn is_settled(&self) -> bool {
+        matches!(self.deployments.as_slice(), [only] if only.role == Role::Primary
+            && matches!(only.state, State::Completed | State::Unreported)
+            && only.counts.is_full())
+    }
+}
+
+/// One entry of `deployments[]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    pub id: DeploymentId,
+    pub role: Role,
+    pub state: State,
+    pub counts: Counts,
+    /// Consecutive failures; resets to zero once a task runs, so zero proves nothing.
+    pub failed_tasks: i64,
+    pub reason: Option<String>,
+    pub task_definition: TaskDefinitionArn,
+}
+
+/// `deployments[].status`. AWS's type is an open string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    Primary,
+    Active,
+    /// `INACTIVE`, `DRAINING` and whatever comes next: not serving as the current deployment.
+    Other(String),
+}
+
+/// `deployments[].rolloutState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    InProgress,
+    Completed,
+    Failed,
+    /// Absent: behind a Classic Load Balancer, or another controller.
+    Unreported,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub desired: i64,
+    pub running: i64,
+    pub pending: i64,
+}
+
+impl Counts {
+    pub fn is_full(&self) -> bool {
+        self.running == self.desired && self.pending == 0
+    }
+}
+
+/// `deploymentController.type`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Controller {
+    Ecs,
+    CodeDeploy,
+    External,
+    Unknown(String),
+}
+
+/// `deploymentConfiguration.strategy`, for the ECS controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    Rolling,
+    /// `BLUE_GREEN`, `LINEAR`, `CANARY`: followed through the ServiceDeployments API only, since `rolloutState` is
+    /// promised for rolling deployments alone.
+    Shifting(String),
+}
+
+/// `deploymentConfiguration.deploymentCircuitBreaker`.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    pub is_enabled: bool,
+    pub rolls_back: bool,
+}
+
+/// One line of `services[].events`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceEvent {
+    pub id: String,
+    /// Seconds since the epoch, AWS's clock.
+    pub created_at: f64,
+    pub message: String,
+}
+
+/// A deployment as the ServiceDeployments API shows it: the preferred truth, since a rollback happens inside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceDeployment {
+    pub arn: ServiceDeploymentArn,
+    pub status: ServiceDeploymentStatus,
+    pub reason: Option<String>,
+    pub target_revision: Option<ServiceRevisionArn>,
+    pub counts: Counts,
+    /// `deploymentCircuitBreaker.failureCount` and `.threshold`.
+    pub failures: Option<(i64, i64)>,
+    /// `rollback.reason`.
+    pub rollback_reason: Option<String>,
+    pub lifecycle_stage: Option<String>,
+    /// A pause hook waits for a person (`AWAITING_ACTION`): its id.
+    pub awaiting_hook: Option<String>,
+    /// Seconds since the epoch, AWS's clock.
+    pub created_at: f64,
+}
+
+/// `ServiceDeploymentStatus`; only `Successful` is success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceDeploymentStatus {
+    Pending,
+    InProgress,
+    Successful,
+    /// Failed with rollback off, stopped by hand, or (unconfirmed by AWS's documentation) superseded.
+    Stopped,
+    StopRequested,
+    RollbackRequested,
+    RollbackInProgress,
+    RollbackSuccessful,
+    RollbackFailed,
+    Unknown(String),
+}
+
+/// What a service revision really runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceRevision {
+    pub arn: ServiceRevisionArn,
+    pub task_definition: TaskDefinitionArn,
+    /// Container name and the digest that AWS resolved for it.
+    pub images: Vec<(String, Option<String>)>,
+}

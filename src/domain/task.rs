@@ -1,0 +1,198 @@
+//! What a stopped task means.
+//!
+//! `EssentialContainerExited` is the stop code of a success as well as of a crash, and a missing exit code is never
+//! a zero: the judgement looks at the named container alone.
+
+use super::names::{ContainerName, TaskArn, TaskDefinitionArn};
+use serde::Serialize;
+
+/// A task as `DescribeTasks` shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub arn: TaskArn,
+    pub task_definition: TaskDefinitionArn,
+    /// `PROVISIONING` .. `STOPPED`, `DELETED`: an open string.
+    pub last_status: String,
+    pub desired_status: String,
+    pub started_by: Option<String>,
+    /// An open string: `EssentialContainerExited`, `TaskFailedToStart`, `SpotInterruption`, ...
+    pub stop_code: Option<String>,
+    pub stopped_reason: Option<String>,
+    pub health: Option<String>,
+    pub containers: Vec<ContainerState>,
+    /// Seconds since the epoch, AWS's clock.
+    pub stopped_at: Option<f64>,
+    pub started_at: Option<f64>,
+}
+
+impl Task {
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.last_status.as_str(), "STOPPED" | "DELETED")
+    }
+
+    pub fn container(&self, name: &ContainerName) -> Option<&ContainerState> {
+        self.containers.iter().find(|c| &c.name == name)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ContainerState {
+    pub name: ContainerName,
+    pub last_status: Option<String>,
+    pub exit_code: Option<i64>,
+    pub reason: Option<String>,
+    pub image_digest: Option<String>,
+    pub health: Option<String>,
+}
+
+/// How a one-off task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskVerdict {
+    /// The named container ran and exited with 0.
+    Succeeded,
+    /// The named container ran and exited with another code.
+    ExitedWith { code: i64, reason: Option<String> },
+    /// No container of the task ran: pull, secrets, network or log driver.
+    NeverStarted { reason: String },
+    /// AWS or a person stopped it before the container ended by itself.
+    Killed { stop_code: String, reason: String },
+    /// It stopped, and nobody knows how the named container ended.
+    NoExitCode { reason: String },
+}
+
+/// Judges a stopped task by its named container.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html>
+pub fn judge(task: &Task, container: &ContainerName) -> TaskVerdict {
+    let named = task.container(container);
+    let reason = || {
+        named
+            .and_then(|c| c.reason.clone())
+            .or_else(|| task.stopped_reason.clone())
+            .unwrap_or_else(|| "AWS gives no reason".to_owned())
+    };
+    let stop_code = task.stop_code.as_deref().unwrap_or("");
+    match (named.and_then(|c| c.exit_code), stop_code) {
+        (Some(0), "EssentialContainerExited" | "") => TaskVerdict::Succeeded,
+        (Some(code), "EssentialContainerExited" | "") => {
+            TaskVerdict::ExitedWith { code, reason: named.and_then(|c| c.reason.clone()) }
+        }
+        (_, "TaskFailedToStart") => TaskVerdict::NeverStarted { reason: reason() },
+        (None, "EssentialContainerExited" | "") => TaskVerdict::NoExitCode { reason: reason() },
+        (_, stop_code) => TaskVerdict::Killed {
+            stop_code: stop_code.to_owned(),
+            reason: task.stopped_reason.clone().unwrap_or_else(reason),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(name: &str, exit_code: Option<i64>, reason: Option<&str>) -> ContainerState {
+        ContainerState {
+            name: name.into(),
+            last_status: Some("STOPPED".to_owned()),
+            exit_code,
+            reason: reason.map(str::to_owned),
+            image_digest: None,
+            health: None,
+        }
+    }
+
+    fn stopped(stop_code: &str, reason: &str, containers: Vec<ContainerState>) -> Task {
+        Task {
+            arn: "arn:aws:ecs:eu-central-1:111122223333:task/shop/0123".into(),
+            task_definition: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web-migrate:1".into(),
+            last_status: "STOPPED".to_owned(),
+            desired_status: "STOPPED".to_owned(),
+            started_by: None,
+            stop_code: Some(stop_code.to_owned()).filter(|s| !s.is_empty()),
+            stopped_reason: Some(reason.to_owned()),
+            health: None,
+            containers,
+            stopped_at: None,
+            started_at: None,
+        }
+    }
+
+    #[test]
+    fn a_stopped_task_is_judged_by_its_named_container_alone() {
+        let exited = "Essential container in task exited";
+        let cases = [
+            (
+                "success",
+                stopped("EssentialContainerExited", exited, vec![container("app", Some(0), None)]),
+                TaskVerdict::Succeeded,
+            ),
+            (
+                "a sidecar killed with 143 after the migration exited 0",
+                stopped(
+                    "EssentialContainerExited",
+                    exited,
+                    vec![container("proxy", Some(143), None), container("app", Some(0), None)],
+                ),
+                TaskVerdict::Succeeded,
+            ),
+            (
+                "the sidecar exited 0, the migration 1",
+                stopped(
+                    "EssentialContainerExited",
+                    exited,
+                    vec![container("proxy", Some(0), None), container("app", Some(1), None)],
+                ),
+                TaskVerdict::ExitedWith { code: 1, reason: None },
+            ),
+            (
+                "out of memory",
+                stopped(
+                    "EssentialContainerExited",
+                    exited,
+                    vec![container("app", Some(137), Some("OutOfMemoryError: Container killed due to memory usage"))],
+                ),
+                TaskVerdict::ExitedWith {
+                    code: 137,
+                    reason: Some("OutOfMemoryError: Container killed due to memory usage".to_owned()),
+                },
+            ),
+            (
+                "image missing: no exit code at all",
+                stopped(
+                    "TaskFailedToStart",
+                    "CannotPullContainerError: manifest unknown",
+                    vec![container("app", None, None)],
+                ),
+                TaskVerdict::NeverStarted { reason: "CannotPullContainerError: manifest unknown".to_owned() },
+            ),
+            (
+                "no containers listed",
+                stopped("TaskFailedToStart", "ResourceInitializationError: secrets", vec![]),
+                TaskVerdict::NeverStarted { reason: "ResourceInitializationError: secrets".to_owned() },
+            ),
+            (
+                "exit code missing is not zero",
+                stopped("EssentialContainerExited", exited, vec![container("app", None, None)]),
+                TaskVerdict::NoExitCode { reason: exited.to_owned() },
+            ),
+            (
+                "stopped by a person, although the process exited 0 on TERM",
+                stopped("UserInitiated", "Task stopped by user", vec![container("app", Some(0), None)]),
+                TaskVerdict::Killed {
+                    stop_code: "UserInitiated".to_owned(),
+                    reason: "Task stopped by user".to_owned(),
+                },
+            ),
+            (
+                "spot interruption",
+                stopped("SpotInterruption", "Your Spot Task was interrupted.", vec![container("app", Some(137), None)]),
+                TaskVerdict::Killed {
+                    stop_code: "SpotInterruption".to_owned(),
+                    reason: "Your Spot Task was interrupted.".to_owned(),
+                },
+            ),
+        ];
+        for (name, task, expected) in cases {
+            assert_eq!(judge(&task, &"app".into()), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Task definitions are raw JSON end to end, so that a member newer than our SDK survives byte for byte.
+
+pub mod compare;
+pub mod one_off;
+pub mod validate;
+
+use super::names::{ContainerName, TaskDefinitionArn};
+use serde_json::{Map, Value};
+
+/// Members of `DescribeTaskDefinition` that `RegisterTaskDefinition` does not take: the set difference of the two
+/// shapes in AWS's API model.
+pub const READ_ONLY: [&str; 9] = [
+    "taskDefinitionArn",
+    "revision",
+    "status",
+    "requiresAttributes",
+    "compatibilities",
+    "registeredAt",
+    "registeredBy",
+    "deregisteredAt",
+    "deleteRequestedAt",
+];
+
+/// Our own tags on a revision start with this; they tell the release and are no change of the definition.
+pub const TAG_PREFIX: &str = "fargate-deploy:";
+pub const RELEASE_TAG: &str = "fargate-deploy:release";
+
+/// A task definition: described, read from a file, or about to be registered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskDefinition {
+    /// The members as AWS or the file wrote them, in their order, without `tags`.
+    pub body: Map<String, Value>,
+    /// They live beside the definition, and are lost on the next revision unless they are asked for and sent.
+    pub tags: Vec<(String, String)>,
+}
+
+impl TaskDefinition {
+    /// Reads a file in any form that people keep in git: the input of RegisterTaskDefinition, or what
+    /// `aws ecs describe-task-definition` printed (`{"taskDefinition": {...}, "tags": [...]}`).
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let mut document: Value =
+            serde_json::from_str(text).map_err(|e| format!("not JSON: {e}").replace(" at line ", ", line "))?;
+        let outer_tags = document.get_mut("tags").map(Value::take);
+        let mut body = match document {
+            Value::Object(mut members) => match members.remove("taskDefinition") {
+                Some(Value::Object(inner)) => inner,
+                Some(_) => return Err("`taskDefinition` is not an object".to_owned()),
+                None => members,
+            },
+            _ => return Err("a task definition is a JSON object".to_owned()),
+        };
+        let inner_tags = body.remove("tags").filter(|t| !t.is_null());
+        let tags = match inner_tags.or(outer_tags) {
+            None | Some(Value::Null) => vec![],
+            Some(Value::Array(items)) => items.iter().map(tag_of).collect::<Result<_, _>>()?,
+            Some(_) => return Err("`tags` is not a list of `key` and `value`".to_owned()),
+        };
+        Ok(Self { body, tags })
+    }
+
+    /// Its ARN, where it has been registered.
+    pub fn arn(&self) -> Option<TaskDefinitionArn> {
+        self.body.get("taskDefinitionArn").and_then(Value::as_str).map(TaskDefinitionArn::new)
+    }
+
+    pub fn family(&self) -> &str {
+        self.text("family")
+    }
+
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        self.tags.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    pub fn set_tag(&mut self, key: &str, value: impl Into<String>) {
+        let value = value.into();
+        match self.tags.iter_mut().find(|(k, _)| k == key) {
+            Some(tag) => tag.1 = value,
+            None => self.tags.push((key.to_owned(), value)),
+        }
+    }
+
+    /// The release that this revision was registered for.
+    pub fn release(&self) -> Option<u64> {
+        self.tag(RELEASE_TAG)?.trim_start_matches('r').parse().ok()
+    }
+
+    pub fn containers(&self) -> impl Iterator<Item = &Map<String, Value>> {
+        self.body
+            .get("containerDefinitions")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object)
+    }
+
+    pub fn containers_mut(&mut self) -> impl Iterator<Item = &mut Map<String, Value>> {
+        self.body
+            .get_mut("containerDefinitions")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+    }
+
+    pub fn container(&self, name: &ContainerName) -> Option<&Map<String, Value>> {
+        self.containers().find(|c| container_name(c) == name.as_str())
+    }
+
+    pub fn container_names(&self) -> Vec<&str> {
+        self.containers().map(container_name).collect()
+    }
+
+    /// The container that is meant when the config names none: the only one, or the only essential one.
+    pub fn sole_container(&self) -> Option<ContainerName> {
+        let all: Vec<_> = self.containers().collect();
+        let essential: Vec<_> = all.iter().filter(|c| is_essential(c)).collect();
+        match (all.as_slice(), essential.as_slice()) {
+            ([only], _) => Some(ContainerName::new(container_name(only))),
+            (_, [only]) => Some(ContainerName::new(container_name(only))),
+            _ => None,
+        }
+    }
+
+    /// `linux/amd64` or `linux/arm64`, from `runtimePlatform`; AWS's default is X86_64 Linux.
+    pub fn platform(&self) -> &'static str {
+        match self.body.get("runtimePlatform").and_then(|p| p.get("cpuArchitecture")).and_then(Value::as_str) {
+            Some("ARM64") => "linux/arm64",
+            _ => "linux/amd64",
+        }
+    }
+
+    /// Puts an image into a container. False when there is no such container.
+    pub fn set_image(&mut self, container: &ContainerName, image: &str) -> bool {
+        match self.containers_mut().find(|c| container_name(c) == container.as_str()) {
+            Some(found) => {
+                found.insert("image".to_owned(), Value::String(image.to_owned()));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What RegisterTaskDefinition takes: every member but the read-only ones, unknown members included.
+    #[must_use]
+    pub fn registrable(&self) -> Self {
+        let mut body = self.body.clone();
+        for member in READ_ONLY {
+            body.shift_remove(member);
+        }
+        Self { body, tags: self.tags.clone() }
+    }
+
+    /// Where awslogs writes a container's lines: group, stream prefix, and region where given.
+    /// Streams are called `PREFIX/CONTAINER/TASK-ID`.
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html>
+    pub fn log_destination(&self, container: &ContainerName) -> Option<(String, String, Option<String>)> {
+        let log = self.container(container)?.get("logConfiguration")?;
+        if log.get("logDriver")?.as_str()? != "awslogs" {
+            return None;
+        }
+        let option = |name: &str| log.get("options")?.get(name)?.as_str().map(str::to_owned);
+        Some((option("awslogs-group")?, option("awslogs-stream-prefix")?, option("awslogs-region")))
+    }
+
+    fn text(&self, member: &str) -> &str {
+        self.body.get(member).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+pub fn container_name(container: &Map<String, Value>) -> &str {
+    container.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `essential` is true unless it says otherwise.
+pub fn is_essential(container: &Map<String, Value>) -> bool {
+    container.get("essential").and_then(Value::as_bool).unwrap_or(true)
+}
+
+fn tag_of(item: &Value) -> Result<(String, String), String> {
+    let text = |member: &str| item.get(member).and_then(Value::as_str).map(str::to_owned);
+    match text("key") {
+        Some(key) => Ok((key, text("value").unwrap_or_default())),
+        None => Err("`tags` is not a list of `key` and `value`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn described() -> TaskDefinition {
+        TaskDefinition::from_json(
+            &json!({
+                "taskDefinition": {
+                    "taskDefinitionArn": "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41",
+                    "containerDefinitions": [
+                        {"name": "app", "image": "old", "essential": true, "futureMember": {"deep": [1, 2.50, null]},
+                         "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web", "awslogs-stream-prefix": "web"}}},
+                        {"name": "proxy", "image": "caddy", "essential": false}
+                    ],
+                    "family": "web", "revision": 41, "status": "ACTIVE", "requiresAttributes": [], "compatibilities": ["EC2"],
+                    "registeredAt": 1.5, "registeredBy": "me", "deregisteredAt": 1, "deleteRequestedAt": 2,
+                    "unheardOf": "kept"
+                },
+                "tags": [{"key": "team", "value": "shop"}, {"key": "fargate-deploy:release", "value": "r41"}]
+            })
+            .to_string(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn exactly_the_nine_read_only_members_are_stripped_and_unknown_ones_survive() {
+        let request = described().registrable();
+        let members: Vec<_> = request.body.keys().map(String::as_str).collect();
+        assert_eq!(members, ["containerDefinitions", "family", "unheardOf"]);
+        assert_eq!(request.body["containerDefinitions"][0]["futureMember"], json!({"deep": [1, 2.50, null]}));
+        assert_eq!(request.tags, described().tags);
+    }
+
+    #[test]
+    fn an_image_is_set_in_the_named_container_only() {
+        let mut definition = described();
+        assert!(definition.set_image(&"app".into(), "new@sha256:1"));
+        assert!(!definition.set_image(&"nobody".into(), "x"));
+        let images: Vec<_> = definition.containers().map(|c| c["image"].as_str().unwrap()).collect();
+        assert_eq!(images, ["new@sha256:1", "caddy"]);
+    }
+
+    #[test]
+    fn the_only_essential_container_is_meant_when_none_is_named() {
+        assert_eq!(described().sole_container(), Some("app".into()));
+        let mut two = described();
+        two.containers_mut().for_each(|c| {
+            c.insert("essential".to_owned(), json!(true));
+        });
+        assert_eq!(two.sole_container(), None);
+    }
+
+    #[test]
+    fn the_release_is_read_from_the_tag() {
+        assert_eq!(described().release(), Some(41));
+    }
+
+    #[test]
+    fn a_file_in_register_form_brings_its_tags() {
+        let read = TaskDefinition::from_json(r#"{"family": "a", "tags": [{"key": "k"}], "containerDefinitions": []}"#)
+            .unwrap();
+        assert_eq!(read.tags, [("k".to_owned(), String::new())]);
+        assert!(!read.body.contains_key("tags"));
+    }
+
+    #[test]
+    fn what_is_no_task_definition_says_why() {
+        for (text, why) in [
+            ("[]", "object"),
+            ("{", "not JSON"),
+            (r#"{"taskDefinition": 1}"#, "not an object"),
+            (r#"{"tags": {"a": "b"}}"#, "list"),
+        ] {
+            let error = TaskDefinition::from_json(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_log_stream_prefix_is_required_for_a_stream_to_be_known() {
+        assert_eq!(described().log_destination(&"app".into()), Some(("/ecs/web".to_owned(), "web".to_owned(), None)));
+        assert_eq!(described().log_destination(&"proxy".into()), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! From a call that failed to a failure that a person can act on.
+
+use crate::domain::outcome::Place;
+use crate::domain::outcome::{Failure, Reason};
+use crate::ports::{BuildFailure, BuildFailureKind, CallError, CallErrorKind};
+
+/// What a failed call means to the user, `while_doing` being a gerund: `describing service shop/web`.
+pub fn call_failed(while_doing: &str, error: &CallError) -> Failure {
+    let what = format!("{while_doing}: {}", sentence(error));
+    let failure = match error.kind {
+        CallErrorKind::Denied => Failure::new(Reason::Permission, what).with_next(format!(
+            "allow `{}` in the policy of the role that deploys (docs/iam.md lists every action with its resource)",
+            error.action
+        )),
+        CallErrorKind::Identity => Failure::new(Reason::Identity, what).with_next(
+            "check that the credentials of this run are still valid; with `role` they are renewed as needed",
+        ),
+        CallErrorKind::Invalid | CallErrorKind::NotFound => Failure::new(Reason::Config, what),
+        CallErrorKind::Throttled => {
+            Failure::new(Reason::Internal, what).with_next("AWS kept throttling after every retry: run it again later")
+        }
+        CallErrorKind::Conflict => Failure::new(Reason::Internal, what),
+        CallErrorKind::Unreachable => Failure::new(Reason::Internal, what).with_next(
+            "AWS could not be reached: check the network, HTTPS_PROXY and AWS_ENDPOINT_URL, then run it again",
+        ),
+    };
+    match &error.request_id {
+        Some(id) => failure.with_evidence(vec![format!("AWS request id {id}")]),
+        None => failure,
+    }
+}
+
+/// `ACTION answered CODE: MESSAGE`.
+pub fn sentence(error: &CallError) -> String {
+    match error.code.as_str() {
+        "" => format!("`{}` gave no answer: {}", error.action, error.message),
+        code => format!("`{}` answered {code}: {}", error.action, error.message),
+    }
+}
+
+/// What a failed build or push means to the user.
+pub fn build_failed(what: &str, failure: BuildFailure) -> Failure {
+    let reason = match failure.kind {
+        BuildFailureKind::Engine | BuildFailureKind::Build => Reason::Build,
+        BuildFailureKind::Push => Reason::Push,
+    };
+    let mut told = Failure::new(reason, format!("{what}: {}", failure.message)).with_log(failure.log);
+    told.next = failure.hint;
+    told.place = failure.at.map(|(file, line)| Place { file, line, column: 1 });
+    told
+}

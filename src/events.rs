@@ -1,0 +1,65 @@
+//! Everything worth telling, as data. Steps emit; `render` decides how it looks. Nothing else prints.
+
+use crate::domain::redact::Secret;
+use serde::Serialize;
+
+/// Where events go. Implementations must not fail: telling is never worth breaking a deploy for.
+pub trait Sink {
+    fn emit(&self, event: Event);
+}
+
+/// The chapters of the story, in the order in which they can occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    Identity,
+    Preflight,
+    Build,
+    Push,
+    Register,
+    Lease,
+    Release,
+    RollOut,
+    Smoke,
+    RollBack,
+}
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The value must be masked before any later line: sent before anything could print it.
+    Mask(Secret),
+    Started {
+        step: Step,
+        subject: String,
+    },
+    /// A change of state worth a line of its own.
+    Progress {
+        step: Step,
+        text: String,
+    },
+    /// Raw output of a container or a build: never trusted, always fenced.
+    Output {
+        step: Step,
+        source: String,
+        line: String,
+    },
+    Finished {
+        step: Step,
+        text: String,
+    },
+    /// The step had nothing to do.
+    Skipped {
+        step: Step,
+        why: String,
+    },
+    Failed {
+        step: Step,
+        text: String,
+    },
+    Warning(String),
+    /// Still waiting: printed only when nothing else was for 30 seconds.
+    Heartbeat {
+        step: Step,
+        text: String,
+    },
+}

@@ -1,0 +1,122 @@
+//! Why did it fail? The evidence that AWS keeps for an hour: stopped tasks, exit codes, the last lines of the container.
+
+use crate::domain::names::{ContainerName, DeploymentId, ServiceRef, TaskArn};
+use crate::domain::task::{ContainerState, Task};
+use crate::domain::task_definition::TaskDefinition;
+use crate::ports::{Cloud, LogStream};
+
+/// How many last lines of a failed container are shown.
+pub const LOG_LINES: usize = 20;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    pub lines: Vec<String>,
+    pub log: Vec<String>,
+}
+
+/// What the stopped tasks of one deployment tell. Best effort: a failure is never hidden by a failed look at it.
+pub async fn of_deployment<C: Cloud>(
+    cloud: &C,
+    service: &ServiceRef,
+    deployment: &DeploymentId,
+    definition: &TaskDefinition,
+) -> Evidence {
+    let stopped = match cloud.stopped_tasks(service).await {
+        Ok(arns) => arns,
+        Err(e) => return Evidence { lines: vec![format!("its stopped tasks could not be listed: {e}")], log: vec![] },
+    };
+    let mut tasks = match cloud.tasks(&service.cluster, &stopped).await {
+        Ok(tasks) => tasks,
+        Err(e) => return Evidence { lines: vec![format!("its stopped tasks could not be read: {e}")], log: vec![] },
+    };
+    tasks.retain(|t| t.started_by.as_deref() == Some(deployment.as_str()));
+    tasks.sort_by(|a, b| b.stopped_at.unwrap_or(f64::MAX).total_cmp(&a.stopped_at.unwrap_or(f64::MAX)));
+    let mut lines: Vec<(String, usize)> = vec![];
+    for task in &tasks {
+        let sentence = ending(task);
+        match lines.iter_mut().find(|(known, _)| *known == sentence) {
+            Some((_, count)) => *count += 1,
+            None => lines.push((sentence, 1)),
+        }
+    }
+    let lines = lines
+        .into_iter()
+        .take(5)
+        .map(|(sentence, count)| {
+            if count == 1 {
+                format!("1 task stopped: {sentence}")
+            } else {
+                format!("{count} tasks stopped: {sentence}")
+            }
+        })
+        .collect();
+    // The newest task can have died without a line; then an older one speaks.
+    for task in tasks.iter().take(3) {
+        let Some(container) = culprit(task) else { continue };
+        let log = last_lines(cloud, definition, &container.name, &task.arn).await;
+        if !log.is_empty() {
+            return Evidence { lines, log };
+        }
+    }
+    Evidence { lines, log: vec![] }
+}
+
+/// The last lines of one container of one task; empty where it has no awslogs stream or none can be read.
+pub async fn last_lines<C: Cloud>(
+    cloud: &C,
+    definition: &TaskDefinition,
+    container: &ContainerName,
+    task: &TaskArn,
+) -> Vec<String> {
+    let Some(stream) = stream(definition, container, task) else { return vec![] };
+    cloud
+        .log_tail(&stream, LOG_LINES)
+        .await
+        .map(|events| events.into_iter().map(|e| e.message).collect())
+        .unwrap_or_default()
+}
+
+/// Where a container of a task logs to.
+pub fn stream(definition: &TaskDefinition, container: &ContainerName, task: &TaskArn) -> Option<LogStream> {
+    let (group, prefix, region) = definition.log_destination(container)?;
+    Some(LogStream { group, stream: format!("{prefix}/{container}/{}", task.id()), region })
+}
+
+/// How a task ended, in one line without its id, so that equal endings can be counted.
+pub fn ending(task: &Task) -> String {
+    let code = task.stop_code.as_deref().unwrap_or("no stop code");
+    let reason = task.stopped_reason.as_deref().unwrap_or("no reason");
+    let mut parts = vec![format!("{code}: {reason}")];
+    for container in &task.containers {
+        let mut facts = vec![];
+        facts.extend(container.exit_code.map(|code| format!("exit code {code}{}", meaning(code))));
+        facts.extend(container.reason.clone());
+        if container.health.as_deref() == Some("UNHEALTHY") {
+            facts.push("failed its health check".to_owned());
+        }
+        if !facts.is_empty() {
+            parts.push(format!("container `{}`: {}", container.name, facts.join(", ")));
+        }
+    }
+    parts.join("; ")
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html>
+fn meaning(code: i64) -> &'static str {
+    match code {
+        126 => " (not executable)",
+        127 => " (command not found)",
+        137 => " (SIGKILL)",
+        139 => " (SIGSEGV)",
+        143 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+/// The container that is to blame: one that failed by itself, else one that was unhealthy, else the first.
+fn culprit(task: &Task) -> Option<&ContainerState> {
+    let failed = |c: &&ContainerState| c.exit_code.is_some_and(|code| code != 0 && code != 143);
+    let unhealthy = |c: &&ContainerState| c.health.as_deref() == Some("UNHEALTHY");
+    let containers = &task.containers;
+    containers.iter().find(failed).or_else(|| containers.iter().find(unhealthy)).or_else(|| containers.first())
+}

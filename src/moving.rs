@@ -1,0 +1,32 @@
+//! A service on its way to another revision.
+
+use crate::domain::rollout::{Rollout, Target};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// A deployment that ECS accepted.
+#[derive(Debug)]
+pub struct Moving {
+    pub rollout: Rollout,
+    pub target: Target,
+    pub began: Instant,
+    /// Our clock when UpdateService was sent, in seconds since the epoch.
+    pub since: f64,
+}
+
+impl Moving {
+    pub fn new(target: Target, seen_events: Vec<String>, since: f64) -> Self {
+        Self { rollout: Rollout::new(target.clone(), seen_events), target, began: Instant::now(), since }
+    }
+
+    /// The same deployment, after ECS was told to take it back.
+    #[must_use]
+    pub fn going_back(self, reason: &str) -> Self {
+        Self { rollout: self.rollout.going_back(reason), began: Instant::now(), ..self }
+    }
+}
+
+/// Our clock, in seconds since the epoch.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}

@@ -1,0 +1,289 @@
+//! Every effect of the program on one page, in domain types only. The adapters implement these against AWS, the
+//! Docker Engine and HTTP; the specs implement them by hand and record the calls.
+
+use crate::domain::image::Digest;
+use crate::domain::names::{
+    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
+};
+use crate::domain::redact::Secret;
+use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
+use crate::domain::task::Task;
+use crate::domain::task_definition::TaskDefinition;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A call that did not give what was asked for, sorted by what a caller can do about it.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    /// `ecs:UpdateService`, as IAM names it.
+    pub action: String,
+    pub kind: CallErrorKind,
+    /// The service's own code, e.g. `ThrottlingException`; empty when no answer came.
+    pub code: String,
+    pub message: String,
+    pub request_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallErrorKind {
+    /// The caller lacks the permission named by `action` (or by the message).
+    Denied,
+    /// The session ended and could not be renewed, or there are no credentials.
+    Identity,
+    /// Still throttled after the retries.
+    Throttled,
+    NotFound,
+    /// The state of the world forbids it (ConflictException, ServiceNotActive, immutable tag ...).
+    Conflict,
+    /// The request itself is wrong (InvalidParameter, ClientException, validation).
+    Invalid,
+    /// No answer in time, lost connections, 5xx: what the call did is unknown.
+    Unreachable,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code.as_str() {
+            "" => write!(f, "{}: {}", self.action, self.message),
+            code => write!(f, "{}: {code}: {}", self.action, self.message),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+pub type Call<T> = Result<T, CallError>;
+
+/// Who we are on AWS.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub account: String,
+    pub arn: String,
+}
+
+/// AWS, as far as a release needs it. Every call has a timeout and bounded retries of its own.
+#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+pub trait Cloud {
+    /// `sts:GetCallerIdentity`.
+    async fn caller(&self) -> Call<Caller>;
+    /// The region that calls go to.
+    fn region(&self) -> &str;
+
+    /// `ecs:DescribeServices`, ten a call. A service that does not exist is `None`, in the order asked.
+    async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>>;
+    /// `ecs:DescribeTaskDefinition` with tags: `NotFound` when there is none. Takes an ARN, `family:revision` or a family.
+    async fn task_definition(&self, name: &str) -> Call<TaskDefinition>;
+    /// `ecs:RegisterTaskDefinition`: the JSON arrives as it is, unknown members included.
+    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn>;
+    /// `ecs:UpdateService` with a task definition and nothing else but `forceNewDeployment`: the state right after.
+    async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service>;
+
+    /// `ecs:ListServiceDeployments` since that many seconds after the epoch, newest first.
+    async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>>;
+    /// `ecs:DescribeServiceDeployments`: `None` when it is missing.
+    async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>>;
+    /// `ecs:DescribeServiceRevisions`.
+    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>>;
+    /// `ecs:StopServiceDeployment` with `ROLLBACK`, the only documented stop type.
+    async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()>;
+
+    /// `ecs:RunTask`, one task. `failures[]` of an HTTP 200 come back as values.
+    async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer>;
+    /// `ecs:DescribeTasks`: tasks that are missing (right after RunTask, or an hour after they stopped) are left out.
+    async fn tasks(&self, cluster: &ClusterName, tasks: &[TaskArn]) -> Call<Vec<Task>>;
+    /// `ecs:ListTasks` with `startedBy` as the only filter: tasks not yet asked to stop.
+    async fn tasks_started_by(&self, cluster: &ClusterName, started_by: &str) -> Call<Vec<TaskArn>>;
+    /// `ecs:ListTasks` with `desiredStatus=STOPPED` of one service, any deployment.
+    async fn stopped_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>>;
+    /// `ecs:ListTasks` of one service, those that should run.
+    async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>>;
+
+    /// `logs:GetLogEvents` from the head of a stream; `NotFound` until the stream exists.
+    async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage>;
+    /// `logs:GetLogEvents`, the newest lines of a stream, oldest first.
+    async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>>;
+
+    /// `ecr:DescribeRepositories`: `None` when it does not exist.
+    async fn repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>>;
+    /// `ecr:CreateRepository` with scan on push.
+    async fn create_repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Repository>;
+    /// `ecr:GetAuthorizationToken`, in the registry's own region. Kept in memory only.
+    async fn registry_login(&self, registry: Option<&EcrAddress>) -> Call<RegistryLogin>;
+    /// `ecr:DescribeImages` by tag or digest: `None` when there is no such image, or no repository.
+    async fn image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>>;
+    /// `ecr:BatchGetImage` + `ecr:PutImage`: another tag on the same manifest bytes.
+    async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()>;
+
+    /// `ssm:PutParameter` with `Overwrite=false`: `Conflict` when it exists. Atomic.
+    async fn create_parameter(&self, name: &str, value: &str) -> Call<()>;
+    /// `ssm:PutParameter` with `Overwrite=true`.
+    async fn put_parameter(&self, name: &str, value: &str) -> Call<()>;
+    /// `ssm:GetParametersByPath`, all pages: name and value.
+    async fn parameters_under(&self, path: &str) -> Call<Vec<(String, String)>>;
+    /// `ssm:DeleteParameter`; deleting what is gone is fine.
+    async fn delete_parameter(&self, name: &str) -> Call<()>;
+}
+
+/// A registry in another account or region than the caller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EcrAddress {
+    pub account: String,
+    pub region: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct RunTask {
+    pub cluster: ClusterName,
+    pub task_definition: TaskDefinitionArn,
+    /// `awsvpcConfiguration` and all, as DescribeServices gave it.
+    pub network_configuration: Option<Value>,
+    pub platform_version: Option<String>,
+    pub overrides: Value,
+    /// At most 128 of `[A-Za-z0-9-_/]`.
+    pub started_by: String,
+    /// At most 64 of ASCII 33-126.
+    pub client_token: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct RunTaskAnswer {
+    pub tasks: Vec<Task>,
+    /// Reason and detail of each failure.
+    pub failures: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogStream {
+    pub group: String,
+    pub stream: String,
+    /// `awslogs-region`, where it differs from the cluster's.
+    pub region: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogPage {
+    pub events: Vec<LogEvent>,
+    /// Give it to the next call. The end is reached when it equals the one that was sent.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEvent {
+    /// Milliseconds since the epoch.
+    pub timestamp: i64,
+    pub message: String,
+}
+
+/// An ECR repository.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    pub registry_id: String,
+    pub region: Option<String>,
+    pub name: String,
+    /// `HOST/NAME`: what images are called in task definitions.
+    pub uri: String,
+    /// Tags can't be moved (`IMMUTABLE`, with or without exclusions).
+    pub is_immutable: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct RegistryLogin {
+    /// `HOST[:PORT]` of the registry, without scheme.
+    pub host: String,
+    pub username: String,
+    pub password: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryImage {
+    pub digest: Digest,
+    pub tags: Vec<String>,
+    /// `ACTIVE`; archived images exist and cannot be pulled.
+    pub is_active: bool,
+    /// `linux/arm64`, where the manifest's config could be read.
+    pub platform: Option<String>,
+}
+
+/// The Docker Engine.
+#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+pub trait Builder {
+    /// Answers or says how to get an Engine. Called only when something must be built or pushed.
+    async fn platform(&self) -> Result<String, BuildFailure>;
+    /// Builds and loads one image into the Engine.
+    async fn build(&self, request: &Build, tell: &dyn Fn(BuildProgress)) -> Result<LocalImage, BuildFailure>;
+    /// Pushes an image under `HOST/NAME:TAG`, and answers the manifest's digest.
+    async fn push(
+        &self,
+        image: &LocalImage,
+        target: &str,
+        login: Option<&RegistryLogin>,
+        tell: &dyn Fn(BuildProgress),
+    ) -> Result<Digest, BuildFailure>;
+    /// Content identity of what a build would read: context after `.dockerignore`, Dockerfile, arguments, target, platform.
+    async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure>;
+    /// The digest that a reference outside ECR stands for now, asked of its registry.
+    async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure>;
+}
+
+#[derive(Clone, Debug)]
+pub struct Build {
+    pub context: PathBuf,
+    pub dockerfile: Option<PathBuf>,
+    pub target: Option<String>,
+    pub args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub secrets: Vec<(String, Secret)>,
+    pub platform: Option<String>,
+    /// References whose inline cache may be read.
+    pub cache_from: Vec<String>,
+    pub inline_cache: bool,
+    /// Logins for private base images and caches, in memory only.
+    pub logins: Vec<RegistryLogin>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalImage {
+    /// `sha256:...` of the image's config.
+    pub id: String,
+    /// `linux/arm64`.
+    pub platform: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum BuildProgress {
+    /// A step or layer changed state.
+    Line(String),
+    /// Output of a RUN: never trusted.
+    Output(String),
+}
+
+/// Why an image is not there.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BuildFailure {
+    pub kind: BuildFailureKind,
+    pub message: String,
+    /// The failing step's last lines.
+    pub log: Vec<String>,
+    pub hint: Option<String>,
+    /// Where in the Dockerfile.
+    pub at: Option<(PathBuf, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildFailureKind {
+    /// No Engine answers.
+    Engine,
+    Build,
+    Push,
+}
+
+/// Plain HTTP, for smoke checks.
+#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+pub trait Web {
+    /// One GET: status and the first 64 KiB of the body, or why there was no answer.
+    async fn get(&self, url: &str, timeout: Duration) -> Result<(u16, String), String>;
+}

@@ -1,0 +1,6 @@
+//! How a run looks. The only module, beside `main`, that prints.
+
+pub mod ending;
+pub mod log;
+pub mod outputs;
+pub mod summary;

@@ -1,0 +1,89 @@
+//! The last lines of a run: what happened, the evidence, the state now, the next step; the container's own words last.
+
+use super::log::{clean, escape};
+use crate::domain::outcome::{Failure, Record, Success};
+
+/// The ending of a bad run, without the quoted log lines, which follow it.
+pub fn failure(failure: &Failure, record: &Record) -> Vec<String> {
+    let place =
+        failure.place.as_ref().map(|p| format!("{}:{}:{}: ", p.file.display(), p.line, p.column)).unwrap_or_default();
+    let mut lines = vec![String::new(), format!("✗ {}: {place}{}", failure.reason.word(), clean(&failure.what))];
+    lines.extend(failure.evidence.iter().map(|e| format!("  why    {}", clean(e))));
+    lines.extend(record.state().iter().map(|s| format!("  state  {}", clean(s))));
+    lines.extend(failure.next.iter().map(|n| format!("  next   {n}")));
+    if !failure.log.is_empty() {
+        lines.push(format!("  log    the container's last {} lines:", failure.log.len()));
+    }
+    lines
+}
+
+/// The one `::error` of a run in GitHub Actions. The runner cuts at 4,096 characters.
+pub fn annotation(failure: &Failure) -> String {
+    let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
+    let mut properties = vec![format!("title={}", property(&format!("fargate-deploy: {}", failure.reason.word())))];
+    if let Some(place) = &failure.place {
+        properties.push(format!("file={}", property(&place.file.display().to_string())));
+        properties.push(format!("line={},col={}", place.line, place.column));
+    }
+    let mut message = clean(&failure.what);
+    for line in &failure.evidence {
+        message.push('\n');
+        message.push_str(&clean(line));
+    }
+    let message: String = message.chars().take(3000).collect();
+    format!("::error {}::{}", properties.join(","), escape(&message))
+}
+
+pub fn success(success: Success, record: &Record) -> Vec<String> {
+    let release = record.release.map(|n| format!("r{n}")).unwrap_or_default();
+    let headline = match success {
+        Success::Deployed => format!("✓ {release} is deployed and verified"),
+        Success::DeployedNotVerified => {
+            format!("✓ {release} is deployed, not verified: the desired count is 0, so nothing started")
+        }
+        Success::Started => format!("✓ {release} was started: ECS goes on, how it ends was not watched"),
+        Success::Unchanged => "✓ nothing to do: what runs is what this commit describes".to_owned(),
+        Success::Planned => format!("✓ planned {release}, nothing was changed"),
+    };
+    let mut lines = vec![String::new(), headline];
+    if !matches!(success, Success::Planned) {
+        lines.extend(record.state().iter().map(|s| format!("  state  {s}")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::outcome::{Place, Reason};
+
+    #[test]
+    fn one_error_carries_place_and_evidence_in_a_single_line() {
+        let mut bad =
+            Failure::new(Reason::Config, "unknown key: `servces`").with_evidence(vec!["50% sure\nreally".to_owned()]);
+        bad.place = Some(Place { file: "a,b.yml".into(), line: 3, column: 5 });
+        assert_eq!(
+            annotation(&bad),
+            "::error title=fargate-deploy%3A config,file=a%2Cb.yml,line=3,col=5::unknown key: `servces`%0A50%25 surereally"
+        );
+    }
+
+    #[test]
+    fn a_failure_tells_what_why_state_and_next_in_this_order() {
+        let bad = Failure::new(Reason::RolledBack, "shop/web: web:42 was rolled back")
+            .with_evidence(vec!["2 tasks stopped: exit code 1".to_owned()])
+            .with_log(vec!["KeyError: STRIPE_KEY".to_owned()])
+            .with_next("mend it");
+        assert_eq!(
+            failure(&bad, &Record::default()),
+            [
+                "",
+                "✗ rolled-back: shop/web: web:42 was rolled back",
+                "  why    2 tasks stopped: exit code 1",
+                "  state  nothing was changed in ECS",
+                "  next   mend it",
+                "  log    the container's last 1 lines:",
+            ]
+        );
+    }
+}

@@ -1,0 +1,320 @@
+//! Events -> lines: one per change of state, a heartbeat when it is quiet, no spinners.
+//!
+//! In GitHub Actions raw output of containers and builds goes into a group of its own and is fenced by
+//! `::stop-commands::`, since the runner would otherwise take a line of a user's container for a command.
+//! <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#stopping-and-starting-workflow-commands>
+
+use crate::events::{Event, Sink, Step};
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Nothing said for this long, and the run says that it is still there.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// `-q`: warnings and failures.
+    Quiet,
+    Normal,
+    /// `-v`: every progress line of builds and pushes too.
+    Verbose,
+}
+
+#[derive(Clone, Debug)]
+pub struct Style {
+    pub detail: Detail,
+    /// The token that ends a fence; `None` outside GitHub Actions. Must be random: whoever knows it can end the fence.
+    pub fence: Option<String>,
+}
+
+/// Writes events to `out`. What cannot be written is lost: telling is never worth failing for.
+pub struct Log<W: Write> {
+    inner: Mutex<Inner<W>>,
+}
+
+struct Inner<W: Write> {
+    out: W,
+    style: Style,
+    started: Vec<(Step, Instant)>,
+    last_line: Instant,
+    /// The group that is open, by what it shows.
+    open: Option<String>,
+    masks: Vec<String>,
+}
+
+impl<W: Write> Log<W> {
+    pub fn new(out: W, style: Style) -> Self {
+        let inner = Inner { out, style, started: vec![], last_line: Instant::now(), open: None, masks: vec![] };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// Ends an open group, so that what follows is not collapsed.
+    pub fn close(&self) {
+        self.lock().close_group();
+    }
+
+    /// Lines that are no event: the ending, which comes last and outside of any group.
+    pub fn finish(&self, lines: &[String]) {
+        let mut inner = self.lock();
+        inner.close_group();
+        for line in lines {
+            inner.line(line);
+        }
+    }
+
+    /// Lines of a container after the ending, fenced like all others.
+    pub fn quote(&self, lines: &[String]) {
+        let mut inner = self.lock();
+        inner.close_group();
+        inner.fence();
+        for line in lines {
+            let line = clean(line);
+            inner.line(&format!("    {line}"));
+        }
+        inner.unfence();
+    }
+
+    /// A panic elsewhere must not silence what is left to say.
+    fn lock(&self) -> MutexGuard<'_, Inner<W>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn text(self) -> String
+    where
+        W: Into<Vec<u8>>,
+    {
+        String::from_utf8_lossy(&self.inner.into_inner().unwrap().out.into()).into_owned()
+    }
+}
+
+impl<W: Write> Sink for Log<W> {
+    fn emit(&self, event: Event) {
+        self.lock().event(event);
+    }
+}
+
+impl<W: Write> Inner<W> {
+    fn event(&mut self, event: Event) {
+        let detail = self.style.detail;
+        match event {
+            Event::Mask(secret) => {
+                // One command a line: a secret of several lines is masked line by line.
+                for part in secret.expose().lines().map(str::trim).filter(|p| p.len() >= 4) {
+                    self.masks.push(part.to_owned());
+                    if self.style.fence.is_some() {
+                        self.close_group();
+                        let _ = writeln!(self.out, "::add-mask::{}", escape(part));
+                    }
+                }
+            }
+            Event::Started { step, subject } => {
+                self.started.retain(|(s, _)| *s != step);
+                self.started.push((step, Instant::now()));
+                if detail != Detail::Quiet {
+                    self.status(" ", step, &subject, None);
+                }
+            }
+            Event::Progress { step, text } => {
+                if detail != Detail::Quiet && (detail == Detail::Verbose || !is_chatty(step)) {
+                    self.status("·", step, &text, None);
+                }
+            }
+            Event::Output { step, source, line } => {
+                if detail != Detail::Quiet {
+                    self.output(step, &source, &line);
+                }
+            }
+            Event::Finished { step, text } => {
+                let took = self.started.iter().rfind(|(s, _)| *s == step).map(|(_, at)| at.elapsed());
+                if detail != Detail::Quiet {
+                    self.status("✓", step, &text, took);
+                }
+            }
+            Event::Skipped { step, why } => {
+                if detail != Detail::Quiet {
+                    self.status("-", step, &why, None);
+                }
+            }
+            Event::Failed { step, text } => self.status("✗", step, &text, None),
+            Event::Warning(text) => {
+                self.close_group();
+                match self.style.fence {
+                    Some(_) => self.line(&format!("::warning::{}", escape(&clean(&text)))),
+                    None => self.line(&format!("! warning: {}", clean(&text))),
+                }
+            }
+            Event::Heartbeat { step, text } => {
+                if self.last_line.elapsed() >= HEARTBEAT && detail != Detail::Quiet {
+                    self.status("…", step, &text, None);
+                }
+            }
+        }
+    }
+
+    fn status(&mut self, mark: &str, step: Step, text: &str, took: Option<Duration>) {
+        self.close_group();
+        let took = took.map(|t| format!("  {:.1} s", t.as_secs_f64())).unwrap_or_default();
+        // Texts come from AWS and from Dockerfiles too.
+        self.line(&format!("{mark} {:<9} {}{took}", name(step), clean(text)));
+    }
+
+    fn output(&mut self, step: Step, source: &str, line: &str) {
+        if self.style.fence.is_some() {
+            let title = format!("{} output of {source}", name(step));
+            if self.open.as_deref() != Some(title.as_str()) {
+                self.close_group();
+                let heading = clean(&title);
+                let _ = writeln!(self.out, "::group::{heading}");
+                self.fence();
+                self.open = Some(title);
+            }
+        }
+        let line = clean(line);
+        self.line(&format!("  {} | {line}", clean(source)));
+    }
+
+    fn close_group(&mut self) {
+        if self.open.take().is_some() {
+            self.unfence();
+            let _ = writeln!(self.out, "::endgroup::");
+        }
+    }
+
+    fn fence(&mut self) {
+        if let Some(token) = &self.style.fence {
+            let _ = writeln!(self.out, "::stop-commands::{token}");
+        }
+    }
+
+    fn unfence(&mut self) {
+        if let Some(token) = &self.style.fence {
+            let _ = writeln!(self.out, "::{token}::");
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        let mut text = text.to_owned();
+        for mask in &self.masks {
+            text = text.replace(mask, "***");
+        }
+        let _ = writeln!(self.out, "{text}");
+        let _ = self.out.flush();
+        self.last_line = Instant::now();
+    }
+}
+
+/// Builds and pushes say much that is only wanted when looked for.
+fn is_chatty(step: Step) -> bool {
+    matches!(step, Step::Push)
+}
+
+fn name(step: Step) -> &'static str {
+    match step {
+        Step::Identity => "identity",
+        Step::Preflight => "preflight",
+        Step::Build => "build",
+        Step::Push => "push",
+        Step::Register => "register",
+        Step::Lease => "lease",
+        Step::Release => "release",
+        Step::RollOut => "rollout",
+        Step::Smoke => "smoke",
+        Step::RollBack => "rollback",
+    }
+}
+
+/// One line without terminal control, and without the runner's old command form `##[`.
+pub fn clean(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            // CSI sequences end with a letter.
+            '\u{1b}' if chars.peek() == Some(&'[') => {
+                chars.next();
+                while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
+            }
+            '\t' => clean.push(' '),
+            c if c.is_control() => {}
+            c => clean.push(c),
+        }
+    }
+    let clean = clean.replace("##[", "# #[");
+    // A status text that starts like a command is none.
+    if clean.trim_start().starts_with("::") { clean.replacen("::", ": :", 1) } else { clean }
+}
+
+/// The data of a workflow command.
+pub fn escape(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::redact::Secret;
+
+    fn log(fence: Option<&str>) -> Log<Vec<u8>> {
+        Log::new(vec![], Style { detail: Detail::Normal, fence: fence.map(str::to_owned) })
+    }
+
+    fn output(line: &str) -> Event {
+        Event::Output { step: Step::Release, source: "migrate".to_owned(), line: line.to_owned() }
+    }
+
+    #[test]
+    fn container_output_is_fenced_and_grouped_so_that_it_cannot_issue_commands() {
+        let log = log(Some("t0ken"));
+        log.emit(output("::set-output name=x::y"));
+        log.emit(output("##[error]no"));
+        log.emit(Event::Finished { step: Step::Release, text: "migrate exited with 0".to_owned() });
+        let text = log.text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "::group::release output of migrate",
+                "::stop-commands::t0ken",
+                "  migrate | : :set-output name=x::y",
+                "  migrate | # #[error]no",
+                "::t0ken::",
+                "::endgroup::",
+                "✓ release   migrate exited with 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn outside_of_actions_there_are_no_commands() {
+        let log = log(None);
+        log.emit(Event::Mask(Secret::new("hunter2")));
+        log.emit(output("password is hunter2"));
+        log.emit(Event::Warning("careful".to_owned()));
+        assert_eq!(log.text(), "  migrate | password is ***\n! warning: careful\n");
+    }
+
+    #[test]
+    fn secrets_are_masked_for_the_runner_before_any_line_shows_them() {
+        let log = log(Some("t0ken"));
+        log.emit(Event::Mask(Secret::new("line one\nline%two")));
+        log.emit(Event::Progress { step: Step::Build, text: "line one and line%two".to_owned() });
+        let text = log.text();
+        assert_eq!(text, "::add-mask::line one\n::add-mask::line%25two\n· build     *** and ***\n");
+    }
+
+    #[test]
+    fn terminal_control_does_not_reach_the_log() {
+        assert_eq!(clean("\u{1b}[31mred\u{1b}[0m\r\u{7}"), "red");
+    }
+
+    #[test]
+    fn quiet_keeps_failures_and_warnings() {
+        let log = Log::new(vec![], Style { detail: Detail::Quiet, fence: None });
+        log.emit(Event::Started { step: Step::Build, subject: "app".to_owned() });
+        log.emit(output("noise"));
+        log.emit(Event::Failed { step: Step::Build, text: "no".to_owned() });
+        assert_eq!(log.text(), "✗ build     no\n");
+    }
+}

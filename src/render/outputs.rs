@@ -1,0 +1,129 @@
+//! The outputs of a run: the Action's, and the one object of `--json`. Set on failure too.
+
+use crate::domain::outcome::{CommandState, Failure, Record, ServiceState, Success};
+use serde_json::{Value, json};
+
+/// The Action's outputs, in the order of `action.yml`. A value that is not known is empty.
+pub fn outputs(ending: &Result<Success, Failure>, record: &Record) -> Vec<(&'static str, String)> {
+    let service = record.services.first();
+    let image = record.images.first();
+    let command = record.commands.last();
+    let is_rolled_back = record.services.iter().any(|s| s.state == ServiceState::RolledBack);
+    let exit_code = command.and_then(|c| match c.state {
+        CommandState::Succeeded => Some(0),
+        CommandState::Failed { exit_code } => exit_code,
+        _ => None,
+    });
+    let text = |value: Option<String>| value.unwrap_or_default();
+    vec![
+        ("outcome", outcome(ending).to_owned()),
+        ("failure-reason", ending.as_ref().err().map(|f| f.reason.word()).unwrap_or_default().to_owned()),
+        ("release", text(record.release.map(|n| format!("r{n}")))),
+        ("image", text(image.map(|i| i.image.clone()))),
+        ("digest", text(image.map(|i| i.digest.clone()))),
+        ("task-definition-arn", text(service.and_then(|s| s.target.as_ref()).map(ToString::to_string))),
+        ("previous-task-definition-arn", text(service.map(|s| s.previous.to_string()))),
+        ("migration-task-arn", text(command.and_then(|c| c.task.as_ref()).map(ToString::to_string))),
+        ("migration-exit-code", text(exit_code.map(|c| c.to_string()))),
+        ("rolled-back", is_rolled_back.to_string()),
+        ("url", text(service.and_then(|s| s.url.clone()))),
+        ("plan-changes", text(record.planned_changes.map(|n| n.to_string()))),
+    ]
+}
+
+/// One final object with everything: the outputs, and per image, command and service what became of it.
+pub fn json(ending: &Result<Success, Failure>, record: &Record) -> Value {
+    let mut object: serde_json::Map<String, Value> =
+        outputs(ending, record).into_iter().map(|(name, value)| (name.to_owned(), typed(name, value))).collect();
+    object.insert("exit-code".to_owned(), json!(exit_code(ending)));
+    if let Err(failure) = ending {
+        object.insert(
+            "failure".to_owned(),
+            json!({
+                "reason": failure.reason, "what": failure.what, "evidence": failure.evidence,
+                "log": failure.log, "next": failure.next, "place": failure.place,
+            }),
+        );
+    }
+    object.insert("state".to_owned(), json!(record.state()));
+    object.insert("images".to_owned(), json!(record.images));
+    let commands =
+        record.commands.iter().map(|c| json!({"name": c.name, "task": c.task, "state": command_state(&c.state)}));
+    object.insert("release-commands".to_owned(), commands.collect());
+    let services = record.services.iter().map(|s| {
+        json!({
+            "key": s.key, "cluster": s.service.cluster, "service": s.service.name, "previous": s.previous,
+            "target": s.target, "state": service_state(s.state),
+        })
+    });
+    object.insert("services".to_owned(), services.collect());
+    Value::Object(object)
+}
+
+pub fn exit_code(ending: &Result<Success, Failure>) -> u8 {
+    ending.as_ref().err().map_or(0, |f| f.reason.exit_code())
+}
+
+fn outcome(ending: &Result<Success, Failure>) -> &'static str {
+    match ending {
+        Ok(success) => success.word(),
+        Err(_) => "failed",
+    }
+}
+
+fn typed(name: &str, value: String) -> Value {
+    match name {
+        "rolled-back" => json!(value == "true"),
+        "migration-exit-code" | "plan-changes" => value.parse::<i64>().map_or(Value::Null, Value::from),
+        _ if value.is_empty() => Value::Null,
+        _ => json!(value),
+    }
+}
+
+fn command_state(state: &CommandState) -> &'static str {
+    match state {
+        CommandState::Starting => "unknown",
+        CommandState::Running => "running",
+        CommandState::Succeeded => "succeeded",
+        CommandState::Failed { .. } => "failed",
+        CommandState::NeverStarted => "never-started",
+    }
+}
+
+pub fn service_state(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Untouched => "untouched",
+        ServiceState::Updating => "unknown",
+        ServiceState::RollingOut => "rolling-out",
+        ServiceState::Serving => "serving",
+        ServiceState::RollingBack => "rolling-back",
+        ServiceState::RolledBack => "rolled-back",
+        ServiceState::Superseded => "superseded",
+        ServiceState::Unsteady => "unsteady",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::outcome::Reason;
+
+    #[test]
+    fn outputs_are_set_on_failure_too() {
+        let ending = Err(Failure::new(Reason::Locked, "somebody else"));
+        let outputs = outputs(&ending, &Record { release: Some(7), ..Record::default() });
+        assert!(outputs.contains(&("outcome", "failed".to_owned())));
+        assert!(outputs.contains(&("failure-reason", "locked".to_owned())));
+        assert!(outputs.contains(&("release", "r7".to_owned())));
+        assert!(outputs.contains(&("rolled-back", "false".to_owned())));
+    }
+
+    #[test]
+    fn the_json_object_has_every_output_and_typed_values() {
+        let value = json(&Ok(Success::Deployed), &Record::default());
+        assert_eq!(value["outcome"], "deployed");
+        assert_eq!(value["exit-code"], 0);
+        assert_eq!(value["rolled-back"], false);
+        assert_eq!(value["digest"], Value::Null);
+    }
+}

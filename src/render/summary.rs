@@ -1,0 +1,104 @@
+//! The step summary: a table a person reads after the run, in GitHub's Markdown.
+
+use super::outputs::service_state;
+use crate::domain::outcome::{Failure, Record, Success};
+
+/// Below GitHub's limit of 1 MiB, beyond which the whole summary is dropped.
+const LIMIT: usize = 900 * 1024;
+
+pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
+    let release = record.release.map(|n| format!(" r{n}")).unwrap_or_default();
+    let mut text = match ending {
+        Ok(success) => format!("### fargate-deploy{release}: {}\n\n", success.word()),
+        Err(failure) => {
+            format!("### fargate-deploy{release}: {}\n\n{}\n\n", failure.reason.word(), cell(&failure.what))
+        }
+    };
+    if !record.services.is_empty() {
+        text.push_str("| service | state | before | after |\n|---|---|---|---|\n");
+        for service in &record.services {
+            let after = service.target.as_ref().map(|t| t.short()).unwrap_or("-");
+            text.push_str(&format!(
+                "| {} | {} | {} | {} |\n",
+                cell(&service.service.to_string()),
+                service_state(service.state),
+                cell(service.previous.short()),
+                cell(after)
+            ));
+        }
+        text.push('\n');
+    }
+    for line in record.state() {
+        text.push_str(&format!("- {}\n", cell(&line)));
+    }
+    if let Err(failure) = ending {
+        for line in &failure.evidence {
+            text.push_str(&format!("- why: {}\n", cell(line)));
+        }
+        if let Some(next) = &failure.next {
+            text.push_str(&format!("- next: {}\n", cell(next)));
+        }
+        if !failure.log.is_empty() {
+            text.push_str(&fenced(&failure.log));
+        }
+    }
+    cut(text)
+}
+
+/// Text of unknown origin in a table cell or list item: no markup of its own, no mentions.
+fn cell(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in super::log::clean(text).chars() {
+        match c {
+            '<' => clean.push_str("&lt;"),
+            '>' => clean.push_str("&gt;"),
+            '&' => clean.push_str("&amp;"),
+            '|' => clean.push_str("\\|"),
+            '@' => clean.push_str("@\u{200b}"),
+            '[' | ']' | '*' | '_' | '`' | '#' | '\\' => {
+                clean.push('\\');
+                clean.push(c);
+            }
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+/// A code block whose fence is longer than any run of backticks in it.
+fn fenced(lines: &[String]) -> String {
+    let body: Vec<String> = lines.iter().map(|l| super::log::clean(l)).collect();
+    let longest = body.iter().flat_map(|l| l.split(|c| c != '`')).map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("\n{fence}text\n{}\n{fence}\n", body.join("\n"))
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > LIMIT {
+        let at = (0..=LIMIT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(at);
+        text.push_str("\n(cut)\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::outcome::Reason;
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let ending = Err(Failure::new(Reason::Build, "</details> @everyone | [x](y)")
+            .with_log(vec!["```".to_owned(), "````".to_owned()]));
+        let text = summary(&ending, &Record::default());
+        assert!(text.contains("&lt;/details&gt; @\u{200b}everyone \\| \\[x\\](y)"), "{text}");
+        assert!(text.contains("\n`````text\n"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_stays_below_githubs_limit() {
+        let ending = Err(Failure::new(Reason::Build, "x").with_log(vec!["ü".repeat(1000); 1000]));
+        assert!(summary(&ending, &Record::default()).len() < 1024 * 1024);
+    }
+}

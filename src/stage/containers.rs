@@ -1,0 +1,199 @@
+//! Containers on the local Docker Engine: what a Fargate microVM is on AWS.
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::container::LogOutput;
+use bollard::exec::StartExecResults;
+use bollard::models::{ContainerCreateBody, ExecConfig, HealthConfig, HostConfig, PortBinding};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions,
+};
+use futures_util::StreamExt as _;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::timeout;
+
+/// One container to run.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerSpec {
+    /// What the Engine knows the image by.
+    pub image: String,
+    pub entrypoint: Option<Vec<String>>,
+    pub command: Option<Vec<String>>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<String>,
+    pub working_directory: Option<String>,
+    pub user: Option<String>,
+    pub read_only: bool,
+    /// MiB.
+    pub memory: Option<i64>,
+    /// The container whose network it shares; the first one of a task has none.
+    pub beside: Option<String>,
+    /// Ports of the whole task, published by its first container.
+    pub ports: Vec<u16>,
+    pub labels: HashMap<String, String>,
+}
+
+/// How a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub code: i64,
+    pub out_of_memory: bool,
+}
+
+/// The Engine, for one stage.
+#[derive(Clone)]
+pub struct Containers {
+    engine: Docker,
+    network: String,
+}
+
+impl Containers {
+    pub fn new(engine: Docker, network: String) -> Self {
+        Self { engine, network }
+    }
+
+    /// The digest in the image's name, or the one that its registry gave.
+    pub async fn pull(&self, reference: &str, credentials: DockerCredentials) -> Result<(), String> {
+        let options = CreateImageOptionsBuilder::default().from_image(reference).build();
+        let mut progress = self.engine.create_image(Some(options), None, Some(credentials));
+        while let Some(step) = progress.next().await {
+            let step = step.map_err(|e| e.to_string())?;
+            if let Some(error) = step.error_detail.and_then(|e| e.message) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// `amd64` or `arm64`; `None` when the Engine does not have the image.
+    pub async fn architecture(&self, image: &str) -> Option<String> {
+        self.engine.inspect_image(image).await.ok()?.architecture
+    }
+
+    /// Creates and starts it. The id, or why it does not start.
+    pub async fn start(&self, spec: &ContainerSpec) -> Result<String, String> {
+        let exposed: Vec<String> = spec.ports.iter().map(|port| format!("{port}/tcp")).collect();
+        let bindings = exposed.iter().map(|port| {
+            let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
+            (port.clone(), Some(vec![binding]))
+        });
+        let is_first = spec.beside.is_none();
+        let host = HostConfig {
+            network_mode: Some(
+                spec.beside.as_ref().map_or_else(|| self.network.clone(), |first| format!("container:{first}")),
+            ),
+            port_bindings: is_first.then(|| bindings.collect()),
+            extra_hosts: is_first.then(|| vec!["host.docker.internal:host-gateway".to_owned()]),
+            readonly_rootfs: Some(spec.read_only),
+            memory: spec.memory.map(|mib| mib * 1024 * 1024),
+            memory_swap: spec.memory.map(|mib| mib * 1024 * 1024),
+            ..HostConfig::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(spec.image.clone()),
+            entrypoint: spec.entrypoint.clone(),
+            cmd: spec.command.clone(),
+            env: Some(spec.environment.clone()),
+            working_dir: spec.working_directory.clone(),
+            user: spec.user.clone(),
+            exposed_ports: is_first.then_some(exposed),
+            // ECS does not look at the image's own HEALTHCHECK.
+            healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+            labels: Some(spec.labels.clone()),
+            host_config: Some(host),
+            ..ContainerCreateBody::default()
+        };
+        let made = self.engine.create_container(None, body).await.map_err(|e| e.to_string())?;
+        match self.engine.start_container(&made.id, None::<StartContainerOptions>).await {
+            Ok(()) => Ok(made.id),
+            Err(e) => {
+                self.remove(&made.id).await;
+                Err(e.to_string())
+            }
+        }
+    }
+
+    /// Starts a stopped container again.
+    pub async fn restart(&self, id: &str) -> Result<(), String> {
+        self.engine.start_container(id, None::<StartContainerOptions>).await.map_err(|e| e.to_string())
+    }
+
+    /// Waits for its end. `None`: it is gone.
+    pub async fn wait(&self, id: &str) -> Option<Exit> {
+        loop {
+            // The stream's own answer is an error for every code but 0; the state has the whole truth.
+            let mut waiting = std::pin::pin!(self.engine.wait_container(id, None));
+            let _ = waiting.next().await;
+            let state = self.engine.inspect_container(id, None::<InspectContainerOptions>).await.ok()?.state?;
+            if state.running != Some(true) {
+                return Some(Exit {
+                    code: state.exit_code.unwrap_or(-1),
+                    out_of_memory: state.oom_killed == Some(true),
+                });
+            }
+        }
+    }
+
+    pub async fn signal(&self, id: &str, signal: &str) {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        // One that has ended needs no signal.
+        let _ = self.engine.kill_container(id, Some(options)).await;
+    }
+
+    pub async fn remove(&self, id: &str) {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let _ = self.engine.remove_container(id, Some(options)).await;
+    }
+
+    /// Where the host reaches a published port.
+    pub async fn address(&self, id: &str, port: u16) -> Option<SocketAddr> {
+        let found = self.engine.inspect_container(id, None::<InspectContainerOptions>).await.ok()?;
+        let ports = found.network_settings?.ports?;
+        let host_port =
+            ports.get(&format!("{port}/tcp"))?.as_ref()?.iter().find_map(|b| b.host_port.as_ref()?.parse().ok())?;
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, host_port)))
+    }
+
+    /// Hands over every line that it writes, both streams in their order, until it ends and nothing is left.
+    pub async fn follow(&self, id: &str, mut line: impl FnMut(i64, String)) {
+        let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
+        let mut output = self.engine.logs(id, Some(options));
+        let mut partial: [Vec<u8>; 2] = [vec![], vec![]];
+        while let Some(Ok(chunk)) = output.next().await {
+            let stream = usize::from(matches!(chunk, LogOutput::StdErr { .. }));
+            partial[stream].extend_from_slice(&chunk.into_bytes());
+            while let Some(end) = partial[stream].iter().position(|byte| *byte == b'\n') {
+                let text: Vec<u8> = partial[stream].drain(..=end).collect();
+                line(now(), String::from_utf8_lossy(&text).trim_end_matches(['\n', '\r']).to_owned());
+            }
+        }
+        for rest in partial.iter().filter(|rest| !rest.is_empty()) {
+            line(now(), String::from_utf8_lossy(rest).into_owned());
+        }
+    }
+
+    /// Runs a health check inside: did it exit with 0 in time?
+    pub async fn passes(&self, id: &str, command: &[String], limit: Duration) -> bool {
+        let config = ExecConfig {
+            cmd: Some(command.to_vec()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..ExecConfig::default()
+        };
+        let running = async {
+            let exec = self.engine.create_exec(id, config).await.ok()?;
+            if let StartExecResults::Attached { mut output, .. } = self.engine.start_exec(&exec.id, None).await.ok()? {
+                while output.next().await.is_some() {}
+            }
+            self.engine.inspect_exec(&exec.id).await.ok()?.exit_code
+        };
+        timeout(limit, running).await.ok().flatten() == Some(0)
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

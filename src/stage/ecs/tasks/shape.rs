@@ -1,0 +1,55 @@
+//! The `task` shape of the API.
+
+use super::{Health, Status, TaskView};
+use serde_json::{Value, json};
+
+/// A task as DescribeTasks shows it. Members that AWS leaves out are left out.
+pub fn describe(view: &TaskView) -> Value {
+    let spec = &view.spec;
+    let containers: Vec<Value> = view.containers.iter().map(|c| {
+        let mut shown = json!({
+            "containerArn": format!("{}/{}", view.arn.replace(":task/", ":container/"), c.name), "taskArn": view.arn,
+            "name": c.name, "image": c.image, "lastStatus": c.status.word(), "healthStatus": health(c.health),
+            "networkBindings": [], "networkInterfaces": [],
+        });
+        for (member, value) in [("exitCode", json!(c.exit_code)), ("reason", json!(c.reason)), ("imageDigest", json!(c.image_digest)), ("runtimeId", json!(c.container_id))] {
+            if !value.is_null() {
+                shown[member] = value;
+            }
+        }
+        shown
+    }).collect();
+    let mut shown = json!({
+        "taskArn": view.arn, "clusterArn": spec.cluster_arn, "taskDefinitionArn": spec.definition.arn,
+        "lastStatus": view.status.word(), "desiredStatus": if view.is_wanted { "RUNNING" } else { "STOPPED" },
+        "healthStatus": health(view.health), "group": spec.group, "containers": containers, "overrides": spec.overrides,
+        "cpu": spec.definition.body.get("cpu"), "memory": spec.definition.body.get("memory"), "createdAt": view.created_at,
+        "platformVersion": spec.platform_version, "platformFamily": "Linux", "version": 1, "attachments": [], "attributes": [],
+        "availabilityZone": "stage-1a", "connectivity": "CONNECTED", "enableExecuteCommand": false, "tags": spec.tags,
+    });
+    let optional = [
+        ("startedBy", json!(spec.started_by)),
+        ("launchType", json!(spec.launch_type)),
+        ("capacityProviderName", json!(spec.capacity_provider)),
+        ("stopCode", json!(view.stop_code)),
+        ("stoppedReason", json!(view.stopped_reason)),
+        ("startedAt", json!(view.started_at)),
+        ("stoppingAt", json!(view.stopping_at)),
+        ("stoppedAt", json!(view.stopped_at)),
+    ];
+    for (member, value) in optional {
+        if !value.is_null() && !(member.starts_with("stop") && member != "stoppingAt" && view.status < Status::Stopping)
+        {
+            shown[member] = value;
+        }
+    }
+    shown
+}
+
+fn health(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "UNKNOWN",
+        Health::Healthy => "HEALTHY",
+        Health::Unhealthy => "UNHEALTHY",
+    }
+}

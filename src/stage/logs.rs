@@ -1,0 +1,268 @@
+//! CloudWatch Logs: groups, streams and their events.
+
+use super::api::{AwsError, Caller, Reply, partition};
+use super::members::{epoch_seconds, flag, list, lock, number, page, required, text};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// Log groups by name.
+pub struct Logs {
+    account: String,
+    region: String,
+    groups: Mutex<BTreeMap<String, Group>>,
+}
+
+#[derive(Default)]
+struct Group {
+    created: i64,
+    streams: BTreeMap<String, Stream>,
+}
+
+#[derive(Default)]
+struct Stream {
+    created: i64,
+    events: Vec<Event>,
+}
+
+#[derive(Clone)]
+struct Event {
+    timestamp: i64,
+    ingestion: i64,
+    message: String,
+}
+
+impl Logs {
+    pub fn new(account: &str, region: &str) -> Self {
+        Self { account: account.to_owned(), region: region.to_owned(), groups: Mutex::default() }
+    }
+
+    pub fn has_group(&self, group: &str) -> bool {
+        lock(&self.groups).contains_key(group)
+    }
+
+    /// One line of a container; the stream is made on its first.
+    pub fn append(&self, group: &str, stream: &str, timestamp: i64, message: String) {
+        let mut groups = lock(&self.groups);
+        let Some(group) = groups.get_mut(group) else { return };
+        let stream =
+            group.streams.entry(stream.to_owned()).or_insert_with(|| Stream { created: now(), events: vec![] });
+        stream.events.push(Event { timestamp, ingestion: now(), message });
+        // AWS gives events in the order of their timestamps.
+        stream.events.sort_by_key(|event| event.timestamp);
+    }
+
+    pub async fn call(&self, _caller: &Caller, operation: &str, body: Value) -> Reply {
+        match operation {
+            "CreateLogGroup" => self.create_group(&body),
+            "DeleteLogGroup" => {
+                let removed = lock(&self.groups).remove(required(&body, "logGroupName")?);
+                removed.map(|_| json!({})).ok_or_else(|| missing("log group"))
+            }
+            "DescribeLogGroups" => self.describe_groups(&body),
+            "CreateLogStream" => self.create_stream(&body),
+            "DescribeLogStreams" => self.describe_streams(&body),
+            "PutLogEvents" => self.put_events(&body),
+            "GetLogEvents" => self.get_events(&body),
+            "FilterLogEvents" => self.filter_events(&body),
+            "TagResource" | "TagLogGroup" | "PutRetentionPolicy" => Ok(json!({})),
+            _ => Err(AwsError::unknown_operation(operation)),
+        }
+    }
+
+    fn create_group(&self, body: &Value) -> Reply {
+        let name = required(body, "logGroupName")?;
+        let mut groups = lock(&self.groups);
+        if groups.contains_key(name) {
+            return Err(AwsError::client("ResourceAlreadyExistsException", "The specified log group already exists"));
+        }
+        groups.insert(name.to_owned(), Group { created: now(), streams: BTreeMap::new() });
+        Ok(json!({}))
+    }
+
+    fn describe_groups(&self, body: &Value) -> Reply {
+        let prefix = text(body, "logGroupNamePrefix").unwrap_or_default();
+        let groups = lock(&self.groups);
+        let described: Vec<Value> = groups
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(name, group)| json!({"logGroupName": name, "creationTime": group.created, "arn": format!("{}:*", self.arn(name)), "storedBytes": 0}))
+            .collect();
+        let (items, next) = page(&described, text(body, "nextToken"), number(body, "limit").unwrap_or(50) as usize)?;
+        Ok(with_token(json!({"logGroups": items}), next))
+    }
+
+    fn create_stream(&self, body: &Value) -> Reply {
+        let mut groups = lock(&self.groups);
+        let group = groups.get_mut(required(body, "logGroupName")?).ok_or_else(|| missing("log group"))?;
+        let name = required(body, "logStreamName")?;
+        if group.streams.contains_key(name) {
+            return Err(AwsError::client("ResourceAlreadyExistsException", "The specified log stream already exists"));
+        }
+        group.streams.insert(name.to_owned(), Stream { created: now(), events: vec![] });
+        Ok(json!({}))
+    }
+
+    fn describe_streams(&self, body: &Value) -> Reply {
+        let groups = lock(&self.groups);
+        let name = required(body, "logGroupName")?;
+        let group = groups.get(name).ok_or_else(|| missing("log group"))?;
+        let prefix = text(body, "logStreamNamePrefix").unwrap_or_default();
+        let mut described: Vec<Value> = group
+            .streams
+            .iter()
+            .filter(|(stream, _)| stream.starts_with(prefix))
+            .map(|(stream, content)| {
+                json!({
+                    "logStreamName": stream, "creationTime": content.created, "storedBytes": 0,
+                    "arn": format!("{}:log-stream:{stream}", self.arn(name)),
+                    "firstEventTimestamp": content.events.first().map(|e| e.timestamp),
+                    "lastEventTimestamp": content.events.last().map(|e| e.timestamp),
+                })
+            })
+            .collect();
+        if text(body, "orderBy") == Some("LastEventTime") {
+            described.sort_by_key(|stream| stream["lastEventTimestamp"].as_i64());
+        }
+        if flag(body, "descending") {
+            described.reverse();
+        }
+        let (items, next) = page(&described, text(body, "nextToken"), number(body, "limit").unwrap_or(50) as usize)?;
+        Ok(with_token(json!({"logStreams": items}), next))
+    }
+
+    fn put_events(&self, body: &Value) -> Reply {
+        let (group, stream) = (required(body, "logGroupName")?, required(body, "logStreamName")?);
+        let known = lock(&self.groups).get(group).ok_or_else(|| missing("log group"))?.streams.contains_key(stream);
+        if !known {
+            return Err(missing("log stream"));
+        }
+        for event in list(body, "logEvents") {
+            let message = text(event, "message").unwrap_or_default().to_owned();
+            self.append(group, stream, number(event, "timestamp").unwrap_or_default(), message);
+        }
+        Ok(json!({"nextSequenceToken": "0"}))
+    }
+
+    /// The token that comes back with the end of the stream is the one that was sent.
+    /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>
+    fn get_events(&self, body: &Value) -> Reply {
+        let groups = lock(&self.groups);
+        let group = groups.get(group_name(body)?).ok_or_else(|| missing("log group"))?;
+        let stream = group.streams.get(required(body, "logStreamName")?).ok_or_else(|| missing("log stream"))?;
+        let from = number(body, "startTime").unwrap_or(i64::MIN);
+        let until = number(body, "endTime").unwrap_or(i64::MAX);
+        let events: Vec<_> = stream.events.iter().filter(|e| (from..until).contains(&e.timestamp)).collect();
+        let limit = number(body, "limit").unwrap_or(10_000).clamp(1, 10_000) as usize;
+        let position = |token: &str| token.get(2..).and_then(|digits| digits.parse::<usize>().ok());
+        let (start, end) = match text(body, "nextToken") {
+            Some(token) => {
+                let at = position(token).ok_or_else(|| {
+                    AwsError::client("InvalidParameterException", "The specified nextToken is invalid.")
+                })?;
+                if token.starts_with("b/") {
+                    (at.saturating_sub(limit), at)
+                } else {
+                    (at, (at + limit).min(events.len()))
+                }
+            }
+            None if flag(body, "startFromHead") => (0, limit.min(events.len())),
+            None => (events.len().saturating_sub(limit), events.len()),
+        };
+        let shown = events.get(start.min(events.len())..end.min(events.len())).unwrap_or_default();
+        let shown: Vec<Value> = shown
+            .iter()
+            .map(|e| json!({"timestamp": e.timestamp, "message": e.message, "ingestionTime": e.ingestion}))
+            .collect();
+        Ok(
+            json!({"events": shown, "nextForwardToken": format!("f/{end:056}"), "nextBackwardToken": format!("b/{start:056}")}),
+        )
+    }
+
+    fn filter_events(&self, body: &Value) -> Reply {
+        let groups = lock(&self.groups);
+        let group = groups.get(group_name(body)?).ok_or_else(|| missing("log group"))?;
+        let names: Vec<&str> = list(body, "logStreamNames").iter().filter_map(Value::as_str).collect();
+        let prefix = text(body, "logStreamNamePrefix").unwrap_or_default();
+        let pattern = text(body, "filterPattern").unwrap_or_default().trim_matches('"');
+        let from = number(body, "startTime").unwrap_or(i64::MIN);
+        let until = number(body, "endTime").unwrap_or(i64::MAX);
+        let chosen = group
+            .streams
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix) && (names.is_empty() || names.contains(&name.as_str())));
+        let mut events: Vec<(i64, Value)> = vec![];
+        for (name, stream) in chosen {
+            for (at, event) in stream.events.iter().enumerate() {
+                if (from..=until).contains(&event.timestamp) && event.message.contains(pattern) {
+                    let shown = json!({"logStreamName": name, "timestamp": event.timestamp, "message": event.message,
+                        "ingestionTime": event.ingestion, "eventId": format!("{at:056}")});
+                    events.push((event.timestamp, shown));
+                }
+            }
+        }
+        events.sort_by_key(|(timestamp, _)| *timestamp);
+        let events: Vec<Value> = events.into_iter().map(|(_, event)| event).collect();
+        let (items, next) = page(&events, text(body, "nextToken"), number(body, "limit").unwrap_or(10_000) as usize)?;
+        Ok(with_token(json!({"events": items, "searchedLogStreams": []}), next))
+    }
+
+    fn arn(&self, group: &str) -> String {
+        format!("arn:{}:logs:{}:{}:log-group:{group}", partition(&self.region), self.region, self.account)
+    }
+}
+
+fn group_name(body: &Value) -> Result<&str, AwsError> {
+    match text(body, "logGroupIdentifier") {
+        Some(identifier) => {
+            Ok(identifier.rsplit_once("log-group:").map_or(identifier, |(_, name)| name).trim_end_matches(":*"))
+        }
+        None => required(body, "logGroupName"),
+    }
+}
+
+fn missing(what: &str) -> AwsError {
+    AwsError::client("ResourceNotFoundException", format!("The specified {what} does not exist."))
+}
+
+fn with_token(mut answer: Value, next: Option<String>) -> Value {
+    if let Some(next) = next {
+        answer["nextToken"] = json!(next);
+    }
+    answer
+}
+
+fn now() -> i64 {
+    (epoch_seconds() * 1000.0) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_end_with_the_token_that_was_sent() {
+        let logs = Logs::new("111122223333", "eu-central-1");
+        let caller = Caller { account: String::new(), region: String::new(), arn: String::new() };
+        logs.call(&caller, "CreateLogGroup", json!({"logGroupName": "g"})).await.unwrap();
+        let body = |token: Option<&str>| json!({"logGroupName": "g", "logStreamName": "s", "startFromHead": true, "limit": 2, "nextToken": token});
+        let early = logs.call(&caller, "GetLogEvents", body(None)).await.unwrap_err();
+        assert_eq!(early.code, "ResourceNotFoundException");
+        for (at, line) in ["one", "two", "three"].into_iter().enumerate() {
+            logs.append("g", "s", at as i64, line.to_owned());
+        }
+        let mut token: Option<String> = None;
+        let mut lines = vec![];
+        loop {
+            let answer = logs.call(&caller, "GetLogEvents", body(token.as_deref())).await.unwrap();
+            lines
+                .extend(answer["events"].as_array().unwrap().iter().map(|e| e["message"].as_str().unwrap().to_owned()));
+            let next = answer["nextForwardToken"].as_str().unwrap().to_owned();
+            if token.as_deref() == Some(&next) {
+                break;
+            }
+            token = Some(next);
+        }
+        assert_eq!(lines, ["one", "two", "three"]);
+    }
+}

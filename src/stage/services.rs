@@ -1,0 +1,67 @@
+//! Every service of one stage, and the dispatch to them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::api::{AwsError, Caller, Reply};
+use super::audit::Audit;
+use super::credentials::Credentials;
+use super::ecr::Ecr;
+use super::ecs::Ecs;
+use super::elb::Elb;
+use super::fault::Faults;
+use super::iam::Iam;
+use super::logs::Logs;
+use super::oidc::Oidc;
+use super::registry::Registry;
+use super::secrets::Secrets;
+use super::ssm::Parameters;
+use super::sts::Sts;
+
+/// The services, and what stands before them.
+pub struct Services {
+    /// Elastic Container Service.
+    pub ecs: Ecs,
+    /// Elastic Container Registry.
+    pub ecr: Ecr,
+    /// CloudWatch Logs.
+    pub logs: Arc<Logs>,
+    /// Elastic Load Balancing v2.
+    pub elb: Arc<Elb>,
+    /// Parameter Store.
+    pub parameters: Arc<Parameters>,
+    /// Secrets Manager.
+    pub secrets: Arc<Secrets>,
+    /// Identity and Access Management.
+    pub iam: Arc<Iam>,
+    /// Security Token Service.
+    pub sts: Sts,
+    /// GitHub's token service.
+    pub oidc: Arc<Oidc>,
+    /// The images.
+    pub registry: Arc<Registry>,
+    /// Who is who.
+    pub credentials: Arc<Credentials>,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What was asked.
+    pub audit: Audit,
+}
+
+impl Services {
+    /// One call, after identity and policies were dealt with.
+    pub async fn call(&self, caller: &Caller, service: &str, operation: &str, body: Value) -> Reply {
+        match service {
+            "ecs" => self.ecs.call(caller, operation, body).await,
+            "ecr" => self.ecr.call(caller, operation, body).await,
+            "logs" => self.logs.call(caller, operation, body).await,
+            "ssm" => self.parameters.call(caller, operation, body).await,
+            "secretsmanager" => self.secrets.call(caller, operation, body).await,
+            "sts" => self.sts.call(caller, operation, body).await,
+            "iam" => self.iam.call(caller, operation, body).await,
+            "elasticloadbalancing" | "elbv2" => self.elb.call(caller, operation, body).await,
+            other => Err(AwsError::unknown_operation(other)),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! One chapter each, in the order of the story. Steps never call steps.
+
+pub mod authenticate;
+pub mod build;
+pub mod preflight;
+pub mod push;
+pub mod register;
+pub mod release;
+pub mod roll_back;
+pub mod roll_out;
+pub mod smoke;
+pub mod verify;
+pub mod watch;

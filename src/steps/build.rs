@@ -1,0 +1,101 @@
+//! Dockerfile -> an image in the Engine.
+
+use crate::config::{BuildConfig, BuildSecretSource, Cache};
+use crate::domain::outcome::{Failure, Reason};
+use crate::domain::plan::Provenance;
+use crate::domain::redact::Secret;
+use crate::error::build_failed;
+use crate::events::{Event, Step};
+use crate::ports::{Build, BuildProgress, Builder, LocalImage, RegistryLogin};
+use crate::world::World;
+use std::collections::BTreeMap;
+
+/// # Errors
+/// `build`: nothing was touched in ECS; the failing step and its last lines are told.
+pub async fn build<C, B: Builder, W>(
+    key: &str,
+    config: &BuildConfig,
+    platform: &str,
+    name: &str,
+    login: Option<&RegistryLogin>,
+    provenance: &Provenance,
+    env: &BTreeMap<String, String>,
+    world: &World<'_, C, B, W>,
+) -> Result<LocalImage, Failure> {
+    let chapter = world.start(Step::Build, format!("{key} for {platform}"));
+    let inline_cache = config.cache == Cache::Inline;
+    let request = Build {
+        context: config.context.clone(),
+        dockerfile: config.dockerfile.clone(),
+        target: config.target.clone(),
+        args: config.args.clone(),
+        labels: labels(config, provenance),
+        secrets: secrets(config, env, world)?,
+        platform: Some(platform.to_owned()),
+        cache_from: if inline_cache {
+            moving_tags(config).map(|tag| format!("{name}:{tag}")).collect()
+        } else {
+            vec![]
+        },
+        inline_cache,
+        logins: login.cloned().into_iter().collect(),
+    };
+    let built = world
+        .builder
+        .build(&request, &|progress| match progress {
+            BuildProgress::Line(line) => chapter.progress(line),
+            BuildProgress::Output(line) => chapter.output(key, line),
+        })
+        .await
+        .map_err(|e| build_failed(&format!("image `{key}` was not built"), e))?;
+    if built.platform != platform {
+        return Err(Failure::new(
+            Reason::Build,
+            format!("image `{key}` was built for {}, but {platform} was asked for", built.platform),
+        )
+        .with_next("name the platform in the Dockerfile's FROM only through $TARGETPLATFORM, or set `platform`"));
+    }
+    chapter.done(format!("{key} is {}", short(&built.id)));
+    Ok(built)
+}
+
+/// Tags without placeholders move with every push, so they name the newest image: its inline cache is read.
+fn moving_tags(config: &BuildConfig) -> impl Iterator<Item = &String> {
+    config.tags.iter().filter(|tag| !tag.contains('{'))
+}
+
+fn short(id: &str) -> &str {
+    id.get(..19).unwrap_or(id)
+}
+
+/// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
+fn labels(config: &BuildConfig, provenance: &Provenance) -> BTreeMap<String, String> {
+    let mut labels = config.labels.clone();
+    if let Some(sha) = &provenance.sha {
+        labels.entry("org.opencontainers.image.revision".to_owned()).or_insert_with(|| sha.clone());
+    }
+    labels
+}
+
+fn secrets<C, B, W>(
+    config: &BuildConfig,
+    env: &BTreeMap<String, String>,
+    world: &World<'_, C, B, W>,
+) -> Result<Vec<(String, Secret)>, Failure> {
+    let mut secrets = vec![];
+    for secret in &config.secrets {
+        let missing = |why: String| Failure::new(Reason::Config, format!("build secret `{}`: {why}", secret.id));
+        let value = match &secret.source {
+            BuildSecretSource::Env(name) => {
+                env.get(name).cloned().ok_or_else(|| missing(format!("the variable `{name}` is not set")))?
+            }
+            BuildSecretSource::File(path) => {
+                std::fs::read_to_string(path).map_err(|e| missing(format!("`{}`: {e}", path.display())))?
+            }
+        };
+        let value = Secret::new(value);
+        world.sink.emit(Event::Mask(value.clone()));
+        secrets.push((secret.id.clone(), value));
+    }
+    Ok(secrets)
+}

@@ -1,0 +1,350 @@
+//! What is there: services, the revisions that they run, repositories, images that need no build. Reads only.
+
+use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
+use crate::domain::image::{Digest, ImageRef};
+use crate::domain::names::ServiceRef;
+use crate::domain::outcome::{Failure, Reason};
+use crate::domain::plan::{Before, ImageBefore, ImageFound, ServiceBefore};
+use crate::domain::service::{Service, State};
+use crate::domain::task_definition::TaskDefinition;
+use crate::error::{build_failed, call_failed};
+use crate::events::Step;
+use crate::ports::{Build, Builder, CallErrorKind, Cloud, EcrAddress, Repository};
+use crate::world::{Chapter, World};
+use futures_util::future::try_join_all;
+use sha2::{Digest as _, Sha256};
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Image key and the tags that it gets, placeholders resolved.
+pub type Tags = Vec<(String, Vec<String>)>;
+
+/// # Errors
+/// `config`, `permission`, `build` (the Engine, a missing Dockerfile): nothing was touched.
+pub async fn preflight<C: Cloud, B: Builder, W>(
+    config: &Config,
+    tags: &Tags,
+    sha: Option<&str>,
+    world: &World<'_, C, B, W>,
+) -> Result<Before, Failure> {
+    let chapter =
+        world.start(Step::Preflight, format!("{} services, {} images", config.services.len(), config.images.len()));
+    let services = services(config, None, &chapter, world).await?;
+    let images = try_join_all(config.images.iter().map(|image| {
+        let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
+        find_image(image, tags, sha, platform_of(image, config, &services), world)
+    }))
+    .await?;
+    chapter.done(what_runs(&services));
+    Ok(Before { services, images })
+}
+
+/// The services again, once nothing else moves them: `images` are those that preflight found.
+///
+/// # Errors
+/// As [`preflight`]; `locked`: another deployment is still rolling out after `settle`.
+pub async fn services_again<C: Cloud, B, W>(
+    config: &Config,
+    images: Vec<ImageBefore>,
+    settle: Duration,
+    world: &World<'_, C, B, W>,
+) -> Result<Before, Failure> {
+    let chapter = world.start(Step::Preflight, format!("{} services, again", config.services.len()));
+    let services = services(config, Some(settle), &chapter, world).await?;
+    chapter.done(what_runs(&services));
+    Ok(Before { services, images })
+}
+
+fn what_runs(services: &[ServiceBefore]) -> String {
+    let runs = |s: &ServiceBefore| format!("{} runs {}", s.service.name, s.service.task_definition.short());
+    services.iter().map(runs).collect::<Vec<_>>().join(", ")
+}
+
+/// What an image is built for where it does not say so itself: the platform of the first service that uses it.
+fn platform_of(image: &ImageConfig, config: &Config, services: &[ServiceBefore]) -> Option<String> {
+    let uses = |s: &&ServiceConfig| s.containers.iter().any(|(_, key)| *key == image.key);
+    let user = config.services.iter().find(uses)?;
+    services.iter().find(|s| s.key == user.key).map(|s| s.base.platform().to_owned())
+}
+
+async fn services<C: Cloud, B, W>(
+    config: &Config,
+    settle: Option<Duration>,
+    chapter: &Chapter<'_>,
+    world: &World<'_, C, B, W>,
+) -> Result<Vec<ServiceBefore>, Failure> {
+    let found = settled(config, settle, chapter, world).await?;
+    try_join_all(config.services.iter().zip(found).map(|(chosen, service)| describe(chosen, service, world))).await
+}
+
+/// Describes all services, and waits while another deployment of one is rolling out: one that started now would leave
+/// the circuit breaker nothing to go back to.
+async fn settled<C: Cloud, B, W>(
+    config: &Config,
+    settle: Option<Duration>,
+    chapter: &Chapter<'_>,
+    world: &World<'_, C, B, W>,
+) -> Result<Vec<Service>, Failure> {
+    let names: Vec<_> = config.services.iter().map(reference).collect();
+    let began = Instant::now();
+    loop {
+        let answers = world.cloud.services(&names).await.map_err(|e| match e.kind {
+            CallErrorKind::NotFound => Failure::new(
+                Reason::Config,
+                format!("cluster `{}` does not exist in {}", names[0].cluster, world.cloud.region()),
+            )
+            .with_next("check `cluster` and `region`; `aws ecs list-clusters` shows what there is"),
+            _ => call_failed("describing the services", &e),
+        })?;
+        let mut found = vec![];
+        for (name, answer) in names.iter().zip(answers) {
+            let Some(service) = answer.filter(|s| s.status != "INACTIVE") else {
+                return Err(Failure::new(
+                    Reason::Config,
+                    format!(
+                        "service `{}` does not exist in cluster `{}` in {}",
+                        name.name,
+                        name.cluster,
+                        world.cloud.region()
+                    ),
+                )
+                .with_next(
+                    "check `name`, `cluster` and `region`; create the service first (docs/getting-started.md)",
+                ));
+            };
+            found.push(service);
+        }
+        let (Some(settle), Some(moving)) = (settle, found.iter().find(|s| is_moving(s))) else { return Ok(found) };
+        if began.elapsed() >= settle {
+            return Err(Failure::new(
+                Reason::Locked,
+                format!(
+                    "service `{}`: another deployment is still rolling out {}",
+                    moving.name,
+                    moving.task_definition.short()
+                ),
+            )
+            .with_next("wait until it has ended, or stop it, then run this again"));
+        }
+        chapter.heartbeat(format!("waiting for another deployment of {} to end", moving.name));
+        sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// Somebody else's deployment makes progress. One that fails in a loop does not: a fix must be able to replace it.
+fn is_moving(service: &Service) -> bool {
+    service.primary().is_some_and(|p| p.state == State::InProgress && p.failed_tasks == 0)
+}
+
+async fn describe<C: Cloud, B, W>(
+    chosen: &ServiceConfig,
+    service: Service,
+    world: &World<'_, C, B, W>,
+) -> Result<ServiceBefore, Failure> {
+    let doing = format!("reading the task definition that {} runs", service.name);
+    let running =
+        world.cloud.task_definition(service.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
+    let base = match &chosen.task_definition {
+        Some(file) => read_definition(file).await?,
+        None => running.clone(),
+    };
+    let latest = match world.cloud.task_definition(base.family()).await {
+        Ok(latest) => latest.release(),
+        Err(e) if matches!(e.kind, CallErrorKind::NotFound | CallErrorKind::Invalid) => None,
+        Err(e) => return Err(call_failed("reading the family's latest revision", &e)),
+    };
+    Ok(ServiceBefore {
+        key: chosen.key.clone(),
+        latest_release: latest.max(running.release()).unwrap_or(0),
+        service,
+        running,
+        base,
+    })
+}
+
+async fn read_definition(path: &Path) -> Result<TaskDefinition, Failure> {
+    let failure = |why: String| Failure::new(Reason::Config, format!("task definition `{}`: {why}", path.display()));
+    let text = tokio::fs::read_to_string(path).await.map_err(|e| failure(e.to_string()))?;
+    TaskDefinition::from_json(&text).map_err(failure)
+}
+
+async fn find_image<C: Cloud, B: Builder, W>(
+    image: &ImageConfig,
+    tags: Vec<String>,
+    sha: Option<&str>,
+    platform: Option<String>,
+    world: &World<'_, C, B, W>,
+) -> Result<ImageBefore, Failure> {
+    match &image.source {
+        ImageSource::Existing(reference) => existing(image, reference, world).await,
+        ImageSource::Build(build) => {
+            let platform = build.platform.clone().or(platform);
+            to_build(image, build, platform, tags, sha, world).await
+        }
+    }
+}
+
+async fn existing<C: Cloud, B: Builder, W>(
+    image: &ImageConfig,
+    text: &str,
+    world: &World<'_, C, B, W>,
+) -> Result<ImageBefore, Failure> {
+    let reference =
+        ImageRef::parse(text).map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
+    let found = match repository(&reference, world).await? {
+        Some(repository) => {
+            let wanted = reference
+                .digest
+                .as_ref()
+                .map(|d| d.as_str().to_owned())
+                .or(reference.tag.clone())
+                .unwrap_or_else(|| "latest".to_owned());
+            let found = world
+                .cloud
+                .image(&repository, &wanted)
+                .await
+                .map_err(|e| call_failed(&format!("looking up `{text}`"), &e))?;
+            let found = found.ok_or_else(|| {
+                Failure::new(Reason::Config, format!("image `{text}` does not exist in its repository"))
+            })?;
+            if !found.is_active {
+                return Err(Failure::new(
+                    Reason::Config,
+                    format!("image `{text}` is archived: ECS cannot pull it until it is restored"),
+                ));
+            }
+            ImageFound { digest: found.digest, tags: found.tags, platform: found.platform }
+        }
+        None => ImageFound { digest: resolve(&reference, text, world).await?, tags: vec![], platform: None },
+    };
+    Ok(ImageBefore {
+        key: image.key.clone(),
+        name: reference.name(),
+        tags: vec![],
+        content_tag: None,
+        found: Some(found),
+    })
+}
+
+async fn resolve<C, B: Builder, W>(
+    reference: &ImageRef,
+    text: &str,
+    world: &World<'_, C, B, W>,
+) -> Result<Digest, Failure> {
+    match &reference.digest {
+        Some(digest) => Ok(digest.clone()),
+        None => world.builder.resolve(text).await.map_err(|e| build_failed(&format!("looking up `{text}`"), e)),
+    }
+}
+
+async fn to_build<C: Cloud, B: Builder, W>(
+    image: &ImageConfig,
+    build: &BuildConfig,
+    platform: Option<String>,
+    tags: Vec<String>,
+    sha: Option<&str>,
+    world: &World<'_, C, B, W>,
+) -> Result<ImageBefore, Failure> {
+    let request = Build {
+        context: build.context.clone(),
+        dockerfile: build.dockerfile.clone(),
+        target: build.target.clone(),
+        args: build.args.clone(),
+        labels: build.labels.clone(),
+        secrets: vec![],
+        platform,
+        cache_from: vec![],
+        inline_cache: false,
+        logins: vec![],
+    };
+    let content =
+        world.builder.content_digest(&request).await.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
+    let content_tag = match build.reuse {
+        Reuse::Never => None,
+        Reuse::Content => Some(content_tag(&content, "")),
+        Reuse::Commit => Some(content_tag(&content, sha.unwrap_or_default())),
+    };
+    let (name, repository) = repository_of(build, world).await?;
+    let found = match (&repository, &content_tag) {
+        (Some(repository), Some(tag)) => {
+            let doing = format!("looking for `{tag}` in {}", repository.uri);
+            world.cloud.image(repository, tag).await.map_err(|e| call_failed(&doing, &e))?.filter(|i| i.is_active)
+        }
+        _ => None,
+    };
+    let mut found = found.map(|i| ImageFound { digest: i.digest, tags: i.tags, platform: i.platform });
+    if let (None, Some(tag), false) = (&repository, &content_tag, build.create_repository) {
+        // Another registry than ECR has no list of tags: one that carries the content carries the others too.
+        found = world.builder.resolve(&format!("{name}:{tag}")).await.ok().map(|digest| ImageFound {
+            digest,
+            tags: tags.clone(),
+            platform: None,
+        });
+    }
+    Ok(ImageBefore { key: image.key.clone(), name, tags, content_tag, found })
+}
+
+/// The tag under which content is found again: same files, same arguments, and with `reuse: commit` the same commit.
+fn content_tag(content: &str, sha: &str) -> String {
+    let hash = Sha256::digest(format!("{content}\n{sha}"));
+    let hex: String = hash.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    format!("content-{hex}")
+}
+
+/// `HOST/NAME` of the repository to push to, and the ECR repository where it is one. A missing repository is said
+/// here, or created where the config asks for it at push time.
+async fn repository_of<C: Cloud, B, W>(
+    build: &BuildConfig,
+    world: &World<'_, C, B, W>,
+) -> Result<(String, Option<Repository>), Failure> {
+    let reference = full_reference(&build.repository)?;
+    let found = match &reference {
+        Some(reference) if reference.ecr().is_none() => return Ok((reference.name(), None)),
+        Some(reference) => repository(reference, world).await?,
+        None => describe_repository(None, &build.repository, world).await?,
+    };
+    match found {
+        Some(repository) => Ok((repository.uri.clone(), Some(repository))),
+        None if build.create_repository => {
+            Ok((reference.map_or_else(|| build.repository.clone(), |r| r.name()), None))
+        }
+        None => Err(Failure::new(Reason::Config, format!("repository `{}` does not exist in ECR in {}", build.repository, world.cloud.region()))
+            .with_next(format!(
+                "set `create-repository: true`, or run: aws ecr create-repository --repository-name {} --image-scanning-configuration scanOnPush=true",
+                reference.map_or_else(|| build.repository.clone(), |r| r.repository)
+            ))),
+    }
+}
+
+/// `None` for a bare ECR repository name.
+fn full_reference(repository: &str) -> Result<Option<ImageRef>, Failure> {
+    let reference = ImageRef::parse(repository).map_err(|why| Failure::new(Reason::Config, why))?;
+    Ok(Some(reference).filter(|r| r.registry != "docker.io" || repository.starts_with("docker.io/")))
+}
+
+async fn repository<C: Cloud, B, W>(
+    reference: &ImageRef,
+    world: &World<'_, C, B, W>,
+) -> Result<Option<Repository>, Failure> {
+    match reference.ecr() {
+        Some(host) => {
+            let address = EcrAddress { account: host.account, region: host.region };
+            describe_repository(Some(&address), &reference.repository, world).await
+        }
+        None => Ok(None),
+    }
+}
+
+async fn describe_repository<C: Cloud, B, W>(
+    address: Option<&EcrAddress>,
+    name: &str,
+    world: &World<'_, C, B, W>,
+) -> Result<Option<Repository>, Failure> {
+    let doing = format!("describing the repository `{name}`");
+    world.cloud.repository(address, name).await.map_err(|e| call_failed(&doing, &e))
+}
+
+fn reference(service: &ServiceConfig) -> ServiceRef {
+    ServiceRef { cluster: service.cluster.clone(), name: service.name.clone() }
+}

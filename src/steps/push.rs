@@ -1,0 +1,138 @@
+//! An image in the Engine -> a digest in the repository, or a digest that is there already -> its missing tags.
+
+use crate::config::BuildConfig;
+use crate::domain::image::{Digest, ImageRef};
+use crate::domain::outcome::{Failure, ImageRecord, Reason};
+use crate::error::{build_failed, call_failed};
+use crate::events::{Event, Step};
+use crate::ports::{BuildProgress, Builder, CallErrorKind, Cloud, EcrAddress, LocalImage, RegistryLogin, Repository};
+use crate::world::World;
+
+/// Where an image goes.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// `HOST/NAME`.
+    pub name: String,
+    /// `HOST[:PORT]/NAME` to push to, where a stand-in's registry is elsewhere than the name says.
+    pub push_name: String,
+    /// `None`: not ECR, the user's own docker login is used.
+    pub login: Option<RegistryLogin>,
+    pub repository: Option<Repository>,
+}
+
+/// Finds, or with `create-repository` creates, the repository, and logs in to it in memory.
+///
+/// # Errors
+/// `permission` or `push`: nothing was touched in ECS.
+pub async fn destination<C: Cloud, B, W>(
+    config: &BuildConfig,
+    endpoint: Option<&str>,
+    world: &World<'_, C, B, W>,
+) -> Result<Destination, Failure> {
+    let reference = ImageRef::parse(&config.repository).map_err(|why| Failure::new(Reason::Config, why))?;
+    let is_bare = reference.registry == "docker.io" && !config.repository.starts_with("docker.io/");
+    let address = reference.ecr().map(|host| EcrAddress { account: host.account, region: host.region });
+    if !is_bare && address.is_none() {
+        return Ok(Destination { name: reference.name(), push_name: reference.name(), login: None, repository: None });
+    }
+    let doing = format!("the repository `{}`", reference.repository);
+    let found = world
+        .cloud
+        .repository(address.as_ref(), &reference.repository)
+        .await
+        .map_err(|e| call_failed(&format!("describing {doing}"), &e))?;
+    let repository = match found {
+        Some(repository) => repository,
+        None => {
+            let chapter = world.start(Step::Push, format!("creating {doing}"));
+            let made = world.cloud.create_repository(address.as_ref(), &reference.repository).await;
+            let made = made.map_err(|e| call_failed(&format!("creating {doing}"), &e))?;
+            chapter.done(format!("created {} with scan on push", made.uri));
+            made
+        }
+    };
+    let login = world.cloud.registry_login(address.as_ref()).await.map_err(|e| call_failed("logging in to ECR", &e))?;
+    world.sink.emit(Event::Mask(login.password.clone()));
+    let push_name = match endpoint {
+        Some(endpoint) => format!("{endpoint}/{}", repository.name),
+        None => repository.uri.clone(),
+    };
+    Ok(Destination { name: repository.uri.clone(), push_name, login: Some(login), repository: Some(repository) })
+}
+
+/// Pushes under every tag; the first tag carries the layers, the others find them there.
+///
+/// # Errors
+/// `push`: nothing was touched in ECS.
+pub async fn push<C, B: Builder, W>(
+    key: &str,
+    image: &LocalImage,
+    tags: &[String],
+    to: &Destination,
+    world: &World<'_, C, B, W>,
+) -> Result<Digest, Failure> {
+    let chapter = world.start(Step::Push, format!("{key} to {}", to.name));
+    let mut pushed: Option<Digest> = None;
+    for tag in tags {
+        let target = format!("{}:{tag}", to.push_name);
+        let digest = world
+            .builder
+            .push(image, &target, to.login.as_ref(), &|progress| match progress {
+                BuildProgress::Line(line) => chapter.progress(line),
+                BuildProgress::Output(line) => chapter.output(key, line),
+            })
+            .await
+            .map_err(|e| build_failed(&format!("image `{key}` was not pushed as `{tag}`"), e))?;
+        if let Some(first) = pushed.as_ref().filter(|first| **first != digest) {
+            return Err(Failure::new(
+                Reason::Push,
+                format!("image `{key}` got two digests from its registry: {first}, and as `{tag}` {digest}"),
+            ));
+        }
+        pushed = Some(digest);
+    }
+    let Some(digest) = pushed else {
+        return Err(Failure::new(Reason::Config, format!("image `{key}` has no tag to be pushed under")));
+    };
+    record(key, &to.name, &digest, true, world);
+    chapter.done(format!("{key} is {} under {}", digest.short(), tags.join(", ")));
+    Ok(digest)
+}
+
+/// Puts missing tags on a digest that is in ECR already, without the Engine.
+///
+/// # Errors
+/// `push`: an immutable tag names another image.
+pub async fn retag<C: Cloud, B, W>(
+    key: &str,
+    digest: &Digest,
+    missing: &[String],
+    to: &Destination,
+    world: &World<'_, C, B, W>,
+) -> Result<(), Failure> {
+    record(key, &to.name, digest, false, world);
+    let Some(repository) = &to.repository else { return Ok(()) };
+    let chapter = world.start(Step::Push, format!("{key}: tagging {}", digest.short()));
+    for tag in missing {
+        world.cloud.tag_image(repository, digest, tag).await.map_err(|e| match e.kind {
+            CallErrorKind::Conflict => Failure::new(
+                Reason::Push,
+                format!("image `{key}`: the tag `{tag}` is immutable and names another image than {}", digest.short()),
+            )
+            .with_next("use tags that name the content, such as {sha}, in a repository with immutable tags"),
+            _ => call_failed(&format!("tagging {digest} as `{tag}`"), &e),
+        })?;
+    }
+    chapter.done(format!("{} is also {}", digest.short(), missing.join(", ")));
+    Ok(())
+}
+
+/// Notes an image that the release uses.
+pub fn record<C, B, W>(key: &str, name: &str, digest: &Digest, is_new: bool, world: &World<'_, C, B, W>) {
+    world.record.borrow_mut().images.push(ImageRecord {
+        key: key.to_owned(),
+        image: format!("{name}@{digest}"),
+        digest: digest.as_str().to_owned(),
+        is_new,
+    });
+}

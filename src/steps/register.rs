@@ -1,0 +1,49 @@
+//! The release as a new revision of each service's task definition, by digest.
+
+use crate::domain::names::TaskDefinitionArn;
+use crate::domain::outcome::Failure;
+use crate::domain::plan::{Provenance, ServicePlan};
+use crate::domain::task_definition::{TaskDefinition, compare};
+use crate::error::call_failed;
+use crate::events::Step;
+use crate::ports::Cloud;
+use crate::world::World;
+
+/// A service and the revision that it shall run.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    pub key: String,
+    pub arn: TaskDefinitionArn,
+    pub definition: TaskDefinition,
+    /// Nothing differs from the revision that runs: none was registered.
+    pub is_unchanged: bool,
+}
+
+/// # Errors
+/// `config` (AWS refuses the definition) or `permission`: services untouched.
+pub async fn register<C: Cloud, B, W>(
+    service: &ServicePlan,
+    number: u64,
+    images: &[(String, String)],
+    provenance: &Provenance,
+    world: &World<'_, C, B, W>,
+) -> Result<Revision, Failure> {
+    let definition = service.definition(number, images, provenance);
+    if compare::differences(&service.running, &definition).is_empty() {
+        world.skip(
+            Step::Register,
+            format!("{}: nothing differs from {}", service.key, service.before.task_definition.short()),
+        );
+        let arn = service.before.task_definition.clone();
+        return Ok(Revision { key: service.key.clone(), arn, definition: service.running.clone(), is_unchanged: true });
+    }
+    let chapter = world.start(Step::Register, definition.family().to_owned());
+    let arn = world
+        .cloud
+        .register(&definition)
+        .await
+        .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?;
+    world.record.borrow_mut().registered.push(arn.clone());
+    chapter.done(format!("{} for r{number}", arn.short()));
+    Ok(Revision { key: service.key.clone(), arn, definition, is_unchanged: false })
+}

@@ -1,0 +1,86 @@
+//! Puts the previous revision back where ECS does not do it by itself.
+
+use crate::domain::names::TaskDefinitionArn;
+use crate::domain::outcome::ServiceState;
+use crate::domain::plan::ServicePlan;
+use crate::domain::rollback::Restore;
+use crate::domain::rollout::Target;
+use crate::events::Step;
+use crate::moving::{self, Moving};
+use crate::ports::Cloud;
+use crate::world::World;
+use std::time::Duration;
+
+/// How long the previous revision may take to serve again.
+const WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// What became of the order.
+#[derive(Debug)]
+pub enum Ordered {
+    /// It serves already.
+    AlreadyBack,
+    /// ECS rolls its own deployment back: keep watching the deployment that was started.
+    WatchOurs,
+    /// A deployment of the previous revision was started: watch that one.
+    Watch(Box<Moving>),
+    /// Nothing was ordered, and why.
+    Left(String),
+}
+
+/// Orders the restore that was decided.
+pub async fn roll_back<C: Cloud, B, W>(
+    service: &ServicePlan,
+    restore: &Restore,
+    world: &World<'_, C, B, W>,
+) -> Ordered {
+    match restore {
+        Restore::AlreadyBack => Ordered::AlreadyBack,
+        Restore::Leave(why) => Ordered::Left((*why).to_owned()),
+        Restore::UpdateService(previous) => update(service, previous, world).await,
+        Restore::StopServiceDeployment { deployment, otherwise } => {
+            let chapter = world.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short()));
+            match world.cloud.stop_service_deployment(deployment).await {
+                Ok(()) => {
+                    world.set_state(&service.key, ServiceState::RollingBack);
+                    chapter.progress("ECS was told to roll its deployment back");
+                    Ordered::WatchOurs
+                }
+                // It ended in between, is not stoppable, or the role may not: the other way always works.
+                Err(e) => {
+                    chapter.progress(format!("{e}: putting {} back by UpdateService", otherwise.short()));
+                    update(service, otherwise, world).await
+                }
+            }
+        }
+    }
+}
+
+async fn update<C: Cloud, B, W>(
+    service: &ServicePlan,
+    previous: &TaskDefinitionArn,
+    world: &World<'_, C, B, W>,
+) -> Ordered {
+    let chapter = world.start(Step::RollBack, format!("{} to {}", service.service, previous.short()));
+    let since = moving::now();
+    let after = match world.cloud.update_service(&service.service, previous, false).await {
+        Ok(after) => after,
+        Err(e) => {
+            chapter.failed(e.to_string());
+            return Ordered::Left(format!("UpdateService to {} failed: {e}", previous.short()));
+        }
+    };
+    world.set_state(&service.key, ServiceState::RollingBack);
+    let Some(primary) = after.primary() else {
+        return Ordered::Left("ECS shows no primary deployment".to_owned());
+    };
+    chapter.progress(format!("deployment {} of {}", primary.id, previous.short()));
+    let target = Target {
+        deployment: primary.id.clone(),
+        task_definition: previous.clone(),
+        before: None,
+        breaker: service.before.breaker,
+        wait: WAIT,
+    };
+    let seen = after.events.iter().map(|e| e.id.clone()).collect();
+    Ordered::Watch(Box::new(Moving::new(target, seen, since)))
+}

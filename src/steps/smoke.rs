@@ -1,0 +1,39 @@
+//! Does it answer? Asked after ECS says that the release serves.
+
+use crate::config::SmokeCheck;
+use crate::events::Step;
+use crate::ports::Web;
+use crate::world::World;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Tries until the check passes or its time is over.
+///
+/// # Errors
+/// The last answer, as a sentence.
+pub async fn smoke<C, B, W: Web>(check: &SmokeCheck, world: &World<'_, C, B, W>) -> Result<(), String> {
+    let chapter = world.start(Step::Smoke, check.url.clone());
+    let began = Instant::now();
+    loop {
+        let left = check.within.saturating_sub(began.elapsed());
+        let attempt = world.web.get(&check.url, left.clamp(Duration::from_secs(1), Duration::from_secs(10))).await;
+        let wrong = match attempt {
+            Ok((status, _)) if status != check.status => format!("answered {status}, expected {}", check.status),
+            Ok((_, body)) => match &check.contains {
+                Some(text) if !body.contains(text) => format!("the body does not contain `{text}`"),
+                _ => {
+                    chapter.done(format!("{} answered {}", check.url, check.status));
+                    return Ok(());
+                }
+            },
+            Err(why) => why,
+        };
+        if began.elapsed() >= check.within {
+            let why = format!("{} did not pass within {} s: {wrong}", check.url, check.within.as_secs());
+            chapter.failed(why.clone());
+            return Err(why);
+        }
+        chapter.heartbeat(wrong);
+        sleep(Duration::from_secs(1)).await;
+    }
+}

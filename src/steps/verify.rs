@@ -1,0 +1,53 @@
+//! "Stable" must mean that ours runs: the tasks of our deployment, with the digests that were deployed.
+
+use crate::domain::names::{DeploymentId, ServiceRef};
+use crate::domain::task_definition::{TaskDefinition, container_name};
+use crate::ports::Cloud;
+use crate::world::World;
+
+/// Compares the digests of our deployment's running tasks with those of its revision, as far as they are in
+/// `manifests`: an image index is deployed by its own digest and runs as one of its platforms' manifests.
+///
+/// # Errors
+/// A sentence naming the container that runs something else. What cannot be read is a warning, not an error: ECS has
+/// already said that our deployment completed.
+pub async fn verify<C: Cloud, B, W>(
+    service: &ServiceRef,
+    deployment: &DeploymentId,
+    definition: &TaskDefinition,
+    manifests: &[String],
+    world: &World<'_, C, B, W>,
+) -> Result<(), String> {
+    let tasks = match world.cloud.running_tasks(service).await {
+        Ok(arns) => world.cloud.tasks(&service.cluster, &arns).await,
+        Err(e) => Err(e),
+    };
+    let tasks = match tasks {
+        Ok(tasks) => tasks,
+        Err(e) => {
+            world.warn(format!(
+                "the running tasks of {service} could not be read, so their digests were not compared: {e}"
+            ));
+            return Ok(());
+        }
+    };
+    for task in tasks.iter().filter(|t| t.started_by.as_deref() == Some(deployment.as_str())) {
+        for container in &task.containers {
+            let expected = definition
+                .containers()
+                .find(|c| container_name(c) == container.name.as_str())
+                .and_then(|c| c.get("image")?.as_str()?.split_once('@').map(|(_, digest)| digest));
+            if let (Some(expected), Some(actual)) = (expected, &container.image_digest)
+                && expected != actual
+                && manifests.iter().any(|m| m == expected)
+            {
+                return Err(format!(
+                    "container `{}` of task {} runs {actual}, not {expected}",
+                    container.name,
+                    task.arn.id()
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Follows a deployment to its end. Nothing is decided here: the state machine asks, this page reads.
+
+use crate::domain::names::ServiceRef;
+use crate::domain::rollout::{Ask, Observation, Target, Verdict};
+use crate::domain::service::ServiceDeployment;
+use crate::domain::task_definition::TaskDefinition;
+use crate::events::Step;
+use crate::evidence;
+use crate::moving::Moving;
+use crate::ports::{Call, CallError, CallErrorKind, Cloud};
+use crate::world::{Chapter, World};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// The List can be asked with our clock a little ahead of AWS's.
+const CLOCK_SKEW: f64 = 120.0;
+
+/// Reads until the state machine has a verdict.
+pub async fn watch<C: Cloud, B, W>(
+    service: &ServiceRef,
+    definition: &TaskDefinition,
+    moving: &mut Moving,
+    world: &World<'_, C, B, W>,
+) -> Verdict {
+    let chapter = world.start(Step::RollOut, format!("watching {service}"));
+    let Moving { rollout, target, began, since } = moving;
+    let (target, since) = (&*target, *since);
+    let mut failures = 0;
+    let mut last: Option<Duration> = None;
+    loop {
+        let at = began.elapsed();
+        let (pause, ask) = rollout.next(at);
+        if let Some(last) = last {
+            sleep(pause.saturating_sub(at.saturating_sub(last))).await;
+        }
+        last = Some(began.elapsed());
+        let observation = read(&ask, service, target, since, world.cloud).await;
+        for news in rollout.observe(began.elapsed(), observation) {
+            chapter.progress(news);
+        }
+        if let Some(verdict) = rollout.verdict() {
+            tell(&chapter, service, target, verdict);
+            return verdict.clone();
+        }
+        if rollout.failures() > failures {
+            failures = rollout.failures();
+            let evidence = evidence::of_deployment(world.cloud, service, &target.deployment, definition).await;
+            for line in evidence.lines {
+                chapter.progress(line);
+            }
+        }
+        let counts = rollout.counts();
+        chapter.heartbeat(format!("{service}: {}/{} running", counts.running, counts.desired));
+    }
+}
+
+async fn read<C: Cloud>(ask: &Ask, service: &ServiceRef, target: &Target, since: f64, cloud: &C) -> Observation {
+    match ask {
+        Ask::Service => match cloud.services(std::slice::from_ref(service)).await {
+            Ok(mut found) => Observation::Service(found.pop().flatten().map(Box::new)),
+            Err(e) => Observation::Unreadable(e.to_string()),
+        },
+        Ask::Locate => optional(locate(service, target, since, cloud).await, Observation::Located),
+        Ask::ServiceDeployment(arn) => optional(cloud.service_deployment(arn).await, Observation::ServiceDeployment),
+    }
+}
+
+/// Ours is the newest service deployment whose revision runs our task definition. One that started before
+/// UpdateService was sent is not ours.
+async fn locate<C: Cloud>(
+    service: &ServiceRef,
+    target: &Target,
+    since: f64,
+    cloud: &C,
+) -> Call<Option<ServiceDeployment>> {
+    let arns = cloud.service_deployments(service, since - CLOCK_SKEW).await?;
+    for arn in arns.iter().take(3) {
+        let Some(deployment) = cloud.service_deployment(arn).await? else { continue };
+        let Some(revision) = &deployment.target_revision else { continue };
+        let Some(revision) = cloud.service_revision(revision).await? else { continue };
+        // By force, or going back: an earlier deployment of this very revision may be listed, and has ended well.
+        let has_run_before = target.before.as_ref().is_none_or(|(_, before)| *before == target.task_definition);
+        let is_old = has_run_before && deployment.created_at < since - 5.0;
+        if revision.task_definition == target.task_definition && !is_old {
+            return Ok(Some(deployment));
+        }
+    }
+    Ok(None)
+}
+
+/// A role or a stand-in without the ServiceDeployments API is no failure: DescribeServices is read instead.
+fn optional<T>(answer: Call<T>, known: impl FnOnce(T) -> Observation) -> Observation {
+    match answer {
+        Ok(answer) => known(answer),
+        Err(CallError { kind: CallErrorKind::Denied | CallErrorKind::Invalid | CallErrorKind::NotFound, .. }) => {
+            Observation::Denied
+        }
+        Err(e) => Observation::Unreadable(e.to_string()),
+    }
+}
+
+fn tell(chapter: &Chapter<'_>, service: &ServiceRef, target: &Target, verdict: &Verdict) {
+    let revision = target.task_definition.short();
+    match verdict {
+        Verdict::Stable(counts) => {
+            chapter.done(format!("{service} serves {revision}: {}/{} running", counts.running, counts.desired))
+        }
+        other => chapter.failed(format!("{service}: {revision} {}", sentence(other))),
+    }
+}
+
+/// How a deployment ended, as the predicate of a sentence.
+pub fn sentence(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Stable(_) => "serves".to_owned(),
+        Verdict::RolledBack { reason, to } => format!("was rolled back to {}: {reason}", to.short()),
+        Verdict::Failed { reason } => format!("failed: {reason}"),
+        Verdict::Superseded { by } => format!("was replaced by a newer deployment of {}", by.short()),
+        Verdict::TimedOut { awaiting_hook: Some(hook), .. } => {
+            format!("is paused by hook {hook}, which waits for a person")
+        }
+        Verdict::TimedOut { last, .. } => format!("is still rolling out: {}/{} running", last.running, last.desired),
+        Verdict::Unsteady { reason } => format!("failed, and so did going back: {reason}"),
+        Verdict::Lost { error } => format!("could not be followed to its end: {error}"),
+    }
+}

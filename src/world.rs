@@ -1,0 +1,69 @@
+//! What a step is given: the ports, the teller, and the record of what has been done.
+
+use crate::domain::outcome::{Record, ServiceState};
+use crate::events::{Event, Sink, Step};
+use std::cell::RefCell;
+
+/// Everything outside the story. Shared by steps that overlap in one task, never sent across threads.
+pub struct World<'a, C, B, W> {
+    pub cloud: &'a C,
+    pub builder: &'a B,
+    pub web: &'a W,
+    pub sink: &'a dyn Sink,
+    /// Written before and after each effect, so that a run which is cut off can still say what it left behind.
+    pub record: &'a RefCell<Record>,
+}
+
+impl<C, B, W> World<'_, C, B, W> {
+    /// Opens a chapter of the log.
+    pub fn start(&self, step: Step, subject: impl Into<String>) -> Chapter<'_> {
+        self.sink.emit(Event::Started { step, subject: subject.into() });
+        Chapter { step, sink: self.sink }
+    }
+
+    pub fn skip(&self, step: Step, why: impl Into<String>) {
+        self.sink.emit(Event::Skipped { step, why: why.into() });
+    }
+
+    /// Notes where a service stands.
+    pub fn set_state(&self, key: &str, state: ServiceState) {
+        if let Some(noted) = self.record.borrow_mut().service_mut(key) {
+            noted.state = state;
+        }
+    }
+
+    pub fn warn(&self, text: impl Into<String>) {
+        self.sink.emit(Event::Warning(text.into()));
+    }
+}
+
+/// One step of the log while it runs.
+#[derive(Clone, Copy)]
+pub struct Chapter<'a> {
+    step: Step,
+    sink: &'a dyn Sink,
+}
+
+impl Chapter<'_> {
+    pub fn progress(&self, text: impl Into<String>) {
+        self.sink.emit(Event::Progress { step: self.step, text: text.into() });
+    }
+
+    /// Lines of containers and builds: fenced by whoever prints them.
+    pub fn output(&self, source: &str, line: impl Into<String>) {
+        self.sink.emit(Event::Output { step: self.step, source: source.to_owned(), line: line.into() });
+    }
+
+    /// Printed only when nothing else was said for a while.
+    pub fn heartbeat(&self, text: impl Into<String>) {
+        self.sink.emit(Event::Heartbeat { step: self.step, text: text.into() });
+    }
+
+    pub fn done(&self, text: impl Into<String>) {
+        self.sink.emit(Event::Finished { step: self.step, text: text.into() });
+    }
+
+    pub fn failed(&self, text: impl Into<String>) {
+        self.sink.emit(Event::Failed { step: self.step, text: text.into() });
+    }
+}

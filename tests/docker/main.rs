@@ -1,0 +1,15 @@
+//! The Docker Engine adapter against a real Engine, a real registry and, for what those do not do on demand, an Engine
+//! of our own on a socket. Base images are `scratch` plus a static busybox, so nothing is pulled.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test stops at the first surprise")]
+
+mod build;
+mod cancel;
+mod classic;
+mod context;
+mod fake_engine;
+mod memory;
+mod negotiation;
+mod private_base;
+mod push;
+mod support;

@@ -1,0 +1,4 @@
+//! Fast and hermetic: what the program promises without a network, an Engine or a clock.
+
+mod action_yml;
+mod architecture;

@@ -1,0 +1,142 @@
+//! Least privilege: a role with an inline policy may do what it says and nothing else.
+
+use aws_sdk_ecs::types::{Compatibility, ContainerDefinition, NetworkMode};
+use aws_sdk_ssm::types::ParameterType;
+use serde_json::{Value, json};
+
+use crate::clients::{ecr, ecs, github_role, refusal, restricted, root, seed, session, ssm, stage, sub_is};
+use crate::images;
+
+fn allow(actions: &[&str], resource: &str) -> Value {
+    json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
+}
+
+#[tokio::test]
+async fn what_no_policy_allows_is_denied_in_the_words_of_aws() {
+    let stage = stage().await;
+    let credentials = restricted(&stage, "reader", json!([allow(&["ecs:Describe*"], "*")])).await;
+    let denied = ecs(&stage, credentials).update_service().cluster("prod").service("web").send().await;
+    let (code, message) = refusal(denied);
+    assert_eq!(code, "AccessDeniedException");
+    assert_eq!(
+        message,
+        "User: arn:aws:sts::123456789012:assumed-role/reader/run-1 is not authorized to perform: ecs:UpdateService on resource: arn:aws:ecs:eu-central-1:123456789012:service/prod/web because no identity-based policy allows the ecs:UpdateService action"
+    );
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_explicit_deny_says_so() {
+    let stage = stage().await;
+    let statements = json!([allow(&["ssm:*"], "*"), { "Effect": "Deny", "Action": "ssm:Put*", "Resource": "*" }]);
+    let client = ssm(&stage, restricted(&stage, "r", statements).await);
+    let put = client.put_parameter().name("/a").value("v").r#type(ParameterType::String);
+    let (code, message) = refusal(put.send().await);
+    assert_eq!(code, "AccessDeniedException");
+    assert!(message.ends_with("parameter/a with an explicit deny in an identity-based policy"), "{message}");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn registering_a_task_definition_needs_pass_role_on_both_of_its_roles() {
+    let stage = stage().await;
+    let pass = |roles: Value, service: &str| {
+        json!({ "Effect": "Allow", "Action": "iam:PassRole", "Resource": roles,
+            "Condition": { "StringEquals": { "iam:PassedToService": service } } })
+    };
+    let (task, execution) = ("arn:aws:iam::123456789012:role/app", "arn:aws:iam::123456789012:role/exec");
+    let register = allow(&["ecs:RegisterTaskDefinition"], "*");
+    let cases = [
+        ("one", pass(json!([task]), "ecs-tasks.amazonaws.com"), Some(execution)),
+        ("service", pass(json!([task, execution]), "lambda.amazonaws.com"), Some(task)),
+        ("both", pass(json!([task, execution]), "ecs-tasks.amazonaws.com"), None),
+    ];
+    for (name, statement, refused) in cases {
+        let client = ecs(&stage, restricted(&stage, name, json!([register, statement])).await);
+        let result = client
+            .register_task_definition()
+            .family("web")
+            .task_role_arn(task)
+            .execution_role_arn(execution)
+            .network_mode(NetworkMode::Awsvpc)
+            .requires_compatibilities(Compatibility::Fargate)
+            .cpu("256")
+            .memory("512")
+            .container_definitions(ContainerDefinition::builder().name("web").image("busybox").build())
+            .send()
+            .await;
+        match refused {
+            None => assert!(result.is_ok(), "{name}: {result:?}"),
+            Some(role) => {
+                let (code, message) = refusal(result);
+                assert_eq!(code, "AccessDeniedException", "{name}");
+                let expected = format!("is not authorized to perform: iam:PassRole on resource: {role} because");
+                assert!(message.contains(&expected), "{message}");
+            }
+        }
+    }
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn run_task_is_authorized_on_the_task_definition_under_the_clusters_condition() {
+    let stage = stage().await;
+    let statements = json!([{
+        "Effect": "Allow", "Action": "ecs:RunTask",
+        "Resource": "arn:aws:ecs:eu-central-1:123456789012:task-definition/web:*",
+        "Condition": { "ArnEquals": { "ecs:cluster": "arn:aws:ecs:eu-central-1:123456789012:cluster/prod" } },
+    }]);
+    let client = ecs(&stage, restricted(&stage, "runner", statements).await);
+    let run = |cluster: &str| client.run_task().cluster(cluster).task_definition("web:1").send();
+    let (code, message) = refusal(run("staging").await);
+    assert_eq!(code, "AccessDeniedException");
+    let resource = "ecs:RunTask on resource: arn:aws:ecs:eu-central-1:123456789012:task-definition/web:1";
+    assert!(message.contains(resource), "{message}");
+    // Allowed, so what refuses it now is ECS itself: there is no such cluster.
+    if let Err(error) = run("arn:aws:ecs:eu-central-1:123456789012:cluster/prod").await {
+        assert_ne!(refusal::<(), _, _>(Err(error)).0, "AccessDeniedException");
+    }
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_role_without_inline_policies_is_unrestricted() {
+    let stage = stage().await;
+    let role = github_role(&stage, "free", sub_is("repo:acme/shop:ref:refs/heads/main")).await;
+    let client = ecr(&stage, session(&stage, &role).await);
+    client.create_repository().repository_name("shop").send().await.unwrap();
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn simulation_answers_like_enforcement() {
+    let stage = stage().await;
+    restricted(&stage, "r", json!([allow(&["ecs:UpdateService"], "arn:aws:ecs:*:*:service/prod/*")])).await;
+    let asked = json!({
+        "PolicySourceArn": "arn:aws:iam::123456789012:role/r",
+        "ActionNames": ["ecs:UpdateService", "ecs:RunTask"],
+        "ResourceArns": ["arn:aws:ecs:eu-central-1:123456789012:service/prod/web"],
+    });
+    let results = seed(&stage, "iam", "SimulatePrincipalPolicy", asked).await;
+    let results = results["EvaluationResults"].as_array().unwrap();
+    let decisions: Vec<_> = results.iter().map(|result| result["EvalDecision"].as_str().unwrap()).collect();
+    assert_eq!(decisions, ["allowed", "implicitDeny"]);
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_registry_password_can_do_what_its_role_can() {
+    let stage = stage().await;
+    ecr(&stage, root()).create_repository().repository_name("shop").send().await.unwrap();
+    let statements = json!([allow(&["ecr:GetAuthorizationToken", "ecr:BatchGetImage"], "*")]);
+    let client = ecr(&stage, restricted(&stage, "puller", statements).await);
+    let password = images::password(&client).await;
+    let url = format!("{}/v2/shop/blobs/uploads/", stage.url());
+    let denied = reqwest::Client::new().post(url).basic_auth("AWS", Some(password)).send().await.unwrap();
+    assert_eq!(denied.status(), 403);
+    let body: Value = denied.json().await.unwrap();
+    assert_eq!(body["errors"][0]["code"], "DENIED");
+    let message = body["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("not authorized to perform: ecr:InitiateLayerUpload"), "{message}");
+    stage.shutdown().await;
+}

@@ -1,0 +1,12 @@
+//! The whole story against a hand-written AWS, on a paused clock: which calls are made in which order, and what a run
+//! says about its ending.
+
+mod fake;
+mod scene;
+
+mod endings;
+mod lease;
+mod migration;
+mod race;
+mod refusals;
+mod release;
