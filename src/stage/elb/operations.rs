@@ -90,7 +90,7 @@ impl Elb {
         let groups = lock(&self.groups);
         let is_known = |arn: &&str| groups.contains_key(*arn);
         let is_named = |name: &&str| groups.values().any(|group| group.settings.name == *name);
-        if !arns.iter().all(|arn| is_known(&arn)) || !names.iter().all(|name| is_named(&name)) {
+        if !arns.iter().all(is_known) || !names.iter().all(is_named) {
             return Err(not_found());
         }
         let is_wanted = |arn: &str, group: &Group| {
