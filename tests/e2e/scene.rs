@@ -308,6 +308,15 @@ impl Images {
     pub fn of(url: &str) -> Self {
         Self(format!("{}/", url.trim_start_matches("http://")))
     }
+
+    /// `127.0.0.1:PORT/`.
+    pub fn registry(&self) -> &str {
+        &self.0
+    }
+
+    pub fn are_of(&self, image: &str) -> bool {
+        image.starts_with(&self.0)
+    }
 }
 
 impl Drop for Images {
