@@ -1,15 +1,16 @@
 //! THE STORY. Reads top to bottom: every line of [`deploy`] is a chapter in `steps/`, and order lives only here.
 
+mod confirm;
 mod take_back;
 
 use crate::config::{Config, ImageSource, Lock};
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
-use crate::domain::plan::{ImageAction, ImagePlan, Plan, Provenance, ServicePlan};
+use crate::domain::plan::{Before, ImageAction, ImageBefore, ImagePlan, Plan, Provenance, ServicePlan};
 use crate::domain::rollout::Verdict;
 use crate::domain::service::Counts;
-use crate::events::Step;
-use crate::lease::{self, Lease, Owner};
+use crate::events::{Event, Step};
+use crate::lease::{self, Claimant, Lease, Owner};
 use crate::moving::Moving;
 use crate::ports::{Builder, Cloud, Web};
 use crate::steps::preflight::Tags;
@@ -68,23 +69,31 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
 ) -> Result<Success, Failure> {
     let interrupt = interrupt.shared();
     authenticate::authenticate(world).await?;
-    let plan = or_cancelled(&interrupt, plan(order, None, world)).await?;
+    let sha = order.provenance.sha.as_deref();
+    let before = or_cancelled(&interrupt, preflight::preflight(&order.config, &order.tags, sha, world)).await?;
+    let images_before = before.images.clone();
+    let plan = plan(order, before, world)?;
+    for warning in &plan.warnings {
+        world.warn(warning.clone());
+    }
     if order.is_dry_run {
         return Ok(dry_run(&plan, order, world));
     }
 
     let images = or_cancelled(&interrupt, build_and_push(&plan, order, world)).await?;
     if plan.changes(&images).is_empty() && !order.config.force {
-        world.skip(Step::RollOut, "nothing differs from what runs");
-        return Ok(Success::Unchanged);
+        return or_cancelled(&interrupt, confirm::unchanged(&plan, order, world)).await;
     }
 
     let leases = or_cancelled(&interrupt, take_leases(&plan, order, world)).await?;
-    let releasing = or_cancelled(&interrupt, release_under_lease(order, &images, &leases, world));
+    let releasing = or_cancelled(&interrupt, release_under_lease(order, images_before, &images, &leases, world));
     let ending = lease::hold(&leases, world, releasing).await;
     let letting_go = join_all(leases.iter().map(|lease| lease.release(world.cloud)));
     // What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
     let _ = tokio::time::timeout(Duration::from_secs(3), letting_go).await;
+    for lease in &leases {
+        world.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
+    }
     ending
 }
 
@@ -101,14 +110,20 @@ async fn or_cancelled<T>(
 }
 
 /// What may only be done by one release at a time. The services are read again: they may have moved while this one
-/// was building, or waiting for its turn.
+/// was building, or waiting for its turn, and then there may be nothing left to do.
 async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     order: &Order,
+    images_before: Vec<ImageBefore>,
     images: &Images,
     leases: &[Lease],
     world: &World<'_, C, B, W>,
 ) -> Result<Success, Failure> {
-    let plan = plan(order, Some(patience(order)), world).await?;
+    settle(order, leases, world).await?;
+    let before = preflight::services_again(&order.config, images_before, patience(order), world).await?;
+    let plan = plan(order, before, world)?;
+    if plan.changes(images).is_empty() && !order.config.force {
+        return confirm::unchanged(&plan, order, world).await;
+    }
     let revisions = try_join_all(
         plan.services.iter().map(|s| register::register(s, plan.number, images, &order.provenance, world)),
     )
@@ -118,17 +133,16 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     move_services(&plan, &revisions, order, leases, world).await
 }
 
-async fn plan<C: Cloud, B: Builder, W>(
-    order: &Order,
-    settle: Option<Duration>,
-    world: &World<'_, C, B, W>,
-) -> Result<Plan, Failure> {
-    let sha = order.provenance.sha.as_deref();
-    let before = preflight::preflight(&order.config, &order.tags, sha, settle, world).await?;
+/// Tasks that earlier holders left must have stopped, but for the one that our first command attaches to.
+async fn settle<C: Cloud, B, W>(order: &Order, leases: &[Lease], world: &World<'_, C, B, W>) -> Result<(), Failure> {
+    let first = order.config.release.first().filter(|_| !order.skips_commands);
+    let ours = first.map(|command| release::started_by(&command.name, &order.run.key));
+    try_join_all(leases.iter().map(|lease| lease.settle(ours.as_deref(), patience(order), world))).await?;
+    Ok(())
+}
+
+fn plan<C, B, W>(order: &Order, before: Before, world: &World<'_, C, B, W>) -> Result<Plan, Failure> {
     let plan = Plan::new(&order.config, before)?;
-    for warning in &plan.warnings {
-        world.warn(warning.clone());
-    }
     let mut record = world.record.borrow_mut();
     record.release = Some(plan.number);
     record.services = plan.services.iter().map(noted).collect();
@@ -205,17 +219,16 @@ async fn provide<C: Cloud, B: Builder, W>(
         (ImageAction::Build { platform, tags }, Some(ImageSource::Build(config))) => {
             let to = push::destination(config, order.push_endpoint.as_deref(), world).await?;
             let key = &image.key;
-            let built = build::build(
+            let what = build::Order {
                 key,
                 config,
                 platform,
-                &to.push_name,
-                to.login.as_ref(),
-                &order.provenance,
-                &order.env,
-                world,
-            )
-            .await?;
+                name: &to.push_name,
+                login: to.login.as_ref(),
+                provenance: &order.provenance,
+                env: &order.env,
+            };
+            let built = build::build(what, world).await?;
             (push::push(key, &built, tags, &to, world).await?, to.name)
         }
         (ImageAction::Reuse { digest, missing_tags }, Some(ImageSource::Build(config))) if !missing_tags.is_empty() => {
@@ -247,9 +260,11 @@ async fn take_leases<C: Cloud, B, W>(
     let mut services: Vec<&ServiceRef> = plan.services.iter().map(|s| &s.service).collect();
     // Always in the same order, so that two releases never wait for each other.
     services.sort();
+    let claimant = Claimant { owner: &order.owner, run: &order.run, token: &order.token };
     let mut leases = vec![];
     for service in services {
-        match lease::acquire(service, &order.owner, &order.token, wait, world).await {
+        // Those that are held already must not go stale while the next one is waited for.
+        match lease::hold(&leases, world, lease::acquire(service, claimant, wait, world)).await {
             Ok(lease) => leases.push(lease),
             Err(failure) => {
                 for lease in &leases {
@@ -329,6 +344,7 @@ async fn move_services<C: Cloud, B: Builder, W: Web>(
         let chosen: Vec<_> = pairs.filter(|(_, r)| !r.is_unchanged || order.config.force).collect();
         let ended =
             join_all(chosen.into_iter().map(|(s, r)| move_service(s, r, order, lease_of(s, leases), world))).await;
+        let first_of_wave = moved.len();
         let mut refused = None;
         for result in ended {
             match result {
@@ -338,10 +354,11 @@ async fn move_services<C: Cloud, B: Builder, W: Web>(
         }
         let trouble = match refused {
             Some(failure) => Some(failure),
-            None => trouble_of(&moved, world).await,
+            None if order.is_unwatched => None,
+            None => trouble_of(&moved[first_of_wave..], world).await,
         };
         if let Some(failure) = trouble {
-            return Err(take_back::take_back(failure, moved, world).await);
+            return Err(take_back::take_back(failure, moved, leases, world).await);
         }
     }
     if order.is_unwatched {
@@ -382,9 +399,12 @@ fn state_of(verdict: &Verdict) -> ServiceState {
     }
 }
 
-/// The first bad ending among the services moved so far, or of their checks.
+/// The worst ending among the services of a wave, or the first of their checks that fails. One that failed comes
+/// before one that is only slow or replaced: what failed has to go back.
 async fn trouble_of<C: Cloud, B, W: Web>(moved: &[Moved<'_>], world: &World<'_, C, B, W>) -> Option<Failure> {
-    if let Some(bad) = moved.iter().find(|m| !matches!(m.verdict, Verdict::Stable(_))) {
+    let is_bad = |m: &&Moved<'_>| !matches!(m.verdict, Verdict::Stable(_));
+    let is_open = |m: &&Moved<'_>| matches!(m.verdict, Verdict::TimedOut { .. } | Verdict::Superseded { .. });
+    if let Some(bad) = moved.iter().filter(is_bad).min_by_key(is_open) {
         return Some(take_back::failure_of(bad, world).await);
     }
     let manifests: Vec<String> =
@@ -394,7 +414,8 @@ async fn trouble_of<C: Cloud, B, W: Web>(moved: &[Moved<'_>], world: &World<'_, 
         let id = &moving.target.deployment;
         if let Err(why) = verify::verify(&done.service.service, id, &done.revision.definition, &manifests, world).await
         {
-            return Some(Failure::new(Reason::RolledBack, format!("{}: {why}", done.service.service)));
+            let failure = Failure::new(Reason::RolledBack, format!("{}: {why}", done.service.service));
+            return Some(failure.with_next("find out who moved the tag or pushed the image, and deploy again"));
         }
         if matches!(done.verdict, Verdict::Stable(Counts { desired: 0, .. })) {
             continue;

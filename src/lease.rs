@@ -2,38 +2,55 @@
 //!
 //! The lease is a chain of generations, `/fargate-deploy/CLUSTER/SERVICE/lease/N`. A parameter is created with
 //! `Overwrite=false`, which is atomic, so each generation has exactly one creator; the newest generation is the
-//! holder. A generation ends by its own holder writing `released` into it, or by a successor taking over: only when
-//! its value has not changed for [`STALE`] on the successor's own clock (clocks are never compared), and when the task
-//! that it recorded is known not to run. A dead runner is not a dead migration. `docs/adr/0005` has the argument.
+//! holder. A generation ends by its own holder writing `released` into it, or by a successor: a later attempt of the
+//! same run at once, anybody else only when its value has not changed for [`STALE`] on the successor's own clock
+//! (clocks are never compared) and when the task that it recorded is known not to run. A dead runner is not a dead
+//! migration. `docs/adr/0005` has the argument.
 
 use crate::domain::names::{ClusterName, ServiceRef, TaskArn, short};
 use crate::domain::outcome::{Failure, Reason};
 use crate::error::call_failed;
-use crate::events::Step;
+use crate::events::{Event, Step};
 use crate::ports::{CallError, CallErrorKind, Cloud};
 use crate::world::World;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 /// The holder writes a new beat this often.
 const BEAT: Duration = Duration::from_secs(20);
 /// Unchanged for this long, a holder counts as dead.
 const STALE: Duration = Duration::from_secs(90);
-/// The same where a task was about to start: DescribeTasks can miss a task right after RunTask.
+/// A task that was about to start, or that AWS does not know, counts as stopped only after this long: DescribeTasks can
+/// miss a task right after RunTask.
 const STALE_WHILE_STARTING: Duration = Duration::from_secs(300);
 /// A holder that could not write for this long must not touch anything: somebody may be about to take over.
 const FENCE: Duration = Duration::from_secs(60);
-/// Generations that stay readable as history.
-const KEPT: u64 = 3;
+/// Generations that stay readable as history, and keep a late reader from creating their names again. With the newest
+/// one they are a single page of GetParametersByPath.
+const KEPT: u64 = 8;
+/// Between two looks at a lease, or at a task, of somebody else.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Which run this is: retries of one run share the key and differ in the attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunKey {
+    pub key: String,
+    pub attempt: String,
+}
 
 /// What a generation's parameter says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Claim {
     /// Tells two claims apart whatever else is equal.
     pub token: String,
     pub owner: Owner,
+    #[serde(default)]
+    pub run: RunKey,
     #[serde(default)]
     pub is_released: bool,
     #[serde(default)]
@@ -41,6 +58,14 @@ pub struct Claim {
     /// The one-off task that runs, or is about to run, under this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<ClaimedTask>,
+}
+
+impl Claim {
+    /// The run that holds it was started again, which it is only after it has ended. Jobs of one attempt run beside
+    /// each other and wait for each other.
+    fn is_earlier_attempt_of(&self, run: &RunKey) -> bool {
+        !run.key.is_empty() && self.run.key == run.key && self.run.attempt != run.attempt
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +84,23 @@ pub struct ClaimedTask {
     pub arn: Option<String>,
 }
 
+/// A generation as it was read. What cannot be read was written by something newer: it counts as held.
+#[derive(Clone, Debug, PartialEq)]
+struct Generation {
+    number: u64,
+    claim: Option<Claim>,
+}
+
+impl Generation {
+    fn is_released(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.is_released)
+    }
+
+    fn owner(&self) -> Option<&Owner> {
+        self.claim.as_ref().map(|claim| &claim.owner)
+    }
+}
+
 /// A lease that is held.
 #[derive(Debug)]
 pub struct Lease {
@@ -67,7 +109,21 @@ pub struct Lease {
     generation: u64,
     service: ServiceRef,
     claim: RefCell<Claim>,
+    /// Tasks of earlier holders that are not known to have stopped.
+    left: RefCell<Vec<ClaimedTask>>,
+    since: Instant,
     last_beat: Cell<Instant>,
+    /// One write at a time: a late heartbeat must not undo the note of a task.
+    writing: Mutex<()>,
+}
+
+/// Who asks for a lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    pub owner: &'a Owner,
+    pub run: &'a RunKey,
+    /// Different for every process.
+    pub token: &'a str,
 }
 
 /// Waits for the lease of a service at most `wait`.
@@ -76,50 +132,38 @@ pub struct Lease {
 /// `locked`: somebody else holds it. `permission`: SSM is not allowed. Nothing was touched.
 pub async fn acquire<C: Cloud, B, W>(
     service: &ServiceRef,
-    owner: &Owner,
-    token: &str,
+    claimant: Claimant<'_>,
     wait: Duration,
     world: &World<'_, C, B, W>,
 ) -> Result<Lease, Failure> {
     let chapter = world.start(Step::Lease, service.to_string());
     let path = path(service);
-    let claim = Claim { token: token.to_owned(), owner: owner.clone(), is_released: false, beat: 0, task: None };
     let began = Instant::now();
-    let mut seen: Option<(u64, Claim, Instant)> = None;
+    let mut seen: Option<(Generation, Instant)> = None;
     loop {
-        let newest = newest(&path, world.cloud).await?;
-        let free = match &newest {
-            None => true,
-            Some((_, held)) if held.is_released => true,
-            Some((generation, held)) => {
-                let unchanged_since = match &seen {
-                    Some((g, c, since)) if g == generation && c == held => *since,
-                    _ => Instant::now(),
-                };
-                seen = Some((*generation, held.clone(), unchanged_since));
-                is_abandoned(held, unchanged_since.elapsed(), world.cloud).await
-            }
+        let newest = chain(&path, world.cloud).await?.pop();
+        let unchanged_since = match (&newest, &seen) {
+            (Some(newest), Some((last, since))) if newest == last => *since,
+            _ => Instant::now(),
         };
-        if free {
-            let generation = newest.as_ref().map_or(1, |(generation, _)| generation + 1);
-            if let Some(lease) = claim_generation(service, &path, generation, &claim, world.cloud).await? {
-                if newest.as_ref().is_some_and(|(_, held)| !held.is_released) {
-                    world.warn(format!(
-                        "the lease of {service} was taken over from a run that ended without releasing it"
-                    ));
-                }
-                chapter.done(format!("{service}, generation {generation}"));
-                return Ok(lease);
+        seen = newest.clone().map(|generation| (generation, unchanged_since));
+        if let Some(way) = way_in(newest.as_ref(), claimant.run, unchanged_since.elapsed(), world.cloud).await
+            && let Some(lease) = succeed(service, &path, newest.as_ref(), way, claimant, world.cloud).await?
+        {
+            if newest.as_ref().is_some_and(|held| !held.is_released()) {
+                world.warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
             }
-            continue;
+            world.sink.emit(Event::Held { parameter: lease.name.clone(), token: claimant.token.to_owned() });
+            chapter.done(format!("{service}, generation {}", lease.generation));
+            return Ok(lease);
         }
+        let holder = newest.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
         if began.elapsed() >= wait {
-            return Err(locked(service, newest.map(|(_, held)| held.owner)));
+            let failure = locked(service, &holder);
+            return Err(failure.with_next("wait until that run has ended, then run this again"));
         }
-        if let Some((_, held)) = &newest {
-            chapter.heartbeat(format!("waiting for {} ({})", held.owner.run, held.owner.actor));
-        }
-        sleep(Duration::from_secs(2)).await;
+        chapter.heartbeat(format!("waiting for {} ({})", holder.run, holder.actor));
+        sleep(PAUSE).await;
     }
 }
 
@@ -128,12 +172,13 @@ pub async fn hold<C: Cloud, B, W, T>(leases: &[Lease], world: &World<'_, C, B, W
     let beat = async {
         loop {
             sleep(BEAT).await;
-            for lease in leases {
+            join_all(leases.iter().map(async |lease| {
                 lease.claim.borrow_mut().beat += 1;
                 if let Err(e) = lease.write(world.cloud).await {
                     world.warn(format!("the lease of {} could not be renewed: {e}", lease.service));
                 }
-            }
+            }))
+            .await;
         }
     };
     tokio::select! {
@@ -155,10 +200,69 @@ impl Lease {
         if self.last_beat.get().elapsed() >= FENCE {
             self.write(cloud).await.map_err(|e| call_failed("renewing the lease", &e))?;
         }
-        match newest(&self.path, cloud).await? {
-            Some((generation, _)) if generation == self.generation => Ok(()),
-            other => Err(locked(&self.service, other.map(|(_, held)| held.owner))),
+        match chain(&self.path, cloud).await?.pop() {
+            Some(newest) if newest.number == self.generation => Ok(()),
+            other => {
+                let holder = other.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
+                Err(locked(&self.service, &holder).with_next(
+                    "that run took the lease over, so this one changes nothing further; run it again when that one has ended",
+                ))
+            }
         }
+    }
+
+    /// Waits until the tasks that earlier holders left are known to have stopped. The one that `ours` started, in an
+    /// earlier attempt of this run, is found and left running: whoever runs the command attaches to it.
+    ///
+    /// # Errors
+    /// `locked`: one still runs after `wait`. The lease stays claimed with it.
+    pub async fn settle<C: Cloud, B, W>(
+        &self,
+        ours: Option<&str>,
+        wait: Duration,
+        world: &World<'_, C, B, W>,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            let Some(task) = self.left.borrow().iter().find(|t| !is_attachable(t, ours)).cloned() else { break };
+            let look = look_at(&task, world.cloud)
+                .await
+                .map_err(|e| call_failed("looking at the task of an earlier run", &e))?;
+            let unknown_for_long = self.since.elapsed() >= STALE_WHILE_STARTING;
+            match look {
+                Look::Stopped => self.left.borrow_mut().retain(|t| *t != task),
+                Look::Unknown if unknown_for_long => self.left.borrow_mut().retain(|t| *t != task),
+                Look::Found(arn) => {
+                    for left in self.left.borrow_mut().iter_mut().filter(|t| **t == task) {
+                        left.arn = Some(arn.to_string());
+                    }
+                }
+                Look::Running | Look::Unknown if began.elapsed() >= wait => {
+                    let what = format!("{}: task `{}` of an earlier run may still run", self.service, task.started_by);
+                    return Err(
+                        Failure::new(Reason::Locked, what).with_next("wait until it has stopped, then run this again")
+                    );
+                }
+                Look::Running | Look::Unknown => {
+                    world
+                        .start(Step::Lease, self.service.to_string())
+                        .heartbeat("waiting for the task of an earlier run");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        let remaining = self.left.borrow().first().cloned();
+        if self.claim.borrow().task != remaining {
+            self.claim.borrow_mut().task = remaining;
+            self.write(world.cloud).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
+        }
+        Ok(())
+    }
+
+    /// The task that an earlier attempt of this run started for the same command.
+    pub fn left_by_earlier_attempt(&self, started_by: &str) -> Option<TaskArn> {
+        let left = self.left.borrow();
+        left.iter().find(|t| t.started_by == started_by).and_then(|t| t.arn.as_deref()).map(TaskArn::new)
     }
 
     /// Notes the task that is about to run, or runs, so that nobody takes over while it does.
@@ -180,16 +284,17 @@ impl Lease {
         self.write(cloud).await.map_err(|e| call_failed("noting the task in the lease", &e))
     }
 
-    /// The task has stopped.
+    /// The task has stopped, or was never started.
     pub async fn forget_task<C: Cloud>(&self, cloud: &C) {
         self.claim.borrow_mut().task = None;
+        self.left.borrow_mut().clear();
         // What stays noted is looked up by a successor, and found stopped.
         let _ = self.write(cloud).await;
     }
 
     /// Lets the next one in. A task that still runs keeps its claim: then this does nothing.
     pub async fn release<C: Cloud>(&self, cloud: &C) {
-        if self.claim.borrow().task.is_some() {
+        if self.claim.borrow().task.is_some() || !self.left.borrow().is_empty() {
             return;
         }
         self.claim.borrow_mut().is_released = true;
@@ -197,12 +302,50 @@ impl Lease {
         let _ = self.write(cloud).await;
     }
 
+    /// The parameter that the claim is written in.
+    pub fn parameter(&self) -> &str {
+        &self.name
+    }
+
     async fn write<C: Cloud>(&self, cloud: &C) -> Result<(), CallError> {
+        let _one_at_a_time = self.writing.lock().await;
         let text = text(&self.claim.borrow());
         cloud.put_parameter(&self.name, &text).await?;
         self.last_beat.set(Instant::now());
         Ok(())
     }
+}
+
+/// What became of a claim that a killed run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Released,
+    /// Its task runs on, and keeps everybody else out until it has stopped.
+    StillRunning,
+    /// Released already, taken over, or somebody else's.
+    NotOurs,
+}
+
+/// Releases the claim that a killed run left in `parameter` under `token`, unless a task still runs under it.
+///
+/// # Errors
+/// AWS could not be asked: the claim goes stale by itself.
+pub async fn release_left<C: Cloud>(parameter: &str, token: &str, cloud: &C) -> Result<Left, CallError> {
+    let path = parameter.rsplit_once('/').map_or(parameter, |(path, _)| path);
+    let found = cloud.parameters_under(path).await?.into_iter().find(|(name, _)| name == parameter);
+    let claim: Option<Claim> = found.and_then(|(_, value)| serde_json::from_str(&value).ok());
+    let Some(mut claim) = claim.filter(|claim| claim.token == token && !claim.is_released) else {
+        return Ok(Left::NotOurs);
+    };
+    if let Some(task) = &claim.task
+        && look_at(task, cloud).await? != Look::Stopped
+    {
+        return Ok(Left::StillRunning);
+    }
+    claim.task = None;
+    claim.is_released = true;
+    cloud.put_parameter(parameter, &text(&claim)).await?;
+    Ok(Left::Released)
 }
 
 /// `/fargate-deploy/CLUSTER/SERVICE/lease`.
@@ -214,79 +357,158 @@ fn text(claim: &Claim) -> String {
     serde_json::to_string(claim).unwrap_or_default()
 }
 
-async fn newest<C: Cloud>(path: &str, cloud: &C) -> Result<Option<(u64, Claim)>, Failure> {
+/// All generations, the newest last.
+async fn chain<C: Cloud>(path: &str, cloud: &C) -> Result<Vec<Generation>, Failure> {
     let found = cloud.parameters_under(path).await.map_err(|e| denied(&e))?;
-    let generations = found.into_iter().filter_map(|(name, value)| {
-        let generation = short(&name).parse::<u64>().ok()?;
-        // What cannot be read was written by something newer: it counts as held.
-        let unknown =
-            || Claim { token: String::new(), owner: Owner::default(), is_released: false, beat: 0, task: None };
-        Some((generation, serde_json::from_str(&value).unwrap_or_else(|_| unknown())))
-    });
-    Ok(generations.max_by_key(|(generation, _)| *generation))
+    let mut generations: Vec<_> = found
+        .into_iter()
+        .filter_map(|(name, value)| {
+            Some(Generation { number: short(&name).parse().ok()?, claim: serde_json::from_str(&value).ok() })
+        })
+        .collect();
+    generations.sort_by_key(|generation| generation.number);
+    Ok(generations)
 }
 
-/// Creates one generation. `None`: somebody was faster, or a later one exists already (the list was stale).
-async fn claim_generation<C: Cloud>(
+/// Why a successor may be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Nobody holds it, and no task is left.
+    Free,
+    /// It is an earlier attempt's: its task is ours to wait for.
+    Adopt,
+}
+
+/// May a successor be created? What cannot be read is held: by whom, and for how long, is not known.
+async fn way_in<C: Cloud>(newest: Option<&Generation>, run: &RunKey, unchanged: Duration, cloud: &C) -> Option<Way> {
+    let Some(newest) = newest else { return Some(Way::Free) };
+    let held = newest.claim.as_ref()?;
+    let is_ours = held.is_earlier_attempt_of(run);
+    match &held.task {
+        _ if held.is_released => Some(Way::Free),
+        None => (is_ours || unchanged >= STALE).then_some(Way::Free),
+        Some(task) if is_ours && task.arn.is_some() => Some(Way::Adopt),
+        Some(_) if !is_ours && unchanged < STALE => None,
+        Some(task) => match look_at(task, cloud).await {
+            Ok(Look::Stopped) => Some(Way::Free),
+            Ok(Look::Found(_)) if is_ours => Some(Way::Adopt),
+            Ok(Look::Unknown) => (unchanged >= STALE_WHILE_STARTING).then_some(Way::Free),
+            // Doubt means that it runs.
+            Ok(Look::Running | Look::Found(_)) | Err(_) => None,
+        },
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Look {
+    Running,
+    Stopped,
+    /// Only its starter was known; this is the task.
+    Found(TaskArn),
+    /// AWS does not know it: it starts just now, was never started, or stopped more than an hour ago.
+    Unknown,
+}
+
+async fn look_at<C: Cloud>(task: &ClaimedTask, cloud: &C) -> Result<Look, CallError> {
+    let cluster = ClusterName::new(&task.cluster);
+    let answer = match &task.arn {
+        Some(arn) => cloud.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.first() {
+            Some(task) if task.is_stopped() => Look::Stopped,
+            Some(_) => Look::Running,
+            None => Look::Unknown,
+        }),
+        None => {
+            let found = cloud.tasks_started_by(&cluster, &task.started_by).await;
+            found.map(|found| found.into_iter().next().map_or(Look::Unknown, Look::Found))
+        }
+    };
+    match answer {
+        Err(e) if matches!(e.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable) => Ok(Look::Running),
+        other => other,
+    }
+}
+
+fn is_attachable(task: &ClaimedTask, ours: Option<&str>) -> bool {
+    task.arn.is_some() && ours == Some(task.started_by.as_str())
+}
+
+/// Creates the generation after `newest`, then looks again: a holder that slept may have noted a task in between.
+/// `None`: somebody was faster, or a later generation exists already (the list was stale).
+async fn succeed<C: Cloud>(
     service: &ServiceRef,
     path: &str,
-    generation: u64,
-    claim: &Claim,
+    newest: Option<&Generation>,
+    way: Way,
+    claimant: Claimant<'_>,
     cloud: &C,
 ) -> Result<Option<Lease>, Failure> {
+    let generation = newest.map_or(1, |newest| newest.number + 1);
     let name = format!("{path}/{generation}");
-    match cloud.create_parameter(&name, &text(claim)).await {
+    let claim = Claim {
+        token: claimant.token.to_owned(),
+        owner: claimant.owner.clone(),
+        run: claimant.run.clone(),
+        is_released: false,
+        beat: 0,
+        task: None,
+    };
+    match cloud.create_parameter(&name, &text(&claim)).await {
         Ok(()) => {}
         Err(e) if e.kind == CallErrorKind::Conflict => return Ok(None),
         Err(e) => return Err(denied(&e)),
     }
+    let now = Instant::now();
+    let chain = chain(path, cloud).await?;
+    if chain.iter().any(|other| other.number > generation) {
+        let _ = cloud.delete_parameter(&name).await;
+        return Ok(None);
+    }
+    let left = left_over(&chain, generation, newest.filter(|_| way == Way::Free));
     let lease = Lease {
         name,
         path: path.to_owned(),
         generation,
         service: service.clone(),
-        claim: RefCell::new(claim.clone()),
-        last_beat: Cell::new(Instant::now()),
+        claim: RefCell::new(Claim { task: left.first().cloned(), ..claim }),
+        left: RefCell::new(left),
+        since: now,
+        last_beat: Cell::new(now),
+        writing: Mutex::default(),
     };
-    let all = cloud.parameters_under(path).await.map_err(|e| denied(&e))?;
-    let numbers = all.iter().filter_map(|(name, _)| Some((name, short(name).parse::<u64>().ok()?)));
-    let mut old = vec![];
-    for (name, number) in numbers {
-        if number > generation {
-            let _ = cloud.delete_parameter(&lease.name).await;
-            return Ok(None);
-        }
-        if number + KEPT < generation {
-            old.push(name.clone());
-        }
+    if lease.claim.borrow().task.is_some() {
+        lease.write(cloud).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
     }
-    for name in old {
-        let _ = cloud.delete_parameter(&name).await;
+    for old in chain.iter().filter(|old| old.number + KEPT < generation) {
+        let _ = cloud.delete_parameter(&format!("{path}/{}", old.number)).await;
     }
     Ok(Some(lease))
 }
 
-/// A holder is dead when it stopped writing and its task, if any, does not run. Doubt means alive.
-async fn is_abandoned<C: Cloud>(held: &Claim, unchanged: Duration, cloud: &C) -> bool {
-    let Some(task) = &held.task else { return unchanged >= STALE };
-    let cluster = ClusterName::new(&task.cluster);
-    match &task.arn {
-        Some(arn) if unchanged >= STALE => match cloud.tasks(&cluster, &[TaskArn::new(arn)]).await {
-            // Missing means that it stopped more than an hour ago: a started task is described while it runs.
-            Ok(tasks) => tasks.iter().all(|t| t.is_stopped()),
-            Err(_) => false,
-        },
-        None if unchanged >= STALE_WHILE_STARTING => {
-            cloud.tasks_started_by(&cluster, &task.started_by).await.is_ok_and(|running| running.is_empty())
+/// Tasks of holders that did not release, but for the one of `over`, which was found to be over. Whoever released had
+/// settled everything before itself.
+fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<ClaimedTask> {
+    let earlier = chain.iter().rev().filter(|g| g.number < ours).take_while(|g| !g.is_released());
+    let mut left = vec![];
+    for generation in earlier {
+        let Some(claim) = &generation.claim else { continue };
+        let Some(task) = &claim.task else { continue };
+        let is_over = over.is_some_and(|over| {
+            over.number == generation.number && over.claim.as_ref().is_some_and(|c| c.task.as_ref() == Some(task))
+        });
+        if !is_over && !left.contains(task) {
+            left.push(task.clone());
         }
-        _ => false,
     }
+    left
 }
 
-fn locked(service: &ServiceRef, holder: Option<Owner>) -> Failure {
-    let holder = holder.unwrap_or_default();
-    Failure::new(Reason::Locked, format!("{service} is being released by {} ({})", holder.run, holder.actor))
-        .with_next("wait until that run has ended, then run this again; nothing was changed by this run")
+fn locked(service: &ServiceRef, holder: &Owner) -> Failure {
+    let who = match (holder.run.as_str(), holder.actor.as_str()) {
+        ("", _) => "a run that does not say who it is".to_owned(),
+        (run, "") => run.to_owned(),
+        (run, actor) => format!("{run} ({actor})"),
+    };
+    Failure::new(Reason::Locked, format!("{service} is being released by {who}"))
 }
 
 fn denied(error: &CallError) -> Failure {

@@ -167,8 +167,8 @@ impl Source {
 
     fn slice(&self, location: &Location) -> Option<String> {
         let span = location.span();
-        let start = usize::try_from(u64::from(span.offset())).ok()?;
-        let end = start.checked_add(usize::try_from(u64::from(span.len())).ok()?)?;
+        let start = usize::try_from(span.offset()).ok()?;
+        let end = start.checked_add(usize::try_from(span.len()).ok()?)?;
         let text: String = self.0.get(start..end)?.iter().collect();
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())

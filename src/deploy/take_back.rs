@@ -1,11 +1,13 @@
 //! The bad half of the story: say why it failed, put back what moved, confirm that it serves.
 
-use super::Moved;
+use super::{Moved, lease_of};
 use crate::domain::outcome::{Failure, Reason, ServiceState};
+use crate::domain::plan::ServicePlan;
 use crate::domain::rollback::{Restore, Trouble, decide};
 use crate::domain::rollout::Verdict;
 use crate::domain::service::State;
 use crate::evidence;
+use crate::lease::Lease;
 use crate::ports::Cloud;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch::{self, sentence};
@@ -66,14 +68,19 @@ pub async fn failure_of_smoke<C: Cloud, B, W>(done: &Moved<'_>, why: String, wor
 pub async fn take_back<C: Cloud, B, W>(
     mut failure: Failure,
     moved: Vec<Moved<'_>>,
+    leases: &[Lease],
     world: &World<'_, C, B, W>,
 ) -> Failure {
     // Slow or replaced is not bad: what ECS, or somebody newer, is working on is left alone.
-    if matches!(failure.reason, Reason::Timeout | Reason::Superseded) {
+    if matches!(failure.reason, Reason::Timeout | Reason::Superseded | Reason::Locked) {
         return failure;
     }
-    let is_first_failure = moved.iter().all(|m| matches!(m.verdict, Verdict::Stable(_)));
-    let endings = join_all(moved.into_iter().map(|m| restore(m, is_first_failure, world))).await;
+    let has_moved = moved.iter().any(|m| m.moving.is_some());
+    let endings = join_all(moved.into_iter().map(|m| restore(m, leases, world))).await;
+    if has_moved {
+        // Whatever stopped the release, this is the state that it leaves.
+        failure.reason = Reason::RolledBack;
+    }
     let unconfirmed: Vec<String> = endings.into_iter().flatten().collect();
     if !unconfirmed.is_empty() {
         failure.reason = Reason::Unsteady;
@@ -85,17 +92,29 @@ pub async fn take_back<C: Cloud, B, W>(
 }
 
 /// Puts one service back. `Some`: why it could not be confirmed.
-async fn restore<C: Cloud, B, W>(moved: Moved<'_>, is_unwanted: bool, world: &World<'_, C, B, W>) -> Option<String> {
+async fn restore<C: Cloud, B, W>(moved: Moved<'_>, leases: &[Lease], world: &World<'_, C, B, W>) -> Option<String> {
     let service = moved.service;
     let moving = moved.moving?;
-    let trouble = if is_unwanted { Trouble::Unwanted } else { Trouble::Verdict(&moved.verdict) };
+    let trouble = match &moved.verdict {
+        Verdict::Stable(_) => Trouble::Unwanted,
+        Verdict::TimedOut { .. } => Trouble::UnwantedYetMoving,
+        // A newer deployment decides what serves; ours changes nothing any more.
+        Verdict::Superseded { .. } => return None,
+        verdict => Trouble::Verdict(verdict),
+    };
+    if let Some(lease) = lease_of(service, leases)
+        && let Err(lost) = lease.check(world.cloud).await
+        && lost.reason == Reason::Locked
+    {
+        world.set_state(&service.key, ServiceState::Superseded);
+        return None;
+    }
     // Before us nothing had completed: the same state that keeps ECS itself from rolling back.
     let is_first = service.before.primary().is_none_or(|p| !matches!(p.state, State::Completed | State::Unreported));
     let decided = decide(trouble, &service.before.task_definition, moving.rollout.service_deployment(), is_first);
-    let back = match roll_back(service, &decided, world).await {
+    let (watched, is_ours) = match roll_back(service, &decided, world).await {
         Ordered::AlreadyBack => {
-            world.set_state(&service.key, ServiceState::RolledBack);
-            return None;
+            return serves_again(service, world);
         }
         Ordered::Left(why) => {
             world.set_state(&service.key, ServiceState::Unsteady);
@@ -103,28 +122,38 @@ async fn restore<C: Cloud, B, W>(moved: Moved<'_>, is_unwanted: bool, world: &Wo
         }
         Ordered::WatchOurs => {
             let mut going = moving.going_back(&sentence(&moved.verdict));
-            watch::watch(&service.service, &service.running, &mut going, world).await
+            (watch::watch(&service.service, &service.running, &mut going, world).await, true)
         }
-        Ordered::Watch(mut going) => watch::watch(&service.service, &service.running, &mut going, world).await,
+        Ordered::Watch(mut going) => (watch::watch(&service.service, &service.running, &mut going, world).await, false),
     };
-    let back = match back {
-        // It completed in the moment in which it was told to go back.
-        Verdict::Stable(_) if matches!(decided, Restore::StopServiceDeployment { .. }) => {
+    let (back, is_back) = match watched {
+        Verdict::RolledBack { .. } if is_ours => return serves_again(service, world),
+        // It completed, or failed for good, in the moment in which it was told to go back.
+        Verdict::Stable(_) | Verdict::Failed { .. } if is_ours => {
             let again = Restore::UpdateService(service.before.task_definition.clone());
             match roll_back(service, &again, world).await {
-                Ordered::Watch(mut going) => watch::watch(&service.service, &service.running, &mut going, world).await,
-                _ => back,
+                Ordered::Watch(mut going) => {
+                    let back = watch::watch(&service.service, &service.running, &mut going, world).await;
+                    let is_back = matches!(back, Verdict::Stable(_));
+                    (back, is_back)
+                }
+                _ => (watched, false),
             }
         }
-        other => other,
+        // The deployment of the previous revision: here only its own completion means that it serves.
+        back => {
+            let is_back = matches!(back, Verdict::Stable(_));
+            (back, is_back)
+        }
     };
-    let is_back = match &back {
-        Verdict::RolledBack { .. } => true,
-        Verdict::Stable(_) => true,
-        _ => false,
-    };
-    world.set_state(&service.key, if is_back { ServiceState::RolledBack } else { ServiceState::Unsteady });
-    (!is_back).then(|| {
-        format!("{}: going back to {} {}", service.service, service.before.task_definition.short(), sentence(&back))
-    })
+    if is_back {
+        return serves_again(service, world);
+    }
+    world.set_state(&service.key, ServiceState::Unsteady);
+    Some(format!("{}: going back to {} {}", service.service, service.before.task_definition.short(), sentence(&back)))
+}
+
+fn serves_again<C, B, W>(service: &ServicePlan, world: &World<'_, C, B, W>) -> Option<String> {
+    world.set_state(&service.key, ServiceState::RolledBack);
+    None
 }

@@ -295,17 +295,19 @@ fn plan_image(
     services: &[(ServicePlan, u64)],
     problems: &mut Vec<String>,
 ) -> ImagePlan {
-    let mut platforms: Vec<_> = services
+    let platforms: Vec<_> = services
         .iter()
         .filter(|(s, _)| s.containers.iter().any(|(_, image)| *image == found.key))
         .map(|(s, _)| s.base.platform())
         .collect();
-    platforms.dedup();
     let source = config.images.iter().find(|i| i.key == found.key).map(|i| &i.source);
     let wanted = match source {
         Some(ImageSource::Build(build)) => build.platform.clone(),
         _ => found.found.as_ref().and_then(|f| f.platform.clone()),
     };
+    let is_built = matches!(source, Some(ImageSource::Build(_)));
+    // An image given by reference may be an index of several platforms.
+    let wanted = wanted.or_else(|| platforms.first().filter(|_| is_built).map(|p| (*p).to_owned()));
     if let Some(wanted) = &wanted
         && let Some(other) = platforms.iter().find(|p| *p != wanted)
     {
@@ -315,7 +317,7 @@ fn plan_image(
             found.key
         ));
     }
-    let platform = wanted.unwrap_or_else(|| platforms.first().copied().unwrap_or("linux/amd64").to_owned());
+    let platform = wanted.unwrap_or_else(|| "linux/amd64".to_owned());
     let action = match (source, found.found) {
         (Some(ImageSource::Build(_)), Some(existing)) => ImageAction::Reuse {
             missing_tags: found.tags.iter().filter(|t| !existing.tags.contains(t)).cloned().collect(),

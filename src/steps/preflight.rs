@@ -22,30 +22,50 @@ pub type Tags = Vec<(String, Vec<String>)>;
 
 /// # Errors
 /// `config`, `permission`, `build` (the Engine, a missing Dockerfile): nothing was touched.
-/// `locked`: another deployment is still rolling out after `settle`; `None` reads what is there, moving or not.
 pub async fn preflight<C: Cloud, B: Builder, W>(
     config: &Config,
     tags: &Tags,
     sha: Option<&str>,
-    settle: Option<Duration>,
     world: &World<'_, C, B, W>,
 ) -> Result<Before, Failure> {
     let chapter =
         world.start(Step::Preflight, format!("{} services, {} images", config.services.len(), config.images.len()));
-    let services = services(config, settle, &chapter, world).await?;
+    let services = services(config, None, &chapter, world).await?;
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
-        find_image(image, tags, sha, &services, world)
+        find_image(image, tags, sha, platform_of(image, config, &services), world)
     }))
     .await?;
-    chapter.done(
-        services
-            .iter()
-            .map(|s| format!("{} runs {}", s.service.name, s.service.task_definition.short()))
-            .collect::<Vec<_>>()
-            .join(", "),
-    );
+    chapter.done(what_runs(&services));
     Ok(Before { services, images })
+}
+
+/// The services again, once nothing else moves them: `images` are those that preflight found.
+///
+/// # Errors
+/// As [`preflight`]; `locked`: another deployment is still rolling out after `settle`.
+pub async fn services_again<C: Cloud, B, W>(
+    config: &Config,
+    images: Vec<ImageBefore>,
+    settle: Duration,
+    world: &World<'_, C, B, W>,
+) -> Result<Before, Failure> {
+    let chapter = world.start(Step::Preflight, format!("{} services, again", config.services.len()));
+    let services = services(config, Some(settle), &chapter, world).await?;
+    chapter.done(what_runs(&services));
+    Ok(Before { services, images })
+}
+
+fn what_runs(services: &[ServiceBefore]) -> String {
+    let runs = |s: &ServiceBefore| format!("{} runs {}", s.service.name, s.service.task_definition.short());
+    services.iter().map(runs).collect::<Vec<_>>().join(", ")
+}
+
+/// What an image is built for where it does not say so itself: the platform of the first service that uses it.
+fn platform_of(image: &ImageConfig, config: &Config, services: &[ServiceBefore]) -> Option<String> {
+    let uses = |s: &&ServiceConfig| s.containers.iter().any(|(_, key)| *key == image.key);
+    let user = config.services.iter().find(uses)?;
+    services.iter().find(|s| s.key == user.key).map(|s| s.base.platform().to_owned())
 }
 
 async fn services<C: Cloud, B, W>(
@@ -153,13 +173,13 @@ async fn find_image<C: Cloud, B: Builder, W>(
     image: &ImageConfig,
     tags: Vec<String>,
     sha: Option<&str>,
-    services: &[ServiceBefore],
+    platform: Option<String>,
     world: &World<'_, C, B, W>,
 ) -> Result<ImageBefore, Failure> {
     match &image.source {
         ImageSource::Existing(reference) => existing(image, reference, world).await,
         ImageSource::Build(build) => {
-            let platform = build.platform.clone().or_else(|| services.first().map(|s| s.base.platform().to_owned()));
+            let platform = build.platform.clone().or(platform);
             to_build(image, build, platform, tags, sha, world).await
         }
     }

@@ -9,6 +9,7 @@ use crate::error::call_failed;
 use crate::events::Step;
 use crate::evidence;
 use crate::lease::Lease;
+pub use crate::lease::RunKey;
 use crate::ports::{CallErrorKind, Cloud, LogStream, RunTask};
 use crate::world::{Chapter, World};
 use serde_json::json;
@@ -20,13 +21,6 @@ use tokio::time::{Instant, sleep};
 const MISSING: Duration = Duration::from_secs(120);
 /// Between two looks at a running task and its log.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Which run this is: retries of one run share the key and differ in the attempt.
-#[derive(Clone, Debug)]
-pub struct RunKey {
-    pub key: String,
-    pub attempt: String,
-}
 
 /// Runs one release command to its end. Succeeds only if the named container exited with 0.
 ///
@@ -110,7 +104,7 @@ fn request(plan: &CommandPlan, service: &ServicePlan, arn: &TaskDefinitionArn, r
 
 /// At most 128 of letters, digits, `-`, `_` and `/`. The attempt is not in it: a second attempt of a run finds the
 /// task of the first.
-fn started_by(command: &str, run: &str) -> String {
+pub fn started_by(command: &str, run: &str) -> String {
     let clean = |text: &str| -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).take(50).collect()
     };
@@ -128,17 +122,26 @@ async fn start<C: Cloud, B, W>(
 ) -> Result<TaskArn, Failure> {
     let running = world.cloud.tasks_started_by(&request.cluster, &request.started_by).await;
     let running = running.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
-    if let Some(task) = running.into_iter().next() {
+    let left = match running.into_iter().next() {
+        Some(task) => Some(task),
+        None => succeeded_earlier(request, plan, lease, world).await?,
+    };
+    if let Some(task) = left {
         chapter.progress(format!("an earlier attempt of this run started task {}: waiting for that one", task.id()));
         note(lease, request, Some(&task), world).await?;
         return Ok(task);
     }
     let mut request = request.clone();
     for retry in 1.. {
-        if let Some(lease) = lease {
-            lease.check(world.cloud).await?;
-        }
+        // In this order: a successor looks for the note after it has created its generation, so one of the two sees
+        // the other.
         note(lease, &request, None, world).await?;
+        if let Some(lease) = lease
+            && let Err(failure) = lease.check(world.cloud).await
+        {
+            lease.forget_task(world.cloud).await;
+            return Err(failure);
+        }
         set(world, plan, None, CommandState::Starting);
         let answer = match world.cloud.run_task(&request).await {
             Ok(answer) => answer,
@@ -170,6 +173,22 @@ async fn start<C: Cloud, B, W>(
         sleep(Duration::from_secs(10)).await;
     }
     unreachable!("the loop ends by returning")
+}
+
+/// The task of an earlier attempt that ended well while nobody watched it: it is not run again.
+async fn succeeded_earlier<C: Cloud, B, W>(
+    request: &RunTask,
+    plan: &CommandPlan,
+    lease: Option<&Lease>,
+    world: &World<'_, C, B, W>,
+) -> Result<Option<TaskArn>, Failure> {
+    let Some(left) = lease.and_then(|lease| lease.left_by_earlier_attempt(&request.started_by)) else {
+        return Ok(None);
+    };
+    let found = world.cloud.tasks(&request.cluster, std::slice::from_ref(&left)).await;
+    let found = found.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
+    let is_done = |task: &Task| !task.is_stopped() || judge(task, &plan.container) == TaskVerdict::Succeeded;
+    Ok(found.first().filter(|task| is_done(task)).map(|task| task.arn.clone()))
 }
 
 fn not_started(plan: &CommandPlan, mut failure: Failure) -> Failure {

@@ -4,6 +4,7 @@ use crate::domain::names::TaskDefinitionArn;
 use crate::domain::outcome::{Failure, Reason, ServiceState};
 use crate::domain::plan::ServicePlan;
 use crate::domain::rollout::Target;
+use crate::domain::service::Service;
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::lease::Lease;
@@ -11,6 +12,11 @@ use crate::moving::{self, Moving};
 use crate::ports::{CallErrorKind, Cloud};
 use crate::world::World;
 use std::time::Duration;
+use tokio::time::sleep;
+
+/// How often a service is read after the answer of UpdateService was lost, and how long apart.
+const LOOKS: u32 = 6;
+const APART: Duration = Duration::from_secs(5);
 
 /// Starts the deployment of one revision. `None`: ECS made no deployment of it, since nothing changed.
 ///
@@ -32,11 +38,20 @@ pub async fn roll_out<C: Cloud, B, W>(
     world.set_state(&service.key, ServiceState::Updating);
     let after = match world.cloud.update_service(&service.service, to, force).await {
         Ok(after) => after,
-        Err(e) => {
-            // Without an answer the effect is unknown, and the record keeps saying so.
-            if e.kind != CallErrorKind::Unreachable {
-                world.set_state(&service.key, ServiceState::Untouched);
+        Err(e) if e.kind == CallErrorKind::Unreachable => match find_out(service, to, world).await {
+            Found::Taken(after) => *after,
+            found => {
+                // Where nothing can be read either, the record keeps saying that the effect is unknown.
+                if matches!(found, Found::NotTaken) {
+                    world.set_state(&service.key, ServiceState::Untouched);
+                }
+                let failure = call_failed(&format!("updating {}", service.service), &e);
+                chapter.failed(failure.what.clone());
+                return Err(failure);
             }
+        },
+        Err(e) => {
+            world.set_state(&service.key, ServiceState::Untouched);
             let failure = call_failed(&format!("updating {}", service.service), &e);
             chapter.failed(failure.what.clone());
             return Err(failure);
@@ -65,4 +80,27 @@ pub async fn roll_out<C: Cloud, B, W>(
     chapter.progress(format!("deployment {} of {}", target.deployment, to.short()));
     let seen = service.before.events.iter().map(|e| e.id.clone()).collect();
     Ok(Some(Moving::new(target, seen, since)))
+}
+
+enum Found {
+    Taken(Box<Service>),
+    NotTaken,
+    Unknown,
+}
+
+/// The answer was lost. What the service shows tells whether ECS took the update; reads may lag the write.
+async fn find_out<C: Cloud, B, W>(service: &ServicePlan, to: &TaskDefinitionArn, world: &World<'_, C, B, W>) -> Found {
+    let before = service.before.primary().map(|p| &p.id);
+    let mut found = Found::Unknown;
+    for _ in 0..LOOKS {
+        sleep(APART).await;
+        let read = world.cloud.services(std::slice::from_ref(&service.service)).await;
+        let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { continue };
+        found = match now.primary() {
+            Some(primary) if Some(&primary.id) == before => Found::NotTaken,
+            Some(primary) if primary.task_definition == *to => return Found::Taken(Box::new(now)),
+            _ => Found::Unknown,
+        };
+    }
+    found
 }

@@ -78,9 +78,9 @@ async fn locate<C: Cloud>(
         let Some(deployment) = cloud.service_deployment(arn).await? else { continue };
         let Some(revision) = &deployment.target_revision else { continue };
         let Some(revision) = cloud.service_revision(revision).await? else { continue };
-        let is_same_revision_again =
-            target.before.as_ref().is_some_and(|(_, before)| *before == target.task_definition);
-        let is_old = is_same_revision_again && deployment.created_at < since - 5.0;
+        // By force, or going back: an earlier deployment of this very revision may be listed, and has ended well.
+        let has_run_before = target.before.as_ref().is_none_or(|(_, before)| *before == target.task_definition);
+        let is_old = has_run_before && deployment.created_at < since - 5.0;
         if revision.task_definition == target.task_definition && !is_old {
             return Ok(Some(deployment));
         }

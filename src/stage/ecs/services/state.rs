@@ -68,6 +68,9 @@ impl ServiceDeployment {
     }
 }
 
+/// Container -> the digest that its image stood for when the deployment started.
+pub type Digests = Vec<(String, String)>;
+
 #[derive(Clone, Debug)]
 pub struct Service {
     pub arn: String,
@@ -80,7 +83,7 @@ pub struct Service {
     pub deployments: Vec<Deployment>,
     pub service_deployments: Vec<ServiceDeployment>,
     /// Revision ARN -> its task definition and the digests that its deployment resolved.
-    pub revisions: BTreeMap<String, (Arc<Definition>, Vec<(String, String)>)>,
+    pub revisions: BTreeMap<String, (Arc<Definition>, Digests)>,
     pub events: Vec<Value>,
     pub created_at: f64,
     /// Task id -> target groups it is registered with.

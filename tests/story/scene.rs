@@ -1,0 +1,269 @@
+//! A shop with one service, and an order to deploy it: what each test changes a little.
+
+use crate::fake::builder::FakeBuilder;
+use crate::fake::cloud::{FakeCloud, repository};
+use crate::fake::rollout::Ending;
+use crate::fake::task::Run;
+use crate::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
+use fargate_deploy::config::*;
+use fargate_deploy::deploy::{Order, deploy};
+use fargate_deploy::domain::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy::domain::plan::Provenance;
+use fargate_deploy::domain::service::Service;
+use fargate_deploy::lease::Owner;
+use fargate_deploy::steps::release::RunKey;
+use fargate_deploy::world::World;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub struct Scene {
+    pub cloud: Rc<FakeCloud>,
+    pub builder: FakeBuilder,
+    pub web: FakeWeb,
+    pub told: Told,
+    pub journal: Journal,
+    pub order: Order,
+}
+
+/// How a run ended, and what it says about the state.
+#[derive(Debug)]
+pub struct Ended {
+    pub result: Result<Success, Failure>,
+    pub record: Record,
+}
+
+impl Ended {
+    pub fn failure(&self) -> &Failure {
+        self.result.as_ref().unwrap_err()
+    }
+
+    pub fn reason(&self) -> Reason {
+        self.failure().reason
+    }
+
+    pub fn success(&self) -> Success {
+        *self.result.as_ref().unwrap()
+    }
+
+    pub fn state(&self) -> Vec<String> {
+        self.record.state()
+    }
+}
+
+/// Safe to be run once as it is, so that no one-off has to be derived.
+pub fn definition(family: &str, image: &str) -> Value {
+    json!({
+        "family": family, "cpu": "512", "memory": "1024", "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "executionRoleArn": "arn:aws:iam::111122223333:role/execution",
+        "containerDefinitions": [container("app", image)],
+        "memberOfTheFuture": {"kept": true}
+    })
+}
+
+pub fn container(name: &str, image: &str) -> Value {
+    json!({
+        "name": name, "image": image,
+        "logConfiguration": {"logDriver": "awslogs", "options": {
+            "awslogs-group": "/shop", "awslogs-region": "eu-central-1", "awslogs-stream-prefix": "app", "mode": "blocking"
+        }}
+    })
+}
+
+pub fn old_image(name: &str) -> String {
+    format!("{REGISTRY}/{name}@{}", digest_of("old"))
+}
+
+pub fn service_config(key: &str) -> ServiceConfig {
+    ServiceConfig {
+        key: key.to_owned(),
+        cluster: "shop".into(),
+        name: key.into(),
+        containers: vec![(Some("app".into()), "app".to_owned())],
+        task_definition: None,
+        after: vec![],
+        smoke: vec![],
+    }
+}
+
+pub fn build_config(repository: &str) -> BuildConfig {
+    BuildConfig {
+        repository: repository.to_owned(),
+        create_repository: false,
+        context: PathBuf::from("/src"),
+        dockerfile: None,
+        target: None,
+        args: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        secrets: vec![],
+        platform: None,
+        tags: vec!["{sha}".to_owned()],
+        cache: Cache::Off,
+        reuse: Reuse::Commit,
+    }
+}
+
+pub fn migration() -> ReleaseCommand {
+    ReleaseCommand {
+        name: "migrate".to_owned(),
+        service: "web".to_owned(),
+        container: None,
+        command: vec!["yarn".to_owned(), "migrate".to_owned()],
+        timeout: Duration::from_secs(900),
+    }
+}
+
+fn config() -> Config {
+    Config {
+        file: None,
+        root: PathBuf::from("/"),
+        environment: None,
+        region: None,
+        roles: vec![],
+        images: vec![ImageConfig {
+            key: "app".to_owned(),
+            source: ImageSource::Build(Box::new(build_config("shop-app"))),
+        }],
+        release: vec![migration()],
+        services: vec![service_config("web")],
+        only: vec![],
+        lock: Lock::Lease { wait: Duration::from_secs(1200) },
+        wait: Duration::from_secs(1800),
+        force: false,
+        rehearse: RehearseConfig::default(),
+    }
+}
+
+pub fn order(run: &str, attempt: &str, token: &str) -> Order {
+    Order {
+        config: config(),
+        tags: vec![("app".to_owned(), vec!["abc123".to_owned()])],
+        provenance: Provenance {
+            sha: Some("abc123".to_owned()),
+            actor: Some("ada".to_owned()),
+            run_url: Some(format!("https://github.com/org/shop/actions/runs/{run}")),
+        },
+        run: RunKey { key: run.to_owned(), attempt: attempt.to_owned() },
+        owner: Owner { run: format!("https://github.com/org/shop/actions/runs/{run}"), actor: "ada".to_owned() },
+        token: token.to_owned(),
+        env: BTreeMap::new(),
+        is_dry_run: false,
+        is_unwatched: false,
+        skips_commands: false,
+        push_endpoint: None,
+    }
+}
+
+impl Scene {
+    /// `web` runs `web:41` of release r7; the commit builds another image, and there is a migration.
+    pub fn new() -> Self {
+        let journal = Journal::default();
+        let cloud = Rc::new(FakeCloud::new(journal.clone()));
+        {
+            let mut aws = cloud.aws();
+            let arn = aws.add_definition(&definition("web", &old_image("shop-app")), Some(7));
+            aws.add_service("web", &arn);
+            aws.repositories.insert("shop-app".to_owned(), repository("shop-app"));
+        }
+        let builder = FakeBuilder {
+            journal: journal.clone(),
+            cloud: cloud.clone(),
+            content: RefCell::new("new".to_owned()),
+            is_down: Cell::new(false),
+            builds_for: RefCell::default(),
+        };
+        let web = FakeWeb { journal: journal.clone(), answers: RefCell::default() };
+        Self { cloud, builder, web, told: Told::default(), journal, order: order("1001", "1", "token-1") }
+    }
+
+    pub fn without_migration() -> Self {
+        let mut scene = Self::new();
+        scene.order.config.release.clear();
+        scene
+    }
+
+    /// A second service `worker` of the same image.
+    pub fn with_worker(mut self) -> Self {
+        {
+            let mut aws = self.cloud.aws();
+            let arn = aws.add_definition(&definition("worker", &old_image("shop-app")), Some(7));
+            aws.add_service("worker", &arn);
+        }
+        self.order.config.services.push(service_config("worker"));
+        self
+    }
+
+    pub fn with_smoke(mut self) -> Self {
+        self.order.config.services[0].smoke = vec![SmokeCheck {
+            url: "https://shop.example/health".to_owned(),
+            status: 200,
+            within: Duration::from_secs(30),
+            contains: None,
+        }];
+        self
+    }
+
+    pub fn change_service(self, name: &str, change: impl FnOnce(&mut Service)) -> Self {
+        change(self.cloud.aws().services.get_mut(name).unwrap());
+        self
+    }
+
+    pub fn next_rollouts(self, name: &str, endings: impl IntoIterator<Item = Ending>) -> Self {
+        self.cloud.aws().endings.insert(name.to_owned(), endings.into_iter().collect());
+        self
+    }
+
+    pub fn next_runs(self, runs: impl IntoIterator<Item = Run>) -> Self {
+        self.cloud.aws().runs = runs.into_iter().collect();
+        self
+    }
+
+    pub async fn deploy(&self) -> Ended {
+        self.deploy_order(&self.order).await
+    }
+
+    pub async fn deploy_order(&self, order: &Order) -> Ended {
+        let record = RefCell::new(Record::default());
+        let world =
+            World { cloud: &*self.cloud, builder: &self.builder, web: &self.web, sink: &self.told, record: &record };
+        let result = deploy(order, &world).await;
+        Ended { result, record: record.into_inner() }
+    }
+
+    /// The calls that change something, in order; the lease's heartbeats are left out.
+    pub fn changes(&self) -> Vec<String> {
+        let is_change = |line: &String| {
+            ["build", "push", "ecs:Register", "ecs:Update", "ecs:Stop", "ecs:Run", "ecr:Create", "ecr:Put", "ssm:Put"]
+                .iter()
+                .any(|start| line.starts_with(start))
+                && !line.ends_with(" held")
+        };
+        let mut changes: Vec<_> = self.journal.lines().into_iter().filter(is_change).collect();
+        changes.dedup();
+        changes
+    }
+
+    /// The same without the lease.
+    pub fn effects(&self) -> Vec<String> {
+        self.changes().into_iter().filter(|line| !line.starts_with("ssm:")).collect()
+    }
+
+    pub fn parameters(&self) -> BTreeMap<String, String> {
+        self.cloud.aws().parameters.clone()
+    }
+
+    /// What the newest generation of a service's lease says.
+    pub fn lease(&self, service: &str) -> Value {
+        let all = self.parameters();
+        let start = format!("/fargate-deploy/shop/{service}/lease/");
+        let newest = all
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(&start)?.parse::<u64>().unwrap(), value)))
+            .max_by_key(|(generation, _)| *generation);
+        newest.map_or(Value::Null, |(_, value)| serde_json::from_str(value).unwrap())
+    }
+}
