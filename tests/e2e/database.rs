@@ -66,7 +66,8 @@ fn migration(release: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_releases_at_once_migrate_one_after_the_other_and_each_once() {
     let database = Database::create();
-    database.ask("CREATE TABLE migration (release text, began timestamptz DEFAULT clock_timestamp(), ended timestamptz)");
+    database
+        .ask("CREATE TABLE migration (release text, began timestamptz DEFAULT clock_timestamp(), ended timestamptz)");
     let mut definition = definition();
     definition["containerDefinitions"][0]["environment"] = json!([{"name": "DATABASE_URL", "value": database.url()}]);
     let scene = Scene::open_with(Setting { definition, ..Setting::default() }, |app| {

@@ -26,7 +26,8 @@ async fn refused(github: GithubJob, trusted: &str) {
         assert!(run.log.contains(&needed), "{needed} is missing in {}", run.log);
     }
     assert_eq!(scene.mutations_since(mark), Vec::<String>::new());
-    let asked = scene.calls_since(mark, |call| call.service != "github" && call.operation != "AssumeRoleWithWebIdentity");
+    let asked =
+        scene.calls_since(mark, |call| call.service != "github" && call.operation != "AssumeRoleWithWebIdentity");
     assert_eq!(asked, Vec::<String>::new());
 
     // The statement that it names is the one that helps.

@@ -36,7 +36,8 @@ impl Program {
     pub fn start(&self, arguments: &[&str], directory: &Path, sha: &str) -> Running {
         let run = self.runs.fetch_add(1, Ordering::SeqCst);
         let file = |what: &str| self.home.path().join(format!("{run}.{what}"));
-        let running = Files { json: file("json"), log: file("log"), outputs: file("outputs"), summary: file("summary") };
+        let running =
+            Files { json: file("json"), log: file("log"), outputs: file("outputs"), summary: file("summary") };
         let mut command = scrubbed(BINARY);
         command.args(["deploy", "--json"]).args(arguments).current_dir(directory).envs(&self.env);
         command

@@ -71,8 +71,15 @@ async fn changed_by_hand(scene: &Scene) -> String {
     let found = scene.call("ecs", "DescribeTaskDefinition", json!({"taskDefinition": arn})).await;
     let mut body = found["taskDefinition"].clone();
     for read_only in [
-        "taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt",
-        "registeredBy", "deregisteredAt", "deleteRequestedAt",
+        "taskDefinitionArn",
+        "revision",
+        "status",
+        "requiresAttributes",
+        "compatibilities",
+        "registeredAt",
+        "registeredBy",
+        "deregisteredAt",
+        "deleteRequestedAt",
     ] {
         body.as_object_mut().unwrap().remove(read_only);
     }
@@ -90,7 +97,8 @@ async fn without_a_file_the_revision_that_runs_is_the_base_and_not_the_newest() 
     let run = scene.deploy(&[]).await;
     run.succeeded("deployed");
     scene.serves("r1", run.digest()).await;
-    let found = scene.call("ecs", "DescribeTaskDefinition", json!({"taskDefinition": run.json["task-definition-arn"]})).await;
+    let found =
+        scene.call("ecs", "DescribeTaskDefinition", json!({"taskDefinition": run.json["task-definition-arn"]})).await;
     let registered = &found["taskDefinition"];
     assert_ne!(registered["taskDefinitionArn"], theirs.as_str());
     assert_eq!(registered["containerDefinitions"][0]["environment"].as_array().map_or(0, Vec::len), 0);
@@ -108,7 +116,8 @@ async fn without_a_file_the_revision_that_runs_is_the_base_and_not_the_newest() 
     let run = scene.deploy(&[]).await;
     run.succeeded("deployed");
     scene.serves("r2", run.digest()).await;
-    let found = scene.call("ecs", "DescribeTaskDefinition", json!({"taskDefinition": run.json["task-definition-arn"]})).await;
+    let found =
+        scene.call("ecs", "DescribeTaskDefinition", json!({"taskDefinition": run.json["task-definition-arn"]})).await;
     let environment = &found["taskDefinition"]["containerDefinitions"][0]["environment"];
     assert_eq!(*environment, json!([{"name": "BY_HAND", "value": "yes"}]));
     scene.close().await;
@@ -119,7 +128,8 @@ async fn two_containers_of_one_task_move_together() {
     let mut definition = definition();
     let mut proxy = container("proxy");
     proxy["portMappings"] = json!([]);
-    proxy["healthCheck"] = json!({"command": ["CMD", "/bin/sh", "-c", "exit 0"], "interval": 5, "retries": 2, "timeout": 5});
+    proxy["healthCheck"] =
+        json!({"command": ["CMD", "/bin/sh", "-c", "exit 0"], "interval": 5, "retries": 2, "timeout": 5});
     definition["containerDefinitions"].as_array_mut().unwrap().push(proxy);
     let config = crate::scene::CONFIG
         .replace("release:\n", "  proxy: { repository: shop/proxy, context: proxy, dockerfile: proxy/Dockerfile, platform: linux/amd64 }\nrelease:\n")
@@ -128,7 +138,10 @@ async fn two_containers_of_one_task_move_together() {
     let scene = Scene::open_with(Setting { config, definition, ..Setting::default() }, |app| {
         std::fs::create_dir_all(app.path().join("proxy")).unwrap();
         std::fs::copy(app.path().join("busybox"), app.path().join("proxy/busybox")).unwrap();
-        app.write("proxy/Dockerfile", "FROM scratch\nCOPY busybox /bin/sh\nCOPY serve /serve\nCMD [\"/bin/sh\", \"/serve\"]\n");
+        app.write(
+            "proxy/Dockerfile",
+            "FROM scratch\nCOPY busybox /bin/sh\nCOPY serve /serve\nCMD [\"/bin/sh\", \"/serve\"]\n",
+        );
         app.write("proxy/serve", "echo proxy 0\ntrap 'exit 0' TERM\nwhile :; do sleep 0.2; done\n");
     })
     .await;

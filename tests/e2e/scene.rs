@@ -175,8 +175,7 @@ impl Scene {
         if listed["taskArns"].as_array().is_none_or(Vec::is_empty) {
             return vec![];
         }
-        let found =
-            self.call("ecs", "DescribeTasks", json!({"cluster": "shop", "tasks": listed["taskArns"]})).await;
+        let found = self.call("ecs", "DescribeTasks", json!({"cluster": "shop", "tasks": listed["taskArns"]})).await;
         found["tasks"].as_array().cloned().unwrap_or_default()
     }
 

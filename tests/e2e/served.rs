@@ -77,7 +77,11 @@ impl Served {
         assert!(status.success(), "{status}");
         assert_eq!(self.containers(), [], "containers are left");
         for network in networks {
-            assert_eq!(docker(&["network", "ls", "-q", "--filter", &format!("name={network}")]), "", "{network} is left");
+            assert_eq!(
+                docker(&["network", "ls", "-q", "--filter", &format!("name={network}")]),
+                "",
+                "{network} is left"
+            );
         }
         let port: String = self.images.registry().to_owned();
         drop(self);
