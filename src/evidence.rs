@@ -31,6 +31,10 @@ pub async fn of_deployment<C: Cloud>(
     };
     tasks.retain(|t| t.started_by.as_deref() == Some(deployment.as_str()));
     tasks.sort_by(|a, b| b.stopped_at.unwrap_or(f64::MAX).total_cmp(&a.stopped_at.unwrap_or(f64::MAX)));
+    // What the scheduler cleared away afterwards is a consequence, told only where there is nothing else.
+    if tasks.iter().any(|t| !is_cleared_away(t)) {
+        tasks.retain(|t| !is_cleared_away(t));
+    }
     let mut lines: Vec<(String, usize)> = vec![];
     for task in &tasks {
         let sentence = ending(task);
@@ -59,6 +63,11 @@ pub async fn of_deployment<C: Cloud>(
         }
     }
     Evidence { lines, log: vec![] }
+}
+
+fn is_cleared_away(task: &Task) -> bool {
+    task.stop_code.as_deref() == Some("ServiceSchedulerInitiated")
+        && task.stopped_reason.as_deref().is_some_and(|reason| reason.starts_with("Scaling activity"))
 }
 
 /// The last lines of one container of one task; empty where it has no awslogs stream or none can be read.

@@ -101,7 +101,7 @@ impl Scene {
         };
         let stage = Stage::start(options).await.unwrap();
         let images = Images::of(&stage.url());
-        let aws = Aws { region: "eu-central-1".to_owned(), ..Aws::new(stage.url()) };
+        let aws = Aws::new(stage.url()).in_region("eu-central-1");
         let url = furnish(&stage, &setting).await;
         let app = App::new(&setting.config, &setting.definition);
         app.write("app/check", "exit 0\n");

@@ -29,6 +29,10 @@ impl Aws {
         Self { url: url.into(), region: "us-east-1".to_owned(), client: reqwest::Client::new() }
     }
 
+    pub fn in_region(self, region: &str) -> Self {
+        Self { region: region.to_owned(), ..self }
+    }
+
     pub async fn call(&self, service: &str, operation: &str, body: Value) -> Result<Value, String> {
         let prefix = match service {
             "ecs" => "AmazonEC2ContainerServiceV20141113",
