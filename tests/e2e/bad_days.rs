@@ -7,13 +7,24 @@ use fargate_deploy::stage::fault::{FaultAction, FaultPlan, FaultRule};
 use fargate_deploy::stage::play::{CurrentServiceDeployment, Play};
 use std::time::Duration;
 
+/// A part of AWS's calls goes wrong. The registry's bad days are Docker's to deal with, and have tests of their own.
+pub fn sometimes(probability: f64, seed: u64, action: FaultAction) -> FaultPlan {
+    let rule = |service: &str| FaultRule {
+        service: Some(service.to_owned()),
+        operation: None,
+        after: 0,
+        times: None,
+        probability: Some(probability),
+        action: action.clone(),
+    };
+    FaultPlan { seed, rules: ["ecs", "ecr", "logs", "ssm", "sts"].map(rule).to_vec() }
+}
+
 /// `r1` is deployed while a part of all calls goes wrong.
 async fn deployed_while(probability: f64, action: FaultAction) {
     let scene = Scene::open(Setting::default()).await;
     let before = scene.migrations().await.len();
-    let rule =
-        FaultRule { service: None, operation: None, after: 0, times: None, probability: Some(probability), action };
-    scene.stage.set_faults(FaultPlan { seed: 7, rules: vec![rule] });
+    scene.stage.set_faults(sometimes(probability, 7, action));
     scene.commit("r1", Behaviour::Serves);
     let mark = scene.mark();
     let run = scene.deploy(&[]).await;

@@ -1,8 +1,9 @@
 //! Migrations of a real PostgreSQL: one at a time, each once, whatever gets lost on the way.
 
+use crate::bad_days::sometimes;
 use crate::scene::{Scene, Setting, definition};
 use crate::support::Behaviour;
-use fargate_deploy::stage::fault::{FaultAction, FaultPlan, FaultRule};
+use fargate_deploy::stage::fault::{FaultAction, FaultPlan};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -77,15 +78,7 @@ async fn two_releases_at_once_migrate_one_after_the_other_and_each_once() {
         app.write("app/migrate", &migration("r0"));
     })
     .await;
-    let lost = FaultRule {
-        service: None,
-        operation: None,
-        after: 0,
-        times: None,
-        probability: Some(0.15),
-        action: FaultAction::DropAfterEffect,
-    };
-    scene.stage.set_faults(FaultPlan { seed: 3, rules: vec![lost] });
+    scene.stage.set_faults(sometimes(0.15, 3, FaultAction::DropAfterEffect));
 
     scene.commit("r1", Behaviour::Serves);
     scene.app.write("app/migrate", &migration("r1"));

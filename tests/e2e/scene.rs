@@ -2,7 +2,7 @@
 //! Actions would run it, with an identity by OIDC and nothing else of this process's environment.
 
 use crate::program::{Program, Run, Running};
-use crate::support::{App, Aws, Behaviour, Env, eventually};
+use crate::support::{App, Behaviour, Env, eventually};
 use fargate_deploy::stage::oidc::GithubJob;
 use fargate_deploy::stage::play::Play;
 use fargate_deploy::stage::{LABEL, Stage, StageOptions};
@@ -77,7 +77,6 @@ pub fn container(name: &str) -> Value {
 pub struct Scene {
     pub stage: Stage,
     pub app: App,
-    pub aws: Aws,
     /// Where the load balancer listens.
     pub url: String,
     program: Program,
@@ -101,7 +100,6 @@ impl Scene {
         };
         let stage = Stage::start(options).await.unwrap();
         let images = Images::of(&stage.url());
-        let aws = Aws::new(stage.url()).in_region("eu-central-1");
         let url = furnish(&stage, &setting).await;
         let app = App::new(&setting.config, &setting.definition);
         app.write("app/check", "exit 0\n");
@@ -109,7 +107,7 @@ impl Scene {
         let mut env: Env = stage.github_env().into_iter().chain(stage.aws_env()).collect();
         env.insert("FARGATE_DEPLOY_URL_WEB".to_owned(), url.clone());
         let program = Program::new(env);
-        let scene = Self { stage, app, aws, url, program, commit: AtomicU32::new(0), _images: images };
+        let scene = Self { stage, app, url, program, commit: AtomicU32::new(0), _images: images };
         let first = scene.deploy(&[]).await;
         assert_eq!(first.code, 0, "{}", first.log);
         assert_eq!(first.json["outcome"], "deployed-not-verified", "{}", first.log);

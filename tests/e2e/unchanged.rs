@@ -15,10 +15,12 @@ async fn the_same_commit_again_builds_pushes_registers_and_updates_nothing() {
     app.release("r1", Behaviour::Serves);
     let sha = "1".repeat(40);
 
+    // The rehearsal has pushed the previous release's image itself.
+    let mark = served.calls().await.len();
     let planned = program.start(&["--dry-run"], app.path(), &sha).ended().await;
     planned.succeeded("planned");
     assert_eq!(planned.json["plan-changes"], 1, "{}", planned.log);
-    assert_eq!(served.mutations_since(0).await, Vec::<String>::new());
+    assert_eq!(served.mutations_since(mark).await, Vec::<String>::new());
 
     let first = program.start(&[], app.path(), &sha).ended().await;
     first.succeeded("deployed");

@@ -29,10 +29,6 @@ impl Aws {
         Self { url: url.into(), region: "us-east-1".to_owned(), client: reqwest::Client::new() }
     }
 
-    pub fn in_region(self, region: &str) -> Self {
-        Self { region: region.to_owned(), ..self }
-    }
-
     pub async fn call(&self, service: &str, operation: &str, body: Value) -> Result<Value, String> {
         let prefix = match service {
             "ecs" => "AmazonEC2ContainerServiceV20141113",
@@ -140,7 +136,7 @@ impl App {
     pub fn migrates(&self, code: i32) {
         self.write(
             "app/migrate",
-            &format!("echo migrating\n[ {code} = 0 ] || echo 'ERROR: relation does not exist' >&2\nexit {code}\n"),
+            &format!("echo migrating >&2\n[ {code} = 0 ] || echo 'ERROR: relation does not exist' >&2\nexit {code}\n"),
         );
     }
 }

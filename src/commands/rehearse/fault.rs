@@ -19,8 +19,15 @@ pub fn apply(fault: Fault, stage: &Stage) {
     }
 }
 
+/// AWS's calls; the registry has bad days of its own, which Docker deals with.
 fn sometimes(probability: f64, action: FaultAction) -> FaultPlan {
-    let rule =
-        FaultRule { service: None, operation: None, after: 0, times: None, probability: Some(probability), action };
-    FaultPlan { seed: 1, rules: vec![rule] }
+    let rule = |service: &str| FaultRule {
+        service: Some(service.to_owned()),
+        operation: None,
+        after: 0,
+        times: None,
+        probability: Some(probability),
+        action: action.clone(),
+    };
+    FaultPlan { seed: 1, rules: ["ecs", "ecr", "logs", "ssm", "sts"].map(rule).to_vec() }
 }

@@ -58,9 +58,24 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
             return Err(failed(reason));
         }
         let image = images.iter().find(|(n, _)| n == name).map(|(_, reference)| reference.clone()).unwrap_or_default();
-        let spec = tasks.spec_of(&view.spec, container, image, first.as_ref()).map_err(failed)?;
-        let id = tasks.containers.start(&spec).await.map_err(|e| failed(format!("CannotStartContainerError: {e}")))?;
-        if first.is_none() {
+        if has_ended(tasks, view, true) {
+            return Err((EXITED.0.to_owned(), EXITED.1.to_owned()));
+        }
+        // On AWS nothing but the task itself holds the network: a container that has ended must not take it along.
+        let holder = first.clone().filter(|id| !is_stopped(tasks, arn, id));
+        let mut spec = tasks.spec_of(&view.spec, container, image, holder.as_ref()).map_err(failed)?;
+        let mut started = tasks.containers.start(&spec).await;
+        if let (Err(why), Some(_)) = (&started, &holder)
+            && why.contains("non running container")
+        {
+            if ends_soon(tasks, view).await {
+                return Err((EXITED.0.to_owned(), EXITED.1.to_owned()));
+            }
+            spec = tasks.spec_of(&view.spec, container, spec.image, None).map_err(failed)?;
+            started = tasks.containers.start(&spec).await;
+        }
+        let id = started.map_err(|e| failed(format!("CannotStartContainerError: {e}")))?;
+        if spec.beside.is_none() {
             first = Some(id.clone());
         }
         let holder = first.clone().unwrap_or_else(|| id.clone());
@@ -76,6 +91,33 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
         monitors.spawn(monitor(tasks.clone(), view.clone(), container.clone(), id));
     }
     Ok(())
+}
+
+/// An essential container has ended, or all have.
+fn has_ended(tasks: &Tasks, view: &TaskView, only_essential: bool) -> bool {
+    let Some(now) = tasks.get(&view.arn) else { return true };
+    let over = |c: &super::ContainerView| c.status == Status::Stopped;
+    let essential =
+        |c: &super::ContainerView| prepare::container(&view.spec.definition, &c.name).is_none_or(prepare::is_essential);
+    now.containers.iter().any(|c| essential(c) && over(c)) || (!only_essential && now.containers.iter().all(over))
+}
+
+/// The container that holds the network has just ended: was it an essential one? Its monitor says so in a moment.
+async fn ends_soon(tasks: &Arc<Tasks>, view: &TaskView) -> bool {
+    let mut changes = tasks.changed();
+    let ended = async {
+        while !has_ended(tasks, view, true) {
+            let _ = changes.changed().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), ended).await.is_ok()
+}
+
+fn is_stopped(tasks: &Tasks, arn: &str, id: &str) -> bool {
+    let view = tasks.get(arn);
+    view.is_none_or(|v| {
+        v.containers.iter().any(|c| c.container_id.as_deref() == Some(id) && c.status == Status::Stopped)
+    })
 }
 
 /// Waits for what a container depends on. False when it can't come any more.
@@ -129,12 +171,7 @@ async fn run(tasks: &Arc<Tasks>, view: &TaskView) -> (String, String) {
         if let Some(stop) = tasks.stop_wanted(arn) {
             return stop;
         }
-        let Some(now) = tasks.get(arn) else { return (EXITED.0.to_owned(), EXITED.1.to_owned()) };
-        let over = |c: &&super::ContainerView| c.status == Status::Stopped;
-        let essential = |c: &&super::ContainerView| {
-            prepare::container(&view.spec.definition, &c.name).is_none_or(prepare::is_essential)
-        };
-        if now.containers.iter().filter(essential).any(|c| over(&c)) || now.containers.iter().all(|c| over(&c)) {
+        if has_ended(tasks, view, false) {
             return (EXITED.0.to_owned(), EXITED.1.to_owned());
         }
         let _ = changes.changed().await;
