@@ -209,12 +209,12 @@ impl Rollout {
         let pause = match &self.phase {
             _ if self.ended.is_some() && self.since_service > 0 => Duration::ZERO,
             _ if self.blind.is_some() => 5 * second,
-            _ if at < 4 * second => second / 2,
-            _ if at < 12 * second => second,
+            _ if at < 4 * second => second,
+            _ if at < 12 * second => 2 * second,
             _ if self.ended.is_some() => second,
             // Before the tasks run, the end is not near; once they do, it can come at any moment.
-            Phase::Progressing(counts) if counts.running < counts.desired => 4 * second,
-            _ => Duration::from_millis(2700),
+            Phase::Progressing(counts) if counts.running < counts.desired => 9 * second / 2,
+            _ => Duration::from_millis(2800),
         };
         (pause, ask)
     }

@@ -11,6 +11,7 @@ pub mod tasks;
 use super::api::{AwsError, Caller, Reply};
 use super::elb::Elb;
 use super::logs::Logs;
+use super::members::text;
 use super::play::Play;
 use super::registry::Registry;
 use super::secrets::Secrets;
@@ -18,10 +19,11 @@ use super::ssm::Parameters;
 use clusters::Clusters;
 use definitions::Definitions;
 use oneoff::OneOffs;
-use serde_json::Value;
+use serde_json::{Value, json};
 use services::Services;
 use std::sync::Arc;
 use tags::Tags;
+use task::{Status, TaskView};
 use tasks::{TaskDeps, Tasks};
 
 /// What ECS leans on.
@@ -42,8 +44,8 @@ pub struct Deps {
 }
 
 pub struct Ecs {
-    clusters: Clusters,
-    definitions: Definitions,
+    clusters: Arc<Clusters>,
+    definitions: Arc<Definitions>,
     tasks: Arc<Tasks>,
     one_offs: OneOffs,
     services: Arc<Services>,
@@ -64,19 +66,24 @@ impl Ecs {
             secrets: deps.secrets.clone(),
             images: deps.images.clone(),
         });
+        let clusters = Arc::new(Clusters::new(&deps.account, &deps.region));
+        let definitions = Arc::new(Definitions::new(&deps.account, &deps.region));
         Self {
-            clusters: Clusters::new(&deps.account, &deps.region),
-            definitions: Definitions::new(&deps.account, &deps.region),
             one_offs: OneOffs::new(tasks.clone()),
-            services: Services::new(&deps.account, &deps.region, deps.play.clone(), tasks.clone(), deps.elb.clone()),
+            services: Services::new(deps, tasks.clone(), definitions.clone(), clusters.clone()),
             tags: Tags::default(),
+            clusters,
+            definitions,
             tasks,
         }
     }
 
     pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+        if operation == "DeleteCluster" {
+            self.refuse_used_cluster(&body)?;
+        }
         if let Some(reply) = self.clusters.call(operation, &body) {
-            return reply;
+            return reply.map(|reply| self.with_counts(reply));
         }
         if let Some(reply) = self.definitions.call(caller, operation, &body) {
             return reply;
@@ -84,7 +91,7 @@ impl Ecs {
         if let Some(reply) = self.one_offs.call(&self.definitions, &self.clusters, operation, &body) {
             return reply;
         }
-        if let Some(reply) = self.services.call(&self.definitions, &self.clusters, operation, &body).await {
+        if let Some(reply) = self.services.call(caller, operation, &body) {
             return reply;
         }
         if let Some(reply) = self.tags.call(&self.definitions, operation, &body) {
@@ -97,5 +104,36 @@ impl Ecs {
     pub async fn shutdown(&self) {
         self.services.shutdown();
         self.tasks.shutdown().await;
+    }
+
+    fn refuse_used_cluster(&self, body: &Value) -> Result<(), AwsError> {
+        let cluster = self.clusters.find(text(body, "cluster"))?;
+        if self.services.count_in(&cluster.arn) > 0 {
+            let message = "The Cluster cannot be deleted while Services are active.";
+            return Err(AwsError::client("ClusterContainsServicesException", message));
+        }
+        if self.tasks_in(&cluster.arn).next().is_some() {
+            let message = "The Cluster cannot be deleted while Tasks are active.";
+            return Err(AwsError::client("ClusterContainsTasksException", message));
+        }
+        Ok(())
+    }
+
+    /// A cluster's counts of services and tasks, which the clusters themselves do not know.
+    fn with_counts(&self, mut reply: Value) -> Value {
+        for cluster in reply.get_mut("clusters").and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(arn) = text(cluster, "clusterArn").map(str::to_owned) else { continue };
+            let running = self.tasks_in(&arn).filter(|task| task.status == Status::Running).count();
+            let pending = self.tasks_in(&arn).filter(|task| task.status < Status::Running).count();
+            cluster["activeServicesCount"] = json!(self.services.count_in(&arn));
+            cluster["runningTasksCount"] = json!(running);
+            cluster["pendingTasksCount"] = json!(pending);
+        }
+        reply
+    }
+
+    fn tasks_in(&self, cluster_arn: &str) -> impl Iterator<Item = TaskView> {
+        let unstopped = self.tasks.all().into_iter().filter(|task| task.status != Status::Stopped);
+        unstopped.filter(move |task| task.spec.cluster_arn == cluster_arn)
     }
 }

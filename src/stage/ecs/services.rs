@@ -1,108 +1,156 @@
-//! Services: a scheduler that rolls deployments as AWS documents it.
-//!
-//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html>
+//! ECS services: the loop that carries out what each service's scheduler decides, and the API over them.
 
-mod api;
-mod schedule;
-mod shape;
-mod state;
+pub mod configuration;
+mod describe;
+pub mod history;
+pub mod model;
+mod operations;
+mod request;
+mod rollout;
+pub mod scheduler;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::Deps;
 use super::clusters::Clusters;
 use super::definitions::Definitions;
 use super::task::TaskView;
 use super::tasks::Tasks;
-use crate::stage::api::{AwsError, Reply};
-use crate::stage::elb::Elb;
-use crate::stage::members::lock;
-use crate::stage::play::Play;
-use serde_json::Value;
-use state::Service;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use crate::stage::elb::TargetState;
+use crate::stage::members::{epoch_seconds, lock};
+use model::{Service, ServiceStatus};
+use scheduler::{Action, Target, World};
 
-/// All services of the stage.
+/// The scheduler looks at least this often, for what is due by the clock alone.
+const TICK: Duration = Duration::from_millis(40);
+
+/// Every service of the stage.
 pub struct Services {
-    account: String,
-    region: String,
-    play: Play,
+    deps: Arc<Deps>,
     tasks: Arc<Tasks>,
-    elb: Arc<Elb>,
-    /// By cluster ARN and name.
-    known: Mutex<BTreeMap<(String, String), Service>>,
-    scheduler: Mutex<Option<AbortHandle>>,
+    definitions: Arc<Definitions>,
+    clusters: Arc<Clusters>,
+    /// By cluster ARN and service name.
+    book: Mutex<Book>,
+    wake: Arc<Notify>,
+    scheduler: Mutex<Option<JoinHandle<()>>>,
 }
 
+type Key = (String, String);
+type Book = BTreeMap<Key, Service>;
+
 impl Services {
-    pub fn new(account: &str, region: &str, play: Play, tasks: Arc<Tasks>, elb: Arc<Elb>) -> Arc<Self> {
-        Arc::new(Self {
-            account: account.to_owned(),
-            region: region.to_owned(),
-            play,
+    /// No services, and the loop that will schedule them.
+    pub fn new(
+        deps: Arc<Deps>,
+        tasks: Arc<Tasks>,
+        definitions: Arc<Definitions>,
+        clusters: Arc<Clusters>,
+    ) -> Arc<Services> {
+        let services = Arc::new(Services {
+            deps,
             tasks,
-            elb,
-            known: Mutex::default(),
+            definitions,
+            clusters,
+            book: Mutex::default(),
+            wake: Arc::default(),
             scheduler: Mutex::default(),
-        })
+        });
+        let changes = (services.tasks.changed(), services.deps.elb.changed());
+        let run = run(Arc::downgrade(&services), services.wake.clone(), changes);
+        *lock(&services.scheduler) = Some(tokio::spawn(run));
+        services
     }
 
-    pub async fn call(
-        self: &Arc<Self>,
-        definitions: &Definitions,
-        clusters: &Clusters,
-        operation: &str,
-        body: &Value,
-    ) -> Option<Reply> {
-        self.wake();
-        api::call(self, definitions, clusters, operation, body)
-    }
-
+    /// Ends the scheduling. Tasks are left to whoever runs them.
     pub fn shutdown(&self) {
         if let Some(scheduler) = lock(&self.scheduler).take() {
             scheduler.abort();
         }
     }
 
-    /// Starts the scheduler with the first call: before it there is no runtime for sure.
-    fn wake(self: &Arc<Self>) {
-        let mut scheduler = lock(&self.scheduler);
-        if scheduler.is_none() {
-            *scheduler = Some(tokio::spawn(schedule_forever(self.clone())).abort_handle());
+    /// How many services of the cluster are not INACTIVE.
+    pub fn count_in(&self, cluster_arn: &str) -> usize {
+        let book = lock(&self.book);
+        let there = book.values().filter(|service| service.cluster_arn == cluster_arn);
+        there.filter(|service| service.status != ServiceStatus::Inactive).count()
+    }
+
+    /// One look at every service, and what follows from it.
+    fn turn(self: &Arc<Self>) {
+        let tasks = self.tasks.all();
+        let mut due = Vec::new();
+        for (key, service) in lock(&self.book).iter_mut() {
+            let group = format!("service:{}", service.name);
+            let is_own = |view: &&TaskView| view.spec.group == group && view.spec.cluster_arn == service.cluster_arn;
+            let own: Vec<TaskView> = tasks.iter().filter(is_own).cloned().collect();
+            let world = World {
+                play: &self.deps.play,
+                now: Instant::now(),
+                epoch: epoch_seconds(),
+                tasks: &own,
+                target: &|group, task| self.target(group, task),
+            };
+            due.extend(service.step(&world).into_iter().map(|action| (key.clone(), action)));
+        }
+        for (key, action) in due {
+            self.carry_out(key, action);
         }
     }
 
-    fn of_service(&self, service: &Service) -> Vec<TaskView> {
-        let group = format!("service:{}", service.name);
-        self.tasks
-            .all()
-            .into_iter()
-            .filter(|t| t.spec.cluster_arn == service.cluster_arn && t.spec.group == group)
-            .collect()
-    }
-}
-
-/// Steps every service at each change of a task or target, and a few times a second for what depends on time.
-async fn schedule_forever(services: Arc<Services>) {
-    let mut tasks = services.tasks.changed();
-    let mut targets = services.elb.changed();
-    loop {
-        {
-            let mut known = lock(&services.known);
-            for service in known.values_mut() {
-                schedule::step(&services, service);
+    fn target(&self, group: &str, task: &str) -> Target {
+        let Some(health) = self.deps.elb.health(group, task) else { return Target::Absent };
+        match health.state {
+            TargetState::Healthy => Target::Healthy,
+            TargetState::Unhealthy => {
+                let why = health.description.or(health.reason);
+                Target::Unhealthy(why.unwrap_or_else(|| "Health checks failed".to_owned()))
             }
-            known.retain(|_, service| !service.is_gone());
+            TargetState::Initial | TargetState::Draining => Target::Undecided,
         }
-        tokio::select! {
-            _ = tasks.changed() => {}
-            _ = targets.changed() => {}
-            () = sleep(Duration::from_millis(100)) => {}
+    }
+
+    fn carry_out(self: &Arc<Self>, key: Key, action: Action) {
+        match action {
+            Action::Start(spec) => {
+                self.tasks.start(*spec);
+            }
+            Action::Stop { task, reason } => self.tasks.stop(&task, "ServiceSchedulerInitiated", &reason),
+            Action::Register { group, task, address } => self.deps.elb.register(&group, &task, address),
+            Action::Deregister { group, task } => self.deps.elb.deregister(&group, &task),
+            Action::Resolve { revision, images } => {
+                let digest = |image: &str| self.tasks.resolve_image(image).ok().flatten();
+                let known = images.into_iter().filter_map(|(container, image)| Some((container, digest(&image)?)));
+                let known = known.collect();
+                if let Some(service) = lock(&self.book).get_mut(&key) {
+                    service.resolved(&revision, known);
+                }
+                self.wake.notify_one();
+            }
         }
     }
 }
 
-fn client(code: &str, message: impl Into<String>) -> AwsError {
-    AwsError::client(code, message)
+async fn run(
+    services: Weak<Services>,
+    wake: Arc<Notify>,
+    (mut tasks, mut targets): (watch::Receiver<u64>, watch::Receiver<u64>),
+) {
+    while let Some(services) = services.upgrade() {
+        services.turn();
+        drop(services);
+        tokio::select! {
+            () = wake.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+            Ok(()) = tasks.changed() => {}
+            Ok(()) = targets.changed() => {}
+        }
+    }
 }
