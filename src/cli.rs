@@ -2,6 +2,7 @@
 
 use crate::config::{LockFlag, Request};
 use crate::render::log::Detail;
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -151,7 +152,7 @@ impl Arguments {
     /// As clap says them.
     pub fn read(arguments: Vec<String>, env: &BTreeMap<String, String>) -> Result<Self, clap::Error> {
         match action_inputs(env) {
-            Some(inputs) if arguments.len() <= 1 => Self::try_parse_from(inputs),
+            Some(inputs) if arguments.len() <= 1 => Self::try_parse_from(inputs?),
             _ => Self::try_parse_from(arguments),
         }
     }
@@ -277,8 +278,9 @@ pub const OUTPUTS: [(&str, &str); 12] = [
     ("plan-changes", "How many services a dry run would change"),
 ];
 
-/// GitHub hands the input `dry-run` over as `INPUT_DRY-RUN`; an empty one was not given.
-fn action_inputs(env: &BTreeMap<String, String>) -> Option<Vec<String>> {
+/// GitHub hands the input `dry-run` over as `INPUT_DRY-RUN`; an empty one was not given. A switch that is neither on nor
+/// off is an error: `dry-run: yes` must not deploy.
+fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, clap::Error>> {
     let get = |name: &str| {
         let value = env.get(&format!("INPUT_{}", name.to_ascii_uppercase()))?.trim();
         (!value.is_empty()).then(|| value.to_owned())
@@ -295,10 +297,14 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Vec<String>> {
                 arguments.extend(given.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| format!("{flag}={l}")))
             }
             InputKind::Switch if given.eq_ignore_ascii_case("true") => arguments.push(flag),
-            InputKind::Switch => {}
+            InputKind::Switch if given.eq_ignore_ascii_case("false") => {}
+            InputKind::Switch => {
+                let why = format!("input `{}`: expected `true` or `false`, found `{given}`\n", input.name);
+                return Some(Err(Arguments::command().error(ErrorKind::InvalidValue, why)));
+            }
         }
     }
-    Some(arguments)
+    Some(Ok(arguments))
 }
 
 /// The help of a flag, for the table of inputs.
@@ -378,6 +384,14 @@ mod tests {
         assert_eq!(request.release_command.as_deref(), Some("--weird: value"));
         assert_eq!(request.cluster, None);
         assert!(matches!(&arguments.command, Command::Deploy(flags) if flags.dry_run && !flags.no_wait));
+    }
+
+    #[test]
+    fn a_switch_that_is_neither_true_nor_false_is_refused() {
+        let env = [("INPUT_COMMAND", "deploy"), ("INPUT_DRY-RUN", "yes")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let error = Arguments::read(vec!["fargate-deploy".to_owned()], &env).unwrap_err().to_string();
+        assert!(error.contains("input `dry-run`: expected `true` or `false`, found `yes`"), "{error}");
     }
 
     #[test]

@@ -41,7 +41,9 @@ impl RunContext {
         let repository = get("GITHUB_REPOSITORY");
         let run_id = get("GITHUB_RUN_ID");
         let server = get("GITHUB_SERVER_URL").unwrap_or_else(|| "https://github.com".to_owned());
-        let head_repository = head_text("/repo/full_name");
+        // Of a fork that was deleted since, GitHub says nothing but that it is not ours.
+        let is_pull_request = head.is_some_and(|head| head.is_object());
+        let is_ours = head_text("/repo/full_name").is_some_and(|head| Some(&head) == repository.as_ref());
         Self {
             sha: head_text("/sha").or_else(|| get("GITHUB_SHA")),
             is_dirty: false,
@@ -49,7 +51,7 @@ impl RunContext {
             actor: get("GITHUB_ACTOR"),
             run_url: repository.as_ref().zip(run_id.as_ref()).map(|(r, id)| format!("{server}/{r}/actions/runs/{id}")),
             run_attempt: get("GITHUB_RUN_ATTEMPT"),
-            is_fork_pull_request: head_repository.is_some() && head_repository != repository,
+            is_fork_pull_request: is_pull_request && !is_ours,
             event: get("GITHUB_EVENT_NAME"),
             host: get("RUNNER_NAME").unwrap_or_else(|| "a GitHub runner".to_owned()),
             is_in_actions: true,
@@ -168,6 +170,23 @@ mod tests {
         assert_eq!(context.sha.as_deref(), Some("cafe"));
         assert!(context.is_fork_pull_request);
         assert_eq!(context.run_url.as_deref(), Some("https://github.com/org/app/actions/runs/7"));
+    }
+
+    #[test]
+    fn a_head_whose_repository_was_deleted_is_a_forks_and_a_branch_of_ours_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let event = dir.path().join("event.json");
+        let is_fork = |head: &str| {
+            std::fs::write(&event, format!(r#"{{"pull_request": {{"head": {head}}}}}"#)).unwrap();
+            let vars = [
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_REPOSITORY", "org/app"),
+                ("GITHUB_EVENT_PATH", event.to_str().unwrap()),
+            ];
+            RunContext::read(&env(&vars), dir.path()).is_fork_pull_request
+        };
+        assert!(is_fork(r#"{"sha": "cafe", "repo": null}"#));
+        assert!(!is_fork(r#"{"sha": "cafe", "repo": {"full_name": "org/app"}}"#));
     }
 
     #[test]

@@ -26,11 +26,12 @@ async function setting(t, script, change = {}) {
   const requests = [];
   const server = http.createServer((request, response) => {
     requests.push(request.url);
+    if (change.silent) return;
     if (requests.length <= (change.failures || 0)) return response.writeHead(503).end();
     response.end(change.served || archive);
   });
   await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
-  t.after(() => server.close());
+  t.after(() => (server.close(), server.closeAllConnections()));
   const env = {
     PATH: process.env.PATH,
     RUNNER_TOOL_CACHE: path.join(directory, 'tool cache'),
@@ -108,6 +109,16 @@ test('signals reach the binary, and its own ending counts', async (t) => {
     assert.equal(ended.code, 130, ended.output);
     assert.match(ended.output, /told/);
   }
+});
+
+test('a signal while the binary is still being fetched ends the step as cancelled', async (t) => {
+  const s = await setting(t, 'echo good', { silent: true });
+  const started = start(path.join(s.action, 'main.js'), s.env);
+  while (s.requests.length === 0) await new Promise((done) => setTimeout(done, 20));
+  started.child.kill('SIGINT');
+  const ended = await started.ended;
+  assert.equal(ended.code, 130, ended.output);
+  assert.doesNotMatch(ended.output, /good/);
 });
 
 test('a given binary is run from a folder with spaces, and post finds it again', async (t) => {

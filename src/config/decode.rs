@@ -477,7 +477,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
                 while let Some(item) = items.next_element()? {
                     list.push(item);
                 }
-                Ok(OneOrMany(list))
+                match list.is_empty() {
+                    true => Err(de::Error::custom("the list is empty")),
+                    false => Ok(OneOrMany(list)),
+                }
             }
         }
 

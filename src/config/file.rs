@@ -22,10 +22,12 @@ pub(super) struct Settings {
     #[schemars(extend("pattern" = syntax::CLUSTER))]
     pub cluster: Option<Text>,
     /// The images of the release, by a key that the services refer to.
+    #[schemars(extend("propertyNames" = { "pattern": syntax::KEY }))]
     pub images: Entries<Option<Image>>,
     /// One-off tasks that run to success, in order, before any service moves.
     pub release: Vec<Release>,
     /// The services of the release, by a key that outputs and messages use.
+    #[schemars(extend("propertyNames" = { "pattern": syntax::KEY }))]
     pub services: Entries<Option<Service>>,
     /// `lease` (the default) lets one deploy at a time reach the services, from wherever it runs; `none` does not.
     pub lock: Option<LockChoice>,
@@ -120,6 +122,7 @@ pub(super) struct Service {
     #[schemars(extend("pattern" = syntax::CLUSTER))]
     pub cluster: Option<Text>,
     /// Container name: image key. May be left out when there is one image and one essential container.
+    #[schemars(extend("propertyNames" = { "pattern": syntax::NAME }))]
     pub containers: Option<Entries<Text>>,
     /// The task definition in git (default: the revision that the service runs).
     pub task_definition: Option<Text>,
@@ -177,7 +180,7 @@ pub(super) enum ReuseChoice {
 /// A whole number and a unit: `90s`, `15m`, `1h`. At most a day.
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(super) struct Span(#[schemars(extend("pattern" = syntax::DURATION))] pub Loose);
+pub(super) struct Span(#[schemars(with = "String", extend("pattern" = syntax::DURATION))] pub Loose);
 
 #[derive(Clone, Debug)]
 pub(super) enum Command {

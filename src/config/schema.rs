@@ -70,7 +70,7 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let item = generator.subschema_for::<T>();
-        json_schema!({ "anyOf": [item, { "type": "array", "items": item }] })
+        json_schema!({ "anyOf": [item, { "type": "array", "items": item, "minItems": 1 }] })
     }
 }
 

@@ -5,7 +5,8 @@
 use crate::domain::image::is_tag;
 use std::time::Duration;
 
-pub(super) const KEY: &str = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$|\$\{";
+pub(super) const KEY: &str = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
+pub(super) const NAME: &str = r"^[A-Za-z0-9_-]{1,255}$";
 pub(super) const REGION: &str = r"^[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}$|\$\{";
 pub(super) const ROLE: &str = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$|\$\{";
 pub(super) const CLUSTER: &str =

@@ -235,7 +235,7 @@ impl Check {
             labels: loose(image.labels),
             secrets: image.build_secrets.0.into_iter().filter_map(|(id, secret)| self.secret(id, secret)).collect(),
             platform: image.platform.map(|platform| platform.value),
-            tags: self.tags(key, image.tags),
+            tags: self.tags(image.tags),
             cache: match image.cache {
                 Some(CacheChoice::Off) => Cache::Off,
                 Some(CacheChoice::Inline) | None => Cache::Inline,
@@ -269,11 +269,8 @@ impl Check {
         repository.value.clone()
     }
 
-    fn tags(&mut self, key: &Located<String>, tags: Option<super::decode::OneOrMany<super::file::Tag>>) -> Vec<String> {
+    fn tags(&mut self, tags: Option<super::decode::OneOrMany<super::file::Tag>>) -> Vec<String> {
         let Some(tags) = tags else { return vec!["{sha}".to_owned()] };
-        if tags.0.is_empty() {
-            self.error(key.place, format!("image `{}`: `tags` is empty", key.value));
-        }
         let mut templates = Vec::new();
         for super::file::Tag(Located { place, value: super::decode::Loose(tag) }) in tags.0 {
             match syntax::tag_template(&tag) {

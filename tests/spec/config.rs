@@ -103,7 +103,7 @@ fn an_environment_is_laid_over_key_by_key_and_null_takes_a_key_away() {
 #[test]
 fn among_several_environments_one_must_be_chosen() {
     assert_snapshot!(read(GOOD).unwrap_err(), @r"
-    fargate-deploy.yml:32:3: which environment? There are `staging`, `production`
+    fargate-deploy.yml:31:3: which environment? There are `staging`, `production`
       hint: choose one: `--environment staging`
     ");
     assert_snapshot!(read_with(GOOD, &in_environment("prodution"), &[]).unwrap_err(), @r"
@@ -166,7 +166,18 @@ fn references_to_the_environment_are_resolved_and_shell_variables_are_left() {
 #[test]
 fn references_that_cannot_be_resolved_are_errors_at_their_place() {
     let source = "cluster: ${env:NOPE}\nregion: ${tf:region}\nrole: ${ssm:/role}\nservices: { web: { name: '${env:A B}' }, w: { name: '${cfn:S.O' } }";
-    assert_snapshot!(read(source).unwrap_err(), @"");
+    assert_snapshot!(read(source).unwrap_err(), @r"
+    fargate-deploy.yml:1:10: `${env:NOPE}`: the environment variable is not set
+      hint: set `NOPE`, or give a default: `${env:NOPE:-default}`
+    fargate-deploy.yml:2:9: `${tf:region}`: not supported yet
+      hint: references to Terraform outputs come with a later release; pass the value as `${env:NAME}` until then
+    fargate-deploy.yml:3:7: `${ssm:/role}`: not supported yet
+      hint: references to SSM parameters come with a later release; pass the value as `${env:NAME}` until then
+    fargate-deploy.yml:4:26: `${env:A B}`: not the name of an environment variable
+      hint: write `${env:NAME}` or `${env:NAME:-default}`
+    fargate-deploy.yml:4:53: `${cfn:` is not closed
+      hint: a reference ends with `}`; write `$${` for a literal `${`
+    ");
 }
 
 #[test]
@@ -179,9 +190,19 @@ fn references_of_an_environment_that_is_not_chosen_are_not_resolved() {
 #[test]
 fn unknown_keys_come_all_at_once_with_a_suggestion_also_in_other_environments() {
     let source = "clustr: c\nservices:\n  web:\n    contaners: {}\n    zzz: 1\n";
-    assert_snapshot!(read(source).unwrap_err(), @"");
+    assert_snapshot!(read(source).unwrap_err(), @r"
+    fargate-deploy.yml:1:1: unknown key `clustr`
+      hint: did you mean `cluster`?
+    fargate-deploy.yml:4:5: unknown key `contaners`
+      hint: did you mean `containers`?
+    fargate-deploy.yml:5:5: unknown key `zzz`
+      hint: known here: `name`, `cluster`, `containers`, `task-definition`, `after`, `smoke`
+    ");
     let source = "cluster: c\nservices: { web: }\nenvironments:\n  a: {}\n  b: { regoin: x }";
-    assert_snapshot!(read_with(source, &in_environment("a"), &[]).unwrap_err(), @"");
+    assert_snapshot!(read_with(source, &in_environment("a"), &[]).unwrap_err(), @r"
+    fargate-deploy.yml:5:8: unknown key `regoin`
+      hint: did you mean `region`?
+    ");
 }
 
 #[test]
@@ -205,7 +226,28 @@ fn a_wrong_type_names_the_key_what_was_expected_and_what_was_found() {
         "a: *nowhere\n",
     ];
     let messages: Vec<String> = cases.iter().map(|source| read(source).unwrap_err()).collect();
-    assert_snapshot!(messages.join("\n"), @"");
+    assert_snapshot!(messages.join("\n"), @r#"
+    fargate-deploy.yml:1:10: `cluster`: expected a text, found a list
+    fargate-deploy.yml:1:10: `cluster`: expected a text, found the number `12`
+      hint: put it in quotes: "12"
+    fargate-deploy.yml:1:11: `services`: expected a mapping, found a list
+    fargate-deploy.yml:1:27: `smoke`: expected a list, found a mapping
+    fargate-deploy.yml:1:28: `smoke`: `url` is missing
+    fargate-deploy.yml:1:56: `status`: expected a whole number, found the text `many`
+    fargate-deploy.yml:1:23: `force-new-deployment`: expected `true` or `false`, found the text `yes`
+    fargate-deploy.yml:1:7: `lock`: `leese` is not a choice
+      hint: did you mean `lease`?
+    fargate-deploy.yml:1:31: `command`: expected a text (run through `sh -c`) or a list of arguments, found a mapping
+    fargate-deploy.yml:1:35: `A`: expected a text, a number or a boolean, found a list
+    fargate-deploy.yml:1:15: `environments`: expected a mapping, found a list
+    fargate-deploy.yml:1:1: expected a mapping, found a list
+      hint: a file starts with keys such as `cluster:` and `services:`
+    fargate-deploy.yml:1:1: expected a mapping, found nothing
+      hint: a file starts with keys such as `cluster:` and `services:`
+    fargate-deploy.yml:2:1: not a valid document: duplicate mapping key: cluster
+    fargate-deploy.yml:2:1: not a valid document: invalid indentation in multiline quoted scalar
+    fargate-deploy.yml:1:4: not a valid document: alias references unknown anchor
+    "#);
 }
 
 #[test]
@@ -235,7 +277,51 @@ services:
   worker: { name: w, containers: {}, after: web, task-definition: nope.json, cluster: "arn:aws:ecs:eu-central-1:111122223333:service/x" }
   other: { name: w, cluster: x }
 "#;
-    assert_snapshot!(read(source).unwrap_err(), @"");
+    assert_snapshot!(read(source).unwrap_err(), @r"
+    fargate-deploy.yml:1:9: region `eu-centrl`: expected a region such as `eu-central-1`
+    fargate-deploy.yml:2:8: role `arn:aws:iam::1234:role/x`: an account id has 12 digits, `1234` does not
+    fargate-deploy.yml:2:34: role `arn:aws:iam::111122223333:user/x`: expected `arn:aws:iam::ACCOUNT:role/NAME`
+    fargate-deploy.yml:2:70: role `gengar-deploy`: expected `arn:aws:iam::ACCOUNT:role/NAME`
+    fargate-deploy.yml:3:7: wait `90`: expected a whole number and a unit, such as `90s`, `15m` or `1h`
+    fargate-deploy.yml:4:15: lock-timeout `2d`: expected a whole number and a unit, such as `90s`, `15m` or `1h`
+    fargate-deploy.yml:7:17: repository: `UPPER/case` is not an image reference: a repository path has lowercase letters, digits and single `.`, `_`, `-` or `/` between them
+    fargate-deploy.yml:8:14: context `nowhere`: there is no such folder
+    fargate-deploy.yml:9:15: platform `linux/x86_64`: write `linux/amd64`
+    fargate-deploy.yml:10:12: tag `{shaa}`: `{shaa}` is not a placeholder; did you mean `sha`?
+    fargate-deploy.yml:10:22: tag `-a`: a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with a letter, digit or `_`
+    fargate-deploy.yml:10:37: tag `{sha}`: given twice
+    fargate-deploy.yml:11:22: build secret `npmrc`: give it `file` or `env`, one of the two
+    fargate-deploy.yml:13:17: repository `team/api:v1`: it has a tag or a digest
+      hint: tags belong under `tags`
+    fargate-deploy.yml:14:17: dockerfile `Dockerfile.nope`: there is no such file
+    fargate-deploy.yml:15:3: image `api2`: `repository` is missing
+      hint: where is it pushed? An ECR repository such as `team/api2`, or a full registry name
+    fargate-deploy.yml:16:3: image key `a b`: 1 to 64 letters, digits, `_` and `-`, starting with a letter or digit
+    fargate-deploy.yml:19:31: service `wbe`: there is no such service
+      hint: did you mean `web`?
+    fargate-deploy.yml:19:45: release command `migrate`: it is empty
+    fargate-deploy.yml:19:59: timeout `0s`: it must be at least `1s`
+    fargate-deploy.yml:20:13: release command `migrate`: there are two of this name
+    fargate-deploy.yml:20:13: release command `migrate`: `service` is missing
+      hint: whose network, roles and logs does it take? One of `web`, `worker`, `other`
+    fargate-deploy.yml:20:31: release command `migrate`: a list is not run by a shell
+      hint: write it as one text, which runs through `sh -c`
+    fargate-deploy.yml:22:3: service `web`: no cluster
+      hint: name the ECS cluster: `cluster: NAME`, for the whole file or for this service
+    fargate-deploy.yml:22:3: `after` goes in a circle: web -> worker -> web
+    fargate-deploy.yml:22:16: service `a b`: 1 to 255 letters, digits, `_` and `-`
+    fargate-deploy.yml:22:42: image `appp`: there is no such image
+      hint: did you mean `app`?
+    fargate-deploy.yml:22:66: after `webb`: there is no such service
+      hint: did you mean `web`?
+    fargate-deploy.yml:22:88: url `ftp://x`: expected `https://...` or `http://...`
+    fargate-deploy.yml:22:107: status `999`: an HTTP status is between 100 and 599
+    fargate-deploy.yml:23:67: task-definition `nope.json`: there is no such file
+    fargate-deploy.yml:23:87: cluster `arn:aws:ecs:eu-central-1:111122223333:service/x`: expected `arn:aws:ecs:REGION:ACCOUNT:cluster/NAME`
+    fargate-deploy.yml:24:3: service `other`: there are several images, and `containers` is missing
+      hint: say which container gets which image: `containers: { CONTAINER: IMAGE }`
+    fargate-deploy.yml:24:3: service `other`: `worker` is the same ECS service
+    ");
 }
 
 #[test]
@@ -246,26 +332,33 @@ cluster: arn:aws-cn:ecs:cn-northwest-1:111122223333:cluster/x
 services:
   web: { name: "arn:aws-cn:ecs:cn-north-1:111122223333:service/other/web" }
 "#;
-    assert_snapshot!(read(source).unwrap_err(), @"");
+    assert_snapshot!(read(source).unwrap_err(), @r"
+    fargate-deploy.yml:2:7: role `arn:aws:iam::111122223333:role/x`: region `cn-north-1` is in partition `aws-cn`, not `aws`
+    fargate-deploy.yml:3:10: cluster `arn:aws-cn:ecs:cn-northwest-1:111122223333:cluster/x`: it is in region `cn-northwest-1`, the config in `cn-north-1`
+    fargate-deploy.yml:5:16: service `arn:aws-cn:ecs:cn-north-1:111122223333:service/other/web`: it is not in cluster `arn:aws-cn:ecs:cn-northwest-1:111122223333:cluster/x`
+    ");
     for (region, partition) in
         [("us-gov-west-1", "aws-us-gov"), ("us-iso-east-1", "aws-iso"), ("eusc-de-east-1", "aws-eusc")]
     {
         let role = format!("arn:{partition}:iam::111122223333:role/x");
         read(&format!("region: {region}\nrole: {role}\ncluster: c\nservices: {{ web: }}")).unwrap();
     }
-    assert_snapshot!(read("region: eu-central-1a\ncluster: c\nservices: { web: }").unwrap_err(), @"");
+    assert_snapshot!(read("region: eu-central-1a\ncluster: c\nservices: { web: }").unwrap_err(), @"fargate-deploy.yml:1:9: region `eu-central-1a`: that is an availability zone; its region is `eu-central-1`");
 }
 
 #[test]
 fn circles_of_after_are_shown() {
     let source = "cluster: c\nservices:\n  a: { after: b }\n  b: { after: [c] }\n  c: { after: b }\n  d: { after: d }";
-    assert_snapshot!(read(source).unwrap_err(), @"");
+    assert_snapshot!(read(source).unwrap_err(), @"fargate-deploy.yml:4:3: `after` goes in a circle: b -> c -> b");
 }
 
 #[test]
 fn two_images_may_not_push_the_same_tag() {
     let source = "cluster: c\nimages:\n  a: { repository: r }\n  b: { repository: r }\nservices:\n  web: { containers: { a: a, b: b } }";
-    assert_snapshot!(read(source).unwrap_err(), @"");
+    assert_snapshot!(read(source).unwrap_err(), @r"
+    fargate-deploy.yml:4:3: image `b`: `r:{sha}` is also what image `a` pushes
+      hint: give them different repositories, or tags such as `b-{sha}`
+    ");
 }
 
 #[test]
@@ -304,7 +397,17 @@ fn bad_flags_are_named() {
         with(Request { service: Some("x".into()), ..Request::default() }).unwrap_err(),
         with(Request { file: Some("other.yml".into()), ..Request::default() }).unwrap_err(),
     ];
-    assert_snapshot!(messages.join("\n"), @"");
+    assert_snapshot!(messages.join("\n"), @r"
+    --image `apq=ghcr.io/a`: there is no image `apq`
+      hint: did you mean `app`?
+    --image: `UPPER` is not an image reference: a repository path has lowercase letters, digits and single `.`, `_`, `-` or `/` between them
+    --only `gengar-web`: there is no such service
+      hint: services go by their key here: `web`
+    region `nowhere`: expected a region such as `eu-central-1`
+    `--service` is for deploys without a config file, and there is one: `fargate-deploy.yml`
+      hint: describe it in the file; `--only KEY` picks services of it
+    other.yml: there is no such file
+    ");
     assert!(
         with(Request { images: vec!["ghcr.io/org/app:v1".into()], ..Request::default() }).is_ok(),
         "one image needs no key"
@@ -357,7 +460,16 @@ fn too_little_without_a_file_says_what_is_missing() {
         without_file(&Request { images: vec!["a".into()], repository: Some("r".into()), ..base.clone() }).unwrap_err(),
         without_file(&Request { context: Some("nope".into()), ..base }).unwrap_err(),
     ];
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    no `fargate-deploy.yml` in `DIR` or above it
+      hint: write one, or say what to deploy: `--cluster`, `--service`, and `--image REF` or `--context DIR`
+    `--cluster` is missing: without a config file it names the ECS cluster
+    `--image REF` or `--context DIR` is missing: what is to be deployed?
+    `--image` and `--context` exclude each other
+      hint: `--image` deploys an image that exists, `--context` builds one
+    `--repository` goes with `--context`: `--image` names its own
+    context `nope`: there is no such folder
+    ");
 }
 
 #[test]
@@ -383,7 +495,11 @@ fn files_that_are_no_config_are_refused() {
     };
     fs::write(folder.path().join("binary.yml"), [0xff, 0xfe, 0x00]).unwrap();
     fs::write(folder.path().join("huge.yml"), vec![b'#'; 1024 * 1024 + 1]).unwrap();
-    assert_snapshot!([with("infra"), with("binary.yml"), with("huge.yml")].join("\n"), @"");
+    assert_snapshot!([with("infra"), with("binary.yml"), with("huge.yml")].join("\n"), @r"
+    infra: it is not a file
+    binary.yml: it is not UTF-8 text
+    huge.yml: it is larger than 1 MiB: that is not a config
+    ");
 }
 
 #[test]

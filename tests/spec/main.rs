@@ -10,3 +10,6 @@
 
 mod action_yml;
 mod architecture;
+mod cli;
+mod config;
+mod schema;

@@ -1,0 +1,121 @@
+//! The binary as a person or a runner starts it.
+
+use super::config::repository;
+use insta::assert_snapshot;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The program in `directory`, without anything that the surroundings could tell it.
+fn program(directory: &Path) -> Command {
+    const OURS: [&str; 7] = ["GITHUB_", "ACTIONS_", "AWS_", "RUNNER_", "INPUT_", "FARGATE_DEPLOY_", "DOCKER_"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fargate-deploy"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if OURS.iter().any(|prefix| text.starts_with(prefix)) || text == "CI" || text == "NO_COLOR" {
+            command.env_remove(&name);
+        }
+    }
+    command.current_dir(directory);
+    command
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> (Output, String, String) {
+    outcome(program(directory).args(arguments))
+}
+
+fn outcome(command: &mut Command) -> (Output, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    (output, out, err)
+}
+
+#[test]
+fn version_names_the_release_and_the_commit() {
+    let folder = repository();
+    for arguments in [["version"], ["--version"]] {
+        let (output, out, _) = run(folder.path(), &arguments);
+        assert!(output.status.success());
+        let start = concat!("fargate-deploy ", env!("CARGO_PKG_VERSION"), " (");
+        assert!(out.starts_with(start) && out.ends_with(")\n"), "{out}");
+    }
+}
+
+#[test]
+fn the_schema_command_prints_the_published_schema() {
+    let (_, out, _) = run(repository().path(), &["schema"]);
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("fargate-deploy.schema.json");
+    assert!(out == fs::read_to_string(published).unwrap(), "they differ");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (output, out, _) = run(repository().path(), &["completions", shell]);
+        assert!(output.status.success() && out.contains("rehearse"), "{shell}");
+    }
+}
+
+#[test]
+fn a_mistyped_flag_or_command_ends_with_2_and_a_suggestion() {
+    let folder = repository();
+    let (output, _, err) = run(folder.path(), &["deploy", "--clustr", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("--cluster"), "{err}");
+    let (output, _, err) = run(folder.path(), &["depoly"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("deploy"), "{err}");
+}
+
+#[test]
+fn a_bad_duration_is_refused_with_the_flag_and_the_form() {
+    let (output, _, err) = run(repository().path(), &["deploy", "--wait", "soon"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("--wait") && err.contains("`15m`"), "{err}");
+}
+
+#[test]
+fn a_bad_config_ends_with_2_and_the_place_and_touches_nothing() {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), "cluster: c\nservces: {}\n").unwrap();
+    let (output, out, err) = run(folder.path(), &["deploy"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_snapshot!((out + &err).trim(), @r"
+    ✗ config: fargate-deploy.yml:2:1: unknown key `servces`
+      state  nothing was changed in ECS
+      next   did you mean `services`?
+    ");
+}
+
+#[test]
+fn json_prints_one_object_also_for_a_bad_config() {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), "cluster: [").unwrap();
+    let (output, out, _) = run(folder.path(), &["deploy", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["failure-reason"], "config", "{out}");
+}
+
+#[test]
+fn inputs_of_the_action_run_the_same_command_and_set_outputs_on_failure() {
+    let folder = repository();
+    let outputs = folder.path().join("outputs");
+    fs::write(&outputs, "").unwrap();
+    let mut command = program(folder.path());
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_OUTPUT", &outputs).env("INPUT_COMMAND", "deploy");
+    command.env("INPUT_CLUSTER", "shop").env("INPUT_SERVICE", "web").env("INPUT_IMAGE", "UPPER\nCASE");
+    let (output, out, err) = outcome(&mut command);
+    assert_eq!(output.status.code(), Some(2), "{out}{err}");
+    let errors = out.lines().chain(err.lines()).filter(|line| line.starts_with("::error")).count();
+    assert_eq!(errors, 1, "{out}{err}");
+    let set = fs::read_to_string(outputs).unwrap();
+    assert!(set.contains("failure-reason") && set.contains("config"), "{set}");
+}
+
+#[test]
+fn post_succeeds_also_when_there_is_nothing_to_put_away() {
+    let (output, _, err) = run(repository().path(), &["post"]);
+    assert!(output.status.success(), "{err}");
+}
