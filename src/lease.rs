@@ -140,6 +140,7 @@ pub async fn acquire<C: Cloud, B, W>(
     let path = path(service);
     let began = Instant::now();
     let mut seen: Option<(Generation, Instant)> = None;
+    let mut told: Option<String> = None;
     loop {
         let newest = chain(&path, world.cloud).await?.pop();
         let unchanged_since = match (&newest, &seen) {
@@ -162,7 +163,13 @@ pub async fn acquire<C: Cloud, B, W>(
             let failure = locked(service, &holder);
             return Err(failure.with_next("wait until that run has ended, then run this again"));
         }
-        chapter.heartbeat(format!("waiting for {} ({})", holder.run, holder.actor));
+        let waiting = format!("waiting for {} ({})", holder.run, holder.actor);
+        // Said at once for each holder, then as a sign of life.
+        if told.replace(waiting.clone()).as_ref() == Some(&waiting) {
+            chapter.heartbeat(waiting);
+        } else {
+            chapter.progress(waiting);
+        }
         sleep(PAUSE).await;
     }
 }
