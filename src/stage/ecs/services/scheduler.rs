@@ -12,6 +12,8 @@ use crate::stage::play::Play;
 
 /// A task without any health check counts as healthy this long after RUNNING.
 const SETTLING_SECONDS: f64 = 40.0;
+/// From RUNNING to the registration with the target groups.
+const REGISTRATION_SECONDS: f64 = 10.0;
 /// A deployment that failed stays visible for about this long.
 const FAILED_VISIBLE_SECONDS: f64 = 60.0;
 /// The pause after the first failure; it doubles with every further one.
@@ -167,8 +169,12 @@ impl Service {
 
     fn register_targets(&mut self, world: &World, actions: &mut Vec<Action>) {
         let mut registered: Vec<(String, usize)> = Vec::new();
+        let delay = world.play.waiting(REGISTRATION_SECONDS);
         for view in world.tasks.iter().filter(|view| view.is_wanted && view.status == Status::Running) {
             let Some(watch) = self.watched.get(&view.arn).filter(|watch| watch.is_live()) else { continue };
+            if view.running_since.is_none_or(|since| world.now < since + delay) {
+                continue;
+            }
             for balancer in self.load_balancers(&watch.deployment) {
                 let address = view.containers.iter().find(|container| container.name == balancer.container);
                 let address =
