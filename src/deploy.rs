@@ -9,7 +9,7 @@ use crate::domain::outcome::{Failure, Reason, ServiceRecord, ServiceState, Succe
 use crate::domain::plan::{Before, ImageAction, ImageBefore, ImagePlan, Plan, Provenance, ServicePlan};
 use crate::domain::rollout::Verdict;
 use crate::domain::service::Counts;
-use crate::events::Step;
+use crate::events::{Event, Step};
 use crate::lease::{self, Claimant, Lease, Owner};
 use crate::moving::Moving;
 use crate::ports::{Builder, Cloud, Web};
@@ -91,6 +91,9 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
     let letting_go = join_all(leases.iter().map(|lease| lease.release(world.cloud)));
     // What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
     let _ = tokio::time::timeout(Duration::from_secs(3), letting_go).await;
+    for lease in &leases {
+        world.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
+    }
     ending
 }
 
@@ -216,17 +219,16 @@ async fn provide<C: Cloud, B: Builder, W>(
         (ImageAction::Build { platform, tags }, Some(ImageSource::Build(config))) => {
             let to = push::destination(config, order.push_endpoint.as_deref(), world).await?;
             let key = &image.key;
-            let built = build::build(
+            let what = build::Order {
                 key,
                 config,
                 platform,
-                &to.push_name,
-                to.login.as_ref(),
-                &order.provenance,
-                &order.env,
-                world,
-            )
-            .await?;
+                name: &to.push_name,
+                login: to.login.as_ref(),
+                provenance: &order.provenance,
+                env: &order.env,
+            };
+            let built = build::build(what, world).await?;
             (push::push(key, &built, tags, &to, world).await?, to.name)
         }
         (ImageAction::Reuse { digest, missing_tags }, Some(ImageSource::Build(config))) if !missing_tags.is_empty() => {

@@ -57,6 +57,15 @@ pub enum Event {
         text: String,
     },
     Warning(String),
+    /// A lease is held, under this parameter and with this token: what a killed run leaves behind.
+    Held {
+        parameter: String,
+        token: String,
+    },
+    /// It is held no more, or on purpose.
+    LetGo {
+        parameter: String,
+    },
     /// Still waiting: printed only when nothing else was for 30 seconds.
     Heartbeat {
         step: Step,

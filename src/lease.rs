@@ -10,7 +10,7 @@
 use crate::domain::names::{ClusterName, ServiceRef, TaskArn, short};
 use crate::domain::outcome::{Failure, Reason};
 use crate::error::call_failed;
-use crate::events::Step;
+use crate::events::{Event, Step};
 use crate::ports::{CallError, CallErrorKind, Cloud};
 use crate::world::World;
 use futures_util::future::join_all;
@@ -153,6 +153,7 @@ pub async fn acquire<C: Cloud, B, W>(
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
                 world.warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
             }
+            world.sink.emit(Event::Held { parameter: lease.name.clone(), token: claimant.token.to_owned() });
             chapter.done(format!("{service}, generation {}", lease.generation));
             return Ok(lease);
         }
@@ -301,6 +302,11 @@ impl Lease {
         let _ = self.write(cloud).await;
     }
 
+    /// The parameter that the claim is written in.
+    pub fn parameter(&self) -> &str {
+        &self.name
+    }
+
     async fn write<C: Cloud>(&self, cloud: &C) -> Result<(), CallError> {
         let _one_at_a_time = self.writing.lock().await;
         let text = text(&self.claim.borrow());
@@ -308,6 +314,38 @@ impl Lease {
         self.last_beat.set(Instant::now());
         Ok(())
     }
+}
+
+/// What became of a claim that a killed run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Released,
+    /// Its task runs on, and keeps everybody else out until it has stopped.
+    StillRunning,
+    /// Released already, taken over, or somebody else's.
+    NotOurs,
+}
+
+/// Releases the claim that a killed run left in `parameter` under `token`, unless a task still runs under it.
+///
+/// # Errors
+/// AWS could not be asked: the claim goes stale by itself.
+pub async fn release_left<C: Cloud>(parameter: &str, token: &str, cloud: &C) -> Result<Left, CallError> {
+    let path = parameter.rsplit_once('/').map_or(parameter, |(path, _)| path);
+    let found = cloud.parameters_under(path).await?.into_iter().find(|(name, _)| name == parameter);
+    let claim: Option<Claim> = found.and_then(|(_, value)| serde_json::from_str(&value).ok());
+    let Some(mut claim) = claim.filter(|claim| claim.token == token && !claim.is_released) else {
+        return Ok(Left::NotOurs);
+    };
+    if let Some(task) = &claim.task
+        && look_at(task, cloud).await? != Look::Stopped
+    {
+        return Ok(Left::StillRunning);
+    }
+    claim.task = None;
+    claim.is_released = true;
+    cloud.put_parameter(parameter, &text(&claim)).await?;
+    Ok(Left::Released)
 }
 
 /// `/fargate-deploy/CLUSTER/SERVICE/lease`.
@@ -361,6 +399,7 @@ async fn way_in<C: Cloud>(newest: Option<&Generation>, run: &RunKey, unchanged: 
     }
 }
 
+#[derive(Clone, Debug, PartialEq)]
 enum Look {
     Running,
     Stopped,

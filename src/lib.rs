@@ -5,6 +5,8 @@
 //! [`ports`] and is carried out in [`adapters`]; what is worth telling is an [`events::Event`], and [`render`] decides how
 //! it looks. [`stage`] is the stand-in for AWS behind `rehearse`.
 
+#![allow(clippy::result_large_err, reason = "a failure tells everything and is made once a run")]
+
 pub mod adapters;
 pub mod cli;
 pub mod commands;
@@ -61,9 +63,7 @@ pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsStrin
             clap_complete::generate(*shell, &mut <Arguments as clap::CommandFactory>::command(), "fargate-deploy", out);
             ExitCode::SUCCESS
         }
-        // A killed run's lease goes stale by itself, unless its migration still runs: then it must stay.
-        Command::Post => ExitCode::SUCCESS,
-        Command::Deploy(_) | Command::Rehearse(_) => asynchronous(&arguments, &env),
+        Command::Deploy(_) | Command::Rehearse(_) | Command::Post => asynchronous(&arguments, &env),
     }
 }
 
@@ -108,6 +108,11 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 }
                 Err(errors) => bad_config(&errors),
             }
+        }
+        Command::Post => {
+            let lines = commands::post::post(env, log.clone()).await;
+            log.finish(&lines);
+            return 0;
         }
         _ => return 0,
     };

@@ -4,8 +4,6 @@
 //! interface, speaks AWS's wire protocols, and is seeded through AWS's own calls: the Rust SDK, the AWS CLI and botocore
 //! work against it with nothing but `AWS_ENDPOINT_URL`.
 
-#![expect(clippy::result_large_err, reason = "an AwsError is an answer on its way out, made once per refused call")]
-
 pub mod api;
 pub mod audit;
 mod authorization;

@@ -4,6 +4,7 @@ use crate::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
 use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
+use crate::commands::post::HeldFile;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::deploy::{Order, deploy_until};
@@ -41,6 +42,8 @@ pub async fn deploy(
     interrupt: impl Future<Output = ()>,
 ) -> Ending {
     let record = RefCell::new(Record::default());
+    let held = HeldFile::new(sink, env, config.region.clone(), config.roles.clone());
+    let sink: Arc<dyn Sink + Send + Sync> = Arc::new(held);
     let result = match open(config, options, context, env, Arc::clone(&sink)).await {
         Ok((order, cloud, web)) => {
             let builder = EngineBuilder::new(env.clone());

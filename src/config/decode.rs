@@ -191,11 +191,11 @@ impl<'n, 'c> Decoder<'n, 'c> {
 
     fn number<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.value {
-            Value::Scalar(Scalar { text, kind: Kind::Number | Kind::Resolved }) => match text.parse::<u64>() {
-                Ok(number) => visitor.visit_u64(number).map_err(|error: DecodeError| error.within(self.node.place)),
-                Err(_) => Err(self.mismatch(&visitor)),
+            Value::Scalar(Scalar { text, kind: Kind::Number | Kind::Resolved }) => match text.parse::<u16>() {
+                Ok(number) => visitor.visit_u16(number).map_err(|error: DecodeError| error.within(self.node.place)),
+                Err(_) => Err(self.mismatch(&"a whole number below 65536")),
             },
-            _ => Err(self.mismatch(&visitor)),
+            _ => Err(self.mismatch(&"a whole number")),
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// An error of a flag or of the surroundings: it has no place in a file.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { file: None, line: 0, column: 0, message: message.into(), hint: None }
+        Self { file: None, line: 0, column: 0, message: printable(message.into()), hint: None }
     }
 
     pub fn at(place: Place, message: impl Into<String>) -> Self {
@@ -33,14 +33,22 @@ impl ConfigError {
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable(hint.into()));
         self
     }
 
-    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
-        self.hint = hint;
-        self
+    pub fn maybe_hint(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
     }
+}
+
+/// What a document holds is quoted in messages: it must not move a terminal's cursor, nor begin a line of its own that a
+/// runner takes for a workflow command.
+fn printable(text: String) -> String {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
 impl fmt::Display for ConfigError {

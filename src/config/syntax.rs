@@ -84,9 +84,9 @@ pub(super) fn arn<'a>(text: &'a str, service: &str, kind: &str) -> Result<Arn<'a
     let ["arn", partition, of_service, of_region, account, resource] = parts.as_slice() else {
         return Err(shape);
     };
-    let is_partition = partition.strip_prefix("aws").is_some_and(|rest| {
-        rest.is_empty() || (rest.starts_with('-') && rest[1..].split('-').all(|word| is_lowercase(word)))
-    });
+    let is_partition = partition
+        .strip_prefix("aws")
+        .is_some_and(|rest| rest.is_empty() || (rest.starts_with('-') && rest[1..].split('-').all(is_lowercase)));
     if !is_partition {
         return Err(format!("`{partition}` is not an AWS partition (`aws`, `aws-cn`, `aws-us-gov`)"));
     }

@@ -142,7 +142,10 @@ fn from_yaml(error: &serde_saphyr::Error) -> ConfigError {
     let at = error.location().map(place).unwrap_or(Place { line: 1, column: 1 });
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
-    let text = text.rfind(" at line ").map_or(text, |end| &text[..end]);
+    // Places are told apart from the message, and the library's own settings are not the reader's.
+    let text = [" at line ", ", set DuplicateKeyPolicy"]
+        .iter()
+        .fold(text, |text, tail| text.find(tail).map_or(text, |end| &text[..end]));
     ConfigError::at(at, format!("not a valid document: {text}"))
 }
 
@@ -164,8 +167,8 @@ impl Source {
 
     fn slice(&self, location: &Location) -> Option<String> {
         let span = location.span();
-        let start = usize::try_from(u64::from(span.offset())).ok()?;
-        let end = start.checked_add(usize::try_from(u64::from(span.len())).ok()?)?;
+        let start = usize::try_from(span.offset()).ok()?;
+        let end = start.checked_add(usize::try_from(span.len()).ok()?)?;
         let text: String = self.0.get(start..end)?.iter().collect();
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())

@@ -145,6 +145,7 @@ impl<W: Write> Inner<W> {
                     None => self.line(&format!("! warning: {}", clean(&text))),
                 }
             }
+            Event::Held { .. } | Event::LetGo { .. } => {}
             Event::Heartbeat { step, text } => {
                 if self.last_line.elapsed() >= HEARTBEAT && detail != Detail::Quiet {
                     self.status("…", step, &text, None);

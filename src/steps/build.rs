@@ -10,18 +10,24 @@ use crate::ports::{Build, BuildProgress, Builder, LocalImage, RegistryLogin};
 use crate::world::World;
 use std::collections::BTreeMap;
 
+/// What to build, and with what.
+#[derive(Clone, Copy)]
+pub struct Order<'a> {
+    pub key: &'a str,
+    pub config: &'a BuildConfig,
+    pub platform: &'a str,
+    /// `HOST/NAME`: where inline caches are looked for.
+    pub name: &'a str,
+    pub login: Option<&'a RegistryLogin>,
+    pub provenance: &'a Provenance,
+    /// For build secrets.
+    pub env: &'a BTreeMap<String, String>,
+}
+
 /// # Errors
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
-pub async fn build<C, B: Builder, W>(
-    key: &str,
-    config: &BuildConfig,
-    platform: &str,
-    name: &str,
-    login: Option<&RegistryLogin>,
-    provenance: &Provenance,
-    env: &BTreeMap<String, String>,
-    world: &World<'_, C, B, W>,
-) -> Result<LocalImage, Failure> {
+pub async fn build<C, B: Builder, W>(order: Order<'_>, world: &World<'_, C, B, W>) -> Result<LocalImage, Failure> {
+    let Order { key, config, platform, name, login, provenance, env } = order;
     let chapter = world.start(Step::Build, format!("{key} for {platform}"));
     let inline_cache = config.cache == Cache::Inline;
     let request = Build {

@@ -23,7 +23,20 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 #[test]
 fn the_domain_is_pure() {
     for (path, text) in sources("src/domain") {
-        for word in ["tokio", "aws_sdk", "aws_config", "aws_smithy", "bollard", "reqwest", "hyper", "std::env", "std::fs", "Instant::now", "SystemTime", "async fn"] {
+        for word in [
+            "tokio",
+            "aws_sdk",
+            "aws_config",
+            "aws_smithy",
+            "bollard",
+            "reqwest",
+            "hyper",
+            "std::env",
+            "std::fs",
+            "Instant::now",
+            "SystemTime",
+            "async fn",
+        ] {
             assert!(!text.contains(word), "{} names `{word}`", path.display());
         }
     }

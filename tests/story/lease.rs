@@ -134,7 +134,7 @@ async fn a_holder_that_beats_is_never_taken_over() {
     let scene = Scene::new();
     let other = claim_of("9");
     put(&scene, 1, &other);
-    let taking = take(&scene, &scene.order, seconds(24 * 3600));
+    let taking = take(&scene, &scene.order, seconds(3600));
     let failure = tokio::select! {
         ended = taking => ended.unwrap_err(),
         () = beats(&scene, 1, other) => unreachable!(),
@@ -248,7 +248,7 @@ async fn a_task_that_cannot_be_read_counts_as_running() {
 async fn a_value_that_cannot_be_read_is_held_for_ever() {
     let scene = Scene::new();
     scene.cloud.aws().parameters.insert(name(4), "written by a later version".to_owned());
-    let failure = take(&scene, &scene.order, seconds(24 * 3600)).await.unwrap_err();
+    let failure = take(&scene, &scene.order, seconds(3600)).await.unwrap_err();
     assert_eq!(failure.reason, Reason::Locked);
     assert!(failure.what.contains("does not say who it is"), "{}", failure.what);
     assert_eq!(newest(&scene), 4);

@@ -259,8 +259,9 @@ fn size(value: Option<&Value>) -> Option<u64> {
 }
 
 fn is_fargate_size(cpu: u64, memory: u64) -> bool {
-    let between =
-        |from: u64, to: u64, step: u64| (from * 1024..=to * 1024).contains(&memory) && memory % (step * 1024) == 0;
+    let between = |from: u64, to: u64, step: u64| {
+        (from * 1024..=to * 1024).contains(&memory) && memory.is_multiple_of(step * 1024)
+    };
     match cpu {
         256 => [512, 1024, 2048].contains(&memory),
         512 => between(1, 4, 1),

@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+/// Cluster and token -> the request, and the tasks that it started.
+type Tokens = HashMap<(String, String), (Value, Vec<String>)>;
+
 /// One-off tasks, and the client tokens that they were started with.
 pub struct OneOffs {
     tasks: Arc<Tasks>,
-    tokens: Mutex<HashMap<(String, String), (Value, Vec<String>)>>,
+    tokens: Mutex<Tokens>,
 }
 
 fn invalid(message: impl Into<String>) -> AwsError {
@@ -89,12 +92,7 @@ impl OneOffs {
     /// The same token with the same parameters answers with the same tasks, as long as they live and an hour more; with
     /// other parameters it is a conflict that names them.
     /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html>
-    fn replay(
-        &self,
-        tokens: &mut HashMap<(String, String), (Value, Vec<String>)>,
-        token: &(String, String),
-        body: &Value,
-    ) -> Option<Reply> {
+    fn replay(&self, tokens: &mut Tokens, token: &(String, String), body: &Value) -> Option<Reply> {
         let (known, arns) = tokens.get(token)?;
         let tasks: Vec<TaskView> = arns.iter().filter_map(|arn| self.tasks.get(arn)).collect();
         let is_over = tasks.iter().all(|t| t.stopped_at.is_some_and(|at| epoch_seconds() - at > 3600.0));

@@ -1,37 +1,70 @@
-//! A load balancer: each connection goes to one of the healthy targets, in turn.
+//! The listener of a target group: HTTP request by request, TCP connection by connection, to the healthy targets in
+//! turn.
 
-use super::Elb;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
-pub(super) async fn open(elb: Arc<Elb>, arn: String) -> std::io::Result<(SocketAddr, AbortHandle)> {
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{Elb, http};
+
+/// Where requests of one group go.
+#[derive(Clone)]
+pub(super) struct Route {
+    elb: Weak<Elb>,
+    arn: String,
+    turn: Arc<AtomicUsize>,
+}
+
+/// Aborting the listener closes its connections too.
+pub(super) async fn open(elb: Weak<Elb>, arn: String, is_http: bool) -> std::io::Result<(SocketAddr, AbortHandle)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
+    let route = Route { elb, arn, turn: Arc::default() };
     let serving = tokio::spawn(async move {
-        let mut turn = 0_usize;
-        while let Ok((client, _)) = listener.accept().await {
-            turn = turn.wrapping_add(1);
-            tokio::spawn(serve(elb.clone(), arn.clone(), client, turn));
+        let mut connections = JoinSet::new();
+        while let Ok((client, peer)) = listener.accept().await {
+            while connections.try_join_next().is_some() {}
+            let route = route.clone();
+            if is_http {
+                connections.spawn(http::serve(route, client, peer, address.port()));
+            } else {
+                connections.spawn(pass(route, client));
+            }
         }
     });
     Ok((address, serving.abort_handle()))
 }
 
-/// The targets are tried in turn: one can have died since its last check.
-async fn serve(elb: Arc<Elb>, arn: String, mut client: TcpStream, turn: usize) {
-    let targets = elb.healthy(&arn);
-    for at in 0..targets.len() {
-        if let Ok(mut target) = TcpStream::connect(targets[(turn + at) % targets.len()]).await {
-            let _ = copy_bidirectional(&mut client, &mut target).await;
-            return;
+impl Route {
+    /// Connects to the next healthy target; one can have died since its last check, so the others are tried too.
+    pub async fn connect(&self) -> Result<TcpStream, Unreachable> {
+        let targets = self.elb.upgrade().map(|elb| elb.healthy(&self.arn)).unwrap_or_default();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for at in 0..targets.len() {
+            if let Ok(target) = TcpStream::connect(targets[turn.wrapping_add(at) % targets.len()]).await {
+                return Ok(target);
+            }
         }
+        Err(if targets.is_empty() { Unreachable::NoTarget } else { Unreachable::Refused })
     }
-    // The request is read first, or the answer could be lost with the reset of the connection.
-    let mut request = [0_u8; 4096];
-    let _ = client.read(&mut request).await;
-    let answer = "HTTP/1.1 503 Service Temporarily Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let _ = client.write_all(answer.as_bytes()).await;
+}
+
+/// Why no target has the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreachable {
+    /// None is healthy.
+    NoTarget,
+    /// All of the healthy ones refused the connection.
+    Refused,
+}
+
+async fn pass(route: Route, mut client: TcpStream) {
+    if let Ok(mut target) = route.connect().await {
+        // How a connection ends is a matter of its two sides.
+        let _ = copy_bidirectional(&mut client, &mut target).await;
+    }
 }

@@ -45,9 +45,9 @@ pub fn in_order(definition: &Definition) -> Vec<&Container> {
     let mut left: Vec<&Container> = containers(definition).collect();
     let mut ordered: Vec<&Container> = vec![];
     while !left.is_empty() {
-        let ready = |c: &&Container| dependencies(c).iter().all(|(on, _)| ordered.iter().any(|o| name(o) == on));
+        let ready = |c: &Container| dependencies(c).iter().all(|(on, _)| ordered.iter().any(|o| name(o) == on));
         // A circle cannot be started in order; AWS refuses it, here the rest starts as written.
-        let at = left.iter().position(|c| ready(&c)).unwrap_or(0);
+        let at = left.iter().position(|c| ready(c)).unwrap_or(0);
         ordered.push(left.remove(at));
     }
     ordered

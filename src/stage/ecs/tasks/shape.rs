@@ -38,8 +38,8 @@ pub fn describe(view: &TaskView) -> Value {
         ("stoppedAt", json!(view.stopped_at)),
     ];
     for (member, value) in optional {
-        if !value.is_null() && !(member.starts_with("stop") && member != "stoppingAt" && view.status < Status::Stopping)
-        {
+        let is_early = matches!(member, "stopCode" | "stoppedReason" | "stoppedAt") && view.status < Status::Stopping;
+        if !value.is_null() && !is_early {
             shown[member] = value;
         }
     }

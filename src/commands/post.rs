@@ -1,0 +1,130 @@
+//! `post`: after the job's steps, whatever became of them. A run that was killed could not release its lease; this does,
+//! from what the run wrote down when it took it.
+
+use crate::adapters::aws::{AwsCloud, Session, SessionInputs};
+use crate::domain::names::RoleArn;
+use crate::events::{Event, Sink};
+use crate::lease::{Left, release_left};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a run holds, and how to reach it again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    pub region: Option<String>,
+    pub roles: Vec<RoleArn>,
+    /// Parameter and token.
+    pub leases: Vec<(String, String)>,
+}
+
+/// Writes down what is held, in a file that outlives a killed run, and tells everything else to `inner`.
+pub struct HeldFile {
+    inner: Arc<dyn Sink + Send + Sync>,
+    path: Option<PathBuf>,
+    held: Mutex<Held>,
+}
+
+impl HeldFile {
+    pub fn new(
+        inner: Arc<dyn Sink + Send + Sync>,
+        env: &BTreeMap<String, String>,
+        region: Option<String>,
+        roles: Vec<RoleArn>,
+    ) -> Self {
+        Self { inner, path: path(env), held: Mutex::new(Held { region, roles, leases: vec![] }) }
+    }
+
+    fn change(&self, how: impl FnOnce(&mut Held)) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        how(&mut held);
+        let Some(path) = &self.path else { return };
+        // Not written, the lease goes stale by itself.
+        let _ = if held.leases.is_empty() {
+            std::fs::remove_file(path)
+        } else {
+            std::fs::write(path, serde_json::to_string(&*held).unwrap_or_default())
+        };
+    }
+}
+
+impl Sink for HeldFile {
+    fn emit(&self, event: Event) {
+        match &event {
+            Event::Held { parameter, token } => {
+                self.change(|held| held.leases.push((parameter.clone(), token.clone())))
+            }
+            Event::LetGo { parameter } => self.change(|held| held.leases.retain(|(name, _)| name != parameter)),
+            _ => {}
+        }
+        self.inner.emit(event);
+    }
+}
+
+/// Releases what a killed run of this job left. The lines to print.
+pub async fn post(env: &BTreeMap<String, String>, sink: Arc<dyn Sink + Send + Sync>) -> Vec<String> {
+    let Some(path) = path(env) else { return vec![] };
+    let Ok(text) = std::fs::read_to_string(&path) else { return vec![] };
+    let Ok(held) = serde_json::from_str::<Held>(&text) else { return vec![] };
+    let inputs = SessionInputs { region: held.region, roles: held.roles, ..SessionInputs::new(env.clone()) };
+    let cloud = match Session::open(&inputs, sink).await {
+        Ok(session) => AwsCloud::new(session),
+        Err(e) => return vec![format!("the lease was not released, and goes stale in 90 seconds: {e}")],
+    };
+    let mut lines = vec![];
+    for (parameter, token) in &held.leases {
+        lines.push(match release_left(parameter, token, &cloud).await {
+            Ok(Left::Released) => format!("released {parameter}, which a killed run held"),
+            Ok(Left::StillRunning) => {
+                format!("{parameter} stays closed: the release command of the killed run still runs")
+            }
+            Ok(Left::NotOurs) => format!("{parameter} is held by this run no more"),
+            Err(e) => format!("{parameter} was not released, and goes stale in 90 seconds: {e}"),
+        });
+    }
+    let _ = std::fs::remove_file(path);
+    lines
+}
+
+/// One file a job and attempt, where the runner keeps what it throws away after the job.
+fn path(env: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let folder = env.get("RUNNER_TEMP").filter(|folder| !folder.is_empty())?;
+    let part = |name: &str| env.get(name).cloned().unwrap_or_default();
+    let name = format!(
+        "fargate-deploy-held-{}-{}-{}.json",
+        part("GITHUB_RUN_ID"),
+        part("GITHUB_RUN_ATTEMPT"),
+        part("GITHUB_JOB")
+    );
+    Some(PathBuf::from(folder).join(name.replace(['/', '\\'], "-")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Sink for Nothing {
+        fn emit(&self, _: Event) {}
+    }
+
+    #[test]
+    fn what_is_held_outlives_the_run_and_what_is_let_go_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = BTreeMap::from([("RUNNER_TEMP".to_owned(), dir.path().display().to_string())]);
+        let file = HeldFile::new(Arc::new(Nothing), &env, Some("eu-central-1".to_owned()), vec!["arn:role".into()]);
+        file.emit(Event::Held { parameter: "/a/lease/1".to_owned(), token: "t".to_owned() });
+        let written: Held = serde_json::from_str(&std::fs::read_to_string(path(&env).unwrap()).unwrap()).unwrap();
+        assert_eq!(written.leases, [("/a/lease/1".to_owned(), "t".to_owned())]);
+        assert_eq!(written.region.as_deref(), Some("eu-central-1"));
+        file.emit(Event::LetGo { parameter: "/a/lease/1".to_owned() });
+        assert!(!path(&env).unwrap().exists());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_held_nothing_has_nothing_to_put_away() {
+        assert_eq!(post(&BTreeMap::new(), Arc::new(Nothing)).await, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,74 @@
+//! AWS has a bad day, or answers late: the release ends as it should, and its migration ran once.
+
+use crate::program::Run;
+use crate::scene::{Scene, Setting};
+use crate::support::Behaviour;
+use fargate_deploy::stage::fault::{FaultAction, FaultPlan, FaultRule};
+use fargate_deploy::stage::play::{CurrentServiceDeployment, Play};
+use std::time::Duration;
+
+/// `r1` is deployed while a part of all calls goes wrong.
+async fn deployed_while(probability: f64, action: FaultAction) {
+    let scene = Scene::open(Setting::default()).await;
+    let before = scene.migrations().await.len();
+    let rule =
+        FaultRule { service: None, operation: None, after: 0, times: None, probability: Some(probability), action };
+    scene.stage.set_faults(FaultPlan { seed: 7, rules: vec![rule] });
+    scene.commit("r1", Behaviour::Serves);
+    let mark = scene.mark();
+    let run = scene.deploy(&[]).await;
+    scene.stage.set_faults(FaultPlan::default());
+    run.succeeded("deployed");
+    let spoiled = scene.calls_since(mark, |call| call.status == 0 || call.error.is_some());
+    assert!(!spoiled.is_empty(), "nothing went wrong");
+    assert_eq!(scene.migrations().await.len(), before + 1, "{}", run.log);
+    scene.serves("r1", run.digest()).await;
+    assert_eq!(scene.service().await["taskDefinition"], run.json["task-definition-arn"]);
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_delays_a_release_and_changes_nothing_else() {
+    deployed_while(0.3, FaultAction::Throttle).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_awss_own_making_are_tried_again() {
+    deployed_while(0.25, FaultAction::Status(503)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_get_lost_after_the_effect_start_no_second_migration() {
+    deployed_while(0.2, FaultAction::DropAfterEffect).await;
+}
+
+/// `r1` is deployed, `r2` crashes: neither is mistaken for the other.
+async fn told_apart(play: Play) {
+    let scene = Scene::open(Setting { play, ..Setting::default() }).await;
+    scene.commit("r1", Behaviour::Serves);
+    let good: Run = scene.deploy(&[]).await;
+    good.succeeded("deployed");
+    scene.serves("r1", good.digest()).await;
+    scene.commit("r2", Behaviour::Crashes);
+    let bad = scene.deploy(&[]).await;
+    bad.failed(6, "rolled-back");
+    scene.serves("r1", good.digest()).await;
+    assert_eq!(scene.migrations().await.len(), 3);
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_lag_behind_update_service_are_no_false_green() {
+    told_apart(Play { read_lag: Duration::from_secs(5), ..Play::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_current_service_deployment_in_the_answer_is_not_ours() {
+    let stale = CurrentServiceDeployment::Stale;
+    told_apart(Play { current_service_deployment_in_update: stale, ..Play::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_missing_right_after_run_task_is_waited_for() {
+    told_apart(Play { missing_right_after_run_task: true, ..Play::default() }).await;
+}

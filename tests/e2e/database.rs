@@ -1,0 +1,108 @@
+//! Migrations of a real PostgreSQL: one at a time, each once, whatever gets lost on the way.
+
+use crate::scene::{Scene, Setting, definition};
+use crate::support::Behaviour;
+use fargate_deploy::stage::fault::{FaultAction, FaultPlan, FaultRule};
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+
+/// A database of this test's own, in the private cluster of `scripts/setup`.
+struct Database {
+    cluster: Vec<(String, String)>,
+    name: String,
+}
+
+impl Database {
+    fn create() -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/postgres/env");
+        let text = std::fs::read_to_string(&file).expect("the private PostgreSQL is missing: run scripts/setup");
+        let pairs = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let cluster = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let database = Self { cluster, name: format!("e2e_{}", std::process::id()) };
+        database.sql("postgres", &format!("CREATE DATABASE {}", database.name));
+        database
+    }
+
+    fn setting(&self, name: &str) -> &str {
+        &self.cluster.iter().find(|(known, _)| known == name).unwrap().1
+    }
+
+    /// As tasks reach it.
+    fn url(&self) -> String {
+        let (user, password, port) = (self.setting("PGUSER"), self.setting("PGPASSWORD"), self.setting("PGPORT"));
+        format!("postgres://{user}:{password}@host.docker.internal:{port}/{}", self.name)
+    }
+
+    fn sql(&self, database: &str, statement: &str) -> String {
+        let mut psql = Command::new(self.setting("PSQL"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statement]);
+        let output = psql.envs(self.cluster.iter().cloned()).output().unwrap();
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn ask(&self, statement: &str) -> String {
+        self.sql(&self.name, statement)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let mut psql = Command::new(self.setting("PSQL"));
+        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let _ = psql.args(["-X", "-q", "-d", "postgres", "-c", &statement]).envs(self.cluster.iter().cloned()).status();
+    }
+}
+
+fn migration(release: &str) -> String {
+    format!(
+        "echo migrating {release}\n\
+         psql -X -q -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -c \"INSERT INTO migration (release) VALUES ('{release}')\" \
+         -c 'SELECT pg_sleep(2)' -c \"UPDATE migration SET ended = clock_timestamp() WHERE release = '{release}' AND ended IS NULL\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_releases_at_once_migrate_one_after_the_other_and_each_once() {
+    let database = Database::create();
+    database.ask("CREATE TABLE migration (release text, began timestamptz DEFAULT clock_timestamp(), ended timestamptz)");
+    let mut definition = definition();
+    definition["containerDefinitions"][0]["environment"] = json!([{"name": "DATABASE_URL", "value": database.url()}]);
+    let scene = Scene::open_with(Setting { definition, ..Setting::default() }, |app| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stand-in-context");
+        assert!(Command::new(script).arg(app.path()).status().unwrap().success());
+        app.write("Dockerfile", "FROM scratch\nCOPY stand-in /\nCOPY app /app\nCMD [\"/bin/sh\", \"/app/serve\"]\n");
+        app.write("app/migrate", &migration("r0"));
+    })
+    .await;
+    let lost = FaultRule {
+        service: None,
+        operation: None,
+        after: 0,
+        times: None,
+        probability: Some(0.15),
+        action: FaultAction::DropAfterEffect,
+    };
+    scene.stage.set_faults(FaultPlan { seed: 3, rules: vec![lost] });
+
+    scene.commit("r1", Behaviour::Serves);
+    scene.app.write("app/migrate", &migration("r1"));
+    let first = scene.start(&[]);
+    first.says("migrating r1").await;
+    scene.commit("r2", Behaviour::Serves);
+    scene.app.write("app/migrate", &migration("r2"));
+    let second = scene.deploy(&[]).await;
+    let first = first.ended().await;
+    scene.stage.set_faults(FaultPlan::default());
+
+    first.succeeded("deployed");
+    second.succeeded("deployed");
+    assert!(second.log.contains("waiting for"), "{}", second.log);
+    assert_eq!(database.ask("SELECT string_agg(release, ' ' ORDER BY began) FROM migration"), "r0 r1 r2");
+    let overlaps = "SELECT count(*) FROM migration a, migration b \
+         WHERE a.release < b.release AND (a.ended IS NULL OR a.ended > b.began)";
+    assert_eq!(database.ask(overlaps), "0");
+    scene.serves("r2", second.digest()).await;
+    scene.close().await;
+}

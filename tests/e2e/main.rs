@@ -1,0 +1,17 @@
+//! End to end: the built program against the stage, with real containers. Every test looks at the world afterwards: what
+//! the load balancer answers, which digests run, what AWS was asked for, what is left in the Engine.
+
+mod act;
+mod aws_cli;
+mod bad_days;
+mod database;
+mod identity;
+mod interrupts;
+mod program;
+mod releases;
+mod rollbacks;
+mod scene;
+mod served;
+#[path = "../support/mod.rs"]
+mod support;
+mod unchanged;

@@ -1,0 +1,156 @@
+//! The program as a child process, without anything of this process's environment.
+
+use crate::support::{Env, eventually};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_fargate-deploy");
+
+/// A command that inherits nothing but what finds programs and the Docker Engine.
+pub fn scrubbed(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    for name in ["PATH", "DOCKER_HOST", "TMPDIR", "LANG"] {
+        if let Ok(value) = std::env::var(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// Starts runs of a workflow, each with its own id.
+pub struct Program {
+    pub env: Env,
+    runs: AtomicU32,
+    home: tempfile::TempDir,
+}
+
+impl Program {
+    pub fn new(env: Env) -> Self {
+        Self { env, runs: AtomicU32::new(0), home: tempfile::tempdir().unwrap() }
+    }
+
+    /// `deploy --json`, as a job of GitHub Actions on commit `sha`.
+    pub fn start(&self, arguments: &[&str], directory: &Path, sha: &str) -> Running {
+        let run = self.runs.fetch_add(1, Ordering::SeqCst);
+        let file = |what: &str| self.home.path().join(format!("{run}.{what}"));
+        let running = Files { json: file("json"), log: file("log"), outputs: file("outputs"), summary: file("summary") };
+        let mut command = scrubbed(BINARY);
+        command.args(["deploy", "--json"]).args(arguments).current_dir(directory).envs(&self.env);
+        command
+            .env("HOME", self.home.path())
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_SHA", sha)
+            .env("GITHUB_REF_NAME", "main")
+            .env("GITHUB_REPOSITORY", "acme/shop")
+            .env("GITHUB_RUN_ID", format!("{}", 7_000_000 + run))
+            .env("GITHUB_RUN_ATTEMPT", "1")
+            .env("GITHUB_ACTOR", "octocat")
+            .env("GITHUB_OUTPUT", &running.outputs)
+            .env("GITHUB_STEP_SUMMARY", &running.summary)
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&running.json).unwrap())
+            .stderr(std::fs::File::create(&running.log).unwrap());
+        let child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+        Running { child, files: running }
+    }
+}
+
+struct Files {
+    json: PathBuf,
+    log: PathBuf,
+    outputs: PathBuf,
+    summary: PathBuf,
+}
+
+/// A run that has not ended.
+pub struct Running {
+    child: tokio::process::Child,
+    files: Files,
+}
+
+/// How a run ended.
+pub struct Run {
+    pub code: i32,
+    /// What a person reads.
+    pub log: String,
+    /// The one object on standard output.
+    pub json: Value,
+    /// The Action's outputs.
+    pub outputs: Env,
+    pub summary: String,
+}
+
+impl Running {
+    pub async fn says(&self, text: &str) {
+        eventually(text, || async { read(&self.files.log).contains(text).then_some(()) }).await;
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it has ended already").to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    pub async fn ended(mut self) -> Run {
+        let status = self.child.wait().await.unwrap();
+        let text = read(&self.files.json);
+        let log = read(&self.files.log);
+        Run {
+            code: status.code().unwrap_or(-1),
+            json: serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text:?}\n{log}")),
+            log,
+            outputs: outputs(&read(&self.files.outputs)),
+            summary: read(&self.files.summary),
+        }
+    }
+}
+
+impl Run {
+    pub fn digest(&self) -> &str {
+        self.json["digest"].as_str().unwrap_or_else(|| panic!("no digest: {}\n{}", self.json, self.log))
+    }
+
+    /// It ended in this way, everywhere where it says so.
+    pub fn failed(&self, code: i32, reason: &str) {
+        assert_eq!(self.code, code, "{}", self.log);
+        assert_eq!(self.json["exit-code"], code, "{}", self.log);
+        assert_eq!(self.json["outcome"], "failed", "{}", self.log);
+        assert_eq!(self.json["failure-reason"], reason, "{}", self.log);
+        assert_eq!(self.outputs["failure-reason"], reason, "{}", self.log);
+        assert!(self.log.contains(&format!("✗ {reason}: ")), "{}", self.log);
+        assert_eq!(self.log.matches("::error ").count(), 1, "{}", self.log);
+    }
+
+    pub fn succeeded(&self, outcome: &str) {
+        assert_eq!((self.code, self.json["outcome"].as_str()), (0, Some(outcome)), "{}", self.log);
+        assert_eq!(self.outputs["outcome"], outcome);
+        assert_eq!(self.json["failure-reason"], Value::Null);
+    }
+
+    /// The last line that is not a fence around it.
+    pub fn last_line(&self) -> &str {
+        let is_fence = |line: &&str| line.starts_with("::") || line.trim().is_empty();
+        self.log.lines().rev().find(|line| !is_fence(line)).unwrap_or_default().trim()
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// `NAME<<FENCE` to `FENCE`, or `NAME=VALUE`.
+fn outputs(text: &str) -> Env {
+    let mut outputs = Env::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some((name, fence)) = line.split_once("<<") {
+            let value: Vec<&str> = lines.by_ref().take_while(|line| *line != fence).collect();
+            outputs.insert(name.to_owned(), value.join("\n"));
+        } else if let Some((name, value)) = line.split_once('=') {
+            outputs.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    outputs
+}

@@ -1,0 +1,510 @@
+use fargate_deploy::config::{BuildSecretSource, Config, ImageSource, Lock, Request, load};
+use insta::assert_snapshot;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub const GOOD: &str = r#"region: eu-central-1
+role: arn:aws:iam::111122223333:role/gengar-deploy
+cluster: gengar
+
+images:
+  app:
+    repository: mentionai/gengar
+    context: .
+    platform: linux/arm64
+    tags: ["{sha}", latest]
+    build-args: { NODE_ENV: production, MAJOR: 1.10, SLIM: true }
+    build-secrets: { npmrc: { file: .npmrc }, token: { env: NPM_TOKEN } }
+
+release:
+  - name: migrate
+    service: web
+    command: yarn migration:run
+    timeout: 15m
+
+services:
+  web:
+    name: gengar-web
+    containers: { app: app }
+    task-definition: infra/task-definition.json
+    smoke: [{ url: "https://api.example.com/health", status: 200, within: 90s }]
+  worker:
+    containers: { app: app }
+    after: web
+
+environments:
+  staging: { cluster: gengar-staging, services: { worker: null } }
+  production:
+"#;
+
+/// A repository with a Dockerfile and a task definition.
+pub fn repository() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("infra")).unwrap();
+    fs::create_dir(folder.path().join(".git")).unwrap();
+    fs::write(folder.path().join("infra/task-definition.json"), "{}").unwrap();
+    fs::write(folder.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    folder
+}
+
+fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn read_with(source: &str, request: &Request, vars: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), source).unwrap();
+    load(request, &env(vars), folder.path()).map_err(|errors| errors.to_string())
+}
+
+fn read(source: &str) -> Result<Config, String> {
+    read_with(source, &Request::default(), &[])
+}
+
+fn in_environment(name: &str) -> Request {
+    Request { environment: Some(name.to_owned()), ..Request::default() }
+}
+
+#[test]
+fn the_whole_document_becomes_a_config() {
+    let config = read_with(GOOD, &in_environment("production"), &[]).unwrap();
+    assert_eq!(config.environment.as_deref(), Some("production"));
+    assert_eq!(config.region.as_deref(), Some("eu-central-1"));
+    assert_eq!(
+        config.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(),
+        ["arn:aws:iam::111122223333:role/gengar-deploy"]
+    );
+    let ImageSource::Build(image) = &config.images[0].source else { panic!("not built") };
+    assert_eq!((config.images[0].key.as_str(), image.repository.as_str()), ("app", "mentionai/gengar"));
+    assert_eq!((image.args["MAJOR"].as_str(), image.args["SLIM"].as_str()), ("1.10", "true"), "values stay as written");
+    assert_eq!(image.tags, ["{sha}", "latest"]);
+    assert!(matches!(&image.secrets[1].source, BuildSecretSource::Env(name) if name == "NPM_TOKEN"));
+    assert_eq!(config.release[0].command, ["sh", "-c", "yarn migration:run"]);
+    assert_eq!(config.release[0].timeout, Duration::from_secs(900));
+    let [web, worker] = config.services.as_slice() else { panic!("two services expected") };
+    assert_eq!((web.key.as_str(), web.name.as_str(), web.cluster.as_str()), ("web", "gengar-web", "gengar"));
+    assert_eq!(web.smoke[0].within, Duration::from_secs(90));
+    assert_eq!((worker.name.as_str(), worker.after.as_slice()), ("worker", ["web".to_owned()].as_slice()));
+    assert_eq!(config.lock, Lock::Lease { wait: Duration::from_secs(900) });
+    assert_eq!(config.wait, Duration::from_secs(1800));
+}
+
+#[test]
+fn an_environment_is_laid_over_key_by_key_and_null_takes_a_key_away() {
+    let config = read_with(GOOD, &in_environment("staging"), &[]).unwrap();
+    assert_eq!(config.services.len(), 1);
+    assert_eq!(config.services[0].cluster.as_str(), "gengar-staging");
+    assert_eq!(config.services[0].name.as_str(), "gengar-web", "what the environment does not name stays");
+}
+
+#[test]
+fn among_several_environments_one_must_be_chosen() {
+    assert_snapshot!(read(GOOD).unwrap_err(), @r"
+    fargate-deploy.yml:32:3: which environment? There are `staging`, `production`
+      hint: choose one: `--environment staging`
+    ");
+    assert_snapshot!(read_with(GOOD, &in_environment("prodution"), &[]).unwrap_err(), @r"
+    --environment `prodution`: there is no such environment
+      hint: did you mean `production`?
+    ");
+    let config = read_with(GOOD, &Request::default(), &[("FARGATE_DEPLOY_ENVIRONMENT", "staging")]).unwrap();
+    assert_eq!(config.environment.as_deref(), Some("staging"));
+}
+
+#[test]
+fn the_only_environment_needs_no_flag() {
+    let config = read("cluster: a\nservices: { web: }\nenvironments: { production: { cluster: b } }").unwrap();
+    assert_eq!(config.environment.as_deref(), Some("production"));
+    assert_eq!(config.services[0].cluster.as_str(), "b");
+}
+
+#[test]
+fn the_short_form_names_the_service_by_its_key_and_leaves_the_container_open() {
+    let config = read("cluster: c\nimages: { app: { repository: team/app } }\nservices:\n  web:\n").unwrap();
+    assert_eq!(config.services[0].name.as_str(), "web");
+    assert_eq!(config.services[0].containers, [(None, "app".to_owned())]);
+    let ImageSource::Build(image) = &config.images[0].source else { panic!("not built") };
+    assert_eq!(image.tags, ["{sha}"]);
+}
+
+#[test]
+fn a_role_may_be_a_chain() {
+    let config = read(
+        "cluster: c\nrole: [\"arn:aws:iam::111122223333:role/a\", \"arn:aws:iam::444455556666:role/path/b\"]\nservices: { web: }",
+    )
+    .unwrap();
+    assert_eq!(config.roles.len(), 2);
+    assert_eq!(config.roles[1].as_str(), "arn:aws:iam::444455556666:role/path/b");
+}
+
+#[test]
+fn a_list_is_the_argv_itself() {
+    let config =
+        read("cluster: c\nservices: { web: }\nrelease: [{ name: m, command: [rake, 'db:migrate', 1.10] }]").unwrap();
+    assert_eq!(config.release[0].command, ["rake", "db:migrate", "1.10"]);
+    assert_eq!(config.release[0].service, "web", "the only service lends its network");
+}
+
+#[test]
+fn references_to_the_environment_are_resolved_and_shell_variables_are_left() {
+    let source = "cluster: ${env:CLUSTER}\nregion: ${env:REGION:-eu-west-1}\nservices:\n  web: { smoke: [{ url: 'https://a.test/$${x}', status: '${env:STATUS}' }] }\nrelease: [{ name: m, command: 'echo $HOME ${PORT:-80} ${env:WHO} $${env:X}' }]";
+    let config =
+        read_with(source, &Request::default(), &[("CLUSTER", "c"), ("STATUS", "204"), ("WHO", "me"), ("REGION", "")]);
+    let config = config.unwrap();
+    assert_eq!(config.services[0].cluster.as_str(), "c");
+    assert_eq!(config.region.as_deref(), Some("eu-west-1"), "an empty variable takes the default");
+    assert_eq!(
+        (config.services[0].smoke[0].status, config.services[0].smoke[0].url.as_str()),
+        (204, "https://a.test/${x}")
+    );
+    assert_eq!(config.release[0].command[2], "echo $HOME ${PORT:-80} me ${env:X}");
+}
+
+#[test]
+fn references_that_cannot_be_resolved_are_errors_at_their_place() {
+    let source = "cluster: ${env:NOPE}\nregion: ${tf:region}\nrole: ${ssm:/role}\nservices: { web: { name: '${env:A B}' }, w: { name: '${cfn:S.O' } }";
+    assert_snapshot!(read(source).unwrap_err(), @"");
+}
+
+#[test]
+fn references_of_an_environment_that_is_not_chosen_are_not_resolved() {
+    let source = "cluster: c\nservices: { web: }\nenvironments:\n  a: { region: '${env:UNSET}' }\n  b: {}";
+    assert!(read_with(source, &in_environment("b"), &[]).is_ok());
+    assert!(read_with(source, &in_environment("a"), &[]).unwrap_err().contains("`${env:UNSET}`"));
+}
+
+#[test]
+fn unknown_keys_come_all_at_once_with_a_suggestion_also_in_other_environments() {
+    let source = "clustr: c\nservices:\n  web:\n    contaners: {}\n    zzz: 1\n";
+    assert_snapshot!(read(source).unwrap_err(), @"");
+    let source = "cluster: c\nservices: { web: }\nenvironments:\n  a: {}\n  b: { regoin: x }";
+    assert_snapshot!(read_with(source, &in_environment("a"), &[]).unwrap_err(), @"");
+}
+
+#[test]
+fn a_wrong_type_names_the_key_what_was_expected_and_what_was_found() {
+    let cases = [
+        "cluster: [a]\n",
+        "cluster: 12\n",
+        "services: [web]\n",
+        "services: { web: { smoke: { url: x } } }\n",
+        "services: { web: { smoke: [{ status: 200 }] } }\n",
+        "services: { web: { smoke: [{ url: 'https://a', status: many }] } }\n",
+        "force-new-deployment: yes\n",
+        "lock: leese\n",
+        "release: [{ name: m, command: { a: b } }]\n",
+        "images: { app: { build-args: { A: [1] } } }\n",
+        "environments: [a]\n",
+        "- a\n",
+        "",
+        "cluster: a\ncluster: b\n",
+        "cluster: \"a\n",
+        "a: *nowhere\n",
+    ];
+    let messages: Vec<String> = cases.iter().map(|source| read(source).unwrap_err()).collect();
+    assert_snapshot!(messages.join("\n"), @"");
+}
+
+#[test]
+fn what_is_well_formed_but_wrong_is_found_all_at_once() {
+    let source = r#"region: eu-centrl
+role: [arn:aws:iam::1234:role/x, "arn:aws:iam::111122223333:user/x", gengar-deploy]
+wait: 90
+lock-timeout: 2d
+images:
+  app:
+    repository: UPPER/case
+    context: nowhere
+    platform: linux/x86_64
+    tags: ["{shaa}", "-a", "{sha}", "{sha}"]
+    build-secrets: { npmrc: {} }
+  api:
+    repository: team/api:v1
+    dockerfile: Dockerfile.nope
+  api2:
+  "a b":
+    repository: team/api
+release:
+  - { name: migrate, service: wbe, command: "" , timeout: 0s }
+  - { name: migrate, command: [a, "&&", b] }
+services:
+  web: { name: "a b", containers: { app: appp }, after: [worker, webb], smoke: [{ url: "ftp://x", status: 999 }] }
+  worker: { name: w, containers: {}, after: web, task-definition: nope.json, cluster: "arn:aws:ecs:eu-central-1:111122223333:service/x" }
+  other: { name: w, cluster: x }
+"#;
+    assert_snapshot!(read(source).unwrap_err(), @"");
+}
+
+#[test]
+fn arns_must_be_of_the_regions_partition_and_region() {
+    let source = r#"region: cn-north-1
+role: arn:aws:iam::111122223333:role/x
+cluster: arn:aws-cn:ecs:cn-northwest-1:111122223333:cluster/x
+services:
+  web: { name: "arn:aws-cn:ecs:cn-north-1:111122223333:service/other/web" }
+"#;
+    assert_snapshot!(read(source).unwrap_err(), @"");
+    for (region, partition) in
+        [("us-gov-west-1", "aws-us-gov"), ("us-iso-east-1", "aws-iso"), ("eusc-de-east-1", "aws-eusc")]
+    {
+        let role = format!("arn:{partition}:iam::111122223333:role/x");
+        read(&format!("region: {region}\nrole: {role}\ncluster: c\nservices: {{ web: }}")).unwrap();
+    }
+    assert_snapshot!(read("region: eu-central-1a\ncluster: c\nservices: { web: }").unwrap_err(), @"");
+}
+
+#[test]
+fn circles_of_after_are_shown() {
+    let source = "cluster: c\nservices:\n  a: { after: b }\n  b: { after: [c] }\n  c: { after: b }\n  d: { after: d }";
+    assert_snapshot!(read(source).unwrap_err(), @"");
+}
+
+#[test]
+fn two_images_may_not_push_the_same_tag() {
+    let source = "cluster: c\nimages:\n  a: { repository: r }\n  b: { repository: r }\nservices:\n  web: { containers: { a: a, b: b } }";
+    assert_snapshot!(read(source).unwrap_err(), @"");
+}
+
+#[test]
+fn flags_win_over_the_file_and_its_environment() {
+    let request = Request {
+        environment: Some("staging".to_owned()),
+        region: Some("eu-west-1".to_owned()),
+        roles: vec!["arn:aws:iam::999988887777:role/flag".to_owned()],
+        cluster: Some("flag".to_owned()),
+        images: vec!["app=ghcr.io/org/app:v1".to_owned()],
+        only: vec!["web".to_owned()],
+        skip_release_commands: true,
+        force_new_deployment: true,
+        wait: Some(Duration::from_secs(60)),
+        lock: Some(fargate_deploy::config::LockFlag::None),
+        ..Request::default()
+    };
+    let config = read_with(GOOD, &request, &[]).unwrap();
+    assert_eq!(config.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(config.roles[0].as_str(), "arn:aws:iam::999988887777:role/flag");
+    assert_eq!(config.services[0].cluster.as_str(), "flag");
+    assert_eq!(config.images[0].source, ImageSource::Existing("ghcr.io/org/app:v1".to_owned()));
+    assert_eq!((config.only.as_slice(), config.release.len()), (["web".to_owned()].as_slice(), 0));
+    assert_eq!((config.force, config.wait, config.lock), (true, Duration::from_secs(60), Lock::None));
+}
+
+#[test]
+fn bad_flags_are_named() {
+    let with = |request: Request| read_with(GOOD, &Request { environment: Some("production".into()), ..request }, &[]);
+    let image = |flag: &str| with(Request { images: vec![flag.to_owned()], ..Request::default() }).unwrap_err();
+    let messages = [
+        image("apq=ghcr.io/a"),
+        image("app=UPPER"),
+        with(Request { only: vec!["gengar-web".into()], ..Request::default() }).unwrap_err(),
+        with(Request { region: Some("nowhere".into()), ..Request::default() }).unwrap_err(),
+        with(Request { service: Some("x".into()), ..Request::default() }).unwrap_err(),
+        with(Request { file: Some("other.yml".into()), ..Request::default() }).unwrap_err(),
+    ];
+    assert_snapshot!(messages.join("\n"), @"");
+    assert!(
+        with(Request { images: vec!["ghcr.io/org/app:v1".into()], ..Request::default() }).is_ok(),
+        "one image needs no key"
+    );
+}
+
+fn without_file(request: &Request) -> Result<Config, String> {
+    let folder = repository();
+    load(request, &BTreeMap::new(), folder.path())
+        .map_err(|errors| errors.to_string().replace(&folder.path().display().to_string(), "DIR"))
+}
+
+#[test]
+fn cluster_service_and_image_are_enough_without_a_file() {
+    let request = Request {
+        cluster: Some("shop".into()),
+        service: Some("web".into()),
+        images: vec!["ghcr.io/org/app:v1".into()],
+        release_command: Some("rake db:migrate".into()),
+        ..Request::default()
+    };
+    let config = without_file(&request).unwrap();
+    assert_eq!(config.file, None);
+    assert_eq!(config.images[0].source, ImageSource::Existing("ghcr.io/org/app:v1".to_owned()));
+    assert_eq!(config.services[0].containers, [(None, "app".to_owned())]);
+    assert_eq!((config.services[0].key.as_str(), config.services[0].cluster.as_str()), ("web", "shop"));
+    assert_eq!(config.release[0].command, ["sh", "-c", "rake db:migrate"]);
+
+    let request = Request {
+        cluster: Some("shop".into()),
+        service: Some("arn:aws:ecs:eu-central-1:111122223333:service/shop/Web".into()),
+        context: Some(".".into()),
+        container: Some("main".into()),
+        ..Request::default()
+    };
+    let config = without_file(&request).unwrap();
+    let ImageSource::Build(image) = &config.images[0].source else { panic!("not built") };
+    assert_eq!(image.repository, "web", "the repository is called like the service unless said otherwise");
+    assert_eq!(config.services[0].containers, [(Some("main".into()), "app".to_owned())]);
+}
+
+#[test]
+fn too_little_without_a_file_says_what_is_missing() {
+    let base = Request { cluster: Some("shop".into()), service: Some("web".into()), ..Request::default() };
+    let errors = [
+        without_file(&Request::default()).unwrap_err(),
+        without_file(&Request { cluster: None, ..base.clone() }).unwrap_err(),
+        without_file(&base).unwrap_err(),
+        without_file(&Request { images: vec!["a".into()], context: Some(".".into()), ..base.clone() }).unwrap_err(),
+        without_file(&Request { images: vec!["a".into()], repository: Some("r".into()), ..base.clone() }).unwrap_err(),
+        without_file(&Request { context: Some("nope".into()), ..base }).unwrap_err(),
+    ];
+    assert_snapshot!(errors.join("\n"), @"");
+}
+
+#[test]
+fn the_file_is_found_above_but_not_beyond_the_git_repository() {
+    let folder = repository();
+    let below = folder.path().join("infra");
+    fs::write(folder.path().join("fargate-deploy.yaml"), "cluster: c\nservices: { web: }").unwrap();
+    let config = load(&Request::default(), &BTreeMap::new(), &below).unwrap();
+    assert_eq!(config.root, folder.path());
+    fs::create_dir(below.join(".git")).unwrap();
+    assert!(load(&Request::default(), &BTreeMap::new(), &below).is_err(), "another repository's file was taken");
+    fs::write(folder.path().join("fargate-deploy.yml"), "").unwrap();
+    let error = load(&Request::default(), &BTreeMap::new(), folder.path()).unwrap_err().to_string();
+    assert!(error.contains("are both in"), "{error}");
+}
+
+#[test]
+fn files_that_are_no_config_are_refused() {
+    let folder = repository();
+    let with = |file: &str| {
+        let request = Request { file: Some(file.into()), ..Request::default() };
+        load(&request, &BTreeMap::new(), folder.path()).unwrap_err().to_string()
+    };
+    fs::write(folder.path().join("binary.yml"), [0xff, 0xfe, 0x00]).unwrap();
+    fs::write(folder.path().join("huge.yml"), vec![b'#'; 1024 * 1024 + 1]).unwrap();
+    assert_snapshot!([with("infra"), with("binary.yml"), with("huge.yml")].join("\n"), @"");
+}
+
+#[test]
+fn nasty_documents_are_errors_and_not_crashes() {
+    let deep = "[".repeat(100_000);
+    let deep_map = "a: {".repeat(5_000);
+    let laughs = format!(
+        "a: &a [x,x,x,x,x,x,x,x,x]\n{}",
+        (b'b'..=b'i')
+            .map(|c| format!("{0}: &{0} [{1}]\n", c as char, vec![format!("*{}", (c - 1) as char); 9].join(",")))
+            .collect::<String>()
+    );
+    let nasty = [
+        "\0",
+        "\u{feff}",
+        "---\n---\n",
+        "a: b\n---\nc: d\n",
+        "? [a]\n: b\n",
+        "<<: *x",
+        "<<: {a: 1}\n",
+        "&a [*a]",
+        "!!binary x",
+        "!t {a: b}",
+        "services: {? : }",
+        "'': {}",
+        "services: { '': }",
+        "services: { 'a\u{1b}[31m': }",
+        "cluster: ${env:",
+        "cluster: ${env:}",
+        "cluster: '$${'",
+        "cluster: '$$$${env:X}'",
+        "cluster: ${}",
+        "wait: ١٥m",
+        "wait: m",
+        "wait: 99999h",
+        "wait: 999999999999999999999s",
+        "wait: é",
+        "services: {w: {smoke: [{url: 'http://'}]}}",
+        "services: {w: {smoke: [{url: 'http://[', status: 70000}]}}",
+        "services: {w: {smoke: [{url: 'http://a', status: -1}]}}",
+        "images: {a: {tags: ['{', '}', '{}', '{sha', '']}}",
+        "images: {a: {repository: ''}}",
+        "role: ''",
+        "role: []",
+        "role: arn:::::",
+        "region: ''",
+        "region: é",
+        "region: '-'",
+        "images: {a: {tags: ['é{sha}é']}}",
+        "environments: {'': }",
+        "environments: {a: 1}",
+        "environments: {a: {services: {web: [1]}}}",
+        "release: [null]",
+        "release: null\nservices: null",
+        ".inf: .nan",
+        "cluster: !!str 12",
+        "cluster: |\n  a\n  b\n",
+        "\t",
+        "%YAML 9.9\n---\na",
+        "a: 'b\n\n\n",
+        "services: {w: {after: w, name: w}}",
+        deep.as_str(),
+        deep_map.as_str(),
+        laughs.as_str(),
+    ];
+    for source in nasty {
+        let result = read(source);
+        let shown: String = source.chars().take(60).collect();
+        let error = result.expect_err(&format!("{shown:?} was accepted"));
+        assert!(!error.contains('\u{1b}'), "{shown:?}: control characters came through: {error:?}");
+        assert!(error.len() < 4_000, "{shown:?}: the error is a book of {} bytes", error.len());
+    }
+}
+
+/// A small generator (xorshift), so that a failure can be repeated from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+#[test]
+fn no_mutation_of_a_good_document_crashes() {
+    const PIECES: [&str; 24] = [
+        "{", "}", "[", "]", ":", "-", "\n", "  ", "\"", "'", "&a", "*a", "${env:", "$${", "null", "~", "é", "\u{0}",
+        "|", ">", "#", "0", "!!", ", ",
+    ];
+    let folder = repository();
+    for seed in 1..=1_500_u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut document: Vec<char> = GOOD.chars().collect();
+        for _ in 0..=dice.roll(4) {
+            let at = dice.roll(document.len());
+            match dice.roll(4) {
+                0 => drop(document.remove(at)),
+                1 => {
+                    let end = (at + dice.roll(40)).min(document.len());
+                    document.drain(at..end);
+                }
+                2 => {
+                    let end = (at + dice.roll(60)).min(document.len());
+                    let copy = document[at..end].to_vec();
+                    let to = dice.roll(document.len());
+                    document.splice(to..to, copy);
+                }
+                _ => drop(document.splice(at..at, PIECES[dice.roll(PIECES.len())].chars())),
+            }
+        }
+        let source: String = document.into_iter().collect();
+        let outcome = std::panic::catch_unwind(|| {
+            let request = in_environment("staging");
+            fargate_deploy::config::parse(&source, Path::new("f.yml"), folder.path(), &request, &BTreeMap::new())
+        });
+        assert!(outcome.is_ok(), "seed {seed} panicked on:\n{source}");
+        if let Ok(Err(errors)) = outcome {
+            assert!(errors.iter().all(|error| !error.message.is_empty()), "seed {seed}: an error says nothing");
+        }
+    }
+}
