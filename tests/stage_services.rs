@@ -1,5 +1,7 @@
 //! Services of the stage with real containers behind a real load balancer.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -26,7 +28,7 @@ impl World {
         call(&stage, "ecs", "CreateCluster", json!({ "clusterName": "main" })).await;
         let group = json!({
             "Name": "web", "Protocol": "HTTP", "Port": 80, "TargetType": "ip", "VpcId": "vpc-1",
-            "HealthCheckPath": "/", "HealthCheckIntervalSeconds": 5, "HealthyThresholdCount": 2, "UnhealthyThresholdCount": 2,
+            "HealthCheckPath": "/", "HealthCheckIntervalSeconds": 5, "HealthCheckTimeoutSeconds": 2, "HealthyThresholdCount": 2, "UnhealthyThresholdCount": 2,
         });
         let made = call(&stage, "elasticloadbalancing", "CreateTargetGroup", group).await;
         let group = made["TargetGroups"][0]["TargetGroupArn"].as_str().unwrap().to_owned();
