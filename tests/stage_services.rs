@@ -129,7 +129,9 @@ async fn import_busybox(engine: &Docker, image: &str) {
     header.set_mode(0o755);
     archive.append_data(&mut header, "bin/busybox", busybox.as_slice()).unwrap();
     let mut header = tar::Header::new_gnu();
-    (header.set_entry_type(tar::EntryType::Directory), header.set_size(0), header.set_mode(0o777));
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o777);
     archive.append_data(&mut header, "www", std::io::empty()).unwrap();
     let body = bollard::body_full(archive.into_inner().unwrap().into());
     let (repository, tag) = image.split_once(':').unwrap();
