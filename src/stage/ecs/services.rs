@@ -2,6 +2,7 @@
 
 pub mod configuration;
 mod describe;
+mod health;
 pub mod history;
 pub mod model;
 mod operations;

@@ -133,6 +133,8 @@ pub struct Watch {
     pub id: String,
     pub deployment: String,
     pub was_healthy: bool,
+    /// Started while new tasks are to answer no health check.
+    pub is_sabotaged: bool,
     /// Its end has been dealt with.
     pub is_closed: bool,
     /// Target groups that it is registered in.
@@ -300,11 +302,12 @@ impl Revision {
 
 impl Watch {
     /// A task that has just been started.
-    pub fn new(id: &str, deployment: &str) -> Self {
+    pub fn new(id: &str, deployment: &str, is_sabotaged: bool) -> Self {
         Self {
             id: id.to_owned(),
             deployment: deployment.to_owned(),
             was_healthy: false,
+            is_sabotaged,
             is_closed: false,
             groups: Vec::new(),
             retiring: None,

@@ -7,18 +7,11 @@ use std::time::Instant;
 
 use super::history::{Counts, DeploymentStatus};
 use super::model::{Pins, Retiring, Rollout, Service, ServiceStatus, Watch};
-use crate::stage::ecs::task::{Health, Status, TaskSpec, TaskView};
-use crate::stage::play::Play;
+use crate::stage::ecs::task::{Status, TaskSpec, TaskView};
+use crate::stage::play::{Play, SabotageKind};
 
-/// A task without any health check counts as healthy this long after RUNNING.
-const SETTLING_SECONDS: f64 = 40.0;
 /// A deployment that failed stays visible for about this long.
 const FAILED_VISIBLE_SECONDS: f64 = 60.0;
-/// The pause after the first failure; it doubles with every further one.
-const FIRST_PAUSE_SECONDS: f64 = 10.0;
-const LONGEST_PAUSE_SECONDS: f64 = 60.0;
-/// Failures in a row after which the service says that it cannot start tasks.
-const CONSISTENT_FAILURES: u32 = 3;
 
 /// What the scheduler sees.
 pub struct World<'a> {
@@ -108,11 +101,12 @@ impl Service {
 
     fn notice_new_tasks(&mut self, world: &World) {
         let mut started = Vec::new();
+        let is_sabotaged = world.play.sabotage.get() == SabotageKind::UnhealthyNewTasks;
         for view in world.tasks {
             let Some(deployment) = &view.spec.started_by else { continue };
             let is_ours = self.deployments.iter().any(|candidate| candidate.id == *deployment);
             if is_ours && !self.watched.contains_key(&view.arn) {
-                self.watched.insert(view.arn.clone(), Watch::new(&view.id, deployment));
+                self.watched.insert(view.arn.clone(), Watch::new(&view.id, deployment, is_sabotaged));
                 started.push(format!("(task {})", view.id));
             }
         }
@@ -137,140 +131,6 @@ impl Service {
                 }
             }
         }
-    }
-
-    /// `is_health` tells a failed health check from a task that did not stay up by itself.
-    fn count_failure(&mut self, deployment: &str, was_healthy: bool, is_health: bool, world: &World) {
-        let is_primary = self.primary().is_some_and(|primary| primary.id == deployment);
-        let Some(deployment) = self.deployments.iter_mut().find(|candidate| candidate.id == deployment) else { return };
-        let is_counted = is_health || !deployment.pace.had_healthy_task;
-        if is_primary && deployment.rollout == Rollout::InProgress && is_counted {
-            deployment.failed_tasks += 1;
-            deployment.updated_at = world.epoch;
-        }
-        if was_healthy {
-            return;
-        }
-        let pace = &mut deployment.pace;
-        let pause = FIRST_PAUSE_SECONDS * f64::from(2_u32.pow(pace.failures_in_a_row.min(8)));
-        pace.failures_in_a_row += 1;
-        pace.not_before = Some(world.now + world.play.waiting(pause.min(LONGEST_PAUSE_SECONDS)));
-        if pace.failures_in_a_row >= CONSISTENT_FAILURES && !pace.told_unable_to_start {
-            pace.told_unable_to_start = true;
-            self.tell(
-                world.epoch,
-                "is unable to consistently start tasks successfully. For more information, see the Troubleshooting \
-                 section of the Amazon ECS Developer Guide.",
-            );
-        }
-    }
-
-    fn register_targets(&mut self, world: &World, actions: &mut Vec<Action>) {
-        let mut registered: Vec<(String, usize)> = Vec::new();
-        for view in world.tasks.iter().filter(|view| view.is_wanted && view.status == Status::Running) {
-            let Some(watch) = self.watched.get(&view.arn).filter(|watch| watch.is_live()) else { continue };
-            for balancer in self.load_balancers(&watch.deployment) {
-                let address = view.containers.iter().find(|container| container.name == balancer.container);
-                let address =
-                    address.and_then(|container| container.ports.iter().find(|(port, _)| *port == balancer.port));
-                let Some((_, address)) = address else { continue };
-                let Some(watch) = self.watched.get_mut(&view.arn) else { continue };
-                if watch.groups.contains(&balancer.target_group) {
-                    continue;
-                }
-                watch.groups.push(balancer.target_group.clone());
-                match registered.iter_mut().find(|(group, _)| *group == balancer.target_group) {
-                    Some((_, count)) => *count += 1,
-                    None => registered.push((balancer.target_group.clone(), 1)),
-                }
-                let (group, task) = (balancer.target_group, view.id.clone());
-                actions.push(Action::Register { group, task, address: *address });
-            }
-        }
-        for (group, count) in registered {
-            self.tell(world.epoch, &format!("registered {count} targets in (target-group {group})"));
-        }
-    }
-
-    /// Replaces tasks whose health checks fail once their grace period is over, and notices the healthy ones.
-    fn judge_health(&mut self, world: &World, actions: &mut Vec<Action>) {
-        for view in world.tasks {
-            let Some(watch) = self.watched.get(&view.arn).filter(|watch| watch.is_live() && view.is_wanted) else {
-                continue;
-            };
-            let (deployment, was_healthy) = (watch.deployment.clone(), watch.was_healthy);
-            if self.is_healthy(view, world) {
-                self.note_healthy(&view.arn, &deployment);
-            } else if let Some((event, reason)) = self.failed_check(view, world) {
-                self.tell(world.epoch, &event);
-                self.count_failure(&deployment, was_healthy, true, world);
-                if self.retire(&view.arn, &reason, actions) {
-                    self.tell(world.epoch, "has begun draining connections on 1 tasks.");
-                }
-            }
-        }
-    }
-
-    fn note_healthy(&mut self, task: &str, deployment: &str) {
-        let Some(watch) = self.watched.get_mut(task) else { return };
-        if std::mem::replace(&mut watch.was_healthy, true) {
-            return;
-        }
-        let resets = self.configuration.breaker.reset_on_healthy_task;
-        if let Some(deployment) = self.deployments.iter_mut().find(|candidate| candidate.id == *deployment) {
-            deployment.pace.had_healthy_task = true;
-            deployment.pace.failures_in_a_row = 0;
-            deployment.pace.not_before = None;
-            if resets && deployment.rollout == Rollout::InProgress {
-                deployment.failed_tasks = 0;
-            }
-        }
-    }
-
-    /// The event and the stopped reason for a task that fails a health check.
-    fn failed_check(&self, view: &TaskView, world: &World) -> Option<(String, String)> {
-        let grace = world.play.patience(self.grace_seconds());
-        if view.running_since.is_none_or(|since| world.now < since + grace) {
-            return None;
-        }
-        let watch = self.watched.get(&view.arn)?;
-        let balancers = self.load_balancers(&watch.deployment);
-        let has_check = self.deployment_revision(&watch.deployment).is_some_and(|revision| revision.has_health_check());
-        let is_unhealthy = view.health == Health::Unhealthy;
-        if is_unhealthy && (has_check || balancers.is_empty()) {
-            let event = format!("(task {}) failed container health checks.", view.id);
-            return Some((event, "Task failed container health checks".to_owned()));
-        }
-        balancers.into_iter().find_map(|balancer| {
-            let group = &balancer.target_group;
-            let why = match (world.target)(group, &view.id) {
-                Target::Unhealthy(why) => why,
-                _ if is_unhealthy => "Health checks failed".to_owned(),
-                _ => return None,
-            };
-            let (id, port) = (&view.id, balancer.port);
-            Some((
-                format!("(task {id}) (port {port}) is unhealthy in (target-group {group}) due to (reason {why})."),
-                format!("Task failed ELB health checks in (target-group {group})"),
-            ))
-        })
-    }
-
-    /// Healthy in every target group and by its own checks; without either, settled after RUNNING.
-    fn is_healthy(&self, view: &TaskView, world: &World) -> bool {
-        let Some(watch) = self.watched.get(&view.arn).filter(|watch| watch.is_live()) else { return false };
-        if !view.is_wanted || view.status != Status::Running || view.health == Health::Unhealthy {
-            return false;
-        }
-        let balancers = self.load_balancers(&watch.deployment);
-        let has_check = self.deployment_revision(&watch.deployment).is_some_and(|revision| revision.has_health_check());
-        if balancers.is_empty() && !has_check {
-            let settling = world.play.waiting(SETTLING_SECONDS);
-            return view.running_since.is_some_and(|since| world.now >= since + settling);
-        }
-        let is_balanced =
-            balancers.iter().all(|balancer| (world.target)(&balancer.target_group, &view.id) == Target::Healthy);
-        is_balanced && (!has_check || view.health == Health::Healthy)
     }
 
     /// Keeps the service deployment's record, and acts on what was asked of it or found by the breaker.
@@ -448,7 +308,7 @@ impl Service {
     }
 
     /// Answers whether there are connections to drain.
-    fn retire(&mut self, task: &str, reason: &str, actions: &mut Vec<Action>) -> bool {
+    pub(super) fn retire(&mut self, task: &str, reason: &str, actions: &mut Vec<Action>) -> bool {
         let Some(watch) = self.watched.get_mut(task) else { return false };
         watch.retiring = Some(Retiring { reason: reason.to_owned(), is_stopped: false });
         let deregister = |group: &String| Action::Deregister { group: group.clone(), task: watch.id.clone() };

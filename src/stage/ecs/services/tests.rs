@@ -13,7 +13,7 @@ use super::scheduler::{Action, Target, World};
 use crate::stage::api::AwsError;
 use crate::stage::ecs::task::{ContainerView, Definition, Health, Status, TaskSpec, TaskView};
 use crate::stage::members::random_hex;
-use crate::stage::play::{Play, RollbackPrimary, SupersededServiceDeployment};
+use crate::stage::play::{Play, RollbackPrimary, SabotageKind, SupersededServiceDeployment};
 
 mod breaker;
 mod requests;

@@ -80,3 +80,21 @@ fn once_a_task_was_healthy_only_failed_checks_count() {
     }
     assert_eq!((r.primary().rollout, r.primary().failed_tasks), (Rollout::InProgress, 0));
 }
+
+#[test]
+fn a_task_that_crashes_at_once_behind_a_load_balancer_fails_its_deployment() {
+    let mut r = balanced(1, "crash:1", breaker(true));
+    r.until("the deployment fails", |r| r.primary().rollout == Rollout::Failed);
+    assert_eq!((r.started, r.registered.len()), (3, 0));
+}
+
+#[test]
+fn a_sabotaged_task_is_not_healthy_whatever_its_target_answers() {
+    let mut r = balanced(1, "good:1", breaker(true));
+    r.until("the first deployment completes", |r| r.is_settled("good:1"));
+    r.play.sabotage.set(SabotageKind::UnhealthyNewTasks);
+    r.deploy("good:2");
+    r.until("the rollback begins", |r| r.says("rolling back"));
+    r.play.sabotage.set(SabotageKind::None);
+    r.until("the rollback completes", |r| r.is_settled("good:1"));
+}
