@@ -30,7 +30,7 @@ fn put(scene: &Scene, generation: u64, claim: &Value) {
     scene.cloud.aws().parameters.insert(name(generation), claim.to_string());
 }
 
-fn claim_of(run: &str) -> Value {
+pub fn claim_of(run: &str) -> Value {
     json!({"token": run, "owner": {"run": format!("https://github.com/org/shop/actions/runs/{run}"), "actor": "bob"},
         "run": {"key": run, "attempt": "1"}, "isReleased": false, "beat": 1})
 }
