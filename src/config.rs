@@ -16,7 +16,7 @@ mod tree;
 mod validate;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use load::{load, parse};
+pub use load::{exists, load, parse};
 pub use request::{LockFlag, Request};
 pub use schema::schema;
 pub use syntax::{PLACEHOLDERS, TagPart, duration, tag_template};

@@ -110,6 +110,9 @@ async fn release<C: Cloud, B: Builder, W: Web>(
         }
         Err(failure) => Err(failure),
     };
+    if ending.as_ref().is_ok_and(|success| matches!(success, Success::Deployed | Success::DeployedNotVerified)) {
+        leases.iter().for_each(Lease::note_deployed);
+    }
     let_go(&leases, world).await;
     ending
 }

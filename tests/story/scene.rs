@@ -301,7 +301,7 @@ impl Scene {
         let start = format!("/fargate-deploy/shop/{service}/lease/");
         let newest = all
             .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix(&start)?.parse::<u64>().unwrap(), value)))
+            .filter_map(|(name, value)| Some((name.strip_prefix(&start)?.parse::<u64>().ok()?, value)))
             .max_by_key(|(generation, _)| *generation);
         newest.map_or(Value::Null, |(_, value)| serde_json::from_str(value).unwrap())
     }
