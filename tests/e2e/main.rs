@@ -17,6 +17,7 @@ mod identity;
 mod interrupts;
 mod program;
 mod releases;
+mod reports;
 mod rollbacks;
 mod scene;
 mod served;
