@@ -243,7 +243,7 @@ pub enum InputKind {
 }
 
 /// The inputs of `action.yml`, which is generated from this table.
-pub const INPUTS: [Input; 23] = [
+pub const INPUTS: &[Input] = &[
     Input {
         name: "command",
         kind: InputKind::Command,
@@ -295,7 +295,7 @@ const fn switch(name: &'static str) -> Input {
 }
 
 /// The outputs of `action.yml`, in the order in which they are set.
-pub const OUTPUTS: [(&str, &str); 12] = [
+pub const OUTPUTS: &[(&str, &str)] = &[
     ("outcome", "deployed, deployed-not-verified, started, unchanged, planned or failed"),
     ("failure-reason", "The word of the exit code when it failed, else empty"),
     ("release", "The release, such as r41"),
