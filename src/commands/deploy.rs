@@ -8,7 +8,7 @@ use crate::commands::post::HeldFile;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::deploy::{Order, deploy_until};
-use crate::domain::names::short;
+use crate::domain::names::{RoleArn, short};
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::Provenance;
 use crate::events::Sink;
@@ -63,16 +63,30 @@ async fn open(
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<(Order, AwsCloud, HttpWeb), Failure> {
     let order = order(config, options, context, env)?;
+    let session = open_session(order.config.region.clone(), order.config.roles.clone(), context, env, sink).await?;
+    let web = HttpWeb::new(session.network());
+    Ok((order, AwsCloud::new(session), web))
+}
+
+/// A session as one of the config's environments, under the name of this run.
+///
+/// # Errors
+/// `identity`, or `config` where the region or the network's settings are missing or wrong.
+pub async fn open_session(
+    region: Option<String>,
+    roles: Vec<RoleArn>,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    sink: Arc<dyn Sink + Send + Sync>,
+) -> Result<Session, Failure> {
     let inputs = SessionInputs {
-        region: order.config.region.clone(),
-        roles: order.config.roles.clone(),
+        region,
+        roles,
         session_name: session_name(context),
         audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
         ..SessionInputs::new(env.clone())
     };
-    let session = Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))?;
-    let web = HttpWeb::new(session.network());
-    Ok((order, AwsCloud::new(session), web))
+    Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))
 }
 
 fn no_identity(failure: &IdentityFailure) -> Failure {
