@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 type SharedSink = Arc<dyn Sink + Send + Sync>;
 
+/// Region and roles.
+type Who = (Option<String>, Vec<RoleArn>);
+
 /// The config of this run. AWS is asked only where the config refers to it, or `--from` does.
 ///
 /// # Errors
@@ -28,12 +31,10 @@ pub async fn configure(
     sink: SharedSink,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Config, Failure> {
+    let mut desk = Desk { env, directory, sink, opened: vec![] };
     let configured = async {
-        let config = settle(request, env, directory, &sink).await?;
-        match request.from {
-            Some(_) => pin(config, request, env, directory, &sink).await,
-            None => Ok(config),
-        }
+        let config = desk.settle(request).await?;
+        if request.from.is_some() { desk.pin(config, &request.source()).await } else { Ok(config) }
     };
     tokio::select! {
         configured = configured => configured,
@@ -41,56 +42,66 @@ pub async fn configure(
     }
 }
 
-async fn settle(
-    request: &Request,
-    env: &BTreeMap<String, String>,
-    directory: &Path,
-    sink: &SharedSink,
-) -> Result<Config, Failure> {
-    let draft = config::draft(request, env, directory).map_err(|e| bad_config(&e))?;
-    let Some(needs) = draft.needs() else {
-        return draft.finish(&Answers::default()).map_err(|e| bad_config(&e));
-    };
-    let count = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
-    sink.emit(Event::Started { step: Step::Preflight, subject: "values of the config that are in AWS".to_owned() });
-    let cloud = cloud(needs.region.clone(), needs.roles.clone(), draft.root(), env, sink).await?;
-    let answers = look_up(&needs, &cloud).await?;
-    let places = if count == 1 { "place" } else { "places" };
-    sink.emit(Event::Finished { step: Step::Preflight, text: format!("read from {count} {places}") });
-    draft.finish(&answers).map_err(|e| bad_config(&e))
+/// What configs are settled with.
+struct Desk<'a> {
+    env: &'a BTreeMap<String, String>,
+    directory: &'a Path,
+    sink: SharedSink,
+    /// Two environments of one identity are asked through one session.
+    opened: Vec<(Who, AwsCloud)>,
 }
 
-/// Deploys what the source environment runs instead of what would be built.
-async fn pin(
-    mut config: Config,
-    request: &Request,
-    env: &BTreeMap<String, String>,
-    directory: &Path,
-    sink: &SharedSink,
-) -> Result<Config, Failure> {
-    let source = settle(&request.source(), env, directory, sink).await?;
-    let environment = source.environment.clone().unwrap_or_default();
-    let wanted: Vec<String> = config.images.iter().map(|image| image.key.clone()).collect();
-    sink.emit(Event::Started { step: Step::Preflight, subject: format!("what {environment} runs") });
-    let cloud = cloud(source.region.clone(), source.roles.clone(), &source.root, env, sink).await?;
-    for found in promote(&source, &wanted, &cloud, sink.as_ref()).await? {
-        let text = format!("image {}: {} of {environment} ({})", found.key, found.reference, found.seen_in);
-        sink.emit(Event::Progress { step: Step::Preflight, text });
-        if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
-            image.source = ImageSource::Existing(found.reference);
-        }
+impl Desk<'_> {
+    async fn settle(&mut self, request: &Request) -> Result<Config, Failure> {
+        let draft = config::draft(request, self.env, self.directory).map_err(|e| bad_config(&e))?;
+        let Some(needs) = draft.needs() else {
+            return draft.finish(&Answers::default()).map_err(|e| bad_config(&e));
+        };
+        let of = draft.environment().map(|name| format!(" for {name}")).unwrap_or_default();
+        self.start(format!("values of the config that are in AWS{of}"));
+        let cloud = self.cloud(needs.region.clone(), needs.roles.clone(), draft.root()).await?;
+        let answers = look_up(&needs, &cloud).await?;
+        let count = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
+        self.finish(format!("read from {count} {}", if count == 1 { "place" } else { "places" }));
+        draft.finish(&answers).map_err(|e| bad_config(&e))
     }
-    sink.emit(Event::Finished { step: Step::Preflight, text: format!("{} images of {environment}", wanted.len()) });
-    Ok(config)
-}
 
-async fn cloud(
-    region: Option<String>,
-    roles: Vec<RoleArn>,
-    root: &Path,
-    env: &BTreeMap<String, String>,
-    sink: &SharedSink,
-) -> Result<AwsCloud, Failure> {
-    let context = RunContext::read(env, root);
-    Ok(AwsCloud::new(open_session(region, roles, &context, env, Arc::clone(sink)).await?))
+    /// Deploys what the source environment runs instead of what would be built.
+    async fn pin(&mut self, mut config: Config, source: &Request) -> Result<Config, Failure> {
+        let source = self.settle(source).await?;
+        let environment = source.environment.clone().unwrap_or_default();
+        let wanted: Vec<String> = config.images.iter().map(|image| image.key.clone()).collect();
+        self.start(format!("what {environment} runs"));
+        let cloud = self.cloud(source.region.clone(), source.roles.clone(), &source.root).await?;
+        for found in promote(&source, &wanted, &cloud, self.sink.as_ref()).await? {
+            let text = format!("image {}: {} of {environment} ({})", found.key, found.reference, found.seen_in);
+            self.sink.emit(Event::Progress { step: Step::Preflight, text });
+            if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
+                image.source = ImageSource::Existing(found.reference);
+            }
+        }
+        let what = if wanted.len() == 1 { "image" } else { "images" };
+        self.finish(format!("{} {what} of {environment}, by digest", wanted.len()));
+        Ok(config)
+    }
+
+    async fn cloud(&mut self, region: Option<String>, roles: Vec<RoleArn>, root: &Path) -> Result<AwsCloud, Failure> {
+        let who = (region, roles);
+        if let Some((_, cloud)) = self.opened.iter().find(|(known, _)| *known == who) {
+            return Ok(cloud.clone());
+        }
+        let context = RunContext::read(self.env, root);
+        let session = open_session(who.0.clone(), who.1.clone(), &context, self.env, Arc::clone(&self.sink)).await?;
+        let cloud = AwsCloud::new(session);
+        self.opened.push((who, cloud.clone()));
+        Ok(cloud)
+    }
+
+    fn start(&self, subject: String) {
+        self.sink.emit(Event::Started { step: Step::Preflight, subject });
+    }
+
+    fn finish(&self, text: String) {
+        self.sink.emit(Event::Finished { step: Step::Preflight, text });
+    }
 }

@@ -104,6 +104,10 @@ impl Draft {
         &self.around.root
     }
 
+    pub fn environment(&self) -> Option<&str> {
+        self.around.environment.as_deref()
+    }
+
     /// `None`: nothing has to be asked of AWS.
     pub fn needs(&self) -> Option<Needs> {
         let remote = || self.references.iter().filter(|(reference, _)| self.is_remote(reference));

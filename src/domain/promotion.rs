@@ -17,8 +17,8 @@ pub struct Standing {
     pub service: Service,
     /// The revision that it runs.
     pub running: TaskDefinition,
-    /// The highest release number of the family.
-    pub latest_release: Option<u64>,
+    /// The release that the deployment before the last one brought.
+    pub release_before: Option<u64>,
     /// Its last deployment; `None` when that may not be read.
     pub deployment: Option<ServiceDeployment>,
     /// Container and digest, as ECS resolved them for the running revision.
@@ -124,10 +124,13 @@ fn is_fit(standing: &Standing) -> Result<(), Failure> {
         }
         Some(other) => return refuse(format!("its last deployment did not succeed: {other:?}"), AGAIN),
     }
-    if let (Some(running), Some(latest)) = (standing.running.release(), standing.latest_release)
-        && running < latest
+    if let (Some(running), Some(before)) = (standing.running.release(), standing.release_before)
+        && running < before
     {
-        return refuse(format!("it runs r{running}, and r{latest} came after it: that one did not stay"), AGAIN);
+        return refuse(
+            format!("it went back from r{before} to r{running}: what was deployed last did not stay"),
+            AGAIN,
+        );
     }
     let counts = service.counts;
     if counts.desired == 0 {

@@ -24,7 +24,7 @@ fn folder(source: &str) -> TempDir {
 }
 
 fn env() -> BTreeMap<String, String> {
-    BTreeMap::from([("FILE".to_owned(), "outputs.json".to_owned())])
+    BTreeMap::from([("FILE", "outputs.json"), ("NAME", "shop-web")].map(|(k, v)| (k.to_owned(), v.to_owned())))
 }
 
 fn read(source: &str) -> Result<Config, ConfigErrors> {
@@ -274,12 +274,12 @@ fn what_a_value_holds_is_not_read_as_a_reference_again() {
 const REHEARSED: &str = "rehearse:
   terraform: { job.name: nightly }
   stacks: { Base: { Cluster: shop, Suffix: 2 } }
-  parameters: { /shop/web: 'web-${env:FILE}' }
+  parameters: { /shop/web: '${env:NAME}' }
 ";
 
 #[test]
 fn a_rehearsal_takes_its_values_from_the_config_and_asks_nobody() {
-    let config = rehearse(&format!("{REMOTE}\n{}", REHEARSED.replace("web-${env:FILE}", "shop-web"))).unwrap();
+    let config = rehearse(&format!("{REMOTE}\n{REHEARSED}")).unwrap();
     let names: Vec<_> = config.services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["shop-web", "api-2", "nightly"]);
     assert_eq!(config.rehearse.terraform_at.as_deref(), Some("s3://states/env:/prod/shop.tfstate"));

@@ -5,6 +5,7 @@ use crate::fake::cloud::FakeCloud;
 use crate::fake::{Journal, REGISTRY, Told, digest_of};
 use crate::scene::{Ended, Scene, container, definition, old_image, service_config};
 use fargate_deploy::config::{Config, ImageSource};
+use fargate_deploy::domain::names::{ServiceDeploymentArn, ServiceRevisionArn, TaskDefinitionArn};
 use fargate_deploy::domain::outcome::{Failure, Reason, Success};
 use fargate_deploy::domain::promotion::Promoted;
 use fargate_deploy::domain::service::*;
@@ -47,6 +48,18 @@ impl Staging {
 
     fn last_deployment(&self, change: impl FnOnce(&mut ServiceDeployment)) {
         change(&mut self.cloud.aws().service_deployments.iter_mut().find(|(name, _)| name == "web").unwrap().1);
+    }
+
+    /// The deployment before the last one brought this release.
+    fn ran_before(&self, release: u64) {
+        let mut aws = self.cloud.aws();
+        let arn = aws.add_definition(&definition("web", &tested()), Some(release));
+        let (_, mut before) = aws.service_deployments.iter().find(|(name, _)| name == "web").unwrap().clone();
+        let revision = ServiceRevisionArn::new(format!("revision-of-r{release}"));
+        aws.revisions.insert(revision.clone(), arn);
+        before.arn = ServiceDeploymentArn::new(format!("deployment-of-r{release}"));
+        before.target_revision = Some(revision);
+        aws.service_deployments.push(("web".to_owned(), before));
     }
 
     async fn promote(&self) -> Result<Vec<Promoted>, Failure> {
@@ -108,15 +121,11 @@ async fn what_was_not_proven_is_refused() {
         ("did not succeed", |s| s.last_deployment(|d| d.status = ServiceDeploymentStatus::Stopped)),
         ("its last deployment, of web:41, failed", |s| s.web(|s| s.deployments[0].state = State::Failed)),
         ("it is to run web:41, and runs web:40", |s| {
-            s.web(|s| {
-                s.deployments[0].task_definition = fargate_deploy::domain::names::TaskDefinitionArn::new("x/web:40")
-            });
+            s.web(|s| s.deployments[0].task_definition = TaskDefinitionArn::new("x/web:40"));
         }),
         ("its desired count is 0", |s| s.web(|s| s.counts = Counts::default())),
         ("1 of 2 tasks run", |s| s.web(|s| s.counts.running = 1)),
-        ("it runs r9, and r10 came after it", |s| {
-            s.cloud.aws().add_definition(&definition("web", &tested()), Some(10));
-        }),
+        ("it went back from r10 to r9", |s| s.ran_before(10)),
     ];
     for (expected, change) in cases {
         let staging = Staging::new();
@@ -124,6 +133,14 @@ async fn what_was_not_proven_is_refused() {
         let failure = staging.refused(Reason::Config, expected).await;
         assert!(failure.next.is_some(), "{failure:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_family_that_other_services_use_too_does_not_matter() {
+    let staging = Staging::new();
+    staging.ran_before(8);
+    staging.cloud.aws().add_definition(&definition("web", &old_image("shop-app")), Some(11));
+    assert_eq!(staging.promote().await.unwrap()[0].reference, tested());
 }
 
 #[tokio::test(start_paused = true)]

@@ -386,3 +386,18 @@ async fn wait_until_it_serves(stage: &Stage, service: &ServiceConfig) -> Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::terraform::Outputs;
+
+    #[test]
+    fn the_state_on_the_stage_gives_the_values_of_the_rehearsal() {
+        let values = [("cluster", "shop"), ("vpc.subnet_ids.0", "subnet-1"), ("vpc", "shadowed")];
+        let values = BTreeMap::from(values.map(|(path, value)| (path.to_owned(), value.to_owned())));
+        let outputs = Outputs::parse(state(&values).to_string().as_bytes()).unwrap();
+        assert_eq!(outputs.get("cluster").as_deref(), Ok("shop"));
+        assert_eq!(outputs.get("vpc.subnet_ids.0").as_deref(), Ok("subnet-1"));
+    }
+}
