@@ -74,6 +74,9 @@ pub struct DeployFlags {
     /// Deploy an image that is already built: KEY=REF, or REF when there is one image
     #[arg(long, value_name = "[KEY=]REF")]
     pub image: Vec<String>,
+    /// Deploy what another environment runs, by the same digests: nothing is built
+    #[arg(long, value_name = "ENVIRONMENT", conflicts_with = "image")]
+    pub from: Option<String>,
     /// Without a config file: build this folder
     #[arg(long, value_name = "DIR")]
     pub context: Option<PathBuf>,
@@ -203,6 +206,7 @@ impl Arguments {
             roles: global.role.clone(),
             cluster: global.cluster.clone(),
             images: flags.image,
+            from: flags.from,
             only: flags.only,
             skip_release_commands: flags.skip_release_commands,
             force_new_deployment: flags.force_new_deployment,
@@ -262,6 +266,7 @@ pub const INPUTS: &[Input] = &[
     value("service"),
     value("container"),
     list("image"),
+    value("from"),
     value("context"),
     value("repository"),
     value("release-command"),

@@ -70,27 +70,32 @@ async fn open(
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<(Order, AwsCloud, HttpWeb, Option<Reported>), Failure> {
     let order = order(config, options, context, env)?;
-    let inputs = session_inputs(order.config.region.clone(), order.config.roles.clone(), context, env);
-    let session = Session::open(&inputs, Arc::clone(&sink)).await.map_err(|e| no_identity(&e))?;
+    let (region, roles) = (order.config.region.clone(), order.config.roles.clone());
+    let session = open_session(region, roles, context, env, Arc::clone(&sink)).await?;
     let reported = deployment::begin(&order, &session, context, env, sink.as_ref()).await;
     let web = HttpWeb::new(session.network());
     Ok((order, AwsCloud::new(session), web, reported))
 }
 
-/// How every command reaches AWS.
-pub fn session_inputs(
+/// A session as one of the config's environments, under the name of this run.
+///
+/// # Errors
+/// `identity`, or `config` where the region or the network's settings are missing or wrong.
+pub async fn open_session(
     region: Option<String>,
     roles: Vec<RoleArn>,
     context: &RunContext,
     env: &BTreeMap<String, String>,
-) -> SessionInputs {
-    SessionInputs {
+    sink: Arc<dyn Sink + Send + Sync>,
+) -> Result<Session, Failure> {
+    let inputs = SessionInputs {
         region,
         roles,
         session_name: session_name(context),
         audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
         ..SessionInputs::new(env.clone())
-    }
+    };
+    Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))
 }
 
 /// Why there is no identity, as an ending.
