@@ -28,9 +28,9 @@ pub mod world;
 use cli::{Arguments, Command};
 use commands::deploy::{Options, conclude, random};
 use context::RunContext;
-use domain::outcome::Record;
+use domain::outcome::{Failure, Reason, Record};
 use futures_util::FutureExt as _;
-use render::log::{Log, Style};
+use render::log::{Detail, Log, Style};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
@@ -44,9 +44,10 @@ pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsStrin
     let env: BTreeMap<String, String> = env.filter_map(text).collect();
     let arguments = match Arguments::read(arguments, &env) {
         Ok(arguments) => arguments,
+        Err(help) if help.use_stderr() && is_in_actions(&env) => return ExitCode::from(bad_input(&help, &env)),
         Err(help) => {
             let _ = help.print();
-            return ExitCode::from(if help.use_stderr() { domain::outcome::Reason::Config.exit_code() } else { 0 });
+            return ExitCode::from(if help.use_stderr() { Reason::Config.exit_code() } else { 0 });
         }
     };
     let out = &mut std::io::stdout();
@@ -67,6 +68,22 @@ pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsStrin
     }
 }
 
+fn is_in_actions(env: &BTreeMap<String, String>) -> bool {
+    env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true")
+}
+
+/// A job is told of a bad input as of every other failure: one annotation, and the outputs.
+fn bad_input(error: &clap::Error, env: &BTreeMap<String, String>) -> u8 {
+    let text = error.to_string();
+    let mut lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let what = lines.next().unwrap_or_default();
+    let mut failure = Failure::new(Reason::Config, what.strip_prefix("error: ").unwrap_or(what));
+    failure.evidence = lines.map(str::to_owned).collect();
+    let log = Log::new(std::io::stdout(), Style { detail: Detail::Normal, fence: Some(random()) });
+    conclude(&(Err(failure), Record::default()), None::<&mut std::io::Stdout>, env, &log)
+}
+
 fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let code = match runtime {
@@ -76,14 +93,13 @@ fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCo
             runtime.shutdown_background();
             code
         }
-        Err(_) => domain::outcome::Reason::Internal.exit_code(),
+        Err(_) => Reason::Internal.exit_code(),
     };
     ExitCode::from(code)
 }
 
 async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
-    let in_actions = env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true");
-    let style = Style { detail: arguments.detail(), fence: in_actions.then(random) };
+    let style = Style { detail: arguments.detail(), fence: is_in_actions(env).then(random) };
     let is_data = arguments.global.json || matches!(&arguments.command, Command::Rehearse(r) if r.serve);
     let out: Box<dyn Write + Send> = if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
     let log = Arc::new(Log::new(out, style));

@@ -1,10 +1,11 @@
 //! [`Builder`] on the Docker Engine, which is looked for only when something must be built or pushed.
 
 use crate::adapters::docker::{
-    BuildEvent, BuildRequest, DigestInput, Engine, EngineError, PushEvent, PushTarget, RegistryCredentials, Secret,
-    StepState, context_digest,
+    BuildEvent, BuildRequest, DigestInput, Engine, EngineError, PushEvent, PushTarget, RegistryCredentials, StepState,
+    context_digest,
 };
 use crate::domain::image::Digest;
+use crate::domain::redact::Secret;
 use crate::ports::{Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryLogin};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

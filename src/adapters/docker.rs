@@ -26,7 +26,6 @@ mod ignore;
 mod progress;
 mod pull;
 mod push;
-mod secret;
 mod session;
 mod stream;
 mod walk;
@@ -39,7 +38,6 @@ pub use error::EngineError;
 pub use ignore::{BadPattern, Patterns};
 pub use progress::{BuildEvent, StepState};
 pub use push::{PushEvent, PushTarget, PushedImage};
-pub use secret::Secret;
 
 use endpoint::Candidates;
 use http::{Call, Query, Transport};

@@ -3,21 +3,21 @@
 use std::fmt;
 
 /// A value that must never reach a log, a comment or a file.
-#[derive(Clone)]
-pub struct Secret(String);
+#[derive(Clone, Default)]
+pub struct Secret<T = String>(T);
 
-impl Secret {
-    pub fn new(value: impl Into<String>) -> Self {
+impl<T> Secret<T> {
+    pub fn new(value: impl Into<T>) -> Self {
         Self(value.into())
     }
 
     /// The value itself. Every call site is a place where the secret leaves our hands on purpose.
-    pub fn expose(&self) -> &str {
+    pub fn expose(&self) -> &T {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(***)")
     }
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_print_itself() {
-        let secret = Secret::new("hunter2");
+        let secret: Secret = Secret::new("hunter2");
         assert_eq!(format!("{secret:?}"), "Secret(***)");
         assert_eq!(secret.expose(), "hunter2");
     }

@@ -55,6 +55,18 @@ fn inputs_choose_the_command_and_success_is_the_steps() {
 }
 
 #[test]
+fn a_bad_input_fails_the_step_with_2_one_error_and_its_outputs() {
+    let step = Step::new("action/main.js");
+    let output = step.run(&[("INPUT_COMMAND", "deploy"), ("INPUT_DRY-RUN", "yes"), ("INPUT_WAIT", "soon")]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let said = text(&output);
+    assert_eq!(said.matches("::error ").count(), 1, "{said}");
+    assert!(said.contains("input `dry-run`: expected `true` or `false`, found `yes`"), "{said}");
+    let outputs = fs::read_to_string(step.path().join("outputs")).unwrap();
+    assert!(outputs.contains("failure-reason") && outputs.contains("config"), "{outputs}");
+}
+
+#[test]
 fn a_bad_config_fails_the_step_with_2_one_error_and_its_outputs() {
     let step = Step::new("action/main.js");
     fs::create_dir(step.path().join("my app")).unwrap();

@@ -110,7 +110,7 @@ async fn a_login_is_masked_and_belongs_to_the_host_that_aws_names() {
     let cloud = AwsCloud::new(Session::open(&inputs(played.env()), told.clone()).await.unwrap());
     let login = cloud.registry_login(Some(&elsewhere())).await.unwrap();
     assert_eq!(login.host, "444455556666.dkr.ecr.us-east-1.amazonaws.com");
-    assert_eq!((login.username.as_str(), login.password.expose()), ("AWS", "pass:word"));
+    assert_eq!((login.username.as_str(), login.password.expose().as_str()), ("AWS", "pass:word"));
     assert_eq!(told.masked(), ["pass:word"]);
     assert_eq!(played.only("GetAuthorizationToken"), json!({ "registryIds": ["444455556666"] }));
     assert!(played.asked()[0].headers["authorization"].contains("/us-east-1/ecr/"));

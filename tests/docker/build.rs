@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fargate_deploy::adapters::docker::{BuildEvent, BuildRequest, EngineError, Secret, StepState};
+use fargate_deploy::adapters::docker::{BuildEvent, BuildRequest, EngineError, StepState};
+use fargate_deploy::domain::redact::Secret;
 
 use crate::support::{BUSYBOX, Built, Context, build, engine, run, unique};
 

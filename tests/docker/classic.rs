@@ -1,6 +1,7 @@
 //! An Engine without BuildKit: the same contexts through the classic builder.
 
-use fargate_deploy::adapters::docker::{BuildEvent, Endpoint, EngineError, Secret, StepState};
+use fargate_deploy::adapters::docker::{BuildEvent, Endpoint, EngineError, StepState};
+use fargate_deploy::domain::redact::Secret;
 
 use crate::support::{Context, Leftovers, ask, build, engine_without_buildkit, run, unique};
 

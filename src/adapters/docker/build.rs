@@ -16,10 +16,10 @@ use super::context::BuildContext;
 use super::filesync::Directories;
 use super::http::{Call, Objects, Query};
 use super::progress::{BuildEvent, Steps};
-use super::secret::Secret;
 use super::session::{Credentials, Offer, Session};
 use super::stream::stream_error;
 use super::{Engine, EngineError};
+use crate::domain::redact::Secret;
 
 /// BuildKit's own limit for one secret.
 const LARGEST_SECRET: usize = 500 * 1024;
@@ -326,6 +326,6 @@ mod tests {
         let mut request = BuildRequest::new("/nowhere");
         request.secrets.push(("token".to_owned(), Secret::new(vec![0; LARGEST_SECRET + 1])));
         assert_eq!(request.validate().unwrap_err().to_string(), "build secret `token`: longer than 500 KiB");
-        assert!(format!("{request:?}").contains("(\"token\", ***)"));
+        assert!(format!("{request:?}").contains("(\"token\", Secret(***))"));
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::endpoint::config_directory;
 use super::error::EngineError;
-use super::secret::Secret;
+use crate::domain::redact::Secret;
 
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// The user name with which a helper says that the secret is an identity token.
@@ -27,10 +27,10 @@ const IDENTITY_TOKEN: &str = "<token>";
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A user of one registry. `Debug` shows the name only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RegistryCredentials {
     pub username: String,
-    pub password: Secret<String>,
+    pub password: Secret,
 }
 
 impl RegistryCredentials {
@@ -80,13 +80,13 @@ struct ConfigFile {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct AuthEntry {
-    auth: Secret<String>,
+    auth: Secret,
     username: String,
-    password: Secret<String>,
-    identitytoken: Secret<String>,
+    password: Secret,
+    identitytoken: Secret,
 }
 
-impl<'de> Deserialize<'de> for Secret<String> {
+impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Option::<String>::deserialize(deserializer).map(|value| Self::new(value.unwrap_or_default()))
     }
@@ -134,7 +134,7 @@ impl DockerConfig {
         struct Found {
             #[serde(default)]
             username: String,
-            secret: Secret<String>,
+            secret: Secret,
         }
 
         let program = format!("docker-credential-{helper}");
@@ -261,8 +261,8 @@ mod tests {
         }
         assert_eq!(pair(config.credentials("ghcr.io").await.unwrap()), ("gh".into(), "token".into()));
         assert_eq!(pair(config.credentials("quay.io").await.unwrap()), ("q".into(), "p".into()));
-        assert_eq!(config.credentials("empty.example").await.unwrap(), None);
-        assert_eq!(config.credentials("unknown.example").await.unwrap(), None);
+        assert!(config.credentials("empty.example").await.unwrap().is_none());
+        assert!(config.credentials("unknown.example").await.unwrap().is_none());
         let token = config.credentials("id.example").await.unwrap().unwrap();
         assert_eq!(token.for_session(), (String::new(), "idt".to_owned()));
     }
@@ -274,7 +274,7 @@ mod tests {
             .helper("all", r#"echo "credentials not found in native keychain"; exit 1"#);
         let config = home.load();
         assert_eq!(pair(config.credentials("ghcr.io").await.unwrap()), ("one".into(), "for-ghcr.io".into()));
-        assert_eq!(config.credentials("docker.io").await.unwrap(), None);
+        assert!(config.credentials("docker.io").await.unwrap().is_none());
     }
 
     #[tokio::test]
@@ -296,7 +296,7 @@ mod tests {
         let decoded: serde_json::Value = serde_json::from_slice(&URL_SAFE.decode(header).unwrap()).unwrap();
         assert_eq!(decoded["password"], "~~~???>>>\u{ff}");
         assert_eq!(RegistryCredentials::header(None, "r.example"), "e30=");
-        assert_eq!(format!("{credentials:?}"), r#"RegistryCredentials { username: "AWS", password: *** }"#);
+        assert_eq!(format!("{credentials:?}"), r#"RegistryCredentials { username: "AWS", password: Secret(***) }"#);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use super::config_auth::{DockerConfig, RegistryCredentials};
 use super::error::EngineError;
 use super::filesync::Directories;
 use super::http::{Attached, Call, Transport};
-use super::secret::Secret;
+use crate::domain::redact::Secret;
 
 const METHODS: [&str; 4] = [
     "/moby.filesync.v1.FileSync/DiffCopy",
