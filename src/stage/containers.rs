@@ -43,6 +43,15 @@ pub struct Exit {
     pub out_of_memory: bool,
 }
 
+/// An image in the Engine's store.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `amd64` or `arm64`.
+    pub architecture: Option<String>,
+    /// The one that its registry gave under the name that was asked for; an image that was only built has none.
+    pub digest: Option<String>,
+}
+
 /// The Engine, for one stage.
 #[derive(Clone)]
 pub struct Containers {
@@ -68,9 +77,14 @@ impl Containers {
         Ok(())
     }
 
-    /// `amd64` or `arm64`; `None` when the Engine does not have the image.
-    pub async fn architecture(&self, image: &str) -> Option<String> {
-        self.engine.inspect_image(image).await.ok()?.architecture
+    /// `None` when the Engine does not have the image.
+    pub async fn image(&self, reference: &str) -> Option<Image> {
+        let found = self.engine.inspect_image(reference).await.ok()?;
+        let of_registry = found.repo_digests.unwrap_or_default();
+        let name = without_tag(reference);
+        let digest =
+            of_registry.iter().find_map(|known| known.strip_prefix(name)?.strip_prefix('@').map(str::to_owned));
+        Some(Image { architecture: found.architecture, digest })
     }
 
     /// Creates and starts it. The id, or why it does not start.
@@ -191,6 +205,15 @@ impl Containers {
             self.engine.inspect_exec(&exec.id).await.ok()?.exit_code
         };
         timeout(limit, running).await.ok().flatten() == Some(0)
+    }
+}
+
+/// A reference without tag and digest. A port is no tag.
+pub fn without_tag(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or(reference);
+    match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => path,
+        _ => name,
     }
 }
 

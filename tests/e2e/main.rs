@@ -13,9 +13,13 @@ mod act;
 mod aws_cli;
 mod bad_days;
 mod database;
+mod examples;
 mod identity;
 mod interrupts;
 mod program;
+#[path = "../docker/support.rs"]
+#[allow(dead_code, reason = "only its registry is used here")]
+mod registry;
 mod releases;
 mod rollbacks;
 mod scene;

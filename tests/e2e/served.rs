@@ -17,10 +17,14 @@ pub struct Served {
 
 impl Served {
     pub async fn open(directory: &Path) -> Self {
+        Self::open_with(directory, &[], &Env::new()).await
+    }
+
+    pub async fn open_with(directory: &Path, arguments: &[&str], env: &Env) -> Self {
         let out = tempfile::NamedTempFile::new().unwrap();
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut command = scrubbed(BINARY);
-        command.args(["rehearse", "--serve"]).arg(directory).stdin(Stdio::null());
+        command.args(["rehearse", "--serve"]).args(arguments).arg(directory).envs(env).stdin(Stdio::null());
         command.stdout(out.reopen().unwrap()).stderr(log.reopen().unwrap());
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
         let text = || std::fs::read_to_string(out.path()).unwrap();

@@ -1,5 +1,6 @@
 //! Tasks: every one of them real containers, from PROVISIONING to STOPPED.
 
+mod images;
 mod life;
 mod prepare;
 mod shape;
@@ -14,9 +15,9 @@ use crate::stage::play::{Play, SabotageKind};
 use crate::stage::registry::Registry;
 use crate::stage::secrets::Secrets;
 use crate::stage::ssm::Parameters;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::AbortHandle;
 
 /// What tasks lean on.
@@ -40,7 +41,8 @@ pub struct Tasks {
     deps: TaskDeps,
     containers: Containers,
     known: Mutex<BTreeMap<String, Entry>>,
-    pulled: Mutex<HashSet<String>>,
+    /// One pull for each reference, that all who want it wait for.
+    pulls: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
     changes: watch::Sender<u64>,
     lives: Mutex<Vec<AbortHandle>>,
 }
@@ -63,7 +65,7 @@ impl Tasks {
             deps,
             containers,
             known: Mutex::default(),
-            pulled: Mutex::default(),
+            pulls: Mutex::default(),
             changes,
             lives: Mutex::default(),
         })
@@ -139,20 +141,6 @@ impl Tasks {
 
     pub fn play(&self) -> &Play {
         &self.deps.play
-    }
-
-    /// The digest that an image string stands for now, as a service's deployment resolves it; AWS's reason otherwise.
-    pub fn resolve_image(&self, image: &str) -> Result<Option<String>, String> {
-        if let Some((_, digest)) = image.split_once('@') {
-            return Ok(Some(digest.to_owned()));
-        }
-        let Some(reference) = self.deps.images.pull_reference(image) else { return Ok(None) };
-        let path = reference.split_once('/').map_or(reference.as_str(), |(_, path)| path);
-        let (repository, tag) = path.rsplit_once(':').unwrap_or((path, "latest"));
-        match self.deps.images.digest(repository, tag) {
-            Some(digest) => Ok(Some(digest)),
-            None => Err(prepare::not_found(image)),
-        }
     }
 
     /// Ends every life, and removes every container.

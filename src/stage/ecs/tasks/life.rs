@@ -53,14 +53,15 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
     for container in prepare::in_order(&view.spec.definition) {
         let name = prepare::name(container);
         let may_start = wait_for(tasks, arn, container).await?;
+        // An essential container that ends takes the task along, whatever others are still waiting for.
+        if has_ended(tasks, view, true) {
+            return Err((EXITED.0.to_owned(), EXITED.1.to_owned()));
+        }
         if !may_start {
             let reason = format!("Dependency of container {name} did not reach its condition");
             return Err(failed(reason));
         }
         let image = images.iter().find(|(n, _)| n == name).map(|(_, reference)| reference.clone()).unwrap_or_default();
-        if has_ended(tasks, view, true) {
-            return Err((EXITED.0.to_owned(), EXITED.1.to_owned()));
-        }
         // On AWS nothing but the task itself holds the network: a container that has ended must not take it along.
         let holder = first.clone().filter(|id| !is_stopped(tasks, arn, id));
         let mut spec = tasks.spec_of(&view.spec, container, image, holder.as_ref()).map_err(failed)?;
@@ -128,6 +129,9 @@ async fn wait_for(tasks: &Arc<Tasks>, arn: &str, container: &Container) -> Resul
             return Err(stop);
         }
         let Some(view) = tasks.get(arn) else { return Ok(false) };
+        if has_ended(tasks, &view, true) {
+            return Ok(false);
+        }
         let mut is_ready = true;
         for (on, condition) in prepare::dependencies(container) {
             let Some(other) = view.containers.iter().find(|c| c.name == on) else { continue };

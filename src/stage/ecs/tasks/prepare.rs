@@ -3,7 +3,6 @@
 use super::{TaskSpec, Tasks};
 use crate::stage::containers::ContainerSpec;
 use crate::stage::ecs::task::Definition;
-use crate::stage::members::lock;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -116,59 +115,6 @@ impl Tasks {
         Ok(environment)
     }
 
-    /// Pulls an image once. What the Engine knows it by, and its digest.
-    pub(super) async fn image(
-        &self,
-        spec: &TaskSpec,
-        container: &Container,
-    ) -> Result<(String, Option<String>), String> {
-        let image = text(container, "image");
-        let resolved =
-            spec.resolved_images.iter().find(|(n, _)| n == name(container)).map(|(_, digest)| digest.clone());
-        let wants = match spec
-            .definition
-            .body
-            .get("runtimePlatform")
-            .and_then(|p| p.get("cpuArchitecture"))
-            .and_then(Value::as_str)
-        {
-            Some("ARM64") => "arm64",
-            _ => "amd64",
-        };
-        let (reference, digest) = match self.deps.images.pull_reference(image) {
-            Some(reference) => {
-                let digest = match resolved {
-                    Some(digest) => Some(digest),
-                    None => self.resolve_image(image)?,
-                };
-                let reference = match &digest {
-                    Some(digest) => format!("{}@{digest}", without_tag(&reference)),
-                    None => reference,
-                };
-                if lock(&self.pulled).insert(reference.clone())
-                    && let Err(why) = self.containers.pull(&reference, self.deps.images.pull_credentials()).await
-                {
-                    lock(&self.pulled).remove(&reference);
-                    let text = not_found(image);
-                    return Err(if why.contains("not found") || why.contains("unknown") {
-                        text
-                    } else {
-                        format!("{text} ({why})")
-                    });
-                }
-                (reference, digest)
-            }
-            None => (image.to_owned(), None),
-        };
-        match self.containers.architecture(&reference).await {
-            None => Err(not_found(image)),
-            Some(actual) if actual != wants => Err(format!(
-                "CannotPullContainerError: pull image manifest has been retried 1 time(s): image Manifest does not contain descriptor matching platform 'linux/{wants}'"
-            )),
-            Some(_) => Ok((reference, digest)),
-        }
-    }
-
     /// The container as the Engine gets it.
     pub(super) fn spec_of(
         &self,
@@ -209,19 +155,5 @@ impl Tasks {
             ports: if first.is_none() { containers(&spec.definition).flat_map(ports).collect() } else { vec![] },
             labels: HashMap::from([(label.to_owned(), value.to_owned())]),
         })
-    }
-}
-
-pub fn not_found(image: &str) -> String {
-    format!(
-        "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: {image}: not found"
-    )
-}
-
-fn without_tag(reference: &str) -> &str {
-    let name = reference.split('@').next().unwrap_or(reference);
-    match name.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => path,
-        _ => name,
     }
 }
