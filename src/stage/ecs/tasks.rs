@@ -51,6 +51,8 @@ struct Entry {
     view: TaskView,
     /// Stop code and reason, once somebody wants it stopped.
     stop: Option<(String, String)>,
+    /// The container that holds the task's network.
+    namespace: Option<String>,
     sabotage: SabotageKind,
 }
 
@@ -103,7 +105,7 @@ impl Tasks {
             stopped_at: None,
             running_since: None,
         };
-        let entry = Entry { view: view.clone(), stop: None, sabotage: self.deps.play.sabotage.get() };
+        let entry = Entry { view: view.clone(), stop: None, namespace: None, sabotage: self.deps.play.sabotage.get() };
         lock(&self.known).insert(arn.clone(), entry);
         let life = tokio::spawn(life::live(self.clone(), arn));
         lock(&self.lives).push(life.abort_handle());
@@ -148,11 +150,21 @@ impl Tasks {
         for life in lock(&self.lives).drain(..) {
             life.abort();
         }
-        let ids: Vec<String> = lock(&self.known)
-            .values()
-            .flat_map(|e| e.view.containers.iter().filter_map(|c| c.container_id.clone()))
-            .collect();
+        let made = |e: &Entry| -> Vec<String> {
+            e.view.containers.iter().filter_map(|c| c.container_id.clone()).chain(e.namespace.clone()).collect()
+        };
+        let ids: Vec<String> = lock(&self.known).values().flat_map(made).collect();
         futures_util::future::join_all(ids.iter().map(|id| self.containers.remove(id))).await;
+        self.containers.forget_holder().await;
+    }
+
+    fn namespace(&self, arn: &str) -> Option<String> {
+        lock(&self.known).get(arn)?.namespace.clone()
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        let (label, value) = self.deps.label.split_once('=').unwrap_or((&self.deps.label, ""));
+        HashMap::from([(label.to_owned(), value.to_owned())])
     }
 
     fn change(&self, arn: &str, how: impl FnOnce(&mut Entry)) {

@@ -37,14 +37,19 @@ async fn three_containers_of_a_task_move_together_from_a_registry_that_is_not_ec
     example.answers_as("SITE", "/api/places", "r1: places").await;
     example.answers_as("SITE", "/", "r1: places").await;
 
-    // What ECS pulls with is a secret of its own: without it no task of the new release starts.
-    let secret = json!({"username": username, "password": password}).to_string();
-    let body = json!({"Name": "city-guided/ghcr", "SecretString": secret});
-    example.aws.call("secretsmanager", "CreateSecret", body).await.unwrap();
-
     example.write("api/RELEASE", "r2: routes\n");
     example.write("web/RELEASE", "r2: routes\n");
     example.write("api/migrations/0002_place_route.sql", "ALTER TABLE place ADD COLUMN route text;\n");
+
+    // What ECS pulls with is a secret of its own: our login is not enough.
+    let refused = example.deploy().await;
+    refused.failed(5, "release-command");
+    assert!(refused.log.contains("failed to fetch secret city-guided/ghcr"), "{}", refused.log);
+    example.answers_as("SITE", "/api/places", "r1: places").await;
+    let secret = json!({"username": "puller", "password": "only-pulls"}).to_string();
+    let body = json!({"Name": "city-guided/ghcr", "SecretString": secret});
+    example.aws.call("secretsmanager", "CreateSecret", body).await.unwrap();
+
     let good = example.deploy().await;
     good.succeeded("deployed");
     example.answers_as("SITE", "/api/places", "r2: routes").await;
@@ -63,8 +68,8 @@ async fn three_containers_of_a_task_move_together_from_a_registry_that_is_not_ec
     assert_eq!(example.database.ask(migrations), "0001_create_place 0002_place_route");
     // The migration ended well; its sidecars were stopped then, which is nobody's failure.
     let commands = example.commands().await;
-    assert_eq!(commands.len(), 1, "{commands:?}");
-    assert_eq!((commands[0].0.as_str(), &commands[0].1[0]), ("city-guided-migrate", &json!(0)));
+    let of_api: Vec<_> = commands.iter().map(|(family, codes)| (family.as_str(), codes[0].clone())).collect();
+    assert_eq!(of_api, [("city-guided-migrate", json!(null)), ("city-guided-migrate", json!(0))]);
 
     // One of the three does not start: all three are back.
     example.write("api/RELEASE", "r3: maps\n");

@@ -4,7 +4,6 @@ use super::{TaskSpec, Tasks};
 use crate::stage::containers::ContainerSpec;
 use crate::stage::ecs::task::Definition;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 
 pub type Container = Map<String, Value>;
 
@@ -121,7 +120,7 @@ impl Tasks {
         spec: &TaskSpec,
         container: &Container,
         image: String,
-        first: Option<&String>,
+        namespace: Option<&String>,
     ) -> Result<ContainerSpec, String> {
         let strings = |value: Option<&Value>| -> Option<Vec<String>> {
             let list: Vec<String> = value?.as_array()?.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
@@ -141,7 +140,6 @@ impl Tasks {
         environment.extend(self.secrets(container)?);
         environment.extend(pairs(over.and_then(|o| o.get("environment"))));
         let task_memory = spec.definition.body.get("memory").and_then(Value::as_str).and_then(|m| m.parse().ok());
-        let (label, value) = self.deps.label.split_once('=').unwrap_or((&self.deps.label, ""));
         Ok(ContainerSpec {
             image,
             entrypoint: strings(container.get("entryPoint")),
@@ -151,9 +149,9 @@ impl Tasks {
             user: Some(text(container, "user").to_owned()).filter(|u| !u.is_empty()),
             read_only: container.get("readonlyRootFilesystem") == Some(&Value::Bool(true)),
             memory: container.get("memory").and_then(Value::as_i64).or(task_memory),
-            beside: first.cloned(),
-            ports: if first.is_none() { containers(&spec.definition).flat_map(ports).collect() } else { vec![] },
-            labels: HashMap::from([(label.to_owned(), value.to_owned())]),
+            beside: namespace.cloned(),
+            ports: ports(container),
+            labels: self.labels(),
         })
     }
 }
