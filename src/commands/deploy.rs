@@ -8,7 +8,7 @@ use crate::commands::post::HeldFile;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::deploy::{Order, deploy_until};
-use crate::domain::names::short;
+use crate::domain::names::{RoleArn, short};
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::Provenance;
 use crate::events::Sink;
@@ -63,19 +63,30 @@ async fn open(
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<(Order, AwsCloud, HttpWeb), Failure> {
     let order = order(config, options, context, env)?;
-    let inputs = SessionInputs {
-        region: order.config.region.clone(),
-        roles: order.config.roles.clone(),
-        session_name: session_name(context),
-        audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
-        ..SessionInputs::new(env.clone())
-    };
+    let inputs = session_inputs(order.config.region.clone(), order.config.roles.clone(), context, env);
     let session = Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))?;
     let web = HttpWeb::new(session.network());
     Ok((order, AwsCloud::new(session), web))
 }
 
-fn no_identity(failure: &IdentityFailure) -> Failure {
+/// How every command reaches AWS.
+pub fn session_inputs(
+    region: Option<String>,
+    roles: Vec<RoleArn>,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+) -> SessionInputs {
+    SessionInputs {
+        region,
+        roles,
+        session_name: session_name(context),
+        audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
+        ..SessionInputs::new(env.clone())
+    }
+}
+
+/// Why there is no identity, as an ending.
+pub fn no_identity(failure: &IdentityFailure) -> Failure {
     let reason = match failure {
         IdentityFailure::NoRegion | IdentityFailure::Network(_) => Reason::Config,
         _ => Reason::Identity,

@@ -42,6 +42,11 @@ pub fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path)
     parse(&source, &shown_path, &root, request, env)
 }
 
+/// Is there a file that [`load`] would read?
+pub fn exists(request: &Request, directory: &Path) -> bool {
+    request.file.is_some() || !matches!(find(directory), Ok(None))
+}
+
 /// The configuration in `source`; `file` is what errors call it, `root` is where its relative paths start.
 pub fn parse(
     source: &str,

@@ -3,13 +3,14 @@
 use super::decode::{Entries, Located, nearest, suggestion};
 use super::error::{ConfigError, Place};
 use super::file::{
-    CacheChoice, Command, Image, LockChoice, Release, ReuseChoice, Secret, Service, Settings, Smoke, Span,
+    CacheChoice, Command, Image, LockChoice, OnCancelChoice, OnFailureChoice, Release, ReuseChoice, Secret, Service,
+    Settings, Smoke, Span, WhenChoice,
 };
 use super::request::Request;
 use super::tree::shown;
 use super::{
-    BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, RehearseConfig,
-    ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, syntax,
+    BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, OnCancel, OnFailure,
+    RehearseConfig, ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
 };
 use crate::domain::image::ImageRef;
 use crate::domain::names::{ClusterName, ContainerName, RoleArn, ServiceName, short};
@@ -44,16 +45,27 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
+    let chosen = Chosen::of(images, services, release, &around.request.only);
     Ok(Config {
         file: around.file,
         root: around.root,
         environment: around.environment,
         region,
         roles,
-        images,
-        release: if around.request.skip_release_commands { Vec::new() } else { release },
-        services,
-        only: around.request.only.clone(),
+        images: chosen.images,
+        release: if around.request.skip_release_commands { Vec::new() } else { chosen.release },
+        services: chosen.services,
+        left_out: chosen.left_out,
+        on_failure: match settings.on_failure {
+            Some(OnFailureChoice::RollbackFailed) => OnFailure::RollbackFailed,
+            Some(OnFailureChoice::Leave) => OnFailure::Leave,
+            Some(OnFailureChoice::RollbackAll) | None => OnFailure::RollbackAll,
+        },
+        fail_fast: settings.fail_fast.unwrap_or(false),
+        on_cancel: match settings.on_cancel {
+            Some(OnCancelChoice::Rollback) => OnCancel::Rollback,
+            Some(OnCancelChoice::Leave) | None => OnCancel::Leave,
+        },
         lock: match settings.lock {
             Some(LockChoice::None) => Lock::None,
             Some(LockChoice::Lease) | None => Lock::Lease { wait: lock_timeout },
@@ -62,6 +74,35 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
         force: settings.force_new_deployment.unwrap_or(false),
         rehearse: RehearseConfig { values: loose(settings.rehearse.unwrap_or_default().values) },
     })
+}
+
+/// What `--only` leaves of a release.
+struct Chosen {
+    images: Vec<ImageConfig>,
+    services: Vec<ServiceConfig>,
+    release: Vec<ReleaseCommand>,
+    left_out: Vec<String>,
+}
+
+impl Chosen {
+    fn of(
+        mut images: Vec<ImageConfig>,
+        mut services: Vec<ServiceConfig>,
+        mut release: Vec<ReleaseCommand>,
+        only: &[String],
+    ) -> Self {
+        let mut left_out = Vec::new();
+        if !only.is_empty() {
+            left_out = services.iter().map(|s| s.key.clone()).filter(|key| !only.contains(key)).collect();
+            services.retain(|service| only.contains(&service.key));
+            for service in &mut services {
+                service.after.retain(|after| only.contains(after));
+            }
+            release.retain(|command| only.contains(&command.service));
+            images.retain(|image| services.iter().any(|s| s.containers.iter().any(|(_, key)| *key == image.key)));
+        }
+        Self { images, services, release, left_out }
+    }
 }
 
 struct Check {
@@ -457,6 +498,9 @@ impl Check {
         if let Some(container) = &release.container {
             self.rule("container", container, syntax::name);
         }
+        if let Some(path) = &release.task_definition {
+            self.file("task-definition", path.place, Path::new(&path.value));
+        }
         let command: Vec<String> = match release.command.value {
             Command::Shell(script) if script.trim().is_empty() => Vec::new(),
             Command::Shell(script) => vec!["sh".to_owned(), "-c".to_owned(), script],
@@ -479,6 +523,11 @@ impl Check {
             service,
             container: release.container.map(|container| ContainerName::new(container.value)),
             command,
+            when: match release.when {
+                Some(WhenChoice::After) => When::After,
+                Some(WhenChoice::Before) | None => When::Before,
+            },
+            task_definition: release.task_definition.map(|path| self.root.join(path.value)),
         }
     }
 
