@@ -75,7 +75,7 @@ async fn workers_move_after_the_api_and_finish_their_jobs_first() {
     assert_eq!(example.database.ask(done), "r1: jobs");
     assert_eq!(example.database.ask("SELECT count(*) FROM job WHERE finished_at IS NULL"), "0");
 
-    // The data migration gave both jobs a priority, after the schema's.
+    // The data migration gave both jobs a priority, when everything served.
     assert_eq!(example.database.ask("SELECT string_agg(priority::text, ' ' ORDER BY id) FROM job"), "1 2");
     let families: Vec<_> = example.commands().await.into_iter().collect();
     assert_eq!(
