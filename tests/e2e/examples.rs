@@ -4,6 +4,7 @@
 mod api_workers;
 mod caddy_ghcr;
 mod django_next;
+mod nestjs;
 mod nextjs;
 mod stand_in;
 

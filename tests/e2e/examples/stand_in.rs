@@ -50,10 +50,15 @@ pub fn furnish(example: &Path, images: &[StandIn]) {
         let dockerfile = std::fs::read_to_string(context.join("Dockerfile")).unwrap();
         std::fs::write(context.join("Dockerfile"), played(&dockerfile, &entries(&context))).unwrap();
     }
-    if crate::scene::docker(&["version", "--format", "{{.Server.Arch}}"]) == "arm64" {
-        let definitions = format!("find {} -name '*.json' -path '*/infra/*'", example.display());
-        run(Command::new("sh").args(["-c", &format!("{definitions} -exec sed -i s/X86_64/ARM64/ {{}} +")]));
-    }
+    let architecture = if engine() == "arm64" { "ARM64" } else { "X86_64" };
+    let definitions = format!("find {} -name '*.json' -path '*/infra/*'", example.display());
+    let replace = format!("s/\"cpuArchitecture\": \"[A-Z0-9_]*\"/\"cpuArchitecture\": \"{architecture}\"/");
+    run(Command::new("sh").args(["-c", &format!("{definitions} -exec sed -i '{replace}' {{}} +")]));
+}
+
+/// The Engine's processor, as images name it.
+pub fn engine() -> String {
+    crate::scene::docker(&["version", "--format", "{{.Server.Arch}}"])
 }
 
 fn run(command: &mut Command) {
