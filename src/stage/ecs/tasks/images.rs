@@ -64,10 +64,11 @@ impl Tasks {
     async fn pull(&self, image: &str, reference: &str, credentials: DockerCredentials) -> Result<(), String> {
         let pull = Arc::clone(lock(&self.pulls).entry(reference.to_owned()).or_default());
         let pulled = pull.get_or_try_init(|| self.containers.pull(reference, credentials)).await;
-        pulled.map(|()| ()).map_err(|why| match why.contains("not found") || why.contains("unknown") {
+        pulled.map_err(|why| match why.contains("not found") || why.contains("unknown") {
             true => not_found(image),
             false => format!("{PULL} failed to resolve ref {image}: {why}"),
-        })
+        })?;
+        Ok(())
     }
 
     /// What `repositoryCredentials` opens a registry with: a secret by its ARN, or in the same Region by its name, that holds
