@@ -74,6 +74,9 @@ pub struct DeployFlags {
     /// Deploy an image that is already built: KEY=REF, or REF when there is one image
     #[arg(long, value_name = "[KEY=]REF")]
     pub image: Vec<String>,
+    /// Deploy what another environment runs, by the same digests: nothing is built
+    #[arg(long, value_name = "ENVIRONMENT", conflicts_with = "image")]
+    pub from: Option<String>,
     /// Without a config file: build this folder
     #[arg(long, value_name = "DIR")]
     pub context: Option<PathBuf>,
@@ -203,6 +206,7 @@ impl Arguments {
             roles: global.role.clone(),
             cluster: global.cluster.clone(),
             images: flags.image,
+            from: flags.from,
             only: flags.only,
             skip_release_commands: flags.skip_release_commands,
             force_new_deployment: flags.force_new_deployment,
@@ -238,10 +242,12 @@ pub enum InputKind {
     List,
     /// `true`: `--name`.
     Switch,
+    /// Read from the environment where it is needed: other processes can see arguments.
+    Token,
 }
 
 /// The inputs of `action.yml`, which is generated from this table.
-pub const INPUTS: [Input; 23] = [
+pub const INPUTS: &[Input] = &[
     Input {
         name: "command",
         kind: InputKind::Command,
@@ -260,6 +266,7 @@ pub const INPUTS: [Input; 23] = [
     value("service"),
     value("container"),
     list("image"),
+    value("from"),
     value("context"),
     value("repository"),
     value("release-command"),
@@ -273,6 +280,11 @@ pub const INPUTS: [Input; 23] = [
     value("reason"),
     switch("verbose"),
     switch("quiet"),
+    Input {
+        name: "github-token",
+        kind: InputKind::Token,
+        help: Some("Reports to GitHub: a Deployment with `deployments: write`, comments with `pull-requests: write`"),
+    },
 ];
 
 const fn value(name: &'static str) -> Input {
@@ -288,7 +300,7 @@ const fn switch(name: &'static str) -> Input {
 }
 
 /// The outputs of `action.yml`, in the order in which they are set.
-pub const OUTPUTS: [(&str, &str); 12] = [
+pub const OUTPUTS: &[(&str, &str)] = &[
     ("outcome", "deployed, deployed-not-verified, started, unchanged, planned or failed"),
     ("failure-reason", "The word of the exit code when it failed, else empty"),
     ("release", "The release, such as r41"),
@@ -317,7 +329,7 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
         let Some(given) = get(input.name) else { continue };
         let flag = format!("--{}", input.name);
         match input.kind {
-            InputKind::Command | InputKind::Directory => {}
+            InputKind::Command | InputKind::Directory | InputKind::Token => {}
             InputKind::Value => arguments.extend([format!("{flag}={given}")]),
             InputKind::List => {
                 arguments.extend(given.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| format!("{flag}={l}")))
@@ -363,6 +375,9 @@ pub fn action_yml() -> String {
         text.push_str(&format!("  {}:\n    description: {}\n    required: false\n", input.name, quoted(&help)));
         if input.kind == InputKind::Command {
             text.push_str("    default: deploy\n");
+        }
+        if input.kind == InputKind::Token {
+            text.push_str("    default: ${{ github.token }}\n");
         }
     }
     text.push_str("outputs:\n");
@@ -419,6 +434,14 @@ mod tests {
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let error = Arguments::read(vec!["fargate-deploy".to_owned()], &env).unwrap_err().to_string();
         assert!(error.contains("input `dry-run`: expected `true` or `false`, found `yes`"), "{error}");
+    }
+
+    #[test]
+    fn the_token_is_no_argument() {
+        let env = [("INPUT_COMMAND", "deploy"), ("INPUT_GITHUB-TOKEN", "ghs_secret")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let arguments = action_inputs(&env).unwrap().unwrap();
+        assert_eq!(arguments, ["fargate-deploy", "deploy"]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! One page a command, over the same steps.
 
+pub mod configure;
 pub mod deploy;
+pub mod deployment;
 pub mod lock;
 pub mod post;
 pub mod rehearse;

@@ -5,13 +5,20 @@
 //! observations of a rolling deployment mean), [`task`] (what a stopped task means) and [`rollback`] (what to
 //! put back after a failure).
 
+pub mod comment;
+pub mod deployment;
 pub mod image;
+pub mod markdown;
 pub mod names;
 pub mod outcome;
+pub mod permission;
 pub mod plan;
+pub mod promotion;
+
 pub mod redact;
 pub mod rollback;
 pub mod rollout;
 pub mod service;
 pub mod task;
 pub mod task_definition;
+pub mod terraform;

@@ -27,9 +27,9 @@ pub mod world;
 
 use cli::{Arguments, Command};
 use commands::deploy::{Options, conclude, random};
-use config::ConfigErrors;
 use context::RunContext;
 use domain::outcome::Record;
+use futures_util::FutureExt as _;
 use render::log::{Log, Style};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -101,12 +101,14 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 is_unwatched: flags.no_wait,
                 skips_commands: flags.skip_release_commands,
             };
-            match config::load(&arguments.request(), env, &directory) {
+            let request = arguments.request();
+            let interrupt = interrupted().shared();
+            match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
                 Ok(config) => {
                     let context = RunContext::read(env, &config.root);
-                    commands::deploy::deploy(config, options, &context, env, log.clone(), interrupted()).await
+                    commands::deploy::deploy(config, options, &context, env, log.clone(), interrupt).await
                 }
-                Err(errors) => bad_config(&errors),
+                Err(failure) => (Err(failure), Record::default()),
             }
         }
         Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, log.clone()).await {
@@ -129,10 +131,6 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     };
     let mut json = arguments.global.json.then(std::io::stdout);
     conclude(&ending, json.as_mut(), env, &log)
-}
-
-fn bad_config(errors: &ConfigErrors) -> commands::deploy::Ending {
-    (Err(commands::bad_config(errors)), Record::default())
 }
 
 /// The Action may be told to run in another folder than the workspace.

@@ -1,6 +1,8 @@
 //! Every effect of the program on one page, in domain types only. The adapters implement these against AWS, the
 //! Docker Engine and HTTP; the specs implement them by hand and record the calls.
 
+use crate::domain::comment::{Comment, Viewer};
+use crate::domain::deployment::{DeploymentStatus, NewDeployment};
 use crate::domain::image::Digest;
 use crate::domain::names::{
     ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
@@ -114,6 +116,8 @@ pub trait Cloud {
     async fn registry_login(&self, registry: Option<&EcrAddress>) -> Call<RegistryLogin>;
     /// `ecr:DescribeImages` by tag or digest: `None` when there is no such image, or no repository.
     async fn image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>>;
+    /// `ecr:BatchGetImage`, as a pull asks: whether that very image is there. `Denied`: it could not be pulled as us.
+    async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool>;
     /// `ecr:BatchGetImage` + `ecr:PutImage`: another tag on the same manifest bytes.
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()>;
 
@@ -125,6 +129,21 @@ pub trait Cloud {
     async fn parameters_under(&self, path: &str) -> Call<Vec<(String, String)>>;
     /// `ssm:DeleteParameter`; deleting what is gone is fine.
     async fn delete_parameter(&self, name: &str) -> Call<()>;
+
+    /// `ssm:GetParameter` without decryption: `None` when there is none.
+    async fn parameter(&self, name: &str) -> Call<Option<Parameter>>;
+    /// `cloudformation:DescribeStacks`: the outputs of a stack, `None` when there is no such stack.
+    async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>>;
+    /// `s3:GetObject`: `None` when there is none. At most 64 MiB.
+    async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>>;
+}
+
+/// A parameter's value, where it is none of our business not to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    Plain(String),
+    /// A `SecureString`: its value never gets this far.
+    Secure,
 }
 
 /// A registry in another account or region than the caller's.
@@ -286,4 +305,34 @@ pub enum BuildFailureKind {
 pub trait Web {
     /// One GET: status and the first 64 KiB of the body, or why there was no answer.
     async fn get(&self, url: &str, timeout: Duration) -> Result<(u16, String), String>;
+}
+
+/// GitHub, about the repository of this run. Every call has a timeout and bounded retries of its own; a call that
+/// creates something is sent again only where GitHub said that it did nothing, so its loss is `Unreachable`.
+#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+pub trait GitHub {
+    /// Who the token is, and which of these comments are minimized. GraphQL; where the token may not ask, it is taken
+    /// for a job's own.
+    async fn viewer(&self, comments: &[&Comment]) -> Call<Viewer>;
+    /// Every comment on an issue or a pull request, all pages, oldest first. Not those on lines of its diff.
+    async fn comments(&self, pull_request: u64) -> Call<Vec<Comment>>;
+    async fn create_comment(&self, pull_request: u64, body: &str) -> Call<Comment>;
+    async fn update_comment(&self, id: u64, body: &str) -> Call<()>;
+    /// The pull requests that a commit belongs to, or that were merged as it.
+    async fn pull_requests_of(&self, sha: &str) -> Call<Vec<PullRequest>>;
+    /// A Deployment of a commit whatever its checks say, with task `deploy`: its id.
+    async fn create_deployment(&self, deployment: &NewDeployment) -> Call<u64>;
+    async fn set_deployment_status(&self, deployment: u64, status: &DeploymentStatus) -> Call<()>;
+}
+
+/// A pull request, as far as a comment needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRequest {
+    pub number: u64,
+    pub is_open: bool,
+    pub is_merged: bool,
+    /// The commit at its head.
+    pub head: String,
+    /// The branch that it wants to change.
+    pub base: String,
 }

@@ -4,3 +4,4 @@ pub mod ending;
 pub mod log;
 pub mod outputs;
 pub mod summary;
+pub mod terraform;

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod audit;
 mod authorization;
+pub mod cloudformation;
 pub mod containers;
 pub mod credentials;
 pub mod ecr;
@@ -14,6 +15,7 @@ pub mod ecs;
 pub mod elb;
 pub mod fault;
 mod front;
+pub mod github;
 pub mod iam;
 pub mod logs;
 pub mod members;
@@ -22,6 +24,7 @@ pub mod play;
 mod policy;
 mod protocol;
 pub mod registry;
+pub mod s3;
 pub mod secrets;
 mod services;
 pub mod ssm;
@@ -41,17 +44,20 @@ use tokio::task::AbortHandle;
 
 use api::Reply;
 use audit::{Audit, CallRecord};
+use cloudformation::Stacks;
 use credentials::{Credentials, ROOT_ACCESS_KEY};
 use ecr::Ecr;
 use ecs::{Deps, Ecs};
 use elb::Elb;
 use fault::{FaultPlan, Faults};
+use github::GitHub;
 use iam::Iam;
 use logs::Logs;
 use members::random_hex;
 use oidc::{GithubJob, Oidc};
 use play::Play;
 use registry::Registry;
+use s3::Objects;
 use secrets::Secrets;
 use services::Services;
 use ssm::Parameters;
@@ -162,6 +168,18 @@ impl Stage {
         &self.services.oidc
     }
 
+    /// GitHub's REST API: the repository of the job.
+    #[must_use]
+    pub fn github_api(&self) -> &GitHub {
+        &self.services.github
+    }
+
+    /// What a step of the job finds in its environment to reach GitHub's API.
+    #[must_use]
+    pub fn github_api_env(&self) -> Vec<(String, String)> {
+        self.services.github.env(&format!("{}/_github", self.url()))
+    }
+
     /// The images that were pushed.
     #[must_use]
     pub fn registry(&self) -> &Registry {
@@ -183,6 +201,16 @@ impl Stage {
     /// See [`Secrets::insert`].
     pub fn insert_secret(&self, arn: &str, key: Option<&str>, value: &str) {
         self.services.secrets.insert(arn, key, value);
+    }
+
+    /// A stack that CloudFormation describes, with its outputs.
+    pub fn insert_stack(&self, name: &str, outputs: &std::collections::BTreeMap<String, String>) {
+        self.services.stacks.insert(name, outputs);
+    }
+
+    /// An object that S3 gives out.
+    pub fn insert_object(&self, bucket: &str, key: &str, bytes: Vec<u8>) {
+        self.services.objects.insert(bucket, key, bytes);
     }
 
     /// A user and password that may push to the registry.
@@ -259,8 +287,10 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
     let parameters = Arc::new(Parameters::new(&account, &region));
     let secrets = Arc::new(Secrets::new(&account, &region));
     let iam = Arc::new(Iam::default());
+    let api = GitHub::new(&github.repository, github.repository_id);
     let oidc = Arc::new(Oidc::new(github)?);
     let credentials = Arc::new(Credentials::new(&account, &region));
+    let stacks = Stacks::new(&account, &region);
     let ecs = Ecs::new(Arc::new(Deps {
         account,
         region,
@@ -281,9 +311,12 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
         elb,
         parameters,
         secrets,
+        stacks,
+        objects: Objects::default(),
         sts: Sts::new(iam.clone(), oidc.clone(), credentials.clone()),
         iam,
         oidc,
+        github: api,
         registry,
         credentials,
         faults: Faults::default(),

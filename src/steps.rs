@@ -2,7 +2,11 @@
 
 pub mod authenticate;
 pub mod build;
+pub mod comment;
+pub mod deployment;
+pub mod look_up;
 pub mod preflight;
+pub mod promote;
 pub mod push;
 pub mod register;
 pub mod release;

@@ -8,14 +8,16 @@ mod credentials;
 mod ecr;
 mod ecs;
 mod ecs_wire;
+mod elsewhere;
 mod failure;
 pub mod identity;
 mod logs;
 pub mod network;
 mod oidc;
-mod pace;
+pub(super) mod pace;
 mod raw;
 pub mod session;
+mod signed;
 mod ssm;
 mod sts;
 

@@ -4,6 +4,7 @@ use crate::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
 use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
+use crate::commands::deployment::{self, Reported};
 use crate::commands::post::HeldFile;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
@@ -42,13 +43,20 @@ pub async fn deploy(
     interrupt: impl Future<Output = ()>,
 ) -> Ending {
     let record = RefCell::new(Record::default());
-    let held = HeldFile::new(sink, env, config.region.clone(), config.roles.clone());
-    let sink: Arc<dyn Sink + Send + Sync> = Arc::new(held);
+    let held = Arc::new(HeldFile::new(sink, env, config.region.clone(), config.roles.clone()));
+    let sink: Arc<dyn Sink + Send + Sync> = held.clone();
     let result = match open(config, options, context, env, Arc::clone(&sink)).await {
-        Ok((order, cloud, web)) => {
+        Ok((order, cloud, web, reported)) => {
+            held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());
             let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
-            deploy_until(interrupt, &order, &world).await
+            let result = deploy_until(interrupt, &order, &world).await;
+            if let Some(reported) = reported {
+                let done = record.borrow().clone();
+                reported.end(&result, &done, sink.as_ref()).await;
+                held.set_deployment(None);
+            }
+            result
         }
         Err(failure) => Err(failure),
     };
@@ -61,28 +69,34 @@ async fn open(
     context: &RunContext,
     env: &BTreeMap<String, String>,
     sink: Arc<dyn Sink + Send + Sync>,
-) -> Result<(Order, AwsCloud, HttpWeb), Failure> {
+) -> Result<(Order, AwsCloud, HttpWeb, Option<Reported>), Failure> {
     let order = order(config, options, context, env)?;
-    let inputs = session_inputs(order.config.region.clone(), order.config.roles.clone(), context, env);
-    let session = Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))?;
+    let (region, roles) = (order.config.region.clone(), order.config.roles.clone());
+    let session = open_session(region, roles, context, env, Arc::clone(&sink)).await?;
+    let reported = deployment::begin(&order, &session, context, env, sink.as_ref()).await;
     let web = HttpWeb::new(session.network());
-    Ok((order, AwsCloud::new(session), web))
+    Ok((order, AwsCloud::new(session), web, reported))
 }
 
-/// How every command reaches AWS.
-pub fn session_inputs(
+/// A session as one of the config's environments, under the name of this run.
+///
+/// # Errors
+/// `identity`, or `config` where the region or the network's settings are missing or wrong.
+pub async fn open_session(
     region: Option<String>,
     roles: Vec<RoleArn>,
     context: &RunContext,
     env: &BTreeMap<String, String>,
-) -> SessionInputs {
-    SessionInputs {
+    sink: Arc<dyn Sink + Send + Sync>,
+) -> Result<Session, Failure> {
+    let inputs = SessionInputs {
         region,
         roles,
         session_name: session_name(context),
         audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
         ..SessionInputs::new(env.clone())
-    }
+    };
+    Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))
 }
 
 /// Why there is no identity, as an ending.

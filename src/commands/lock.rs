@@ -1,8 +1,9 @@
 //! `lock`: who keeps deploys out of the services, and a person's own lock.
 
-use crate::adapters::aws::{AwsCloud, Session};
+use crate::adapters::aws::AwsCloud;
 use crate::cli::{Arguments, LockAction, LockFlags};
-use crate::commands::deploy::{no_identity, session_inputs};
+use crate::commands::configure::configure;
+use crate::commands::deploy::open_session;
 use crate::config;
 use crate::context::RunContext;
 use crate::domain::names::{RoleArn, ServiceRef};
@@ -62,11 +63,9 @@ pub async fn lock(
     directory: &Path,
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<Vec<Line>, Failure> {
-    let scope = Scope::read(flags, arguments, env, directory)?;
+    let scope = Scope::read(flags, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
-    let inputs = session_inputs(scope.region, scope.roles, &context, env);
-    let session = Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))?;
-    let cloud = AwsCloud::new(session);
+    let cloud = AwsCloud::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
     let sticky = Sticky {
         reason: flags.reason.clone().unwrap_or_default(),
         owner: Owner {
@@ -103,16 +102,17 @@ struct Scope {
 
 impl Scope {
     /// The config's services, or one that the flags name where there is no config.
-    fn read(
+    async fn read(
         flags: &LockFlags,
         arguments: &Arguments,
         env: &BTreeMap<String, String>,
         directory: &Path,
+        sink: Arc<dyn Sink + Send + Sync>,
     ) -> Result<Self, Failure> {
         let global = &arguments.global;
         let request = config::Request { only: flags.service.clone(), ..arguments.request() };
         if config::exists(&request, directory) {
-            let config = config::load(&request, env, directory).map_err(|errors| super::bad_config(&errors))?;
+            let config = configure(&request, env, directory, sink, std::future::pending()).await?;
             let named = config.services.into_iter().map(|s| ServiceRef { cluster: s.cluster, name: s.name });
             return Ok(Self { region: config.region, roles: config.roles, services: named.collect() });
         }

@@ -1,10 +1,13 @@
 //! From what was written to what can be relied on. Every finding is gathered, so that one run shows them all.
 
+mod chosen;
+mod images;
+
 use super::decode::{Entries, Located, nearest, suggestion};
 use super::error::{ConfigError, Place};
 use super::file::{
-    CacheChoice, Command, Image, LockChoice, OnCancelChoice, OnFailureChoice, Release, ReuseChoice, Secret, Service,
-    Settings, Smoke, Span, WhenChoice,
+    CacheChoice, Command, Image, LockChoice, OnCancelChoice, OnFailureChoice, Rehearse, Release, ReuseChoice, Secret,
+    Service, Settings, Smoke, Span, WhenChoice,
 };
 use super::request::Request;
 use super::tree::shown;
@@ -18,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chosen::Chosen;
+
 const MINUTE: u64 = 60;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30 * MINUTE);
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(15 * MINUTE);
@@ -29,6 +34,7 @@ pub(super) struct Surroundings<'a> {
     pub root: PathBuf,
     pub environment: Option<String>,
     pub request: &'a Request,
+    pub terraform_outputs: Vec<String>,
 }
 
 pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<Config, Vec<ConfigError>> {
@@ -72,37 +78,9 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
         },
         wait,
         force: settings.force_new_deployment.unwrap_or(false),
-        rehearse: RehearseConfig { values: loose(settings.rehearse.unwrap_or_default().values) },
+        rehearse: rehearsal(settings.rehearse.unwrap_or_default(), settings.terraform),
+        terraform_outputs: around.terraform_outputs,
     })
-}
-
-/// What `--only` leaves of a release.
-struct Chosen {
-    images: Vec<ImageConfig>,
-    services: Vec<ServiceConfig>,
-    release: Vec<ReleaseCommand>,
-    left_out: Vec<String>,
-}
-
-impl Chosen {
-    fn of(
-        mut images: Vec<ImageConfig>,
-        mut services: Vec<ServiceConfig>,
-        mut release: Vec<ReleaseCommand>,
-        only: &[String],
-    ) -> Self {
-        let mut left_out = Vec::new();
-        if !only.is_empty() {
-            left_out = services.iter().map(|s| s.key.clone()).filter(|key| !only.contains(key)).collect();
-            services.retain(|service| only.contains(&service.key));
-            for service in &mut services {
-                service.after.retain(|after| only.contains(after));
-            }
-            release.retain(|command| only.contains(&command.service));
-            images.retain(|image| services.iter().any(|s| s.containers.iter().any(|(_, key)| *key == image.key)));
-        }
-        Self { images, services, release, left_out }
-    }
 }
 
 struct Check {
@@ -190,150 +168,6 @@ impl Check {
                 }
             }
         }
-    }
-
-    /// `--image KEY=REF` by key.
-    fn given_images(&mut self, settings: &Settings, request: &Request) -> BTreeMap<String, String> {
-        let keys: Vec<&str> = settings.images.0.iter().map(|(key, _)| key.value.as_str()).collect();
-        let mut given = BTreeMap::new();
-        for flag in &request.images {
-            let (key, reference) = match (flag.split_once('='), keys.as_slice()) {
-                (Some((key, reference)), _) => (key, reference),
-                (None, [only]) => (*only, flag.as_str()),
-                (None, _) => {
-                    let keys = keys.join("`, `");
-                    self.errors.push(
-                        ConfigError::new(format!("--image `{}`: which image is it?", shown(flag)))
-                            .hint(format!("write `KEY={flag}`, where KEY is one of `{keys}`")),
-                    );
-                    continue;
-                }
-            };
-            if !keys.contains(&key) {
-                let error = ConfigError::new(format!("--image `{}`: there is no image `{}`", shown(flag), shown(key)));
-                self.errors.push(error.hint(suggestion(key, keys.iter().copied())));
-            } else if let Err(why) = ImageRef::parse(reference) {
-                self.errors.push(ConfigError::new(format!("--image: {why}")));
-            } else if given.insert(key.to_owned(), reference.to_owned()).is_some() {
-                self.errors.push(ConfigError::new(format!("--image `{key}`: given twice")));
-            }
-        }
-        given
-    }
-
-    fn images(&mut self, images: &Entries<Option<Image>>, given: &BTreeMap<String, String>) -> Vec<ImageConfig> {
-        let mut pushed: BTreeMap<(String, String), &str> = BTreeMap::new();
-        let mut checked = Vec::new();
-        for (key, image) in &images.0 {
-            self.rule("image key", key, syntax::key);
-            let source = match given.get(&key.value) {
-                Some(reference) => ImageSource::Existing(reference.clone()),
-                None => {
-                    let build = self.build(key, image.clone().unwrap_or_default());
-                    for tag in &build.tags {
-                        let other = pushed.insert((build.repository.clone(), tag.clone()), key.value.as_str());
-                        if let Some(other) = other
-                            && other != key.value
-                        {
-                            let target = format!("{}:{tag}", build.repository);
-                            self.error_with(
-                                key.place,
-                                format!("image `{}`: `{target}` is also what image `{other}` pushes", key.value),
-                                format!("give them different repositories, or tags such as `{}-{{sha}}`", key.value),
-                            );
-                        }
-                    }
-                    ImageSource::Build(Box::new(build))
-                }
-            };
-            checked.push(ImageConfig { key: key.value.clone(), source });
-        }
-        checked
-    }
-
-    fn build(&mut self, key: &Located<String>, image: Image) -> BuildConfig {
-        let repository = self.repository(key, image.repository.as_ref());
-        let context = PathBuf::from(image.context.as_ref().map_or(".", |context| context.value.as_str()));
-        let place = image.context.as_ref().map_or(key.place, |context| context.place);
-        let dockerfile = image.dockerfile.as_ref().map(|path| PathBuf::from(&path.value));
-        if !self.root.join(&context).is_dir() {
-            self.error(place, format!("context `{}`: there is no such folder", shown(&context.to_string_lossy())));
-        } else {
-            let place = image.dockerfile.as_ref().map_or(place, |path| path.place);
-            let path = dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));
-            self.file("dockerfile", place, &path);
-        }
-        if let Some(platform) = &image.platform {
-            self.rule("platform", platform, syntax::platform);
-        }
-        BuildConfig {
-            repository,
-            create_repository: image.create_repository.unwrap_or(false),
-            context: self.root.join(context),
-            dockerfile: dockerfile.map(|path| self.root.join(path)),
-            target: image.target.map(|target| target.value),
-            args: loose(image.build_args),
-            labels: loose(image.labels),
-            secrets: image.build_secrets.0.into_iter().filter_map(|(id, secret)| self.secret(id, secret)).collect(),
-            platform: image.platform.map(|platform| platform.value),
-            tags: self.tags(image.tags),
-            cache: match image.cache {
-                Some(CacheChoice::Off) => Cache::Off,
-                Some(CacheChoice::Inline) | None => Cache::Inline,
-            },
-            reuse: match image.reuse {
-                Some(ReuseChoice::Content) => Reuse::Content,
-                Some(ReuseChoice::Never) => Reuse::Never,
-                Some(ReuseChoice::Commit) | None => Reuse::Commit,
-            },
-        }
-    }
-
-    fn repository(&mut self, key: &Located<String>, repository: Option<&Located<String>>) -> String {
-        let Some(repository) = repository else {
-            self.error_with(
-                key.place,
-                format!("image `{}`: `repository` is missing", key.value),
-                format!("where is it pushed? An ECR repository such as `team/{}`, or a full registry name", key.value),
-            );
-            return String::new();
-        };
-        match ImageRef::parse(&repository.value) {
-            Err(why) => self.error(repository.place, format!("repository: {why}")),
-            Ok(image) if image.tag.is_some() || image.digest.is_some() => self.error_with(
-                repository.place,
-                format!("repository `{}`: it has a tag or a digest", shown(&repository.value)),
-                "tags belong under `tags`",
-            ),
-            Ok(_) => {}
-        }
-        repository.value.clone()
-    }
-
-    fn tags(&mut self, tags: Option<super::decode::OneOrMany<super::file::Tag>>) -> Vec<String> {
-        let Some(tags) = tags else { return vec!["{sha}".to_owned()] };
-        let mut templates = Vec::new();
-        for super::file::Tag(Located { place, value: super::decode::Loose(tag) }) in tags.0 {
-            match syntax::tag_template(&tag) {
-                Err(why) => self.error(place, format!("tag `{}`: {why}", shown(&tag))),
-                Ok(_) if templates.contains(&tag) => self.error(place, format!("tag `{tag}`: given twice")),
-                Ok(_) => {}
-            }
-            templates.push(tag);
-        }
-        templates
-    }
-
-    fn secret(&mut self, id: Located<String>, secret: Secret) -> Option<BuildSecret> {
-        let source = match (secret.file, secret.env) {
-            (Some(file), None) => BuildSecretSource::File(self.root.join(file.value)),
-            (None, Some(env)) => BuildSecretSource::Env(env.value),
-            _ => {
-                self.error(id.place, format!("build secret `{}`: give it `file` or `env`, one of the two", id.value));
-                return None;
-            }
-        };
-        Some(BuildSecret { id: id.value, source })
     }
 
     fn services(&mut self, settings: &Settings, region: Option<&str>) -> Vec<ServiceConfig> {
@@ -590,6 +424,16 @@ impl Check {
         if !self.root.join(path).is_file() {
             self.error(place, format!("{what} `{}`: there is no such file", shown(&path.to_string_lossy())));
         }
+    }
+}
+
+fn rehearsal(rehearse: Rehearse, terraform: Option<Located<String>>) -> RehearseConfig {
+    RehearseConfig {
+        values: loose(rehearse.values),
+        terraform: loose(rehearse.terraform),
+        stacks: rehearse.stacks.0.into_iter().map(|(stack, outputs)| (stack.value, loose(outputs))).collect(),
+        parameters: loose(rehearse.parameters),
+        terraform_at: terraform.map(|at| at.value),
     }
 }
 

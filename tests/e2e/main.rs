@@ -13,6 +13,7 @@ mod act;
 mod aws_cli;
 mod bad_days;
 mod database;
+mod elsewhere;
 mod examples;
 mod identity;
 mod interrupts;
@@ -21,6 +22,7 @@ mod program;
 #[allow(dead_code, reason = "only its registry is used here")]
 mod registry;
 mod releases;
+mod reports;
 mod rollbacks;
 mod scene;
 mod served;

@@ -13,3 +13,5 @@ mod architecture;
 mod cli;
 mod config;
 mod schema;
+mod terraform;
+mod values;

@@ -18,6 +18,8 @@ mod graph;
 mod lease;
 mod migration;
 mod policies;
+mod promotion;
 mod race;
 mod refusals;
 mod release;
+mod values;

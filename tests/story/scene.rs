@@ -140,6 +140,7 @@ fn config() -> Config {
         wait: Duration::from_secs(1800),
         force: false,
         rehearse: RehearseConfig::default(),
+        terraform_outputs: vec![],
     }
 }
 
