@@ -1,5 +1,7 @@
 //! Containers on the local Docker Engine: what a Fargate microVM is on AWS.
 
+mod namespace;
+
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
@@ -13,6 +15,7 @@ use futures_util::StreamExt as _;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 /// One container to run.
@@ -29,9 +32,9 @@ pub struct ContainerSpec {
     pub read_only: bool,
     /// MiB.
     pub memory: Option<i64>,
-    /// The container whose network it shares; the first one of a task has none.
+    /// The container whose network it is in; without one it has its own.
     pub beside: Option<String>,
-    /// Ports of the whole task, published by its first container.
+    /// Published where the network is its own.
     pub ports: Vec<u16>,
     pub labels: HashMap<String, String>,
 }
@@ -43,16 +46,26 @@ pub struct Exit {
     pub out_of_memory: bool,
 }
 
+/// An image in the Engine's store.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `amd64` or `arm64`.
+    pub architecture: Option<String>,
+    /// The one that its registry gave under the name that was asked for; an image that was only built has none.
+    pub digest: Option<String>,
+}
+
 /// The Engine, for one stage.
-#[derive(Clone)]
 pub struct Containers {
     engine: Docker,
     network: String,
+    /// The image of the containers that hold networks, once one was needed.
+    holder: OnceCell<String>,
 }
 
 impl Containers {
     pub fn new(engine: Docker, network: String) -> Self {
-        Self { engine, network }
+        Self { engine, network, holder: OnceCell::new() }
     }
 
     /// The digest in the image's name, or the one that its registry gave.
@@ -68,9 +81,14 @@ impl Containers {
         Ok(())
     }
 
-    /// `amd64` or `arm64`; `None` when the Engine does not have the image.
-    pub async fn architecture(&self, image: &str) -> Option<String> {
-        self.engine.inspect_image(image).await.ok()?.architecture
+    /// `None` when the Engine does not have the image.
+    pub async fn image(&self, reference: &str) -> Option<Image> {
+        let found = self.engine.inspect_image(reference).await.ok()?;
+        let of_registry = found.repo_digests.unwrap_or_default();
+        let name = without_tag(reference);
+        let digest =
+            of_registry.iter().find_map(|known| known.strip_prefix(name)?.strip_prefix('@').map(str::to_owned));
+        Some(Image { architecture: found.architecture, digest })
     }
 
     /// Creates and starts it. The id, or why it does not start.
@@ -80,13 +98,13 @@ impl Containers {
             let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
             (port.clone(), Some(vec![binding]))
         });
-        let is_first = spec.beside.is_none();
+        let has_own_network = spec.beside.is_none();
         let host = HostConfig {
             network_mode: Some(
                 spec.beside.as_ref().map_or_else(|| self.network.clone(), |first| format!("container:{first}")),
             ),
-            port_bindings: is_first.then(|| bindings.collect()),
-            extra_hosts: is_first.then(|| vec!["host.docker.internal:host-gateway".to_owned()]),
+            port_bindings: has_own_network.then(|| bindings.collect()),
+            extra_hosts: has_own_network.then(|| vec!["host.docker.internal:host-gateway".to_owned()]),
             readonly_rootfs: Some(spec.read_only),
             memory: spec.memory.map(|mib| mib * 1024 * 1024),
             memory_swap: spec.memory.map(|mib| mib * 1024 * 1024),
@@ -99,7 +117,7 @@ impl Containers {
             env: Some(spec.environment.clone()),
             working_dir: spec.working_directory.clone(),
             user: spec.user.clone(),
-            exposed_ports: is_first.then_some(exposed),
+            exposed_ports: has_own_network.then_some(exposed),
             // ECS does not look at the image's own HEALTHCHECK.
             healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
             labels: Some(spec.labels.clone()),
@@ -191,6 +209,15 @@ impl Containers {
             self.engine.inspect_exec(&exec.id).await.ok()?.exit_code
         };
         timeout(limit, running).await.ok().flatten() == Some(0)
+    }
+}
+
+/// A reference without tag and digest. A port is no tag.
+pub fn without_tag(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or(reference);
+    match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => path,
+        _ => name,
     }
 }
 

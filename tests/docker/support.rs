@@ -170,7 +170,7 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Debian's registry v2 on a port of its own, with one user. Its password needs the URL-safe alphabet in the header.
+/// Debian's registry v2 on a port of its own, with users. The password of the one who deploys needs the URL-safe alphabet in the header.
 pub struct Registry {
     pub host: String,
     process: Child,
@@ -181,7 +181,9 @@ pub struct Registry {
 impl Registry {
     const USER: &'static str = "deploy";
     const PASSWORD: &'static str = "pa~~ss???>>>";
-    const HTPASSWD: &'static str = "deploy:$2y$05$abcdefghijklmnopqrstuuvUC.DWZHYvacDhNxlXq3u.uplPJt5.S";
+    /// The second one is `puller`, whose password is `only-pulls`: a user whom another client than ours can be.
+    const HTPASSWD: &'static str = "deploy:$2y$05$abcdefghijklmnopqrstuuvUC.DWZHYvacDhNxlXq3u.uplPJt5.S\n\
+        puller:$2y$05$abcdefghijklmnopqrstuu.zXmdd6Ru59PZRPhPHejXnZFnMB8mqG\n";
 
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();

@@ -7,20 +7,24 @@ use fargate_deploy::stage::fault::{FaultAction, FaultPlan};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A database of this test's own, in the private cluster of `scripts/setup`.
-struct Database {
+static CREATED: AtomicU32 = AtomicU32::new(0);
+
+/// A database of one test's own, in the private cluster of `scripts/setup`.
+pub struct Database {
     cluster: Vec<(String, String)>,
     name: String,
 }
 
 impl Database {
-    fn create() -> Self {
+    pub fn create() -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/postgres/env");
         let text = std::fs::read_to_string(&file).expect("the private PostgreSQL is missing: run scripts/setup");
         let pairs = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let cluster = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let database = Self { cluster, name: format!("e2e_{}", std::process::id()) };
+        let database =
+            Self { cluster, name: format!("e2e_{}_{}", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed)) };
         database.sql("postgres", &format!("CREATE DATABASE {}", database.name));
         database
     }
@@ -30,7 +34,7 @@ impl Database {
     }
 
     /// As tasks reach it.
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let (user, password, port) = (self.setting("PGUSER"), self.setting("PGPASSWORD"), self.setting("PGPORT"));
         format!("postgres://{user}:{password}@host.docker.internal:{port}/{}", self.name)
     }
@@ -43,7 +47,7 @@ impl Database {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    fn ask(&self, statement: &str) -> String {
+    pub fn ask(&self, statement: &str) -> String {
         self.sql(&self.name, statement)
     }
 }

@@ -14,9 +14,13 @@ mod aws_cli;
 mod bad_days;
 mod database;
 mod elsewhere;
+mod examples;
 mod identity;
 mod interrupts;
 mod program;
+#[path = "../docker/support.rs"]
+#[allow(dead_code, reason = "only its registry is used here")]
+mod registry;
 mod releases;
 mod reports;
 mod rollbacks;

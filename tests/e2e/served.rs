@@ -3,8 +3,8 @@
 use crate::program::{BINARY, scrubbed};
 use crate::scene::{Images, docker, get};
 use crate::support::{Env, eventually};
+use fargate_deploy::stage::LABEL;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -12,15 +12,21 @@ pub struct Served {
     child: tokio::process::Child,
     /// What it tells other clients to export.
     pub env: Env,
+    /// Its label on everything that it made.
+    label: String,
     images: Images,
 }
 
 impl Served {
     pub async fn open(directory: &Path) -> Self {
+        Self::open_with(directory, &[], &Env::new()).await
+    }
+
+    pub async fn open_with(directory: &Path, arguments: &[&str], env: &Env) -> Self {
         let out = tempfile::NamedTempFile::new().unwrap();
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut command = scrubbed(BINARY);
-        command.args(["rehearse", "--serve"]).arg(directory).stdin(Stdio::null());
+        command.args(["rehearse", "--serve"]).args(arguments).arg(directory).envs(env).stdin(Stdio::null());
         command.stdout(out.reopen().unwrap()).stderr(log.reopen().unwrap());
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
         let text = || std::fs::read_to_string(out.path()).unwrap();
@@ -38,7 +44,10 @@ impl Served {
             .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
             .collect();
         let images = Images::of(&env["FARGATE_DEPLOY_STAGE_URL"]);
-        Self { child, env, images }
+        let all = docker(&["ps", "--format", &format!("{{{{.Label \"{LABEL}\"}}}} {{{{.Image}}}}")]);
+        let mut fields = all.lines().filter_map(|line| line.split_once(' '));
+        let (id, _) = fields.find(|(_, image)| images.are_of(image)).expect("no container of the stage was found");
+        Self { child, env, label: format!("label={LABEL}={id}"), images }
     }
 
     pub async fn answer(&self) -> Option<String> {
@@ -58,31 +67,14 @@ impl Served {
         mutating.map(|call| format!("{}:{}", call["service"], call["operation"]).replace('"', "")).collect()
     }
 
-    fn containers(&self) -> Vec<(String, String)> {
-        let all = docker(&["ps", "-a", "--format", "{{.ID}} {{.Networks}} {{.Image}}"]);
-        let fields = all.lines().filter_map(|line| {
-            let mut fields = line.splitn(3, ' ');
-            Some((fields.next()?.to_owned(), fields.next()?.to_owned(), fields.next()?.to_owned()))
-        });
-        fields.filter(|(.., image)| self.images.are_of(image)).map(|(id, network, _)| (id, network)).collect()
-    }
-
     /// Ends it as a person does; it takes everything along.
     pub async fn close(mut self) {
-        let networks: BTreeSet<_> = self.containers().into_iter().map(|(_, network)| network).collect();
-        assert!(!networks.is_empty(), "no container of the stage was found");
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let status = self.child.wait().await.unwrap();
         assert!(status.success(), "{status}");
-        assert_eq!(self.containers(), [], "containers are left");
-        for network in networks {
-            assert_eq!(
-                docker(&["network", "ls", "-q", "--filter", &format!("name={network}")]),
-                "",
-                "{network} is left"
-            );
-        }
+        assert_eq!(docker(&["ps", "-aq", "--filter", &self.label]), "", "containers are left");
+        assert_eq!(docker(&["network", "ls", "-q", "--filter", &self.label]), "", "networks are left");
         let port: String = self.images.registry().to_owned();
         drop(self);
         eventually("the port is closed", || async {

@@ -21,12 +21,14 @@ pub type Env = BTreeMap<String, String>;
 pub struct Aws {
     pub url: String,
     pub region: String,
+    pub access_key: String,
     client: reqwest::Client,
 }
 
 impl Aws {
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), region: "us-east-1".to_owned(), client: reqwest::Client::new() }
+        let (region, access_key) = ("us-east-1".to_owned(), "stage".to_owned());
+        Self { url: url.into(), region, access_key, client: reqwest::Client::new() }
     }
 
     pub async fn call(&self, service: &str, operation: &str, body: Value) -> Result<Value, String> {
@@ -38,7 +40,7 @@ impl Aws {
             "secretsmanager" => "secretsmanager",
             other => panic!("{other} is not a JSON service"),
         };
-        let scope = format!("stage/20261101/{}/{service}/aws4_request", self.region);
+        let scope = format!("{}/20261101/{}/{service}/aws4_request", self.access_key, self.region);
         let answer = self
             .client
             .post(&self.url)

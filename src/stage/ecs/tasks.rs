@@ -1,5 +1,6 @@
 //! Tasks: every one of them real containers, from PROVISIONING to STOPPED.
 
+mod images;
 mod life;
 mod prepare;
 mod shape;
@@ -14,9 +15,9 @@ use crate::stage::play::{Play, SabotageKind};
 use crate::stage::registry::Registry;
 use crate::stage::secrets::Secrets;
 use crate::stage::ssm::Parameters;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::AbortHandle;
 
 /// What tasks lean on.
@@ -40,7 +41,8 @@ pub struct Tasks {
     deps: TaskDeps,
     containers: Containers,
     known: Mutex<BTreeMap<String, Entry>>,
-    pulled: Mutex<HashSet<String>>,
+    /// One pull for each reference, that all who want it wait for.
+    pulls: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
     changes: watch::Sender<u64>,
     lives: Mutex<Vec<AbortHandle>>,
 }
@@ -49,6 +51,8 @@ struct Entry {
     view: TaskView,
     /// Stop code and reason, once somebody wants it stopped.
     stop: Option<(String, String)>,
+    /// The container that holds the task's network.
+    namespace: Option<String>,
     sabotage: SabotageKind,
 }
 
@@ -63,7 +67,7 @@ impl Tasks {
             deps,
             containers,
             known: Mutex::default(),
-            pulled: Mutex::default(),
+            pulls: Mutex::default(),
             changes,
             lives: Mutex::default(),
         })
@@ -101,7 +105,7 @@ impl Tasks {
             stopped_at: None,
             running_since: None,
         };
-        let entry = Entry { view: view.clone(), stop: None, sabotage: self.deps.play.sabotage.get() };
+        let entry = Entry { view: view.clone(), stop: None, namespace: None, sabotage: self.deps.play.sabotage.get() };
         lock(&self.known).insert(arn.clone(), entry);
         let life = tokio::spawn(life::live(self.clone(), arn));
         lock(&self.lives).push(life.abort_handle());
@@ -141,30 +145,26 @@ impl Tasks {
         &self.deps.play
     }
 
-    /// The digest that an image string stands for now, as a service's deployment resolves it; AWS's reason otherwise.
-    pub fn resolve_image(&self, image: &str) -> Result<Option<String>, String> {
-        if let Some((_, digest)) = image.split_once('@') {
-            return Ok(Some(digest.to_owned()));
-        }
-        let Some(reference) = self.deps.images.pull_reference(image) else { return Ok(None) };
-        let path = reference.split_once('/').map_or(reference.as_str(), |(_, path)| path);
-        let (repository, tag) = path.rsplit_once(':').unwrap_or((path, "latest"));
-        match self.deps.images.digest(repository, tag) {
-            Some(digest) => Ok(Some(digest)),
-            None => Err(prepare::not_found(image)),
-        }
-    }
-
     /// Ends every life, and removes every container.
     pub async fn shutdown(&self) {
         for life in lock(&self.lives).drain(..) {
             life.abort();
         }
-        let ids: Vec<String> = lock(&self.known)
-            .values()
-            .flat_map(|e| e.view.containers.iter().filter_map(|c| c.container_id.clone()))
-            .collect();
+        let made = |e: &Entry| -> Vec<String> {
+            e.view.containers.iter().filter_map(|c| c.container_id.clone()).chain(e.namespace.clone()).collect()
+        };
+        let ids: Vec<String> = lock(&self.known).values().flat_map(made).collect();
         futures_util::future::join_all(ids.iter().map(|id| self.containers.remove(id))).await;
+        self.containers.forget_holder().await;
+    }
+
+    fn namespace(&self, arn: &str) -> Option<String> {
+        lock(&self.known).get(arn)?.namespace.clone()
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        let (label, value) = self.deps.label.split_once('=').unwrap_or((&self.deps.label, ""));
+        HashMap::from([(label.to_owned(), value.to_owned())])
     }
 
     fn change(&self, arn: &str, how: impl FnOnce(&mut Entry)) {

@@ -49,39 +49,26 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
         images.push((prepare::name(container).to_owned(), reference));
     }
     tasks.change(arn, |entry| entry.view.status = Status::Activating);
-    let mut first: Option<String> = None;
+    let namespace = namespace(tasks, view).await.map_err(failed)?;
     for container in prepare::in_order(&view.spec.definition) {
         let name = prepare::name(container);
         let may_start = wait_for(tasks, arn, container).await?;
+        // An essential container that ends takes the task along, whatever others are still waiting for.
+        if has_ended(tasks, view, true) {
+            return Err((EXITED.0.to_owned(), EXITED.1.to_owned()));
+        }
         if !may_start {
             let reason = format!("Dependency of container {name} did not reach its condition");
             return Err(failed(reason));
         }
         let image = images.iter().find(|(n, _)| n == name).map(|(_, reference)| reference.clone()).unwrap_or_default();
-        if has_ended(tasks, view, true) {
-            return Err((EXITED.0.to_owned(), EXITED.1.to_owned()));
-        }
-        // On AWS nothing but the task itself holds the network: a container that has ended must not take it along.
-        let holder = first.clone().filter(|id| !is_stopped(tasks, arn, id));
-        let mut spec = tasks.spec_of(&view.spec, container, image, holder.as_ref()).map_err(failed)?;
-        let mut started = tasks.containers.start(&spec).await;
-        if let (Err(why), Some(_)) = (&started, &holder)
-            && why.contains("non running container")
-        {
-            if ends_soon(tasks, view).await {
-                return Err((EXITED.0.to_owned(), EXITED.1.to_owned()));
-            }
-            spec = tasks.spec_of(&view.spec, container, spec.image, None).map_err(failed)?;
-            started = tasks.containers.start(&spec).await;
-        }
+        let spec = tasks.spec_of(&view.spec, container, image, namespace.as_ref()).map_err(failed)?;
+        let started = tasks.containers.start(&spec).await;
         let id = started.map_err(|e| failed(format!("CannotStartContainerError: {e}")))?;
-        if spec.beside.is_none() {
-            first = Some(id.clone());
-        }
-        let holder = first.clone().unwrap_or_else(|| id.clone());
+        let holder = namespace.as_ref().unwrap_or(&id);
         let mut ports = vec![];
         for port in prepare::ports(container) {
-            ports.extend(tasks.containers.address(&holder, port).await.map(|address| (port, address)));
+            ports.extend(tasks.containers.address(holder, port).await.map(|address| (port, address)));
         }
         tasks.change_container(arn, name, |c| {
             c.container_id = Some(id.clone());
@@ -93,6 +80,27 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
     Ok(())
 }
 
+/// On AWS nothing but the task itself holds its network. A container that is alone and never starts again may as well.
+async fn namespace(tasks: &Arc<Tasks>, view: &TaskView) -> Result<Option<String>, String> {
+    let definition = &view.spec.definition;
+    let is_restarted = |c: &Container| restart_policy(c).is_some();
+    if prepare::containers(definition).nth(1).is_none() && !prepare::containers(definition).any(is_restarted) {
+        return Ok(None);
+    }
+    let ports = prepare::containers(definition).flat_map(prepare::ports).collect();
+    let id = tasks
+        .containers
+        .namespace(ports, tasks.labels())
+        .await
+        .map_err(|why| format!("ResourceInitializationError: {why}"))?;
+    tasks.change(&view.arn, |entry| entry.namespace = Some(id.clone()));
+    Ok(Some(id))
+}
+
+fn restart_policy(container: &Container) -> Option<&Value> {
+    container.get("restartPolicy").filter(|policy| policy.get("enabled") == Some(&Value::Bool(true)))
+}
+
 /// An essential container has ended, or all have.
 fn has_ended(tasks: &Tasks, view: &TaskView, only_essential: bool) -> bool {
     let Some(now) = tasks.get(&view.arn) else { return true };
@@ -100,24 +108,6 @@ fn has_ended(tasks: &Tasks, view: &TaskView, only_essential: bool) -> bool {
     let essential =
         |c: &super::ContainerView| prepare::container(&view.spec.definition, &c.name).is_none_or(prepare::is_essential);
     now.containers.iter().any(|c| essential(c) && over(c)) || (!only_essential && now.containers.iter().all(over))
-}
-
-/// The container that holds the network has just ended: was it an essential one? Its monitor says so in a moment.
-async fn ends_soon(tasks: &Arc<Tasks>, view: &TaskView) -> bool {
-    let mut changes = tasks.changed();
-    let ended = async {
-        while !has_ended(tasks, view, true) {
-            let _ = changes.changed().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(2), ended).await.is_ok()
-}
-
-fn is_stopped(tasks: &Tasks, arn: &str, id: &str) -> bool {
-    let view = tasks.get(arn);
-    view.is_none_or(|v| {
-        v.containers.iter().any(|c| c.container_id.as_deref() == Some(id) && c.status == Status::Stopped)
-    })
 }
 
 /// Waits for what a container depends on. False when it can't come any more.
@@ -128,6 +118,9 @@ async fn wait_for(tasks: &Arc<Tasks>, arn: &str, container: &Container) -> Resul
             return Err(stop);
         }
         let Some(view) = tasks.get(arn) else { return Ok(false) };
+        if has_ended(tasks, &view, true) {
+            return Ok(false);
+        }
         let mut is_ready = true;
         for (on, condition) in prepare::dependencies(container) {
             let Some(other) = view.containers.iter().find(|c| c.name == on) else { continue };
@@ -207,6 +200,9 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
             tasks.containers.remove(id).await;
         }
     }
+    if let Some(namespace) = tasks.namespace(arn) {
+        tasks.containers.remove(&namespace).await;
+    }
     tasks.change(arn, |entry| {
         for container in &mut entry.view.containers {
             container.status = Status::Stopped;
@@ -220,7 +216,7 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
 async fn monitor(tasks: Arc<Tasks>, view: TaskView, container: Container, id: String) {
     let name = prepare::name(&container).to_owned();
     let stream = prepare::log_stream(&container, &view.id);
-    let policy = container.get("restartPolicy").filter(|p| p.get("enabled") == Some(&Value::Bool(true))).cloned();
+    let policy = restart_policy(&container).cloned();
     let health = tokio::spawn(watch_health(tasks.clone(), view.clone(), container.clone(), id.clone()));
     let exit = loop {
         let started = Instant::now();

@@ -3,9 +3,7 @@
 use super::{TaskSpec, Tasks};
 use crate::stage::containers::ContainerSpec;
 use crate::stage::ecs::task::Definition;
-use crate::stage::members::lock;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 
 pub type Container = Map<String, Value>;
 
@@ -116,66 +114,13 @@ impl Tasks {
         Ok(environment)
     }
 
-    /// Pulls an image once. What the Engine knows it by, and its digest.
-    pub(super) async fn image(
-        &self,
-        spec: &TaskSpec,
-        container: &Container,
-    ) -> Result<(String, Option<String>), String> {
-        let image = text(container, "image");
-        let resolved =
-            spec.resolved_images.iter().find(|(n, _)| n == name(container)).map(|(_, digest)| digest.clone());
-        let wants = match spec
-            .definition
-            .body
-            .get("runtimePlatform")
-            .and_then(|p| p.get("cpuArchitecture"))
-            .and_then(Value::as_str)
-        {
-            Some("ARM64") => "arm64",
-            _ => "amd64",
-        };
-        let (reference, digest) = match self.deps.images.pull_reference(image) {
-            Some(reference) => {
-                let digest = match resolved {
-                    Some(digest) => Some(digest),
-                    None => self.resolve_image(image)?,
-                };
-                let reference = match &digest {
-                    Some(digest) => format!("{}@{digest}", without_tag(&reference)),
-                    None => reference,
-                };
-                if lock(&self.pulled).insert(reference.clone())
-                    && let Err(why) = self.containers.pull(&reference, self.deps.images.pull_credentials()).await
-                {
-                    lock(&self.pulled).remove(&reference);
-                    let text = not_found(image);
-                    return Err(if why.contains("not found") || why.contains("unknown") {
-                        text
-                    } else {
-                        format!("{text} ({why})")
-                    });
-                }
-                (reference, digest)
-            }
-            None => (image.to_owned(), None),
-        };
-        match self.containers.architecture(&reference).await {
-            None => Err(not_found(image)),
-            Some(actual) if actual != wants => Err(format!(
-                "CannotPullContainerError: pull image manifest has been retried 1 time(s): image Manifest does not contain descriptor matching platform 'linux/{wants}'"
-            )),
-            Some(_) => Ok((reference, digest)),
-        }
-    }
-
     /// The container as the Engine gets it.
     pub(super) fn spec_of(
         &self,
         spec: &TaskSpec,
         container: &Container,
         image: String,
-        first: Option<&String>,
+        namespace: Option<&String>,
     ) -> Result<ContainerSpec, String> {
         let strings = |value: Option<&Value>| -> Option<Vec<String>> {
             let list: Vec<String> = value?.as_array()?.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
@@ -195,7 +140,6 @@ impl Tasks {
         environment.extend(self.secrets(container)?);
         environment.extend(pairs(over.and_then(|o| o.get("environment"))));
         let task_memory = spec.definition.body.get("memory").and_then(Value::as_str).and_then(|m| m.parse().ok());
-        let (label, value) = self.deps.label.split_once('=').unwrap_or((&self.deps.label, ""));
         Ok(ContainerSpec {
             image,
             entrypoint: strings(container.get("entryPoint")),
@@ -205,23 +149,9 @@ impl Tasks {
             user: Some(text(container, "user").to_owned()).filter(|u| !u.is_empty()),
             read_only: container.get("readonlyRootFilesystem") == Some(&Value::Bool(true)),
             memory: container.get("memory").and_then(Value::as_i64).or(task_memory),
-            beside: first.cloned(),
-            ports: if first.is_none() { containers(&spec.definition).flat_map(ports).collect() } else { vec![] },
-            labels: HashMap::from([(label.to_owned(), value.to_owned())]),
+            beside: namespace.cloned(),
+            ports: ports(container),
+            labels: self.labels(),
         })
-    }
-}
-
-pub fn not_found(image: &str) -> String {
-    format!(
-        "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: {image}: not found"
-    )
-}
-
-fn without_tag(reference: &str) -> &str {
-    let name = reference.split('@').next().unwrap_or(reference);
-    match name.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => path,
-        _ => name,
     }
 }
