@@ -2,8 +2,8 @@
 
 use super::setting::{Setting, path, repository};
 use crate::adapters::builder::EngineBuilder;
-use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig};
-use crate::domain::names::short;
+use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig, When};
+use crate::domain::names::{ContainerName, short};
 use crate::domain::outcome::{Failure, Reason};
 use crate::domain::redact::Secret;
 use crate::domain::task_definition::{TaskDefinition, container_name};
@@ -11,7 +11,7 @@ use crate::error::build_failed;
 use crate::events::{Event, Sink, Step};
 use crate::ports::{Build, BuildProgress, Builder as _, RegistryLogin};
 use crate::stage::Stage;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -33,7 +33,7 @@ pub async fn seed(
 ) -> Result<Urls, Failure> {
     let tell = |text: String| sink.emit(Event::Progress { step: Step::Preflight, text });
     sink.emit(Event::Started { step: Step::Preflight, subject: format!("opening the stage at {}", stage.url()) });
-    let definitions: Vec<_> = config.services.iter().filter_map(|s| setting.definition(&s.key)).collect();
+    let definitions = setting.all();
     secrets(stage, config, &definitions).await?;
     elsewhere(stage, config).await?;
     roles(stage, config, &definitions).await?;
@@ -53,13 +53,24 @@ pub async fn seed(
         let Some(definition) = setting.definition(&service.key) else { continue };
         registered.insert(service.key.clone(), register(stage, service, definition, &images).await?);
     }
-    for command in &config.release {
-        if let (Some(service), Some(arn)) =
-            (config.services.iter().find(|s| s.key == command.service), registered.get(&command.service))
-        {
-            run_command(stage, service, command, arn, setting).await?;
-            tell(format!("the previous release's command `{}` exited with 0", command.name));
-        }
+    for command in config.release.iter().filter(|c| c.when == When::Before) {
+        let Some(service) = config.services.iter().find(|s| s.key == command.service) else { continue };
+        let Some(definition) = setting.own(&command.name).or(setting.definition(&service.key)) else { continue };
+        let container = container_of(command, service, definition)?;
+        let image = service.containers.first().and_then(|(_, key)| images.get(key));
+        let arn = match (setting.own(&command.name), registered.get(&service.key)) {
+            (Some(own), _) => {
+                let mut own = own.registrable();
+                if let Some(image) = image {
+                    own.set_image(&container, image);
+                }
+                register_body(stage, own.body).await?
+            }
+            (None, Some(arn)) => arn.clone(),
+            (None, None) => continue,
+        };
+        run_command(stage, service, command, &container, &arn).await?;
+        tell(format!("the previous release's command `{}` exited with 0", command.name));
     }
     let mut urls = vec![];
     for service in &config.services {
@@ -275,7 +286,11 @@ async fn register(
             definition.set_image(&container, image);
         }
     }
-    let answer = call(stage, "ecs", "RegisterTaskDefinition", Value::Object(definition.body)).await?;
+    register_body(stage, definition.body).await
+}
+
+async fn register_body(stage: &Stage, body: Map<String, Value>) -> Result<String, Failure> {
+    let answer = call(stage, "ecs", "RegisterTaskDefinition", Value::Object(body)).await?;
     Ok(answer["taskDefinition"]["taskDefinitionArn"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -283,25 +298,24 @@ fn network() -> Value {
     json!({"awsvpcConfiguration": {"subnets": ["subnet-0a1b2c3d"], "securityGroups": ["sg-0a1b2c3d"], "assignPublicIp": "ENABLED"}})
 }
 
+fn container_of(
+    command: &ReleaseCommand,
+    service: &ServiceConfig,
+    definition: &TaskDefinition,
+) -> Result<ContainerName, Failure> {
+    let first = || service.containers.first()?.0.clone().filter(|c| definition.container(c).is_some());
+    command.container.clone().or_else(first).or_else(|| definition.sole_container()).ok_or_else(|| {
+        Failure::new(Reason::Config, format!("release command `{}`: `container` must be named", command.name))
+    })
+}
+
 async fn run_command(
     stage: &Stage,
     service: &ServiceConfig,
     command: &ReleaseCommand,
+    container: &ContainerName,
     arn: &str,
-    setting: &Setting,
 ) -> Result<(), Failure> {
-    let definition = setting.definition(&service.key);
-    let container = command
-        .container
-        .clone()
-        .or_else(|| service.containers.first()?.0.clone())
-        .or_else(|| definition?.sole_container());
-    let Some(container) = container else {
-        return Err(Failure::new(
-            Reason::Config,
-            format!("release command `{}`: `container` must be named", command.name),
-        ));
-    };
     let cluster = service.cluster.as_str();
     let overrides = json!({"containerOverrides": [{"name": container, "command": command.command}]});
     let started = json!({"cluster": cluster, "taskDefinition": arn, "launchType": "FARGATE",

@@ -17,6 +17,8 @@ pub struct Setting {
     platform: String,
     directory: PathBuf,
     definitions: BTreeMap<String, TaskDefinition>,
+    /// Those of release commands that have one of their own, by the command's name.
+    own: BTreeMap<String, TaskDefinition>,
 }
 
 impl Setting {
@@ -31,30 +33,40 @@ impl Setting {
             |e: std::io::Error| Failure::new(Reason::Internal, format!("the folder `{}`: {e}", directory.display()));
         tokio::fs::create_dir_all(&directory).await.map_err(io)?;
         let mut definitions = BTreeMap::new();
+        let mut own = BTreeMap::new();
+        for command in &config.release {
+            let Some(file) = &command.task_definition else { continue };
+            let what = format!("release command `{}`", command.name);
+            let definition = adapted(read(file).await?, platform, &what)?;
+            let text = serde_json::to_string_pretty(&definition.body).unwrap_or_default();
+            tokio::fs::write(directory.join(own_file(&command.name)), text).await.map_err(io)?;
+            own.insert(command.name.clone(), definition);
+        }
         for service in &config.services {
-            let mut definition = match &service.task_definition {
+            let definition = match &service.task_definition {
                 Some(file) => read(file).await?,
                 None => made_up(config, service),
             };
-            let problems: Vec<_> = validate::problems(&definition);
-            if let Some(first) = problems.first() {
-                let what = format!("service `{}`: task definition: {first}", service.key);
-                return Err(Failure::new(Reason::Config, what).with_evidence(problems[1..].to_vec()));
-            }
-            let architecture = if platform.ends_with("arm64") { "ARM64" } else { "X86_64" };
-            definition.body.insert(
-                "runtimePlatform".to_owned(),
-                json!({"operatingSystemFamily": "LINUX", "cpuArchitecture": architecture}),
-            );
+            let definition = adapted(definition, platform, &format!("service `{}`", service.key))?;
             let text = serde_json::to_string_pretty(&definition.body).unwrap_or_default();
             tokio::fs::write(directory.join(format!("{}.json", service.key)), text).await.map_err(io)?;
             definitions.insert(service.key.clone(), definition);
         }
-        Ok(Self { platform: platform.to_owned(), directory, definitions })
+        Ok(Self { platform: platform.to_owned(), directory, definitions, own })
     }
 
     pub fn definition(&self, service: &str) -> Option<&TaskDefinition> {
         self.definitions.get(service)
+    }
+
+    /// The task definition that a release command has of its own.
+    pub fn own(&self, command: &str) -> Option<&TaskDefinition> {
+        self.own.get(command)
+    }
+
+    /// Everything that runs in this rehearsal.
+    pub fn all(&self) -> Vec<&TaskDefinition> {
+        self.definitions.values().chain(self.own.values()).collect()
     }
 
     pub fn platform(&self) -> &str {
@@ -68,6 +80,9 @@ impl Setting {
                 build.repository = repository(&build.repository);
                 build.platform = Some(self.platform.clone());
             }
+        }
+        for command in config.release.iter_mut().filter(|c| c.task_definition.is_some()) {
+            command.task_definition = Some(self.directory.join(own_file(&command.name)));
         }
         for service in &mut config.services {
             service.task_definition = Some(self.directory.join(format!("{}.json", service.key)));
@@ -84,6 +99,23 @@ impl Setting {
     pub fn remove(&self) {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+fn own_file(command: &str) -> String {
+    format!("release.{command}.json")
+}
+
+/// For the local Engine's architecture.
+fn adapted(mut definition: TaskDefinition, platform: &str, whose: &str) -> Result<TaskDefinition, Failure> {
+    let problems: Vec<_> = validate::problems(&definition);
+    if let Some(first) = problems.first() {
+        let what = format!("{whose}: task definition: {first}");
+        return Err(Failure::new(Reason::Config, what).with_evidence(problems[1..].to_vec()));
+    }
+    let architecture = if platform.ends_with("arm64") { "ARM64" } else { "X86_64" };
+    let runtime = json!({"operatingSystemFamily": "LINUX", "cpuArchitecture": architecture});
+    definition.body.insert("runtimePlatform".to_owned(), runtime);
+    Ok(definition)
 }
 
 /// The name under which the stage's registry has a repository: without the host.
