@@ -2,6 +2,7 @@
 
 use crate::domain::redact::Secret;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Where events go. Implementations must not fail: telling is never worth breaking a deploy for.
 pub trait Sink {
@@ -46,6 +47,7 @@ pub enum Event {
     Finished {
         step: Step,
         text: String,
+        took: Option<Duration>,
     },
     /// The step had nothing to do.
     Skipped {

@@ -76,7 +76,7 @@ pub async fn acquire<C: Cloud, B, W>(
     wait: Duration,
     world: &World<'_, C, B, W>,
 ) -> Result<Lease, Failure> {
-    let chapter = world.start(Step::Lease, service.to_string());
+    let chapter = world.start(Step::Lease, service.to_string()).of(service.name.as_str());
     let path = path(service);
     let began = Instant::now();
     let mut seen: Option<(Generation, Instant)> = None;

@@ -3,6 +3,7 @@
 use crate::domain::outcome::{Record, ServiceState};
 use crate::events::{Event, Sink, Step};
 use std::cell::RefCell;
+use tokio::time::Instant;
 
 /// Everything outside the story. Shared by steps that overlap in one task, never sent across threads.
 pub struct World<'a, C, B, W> {
@@ -18,7 +19,7 @@ impl<C, B, W> World<'_, C, B, W> {
     /// Opens a chapter of the log.
     pub fn start(&self, step: Step, subject: impl Into<String>) -> Chapter<'_> {
         self.sink.emit(Event::Started { step, subject: subject.into() });
-        Chapter { step, sink: self.sink }
+        Chapter { step, of: "", began: Instant::now(), sink: self.sink }
     }
 
     pub fn skip(&self, step: Step, why: impl Into<String>) {
@@ -41,12 +42,25 @@ impl<C, B, W> World<'_, C, B, W> {
 #[derive(Clone, Copy)]
 pub struct Chapter<'a> {
     step: Step,
+    /// Whose chapter it is, where several of one step run at once.
+    of: &'a str,
+    began: Instant,
     sink: &'a dyn Sink,
 }
 
-impl Chapter<'_> {
+impl<'a> Chapter<'a> {
+    /// Says of each line of progress whose it is.
+    #[must_use]
+    pub fn of(self, of: &'a str) -> Self {
+        Self { of, ..self }
+    }
+
     pub fn progress(&self, text: impl Into<String>) {
-        self.sink.emit(Event::Progress { step: self.step, text: text.into() });
+        let text = match self.of {
+            "" => text.into(),
+            of => format!("{of}: {}", text.into()),
+        };
+        self.sink.emit(Event::Progress { step: self.step, text });
     }
 
     /// Lines of containers and builds: fenced by whoever prints them.
@@ -60,7 +74,7 @@ impl Chapter<'_> {
     }
 
     pub fn done(&self, text: impl Into<String>) {
-        self.sink.emit(Event::Finished { step: self.step, text: text.into() });
+        self.sink.emit(Event::Finished { step: self.step, text: text.into(), took: Some(self.began.elapsed()) });
     }
 
     pub fn failed(&self, text: impl Into<String>) {

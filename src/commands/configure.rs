@@ -102,6 +102,6 @@ impl Desk<'_> {
     }
 
     fn finish(&self, text: String) {
-        self.sink.emit(Event::Finished { step: Step::Preflight, text });
+        self.sink.emit(Event::Finished { step: Step::Preflight, text, took: None });
     }
 }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Nothing said for this long, and the run says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// So many lines wait for an open group to end, not more.
+const MANY: usize = 100;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// `-q`: warnings and failures.
@@ -36,16 +39,17 @@ pub struct Log<W: Write> {
 struct Inner<W: Write> {
     out: W,
     style: Style,
-    started: Vec<(Step, Instant)>,
     last_line: Instant,
     /// The group that is open, by what it shows.
     open: Option<String>,
+    /// Output that came while another group was open, by its group.
+    waiting: Vec<(String, Vec<String>)>,
     masks: Vec<String>,
 }
 
 impl<W: Write> Log<W> {
     pub fn new(out: W, style: Style) -> Self {
-        let inner = Inner { out, style, started: vec![], last_line: Instant::now(), open: None, masks: vec![] };
+        let inner = Inner { out, style, last_line: Instant::now(), open: None, waiting: vec![], masks: vec![] };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -110,8 +114,6 @@ impl<W: Write> Inner<W> {
                 }
             }
             Event::Started { step, subject } => {
-                self.started.retain(|(s, _)| *s != step);
-                self.started.push((step, Instant::now()));
                 if detail != Detail::Quiet {
                     self.status(" ", step, &subject, None);
                 }
@@ -126,8 +128,7 @@ impl<W: Write> Inner<W> {
                     self.output(step, &source, &line);
                 }
             }
-            Event::Finished { step, text } => {
-                let took = self.started.iter().rfind(|(s, _)| *s == step).map(|(_, at)| at.elapsed());
+            Event::Finished { step, text, took } => {
                 if detail != Detail::Quiet {
                     self.status("✓", step, &text, took);
                 }
@@ -162,22 +163,49 @@ impl<W: Write> Inner<W> {
         self.line(&format!("{mark} {:<9} {}{took}", name(step), clean(text)));
     }
 
+    /// Groups of steps that run at once are not torn into each other: while one is open, the others' lines wait for the
+    /// next line of state, or until they are many.
     fn output(&mut self, step: Step, source: &str, line: &str) {
-        if self.style.fence.is_some() {
-            let title = format!("{} output of {source}", name(step));
-            if self.open.as_deref() != Some(title.as_str()) {
-                self.close_group();
-                let heading = clean(&title);
-                let _ = writeln!(self.out, "::group::{heading}");
-                self.fence();
-                self.open = Some(title);
-            }
+        let line = format!("  {} | {}", clean(source), clean(line));
+        if self.style.fence.is_none() {
+            return self.line(&line);
         }
-        let line = clean(line);
-        self.line(&format!("  {} | {line}", clean(source)));
+        let title = clean(&format!("{} output of {source}", name(step)));
+        if self.open.as_ref().is_some_and(|open| *open != title) {
+            match self.waiting.iter_mut().find(|(of, _)| *of == title) {
+                Some((_, lines)) => lines.push(line),
+                None => self.waiting.push((title, vec![line])),
+            }
+            if self.waiting.iter().any(|(_, lines)| lines.len() >= MANY) {
+                self.close_group();
+            }
+            return;
+        }
+        if self.open.is_none() {
+            self.open_group(title);
+        }
+        self.line(&line);
     }
 
+    fn open_group(&mut self, title: String) {
+        let _ = writeln!(self.out, "::group::{title}");
+        self.fence();
+        self.open = Some(title);
+    }
+
+    /// Closes the open group, and shows what waited for that.
     fn close_group(&mut self) {
+        self.end_group();
+        for (title, lines) in std::mem::take(&mut self.waiting) {
+            self.open_group(title);
+            for line in lines {
+                self.line(&line);
+            }
+            self.end_group();
+        }
+    }
+
+    fn end_group(&mut self) {
         if self.open.take().is_some() {
             self.unfence();
             let _ = writeln!(self.out, "::endgroup::");
@@ -271,7 +299,7 @@ mod tests {
         let log = log(Some("t0ken"));
         log.emit(output("::set-output name=x::y"));
         log.emit(output("##[error]no"));
-        log.emit(Event::Finished { step: Step::Release, text: "migrate exited with 0".to_owned() });
+        log.emit(Event::Finished { step: Step::Release, text: "migrate exited with 0".to_owned(), took: None });
         let text = log.text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
@@ -284,6 +312,36 @@ mod tests {
                 "::t0ken::",
                 "::endgroup::",
                 "✓ release   migrate exited with 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn output_of_two_at_once_is_two_groups_and_not_torn_into_lines() {
+        let log = log(Some("t0ken"));
+        let line = |source: &str, line: &str| Event::Output {
+            step: Step::Build,
+            source: source.to_owned(),
+            line: line.to_owned(),
+        };
+        for event in [line("app", "1"), line("front", "1"), line("app", "2"), line("front", "2")] {
+            log.emit(event);
+        }
+        log.emit(Event::Progress { step: Step::Build, text: "app: done".to_owned() });
+        let text = log.text();
+        let shown: Vec<_> = text.lines().filter(|l| !l.contains("t0ken")).collect();
+        assert_eq!(
+            shown,
+            [
+                "::group::build output of app",
+                "  app | 1",
+                "  app | 2",
+                "::endgroup::",
+                "::group::build output of front",
+                "  front | 1",
+                "  front | 2",
+                "::endgroup::",
+                "· build     app: done",
             ]
         );
     }

@@ -28,7 +28,7 @@ pub struct Order<'a> {
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
 pub async fn build<C, B: Builder, W>(order: Order<'_>, world: &World<'_, C, B, W>) -> Result<LocalImage, Failure> {
     let Order { key, config, platform, name, login, provenance, env } = order;
-    let chapter = world.start(Step::Build, format!("{key} for {platform}"));
+    let chapter = world.start(Step::Build, format!("{key} for {platform}")).of(key);
     let inline_cache = config.cache == Cache::Inline;
     let request = Build {
         context: config.context.clone(),

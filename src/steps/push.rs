@@ -71,7 +71,7 @@ pub async fn push<C, B: Builder, W>(
     to: &Destination,
     world: &World<'_, C, B, W>,
 ) -> Result<Digest, Failure> {
-    let chapter = world.start(Step::Push, format!("{key} to {}", to.name));
+    let chapter = world.start(Step::Push, format!("{key} to {}", to.name)).of(key);
     let mut pushed: Option<Digest> = None;
     for tag in tags {
         let target = format!("{}:{tag}", to.push_name);
@@ -123,7 +123,7 @@ pub async fn retag<C: Cloud, B, W>(
             _ => call_failed(&format!("tagging {digest} as `{tag}`"), &e),
         })?;
     }
-    chapter.done(format!("{} is also {}", digest.short(), missing.join(", ")));
+    chapter.done(format!("{key}: {} is also {}", digest.short(), missing.join(", ")));
     Ok(())
 }
 

@@ -35,7 +35,9 @@ pub async fn run<C: Cloud, B, W>(
     lease: Option<&Lease>,
     world: &World<'_, C, B, W>,
 ) -> Result<(), Failure> {
-    let chapter = world.start(Step::Release, format!("{}: {}", plan.command.name, plan.command.command.join(" ")));
+    let chapter = world
+        .start(Step::Release, format!("{}: {}", plan.command.name, plan.command.command.join(" ")))
+        .of(&plan.command.name);
     let (definition, arn) = registered(from, world).await?;
     let request = request(plan, service, &arn, run);
     world.record.borrow_mut().commands.push(CommandRecord {

@@ -38,7 +38,8 @@ pub async fn roll_back<C: Cloud, B, W>(
         Restore::Leave(why) => Ordered::Left((*why).to_owned()),
         Restore::UpdateService(previous) => update(service, previous, world).await,
         Restore::StopServiceDeployment { deployment, otherwise } => {
-            let chapter = world.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short()));
+            let chapter =
+                world.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short())).of(&service.key);
             match world.cloud.stop_service_deployment(deployment).await {
                 Ok(()) => {
                     world.set_state(&service.key, ServiceState::RollingBack);
@@ -60,12 +61,12 @@ async fn update<C: Cloud, B, W>(
     previous: &TaskDefinitionArn,
     world: &World<'_, C, B, W>,
 ) -> Ordered {
-    let chapter = world.start(Step::RollBack, format!("{} to {}", service.service, previous.short()));
+    let chapter = world.start(Step::RollBack, format!("{} to {}", service.service, previous.short())).of(&service.key);
     let since = moving::now();
     let after = match world.cloud.update_service(&service.service, previous, false).await {
         Ok(after) => after,
         Err(e) => {
-            chapter.failed(e.to_string());
+            chapter.failed(format!("{}: {e}", service.service));
             return Ordered::Left(format!("UpdateService to {} failed: {e}", previous.short()));
         }
     };

@@ -31,7 +31,7 @@ pub async fn roll_out<C: Cloud, B, W>(
     lease: Option<&Lease>,
     world: &World<'_, C, B, W>,
 ) -> Result<Option<Moving>, Failure> {
-    let chapter = world.start(Step::RollOut, format!("{} to {}", service.service, to.short()));
+    let chapter = world.start(Step::RollOut, format!("{} to {}", service.service, to.short())).of(&service.key);
     if let Some(lease) = lease {
         lease.check(world.cloud).await?;
     }

@@ -25,7 +25,7 @@ pub async fn watch<C: Cloud, B, W>(
     moving: &mut Moving,
     world: &World<'_, C, B, W>,
 ) -> Verdict {
-    let chapter = world.start(Step::RollOut, format!("watching {service}"));
+    let chapter = world.start(Step::RollOut, format!("watching {service}")).of(service.name.as_str());
     let Moving { rollout, target, began, since, fails_fast } = moving;
     let (target, since, fails_fast) = (&*target, *since, *fails_fast);
     let mut failures = 0;

@@ -84,7 +84,8 @@ pub async fn seed(
     for service in &config.services {
         wait_until_it_serves(stage, service).await?;
     }
-    sink.emit(Event::Finished { step: Step::Preflight, text: "the previous release serves on the stage".to_owned() });
+    let text = "the previous release serves on the stage".to_owned();
+    sink.emit(Event::Finished { step: Step::Preflight, text, took: None });
     Ok(urls)
 }
 
