@@ -1,11 +1,13 @@
 //! THE STORY. Reads top to bottom: every line of [`deploy`] is a chapter in `steps/`, and order lives only here.
 
 mod confirm;
+mod planning;
 mod take_back;
 
 use crate::config::{Config, ImageSource, Lock};
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
+use crate::domain::plan::document::{PlanDocument, Shown};
 use crate::domain::plan::{Before, ImageAction, ImageBefore, ImagePlan, Plan, Provenance, ServicePlan};
 use crate::domain::rollout::Verdict;
 use crate::domain::service::Counts;
@@ -35,12 +37,26 @@ pub struct Order {
     pub token: String,
     /// For build secrets.
     pub env: BTreeMap<String, String>,
+    /// Plan only: nothing is changed.
     pub is_dry_run: bool,
+    /// Of a plan: also build what a deploy would build, and push nothing.
+    pub builds_images: bool,
+    pub required_plan: RequiredPlan,
     /// `--no-wait`: return once ECS has accepted the deployments.
     pub is_unwatched: bool,
     pub skips_commands: bool,
     /// `HOST:PORT` to push to instead of the host that the repository names (stand-ins).
     pub push_endpoint: Option<String>,
+}
+
+/// What the deploy must be: the plan that was reviewed.
+#[derive(Clone, Debug, Default)]
+pub enum RequiredPlan {
+    #[default]
+    None,
+    Shown(Shown),
+    /// One is required, and was not found.
+    Missing(String),
 }
 
 /// Image key and `HOST/NAME@DIGEST`.
@@ -73,12 +89,14 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
     let before = or_cancelled(&interrupt, preflight::preflight(&order.config, &order.tags, sha, world)).await?;
     let images_before = before.images.clone();
     let plan = plan(order, before, world)?;
-    for warning in &plan.warnings {
-        world.warn(warning.clone());
-    }
+    let document = PlanDocument::of(&plan, &order.config, order.skips_commands);
     if order.is_dry_run {
-        return Ok(dry_run(&plan, order, world));
+        return or_cancelled(&interrupt, planning::planned(&plan, document, order, world)).await;
     }
+    for warning in &plan.warnings {
+        world.warn(&warning.text);
+    }
+    planning::require(order, &document)?;
 
     let images = or_cancelled(&interrupt, build_and_push(&plan, order, world)).await?;
     if plan.changes(&images).is_empty() && !order.config.force {
@@ -124,6 +142,7 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     if plan.changes(images).is_empty() && !order.config.force {
         return confirm::unchanged(&plan, order, world).await;
     }
+    planning::require(order, &PlanDocument::of(&plan, &order.config, order.skips_commands))?;
     let revisions = try_join_all(
         plan.services.iter().map(|s| register::register(s, plan.number, images, &order.provenance, world)),
     )
@@ -159,45 +178,6 @@ fn noted(service: &ServicePlan) -> ServiceRecord {
         state: ServiceState::Untouched,
         url: service.smoke.first().map(|s| s.url.clone()),
     }
-}
-
-fn dry_run<C, B, W>(plan: &Plan, order: &Order, world: &World<'_, C, B, W>) -> Success {
-    let chapter = world.start(Step::RollOut, format!("planned r{}, nothing is changed", plan.number));
-    let known = plan
-        .images
-        .iter()
-        .filter_map(|i| Some((i.key.clone(), format!("{}@{}", i.name, i.digest()?))))
-        .collect::<Images>();
-    for image in &plan.images {
-        chapter.progress(match &image.action {
-            ImageAction::Build { platform, tags } => {
-                format!("image {}: build for {platform}, push to {} as {}", image.key, image.name, tags.join(", "))
-            }
-            ImageAction::Reuse { digest, missing_tags } if missing_tags.is_empty() => {
-                format!("image {}: {} is there already", image.key, digest.short())
-            }
-            ImageAction::Reuse { digest, missing_tags } => {
-                format!("image {}: tag {} as {}", image.key, digest.short(), missing_tags.join(", "))
-            }
-            ImageAction::Existing { digest } => format!("image {}: {}@{}", image.key, image.name, digest.short()),
-        });
-    }
-    let changes = plan.changes(&known);
-    for (key, paths) in &changes {
-        chapter.progress(format!("service {key}: new revision, differs in {}", paths.join(", ")));
-    }
-    if !changes.is_empty() && !order.skips_commands {
-        for command in &plan.commands {
-            chapter.progress(format!(
-                "release command {}: {}",
-                command.command.name,
-                command.command.command.join(" ")
-            ));
-        }
-    }
-    chapter.done(format!("{} of {} services change", changes.len(), plan.services.len()));
-    world.record.borrow_mut().planned_changes = Some(changes.len());
-    Success::Planned
 }
 
 /// Images do not wait for each other.

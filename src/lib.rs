@@ -25,8 +25,9 @@ pub mod stage;
 pub mod steps;
 pub mod world;
 
-use cli::{Arguments, Command};
+use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};
+use commands::plan::How;
 use config::ConfigErrors;
 use context::RunContext;
 use domain::outcome::Record;
@@ -63,7 +64,7 @@ pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsStrin
             clap_complete::generate(*shell, &mut <Arguments as clap::CommandFactory>::command(), "fargate-deploy", out);
             ExitCode::SUCCESS
         }
-        Command::Deploy(_) | Command::Rehearse(_) | Command::Post => asynchronous(&arguments, &env),
+        Command::Deploy(_) | Command::Plan(_) | Command::Rehearse(_) | Command::Post => asynchronous(&arguments, &env),
     }
 }
 
@@ -84,7 +85,11 @@ fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCo
 async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let in_actions = env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true");
     let style = Style { detail: arguments.detail(), fence: in_actions.then(random) };
-    let is_data = arguments.global.json || matches!(&arguments.command, Command::Rehearse(r) if r.serve);
+    let is_data = match &arguments.command {
+        Command::Rehearse(flags) => flags.serve,
+        Command::Plan(flags) => flags.format != Format::Text,
+        _ => false,
+    } || arguments.global.json;
     let out: Box<dyn Write + Send> = if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
     let log = Arc::new(Log::new(out, style));
     let directory = directory(env);
@@ -95,12 +100,21 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 None => return 0,
             }
         }
-        Command::Deploy(flags) => {
-            let options = Options {
-                is_dry_run: flags.dry_run,
-                is_unwatched: flags.no_wait,
-                skips_commands: flags.skip_release_commands,
+        Command::Deploy(flags) if flags.dry_run => {
+            let how = How { options: options(flags), ..How::default() };
+            planned(arguments, how, env, &directory, &log).await
+        }
+        Command::Plan(flags) => {
+            let how = How {
+                options: options(&flags.deploy),
+                is_offline: flags.offline,
+                has_detailed_exit_code: flags.detailed_exitcode,
+                builds_images: flags.build,
             };
+            planned(arguments, how, env, &directory, &log).await
+        }
+        Command::Deploy(flags) => {
+            let options = options(flags);
             match config::load(&arguments.request(), env, &directory) {
                 Ok(config) => {
                     let context = RunContext::read(env, &config.root);
@@ -117,7 +131,36 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         _ => return 0,
     };
     let mut json = arguments.global.json.then(std::io::stdout);
-    conclude(&ending, json.as_mut(), env, &log)
+    let code = conclude(&ending, json.as_mut(), env, &log);
+    if let (Command::Plan(flags), false) = (&arguments.command, arguments.global.json) {
+        let _ = write!(std::io::stdout(), "{}", render::plan::printed(flags.format, &ending.1));
+    }
+    code
+}
+
+fn options(flags: &DeployFlags) -> Options {
+    Options {
+        is_unwatched: flags.no_wait,
+        skips_commands: flags.skip_release_commands,
+        required_plan: flags.require_plan.clone(),
+        ..Options::default()
+    }
+}
+
+async fn planned<W: Write + Send + 'static>(
+    arguments: &Arguments,
+    how: How,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    log: &Arc<Log<W>>,
+) -> commands::deploy::Ending {
+    match config::load(&arguments.request(), env, directory) {
+        Ok(config) => {
+            let context = RunContext::read(env, &config.root);
+            commands::plan::plan(config, how, &context, env, log.clone(), interrupted()).await
+        }
+        Err(errors) => bad_config(&errors),
+    }
 }
 
 fn bad_config(errors: &ConfigErrors) -> commands::deploy::Ending {

@@ -3,4 +3,5 @@
 pub mod ending;
 pub mod log;
 pub mod outputs;
+pub mod plan;
 pub mod summary;

@@ -7,14 +7,15 @@ use crate::adapters::web::HttpWeb;
 use crate::commands::post::HeldFile;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
-use crate::deploy::{Order, deploy_until};
+use crate::deploy::{Order, RequiredPlan, deploy_until};
 use crate::domain::names::short;
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::Provenance;
+use crate::domain::plan::document::Shown;
 use crate::events::Sink;
 use crate::lease::Owner;
 use crate::render::log::Log;
-use crate::render::{ending, outputs, summary};
+use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
 use crate::world::World;
 use std::cell::RefCell;
@@ -23,11 +24,15 @@ use std::io::Write;
 use std::sync::Arc;
 
 /// What the command line adds to the config.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     pub is_dry_run: bool,
+    /// Of a plan: build what would be built, push nothing.
+    pub builds_images: bool,
     pub is_unwatched: bool,
     pub skips_commands: bool,
+    /// The digest of the plan that was reviewed.
+    pub required_plan: Option<String>,
 }
 
 pub type Ending = (Result<Success, Failure>, Record);
@@ -114,11 +119,24 @@ fn order(
         token: random(),
         env: env.clone(),
         is_dry_run: options.is_dry_run,
+        builds_images: options.builds_images,
+        required_plan: required_plan(&config, &options),
         is_unwatched: options.is_unwatched,
         skips_commands: options.skips_commands,
         push_endpoint: env.get("FARGATE_DEPLOY_REGISTRY_ENDPOINT").filter(|e| !e.is_empty()).cloned(),
         config,
     })
+}
+
+/// A digest on the command line stands for the reviewed plan.
+fn required_plan(config: &Config, options: &Options) -> RequiredPlan {
+    match &options.required_plan {
+        Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
+        None if config.require_plan => {
+            RequiredPlan::Missing("the config says `require-plan: true`, and no digest was given".to_owned())
+        }
+        None => RequiredPlan::None,
+    }
 }
 
 /// What CloudTrail shows: the repository and the run.
@@ -149,6 +167,7 @@ pub fn conclude<W: Write, E: Write>(
     let outputs = outputs::outputs(result, record);
     let written = github_files::write_outputs(env, &outputs, &random())
         .and_then(|()| github_files::write_summary(env, &summary::summary(result, record)));
+    log.finish(&plan::lines(record));
     if let Err(e) = written {
         log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);
     }
@@ -165,5 +184,5 @@ pub fn conclude<W: Write, E: Write>(
     if let Some(out) = json {
         let _ = writeln!(out, "{}", outputs::json(result, record));
     }
-    outputs::exit_code(result)
+    outputs::exit_code(result, record)
 }

@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub lock_timeout: Option<Located<Span>>,
     /// How long to watch a rollout before giving up on it (default 30m). AWS goes on after that.
     pub wait: Option<Located<Span>>,
+    /// Deploy only what a plan has shown on the pull request: `true` stops a deploy that would do something else.
+    pub require_plan: Option<bool>,
     /// Roll the services although nothing changed.
     pub force_new_deployment: Option<bool>,
     /// What `rehearse` cannot know from the rest.

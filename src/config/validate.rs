@@ -59,6 +59,7 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
             Some(LockChoice::Lease) | None => Lock::Lease { wait: lock_timeout },
         },
         wait,
+        require_plan: settings.require_plan.unwrap_or(false),
         force: settings.force_new_deployment.unwrap_or(false),
         rehearse: RehearseConfig { values: loose(settings.rehearse.unwrap_or_default().values) },
     })

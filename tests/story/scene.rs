@@ -6,7 +6,7 @@ use crate::fake::rollout::Ending;
 use crate::fake::task::Run;
 use crate::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
 use fargate_deploy::config::*;
-use fargate_deploy::deploy::{Order, deploy};
+use fargate_deploy::deploy::{Order, RequiredPlan, deploy};
 use fargate_deploy::domain::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy::domain::plan::Provenance;
 use fargate_deploy::domain::service::Service;
@@ -133,6 +133,7 @@ fn config() -> Config {
         only: vec![],
         lock: Lock::Lease { wait: Duration::from_secs(1200) },
         wait: Duration::from_secs(1800),
+        require_plan: false,
         force: false,
         rehearse: RehearseConfig::default(),
     }
@@ -152,6 +153,8 @@ pub fn order(run: &str, attempt: &str, token: &str) -> Order {
         token: token.to_owned(),
         env: BTreeMap::new(),
         is_dry_run: false,
+        builds_images: false,
+        required_plan: RequiredPlan::None,
         is_unwatched: false,
         skips_commands: false,
         push_endpoint: None,
