@@ -120,6 +120,9 @@ pub struct PlanFlags {
     /// How the plan is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Show it on the pull request, in one comment that is edited in place
+    #[arg(long)]
+    pub comment: bool,
     /// Plan from the files alone, without AWS
     #[arg(long)]
     pub offline: bool,
@@ -255,7 +258,7 @@ pub enum InputKind {
 }
 
 /// The inputs of `action.yml`, which is generated from this table.
-pub const INPUTS: [Input; 27] = [
+pub const INPUTS: [Input; 28] = [
     Input {
         name: "command",
         kind: InputKind::Command,
@@ -283,6 +286,7 @@ pub const INPUTS: [Input; 27] = [
     switch("dry-run"),
     value("require-plan"),
     value("format"),
+    switch("comment"),
     switch("offline"),
     switch("detailed-exitcode"),
     value("build"),

@@ -4,6 +4,7 @@ pub mod deploy;
 pub mod plan;
 pub mod post;
 pub mod rehearse;
+mod reviewed;
 
 use crate::config::ConfigErrors;
 use crate::domain::outcome::{Failure, Place, Reason};

@@ -5,9 +5,13 @@
 //! observations of a rolling deployment mean), [`task`] (what a stopped task means) and [`rollback`] (what to
 //! put back after a failure).
 
+pub mod comment;
+pub mod deployment;
 pub mod image;
+pub mod markdown;
 pub mod names;
 pub mod outcome;
+pub mod permission;
 pub mod plan;
 pub mod redact;
 pub mod rollback;

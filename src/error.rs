@@ -2,6 +2,7 @@
 
 use crate::domain::outcome::Place;
 use crate::domain::outcome::{Failure, Reason};
+use crate::domain::permission::{Permission, advice};
 use crate::ports::{BuildFailure, BuildFailureKind, CallError, CallErrorKind};
 
 /// What a failed call means to the user, `while_doing` being a gerund: `describing service shop/web`.
@@ -26,6 +27,29 @@ pub fn call_failed(while_doing: &str, error: &CallError) -> Failure {
     };
     match &error.request_id {
         Some(id) => failure.with_evidence(vec![format!("AWS request id {id}")]),
+        None => failure,
+    }
+}
+
+/// What a failed call to GitHub means to the user; `wanted` is what the job's token needs for it.
+pub fn github_failed(while_doing: &str, error: &CallError, wanted: &[Permission]) -> Failure {
+    let what = format!("{while_doing}: {}", sentence(error));
+    let failure = match error.kind {
+        CallErrorKind::Denied => Failure::new(Reason::Permission, what).with_next(advice(wanted)),
+        CallErrorKind::Identity => Failure::new(Reason::Identity, what)
+            .with_next("give the step the job's token: `github-token: ${{ github.token }}`, or `GITHUB_TOKEN`"),
+        CallErrorKind::Throttled => {
+            Failure::new(Reason::Internal, what).with_next("GitHub kept limiting the rate of calls: run it again later")
+        }
+        CallErrorKind::Unreachable => Failure::new(Reason::Internal, what).with_next(
+            "GitHub could not be reached: check the network, HTTPS_PROXY and GITHUB_API_URL, then run it again",
+        ),
+        CallErrorKind::NotFound | CallErrorKind::Conflict | CallErrorKind::Invalid => {
+            Failure::new(Reason::Internal, what)
+        }
+    };
+    match &error.request_id {
+        Some(id) => failure.with_evidence(vec![format!("GitHub request id {id}")]),
         None => failure,
     }
 }

@@ -110,6 +110,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 is_offline: flags.offline,
                 has_detailed_exit_code: flags.detailed_exitcode,
                 builds_images: flags.build,
+                comments: flags.comment,
             };
             planned(arguments, how, env, &directory, &log).await
         }

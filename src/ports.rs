@@ -2,6 +2,8 @@
 //! Docker Engine and HTTP; the specs implement them by hand and record the calls.
 
 use crate::config::BuildConfig;
+use crate::domain::comment::{Comment, Viewer};
+use crate::domain::deployment::{DeploymentStatus, NewDeployment};
 use crate::domain::image::Digest;
 use crate::domain::names::{
     ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
@@ -308,4 +310,34 @@ pub enum BuildFailureKind {
 pub trait Web {
     /// One GET: status and the first 64 KiB of the body, or why there was no answer.
     async fn get(&self, url: &str, timeout: Duration) -> Result<(u16, String), String>;
+}
+
+/// GitHub, about the repository of this run. Every call has a timeout and bounded retries of its own; a call that
+/// creates something is sent again only where GitHub said that it did nothing, so its loss is `Unreachable`.
+#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+pub trait GitHub {
+    /// Who the token is, and which of these comments are minimized. GraphQL; where the token may not ask, it is taken
+    /// for a job's own.
+    async fn viewer(&self, comments: &[&Comment]) -> Call<Viewer>;
+    /// Every comment on an issue or a pull request, all pages, oldest first. Not those on lines of its diff.
+    async fn comments(&self, pull_request: u64) -> Call<Vec<Comment>>;
+    async fn create_comment(&self, pull_request: u64, body: &str) -> Call<Comment>;
+    async fn update_comment(&self, id: u64, body: &str) -> Call<()>;
+    /// The pull requests that a commit belongs to, or that were merged as it.
+    async fn pull_requests_of(&self, sha: &str) -> Call<Vec<PullRequest>>;
+    /// A Deployment of a commit whatever its checks say, with task `deploy`: its id.
+    async fn create_deployment(&self, deployment: &NewDeployment) -> Call<u64>;
+    async fn set_deployment_status(&self, deployment: u64, status: &DeploymentStatus) -> Call<()>;
+}
+
+/// A pull request, as far as a comment needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRequest {
+    pub number: u64,
+    pub is_open: bool,
+    pub is_merged: bool,
+    /// The commit at its head.
+    pub head: String,
+    /// The branch that it wants to change.
+    pub base: String,
 }

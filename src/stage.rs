@@ -14,6 +14,7 @@ pub mod ecs;
 pub mod elb;
 pub mod fault;
 mod front;
+pub mod github;
 pub mod iam;
 pub mod logs;
 pub mod members;
@@ -46,6 +47,7 @@ use ecr::Ecr;
 use ecs::{Deps, Ecs};
 use elb::Elb;
 use fault::{FaultPlan, Faults};
+use github::GitHub;
 use iam::Iam;
 use logs::Logs;
 use members::random_hex;
@@ -162,6 +164,18 @@ impl Stage {
         &self.services.oidc
     }
 
+    /// GitHub's REST API: the repository of the job.
+    #[must_use]
+    pub fn github_api(&self) -> &GitHub {
+        &self.services.github
+    }
+
+    /// What a step of the job finds in its environment to reach GitHub's API.
+    #[must_use]
+    pub fn github_api_env(&self) -> Vec<(String, String)> {
+        self.services.github.env(&format!("{}/_github", self.url()))
+    }
+
     /// The images that were pushed.
     #[must_use]
     pub fn registry(&self) -> &Registry {
@@ -259,6 +273,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
     let parameters = Arc::new(Parameters::new(&account, &region));
     let secrets = Arc::new(Secrets::new(&account, &region));
     let iam = Arc::new(Iam::default());
+    let api = GitHub::new(&github.repository, github.repository_id);
     let oidc = Arc::new(Oidc::new(github)?);
     let credentials = Arc::new(Credentials::new(&account, &region));
     let ecs = Ecs::new(Arc::new(Deps {
@@ -284,6 +299,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
         sts: Sts::new(iam.clone(), oidc.clone(), credentials.clone()),
         iam,
         oidc,
+        github: api,
         registry,
         credentials,
         faults: Faults::default(),

@@ -2,6 +2,8 @@
 
 pub mod authenticate;
 pub mod build;
+pub mod comment;
+pub mod deployment;
 pub mod preflight;
 pub mod push;
 pub mod register;

@@ -13,7 +13,7 @@ pub mod identity;
 mod logs;
 pub mod network;
 mod oidc;
-mod pace;
+pub(super) mod pace;
 mod raw;
 pub mod session;
 mod ssm;

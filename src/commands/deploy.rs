@@ -5,6 +5,7 @@ use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
 use crate::commands::post::HeldFile;
+use crate::commands::reviewed;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::deploy::{Order, RequiredPlan, deploy_until};
@@ -49,8 +50,15 @@ pub async fn deploy(
     let record = RefCell::new(Record::default());
     let held = HeldFile::new(sink, env, config.region.clone(), config.roles.clone());
     let sink: Arc<dyn Sink + Send + Sync> = Arc::new(held);
+    let required = match &options.required_plan {
+        _ if options.is_dry_run => RequiredPlan::None,
+        Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
+        None if config.require_plan => reviewed::look_up(&config, context, env, sink.as_ref()).await,
+        None => RequiredPlan::None,
+    };
     let result = match open(config, options, context, env, Arc::clone(&sink)).await {
-        Ok((order, cloud, web)) => {
+        Ok((mut order, cloud, web)) => {
+            order.required_plan = required;
             let builder = EngineBuilder::new(env.clone());
             let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
             deploy_until(interrupt, &order, &world).await
@@ -120,23 +128,12 @@ fn order(
         env: env.clone(),
         is_dry_run: options.is_dry_run,
         builds_images: options.builds_images,
-        required_plan: required_plan(&config, &options),
+        required_plan: RequiredPlan::None,
         is_unwatched: options.is_unwatched,
         skips_commands: options.skips_commands,
         push_endpoint: env.get("FARGATE_DEPLOY_REGISTRY_ENDPOINT").filter(|e| !e.is_empty()).cloned(),
         config,
     })
-}
-
-/// A digest on the command line stands for the reviewed plan.
-fn required_plan(config: &Config, options: &Options) -> RequiredPlan {
-    match &options.required_plan {
-        Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
-        None if config.require_plan => {
-            RequiredPlan::Missing("the config says `require-plan: true`, and no digest was given".to_owned())
-        }
-        None => RequiredPlan::None,
-    }
 }
 
 /// What CloudTrail shows: the repository and the run.

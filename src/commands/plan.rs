@@ -1,17 +1,19 @@
 //! `plan`: what `deploy` would do, changing nothing. Where there is no identity on AWS, what the files alone tell.
 
 use super::deploy::{self, Ending, Options};
+use super::reviewed;
 use crate::adapters::builder::EngineBuilder;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::offline::{OfflineDocument, Read};
+use crate::domain::redact::Secret;
 use crate::domain::task_definition::TaskDefinition;
 use crate::events::{Event, Sink};
 use crate::ports::{Build, Builder};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the command line says about a plan.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,8 @@ pub struct How {
     pub has_detailed_exit_code: bool,
     /// `None`: on a pull request.
     pub builds_images: Option<bool>,
+    /// Show it on the pull request.
+    pub comments: bool,
 }
 
 /// Plans. Nothing is changed, and no secret's value is read.
@@ -40,7 +44,15 @@ pub async fn plan(
         None => {
             let builds_images = how.builds_images.unwrap_or_else(|| is_pull_request(context));
             let options = Options { is_dry_run: true, builds_images, ..how.options };
-            let ending = deploy::deploy(config.clone(), options, context, env, Arc::clone(&sink), interrupt).await;
+            let masks = Arc::new(Masks { inner: Arc::clone(&sink), secrets: Mutex::default() });
+            let mut ending =
+                deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt).await;
+            if let (Ok(_), Some(plan), true) = (&ending.0, &mut ending.1.plan, how.comments) {
+                let secrets = masks.secrets();
+                if let Err(failure) = reviewed::tell(plan, &config, context, &secrets, env, masks.as_ref()).await {
+                    ending.0 = Err(failure);
+                }
+            }
             match &ending.0 {
                 Err(failure) if failure.reason == Reason::Identity && has_no_token(context, env) => {
                     let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
@@ -52,6 +64,27 @@ pub async fn plan(
     };
     record.has_detailed_exit_code = has_detailed_exit_code;
     (result, record)
+}
+
+/// Keeps what has to be masked, beside telling it.
+struct Masks {
+    inner: Arc<dyn Sink + Send + Sync>,
+    secrets: Mutex<Vec<Secret>>,
+}
+
+impl Masks {
+    fn secrets(&self) -> Vec<Secret> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Sink for Masks {
+    fn emit(&self, event: Event) {
+        if let Event::Mask(secret) = &event {
+            self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
+        }
+        self.inner.emit(event);
+    }
 }
 
 fn is_pull_request(context: &RunContext) -> bool {

@@ -23,9 +23,27 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Shorter lines would turn every second word into stars.
+const SHORTEST: usize = 4;
+
+/// `text` with `***` for every secret in it, of a secret of several lines for each of its lines. The longest are looked
+/// for first, so that no rest of one is left where another one is its beginning.
+pub fn mask(text: &str, secrets: &[Secret]) -> String {
+    let lines = secrets.iter().flat_map(|secret| secret.expose().lines().map(str::trim));
+    let mut lines: Vec<&str> = lines.filter(|line| line.len() >= SHORTEST).collect();
+    lines.sort_unstable_by_key(|line| std::cmp::Reverse(line.len()));
+    lines.into_iter().fold(text.to_owned(), |text, line| text.replace(line, "***"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_become_stars_line_by_line_and_the_longest_first() {
+        let secrets = ["hunter2", "hunter2-long", "-----BEGIN\n  key body\n", "no"].map(Secret::new);
+        assert_eq!(mask("hunter2-long hunter2 key body no", &secrets), "*** *** *** no");
+    }
 
     #[test]
     fn a_secret_does_not_print_itself() {

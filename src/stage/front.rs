@@ -71,12 +71,15 @@ async fn handle(services: &Services, request: Request<Body>) -> Result<Response,
     if path == "/v2" || path.starts_with("/v2/") {
         return registry(services, head, body).await;
     }
-    if path.starts_with("/_github/") {
+    if path == "/_github/oidc" || path.starts_with("/_github/.well-known/") {
         return github(services, &head).await;
     }
     let Ok(body) = axum::body::to_bytes(body, LARGEST_CALL).await else {
         return Ok(document(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "message": "Request body is too large" })));
     };
+    if path.starts_with("/_github/") {
+        return services.github.respond("/_github", &head, &body, &services.faults, &services.audit).await;
+    }
     if path.starts_with("/_stage/") { Ok(control(services, &head, &body)) } else { api(services, &head, &body).await }
 }
 
@@ -259,7 +262,7 @@ fn registry_fault(action: Option<&FaultAction>, caller: &Caller, operation: &str
     })
 }
 
-/// GitHub's side: `GET /_github/oidc?audience=X` with the job's bearer token, and the issuer's published keys.
+/// GitHub's tokens: `GET /_github/oidc?audience=X` with the job's bearer token, and the issuer's published keys.
 async fn github(services: &Services, head: &Parts) -> Result<Response, Dropped> {
     match head.uri.path() {
         "/_github/oidc" => {}

@@ -11,6 +11,7 @@ use super::ecr::Ecr;
 use super::ecs::Ecs;
 use super::elb::Elb;
 use super::fault::Faults;
+use super::github::GitHub;
 use super::iam::Iam;
 use super::logs::Logs;
 use super::oidc::Oidc;
@@ -39,6 +40,8 @@ pub struct Services {
     pub sts: Sts,
     /// GitHub's token service.
     pub oidc: Arc<Oidc>,
+    /// GitHub's REST API.
+    pub github: GitHub,
     /// The images.
     pub registry: Arc<Registry>,
     /// Who is who.

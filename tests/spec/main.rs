@@ -12,4 +12,5 @@ mod action_yml;
 mod architecture;
 mod cli;
 mod config;
+mod plan;
 mod schema;

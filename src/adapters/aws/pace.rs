@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How long to wait before attempt `next` (the second is 2): doubling from `first` up to `most`, of which a random
 /// half is taken off, so that jobs which failed together do not come back together.
-pub(super) fn backoff(next: u32, first: Duration, most: Duration) -> Duration {
+pub(crate) fn backoff(next: u32, first: Duration, most: Duration) -> Duration {
     let full = first.saturating_mul(1 << next.saturating_sub(2).min(16)).min(most);
     let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
     full.mul_f64(0.5 + random / 2.0)

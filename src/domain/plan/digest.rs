@@ -61,6 +61,26 @@ pub(super) fn parts(
     parts
 }
 
+const OPENS: &str = "<!-- fargate-deploy:parts ";
+const CLOSES: &str = " -->";
+
+/// A line that GitHub does not show, so that the next run can tell in what its plan differs.
+pub fn hidden_parts(parts: &Parts) -> String {
+    // Keys of the config hold nothing that could end the comment; what would is left out.
+    let is_plain =
+        |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !text.contains("--");
+    let known = parts.iter().filter(|(part, _)| is_plain(part));
+    let all: Vec<_> = known.map(|(part, hash)| format!("{part}={hash}")).collect();
+    format!("{OPENS}{}{CLOSES}", all.join(" "))
+}
+
+/// The parts in the body of a comment, none where there is no such line.
+pub fn parts_of(body: &str) -> Parts {
+    let line = body.lines().find_map(|line| line.trim_end().strip_prefix(OPENS)?.strip_suffix(CLOSES));
+    let pairs = line.into_iter().flat_map(|line| line.split(' ')).filter_map(|pair| pair.split_once('='));
+    pairs.map(|(part, hash)| (part.to_owned(), hash.to_owned())).collect()
+}
+
 /// The image of a container that gets what this config builds: by which digest is known in one run and not in another.
 fn is_built(service: &ServicePlan, difference: &Difference, config: &Config) -> bool {
     let [_, container, member] = difference.path.as_slice() else { return false };
@@ -94,6 +114,14 @@ fn canonical(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_parts_come_back_from_a_comment() {
+        let parts =
+            Parts::from([("base.web".to_owned(), "0a".to_owned()), ("image.my_app".to_owned(), "1b".to_owned())]);
+        assert_eq!(parts_of(&format!("<!-- marker -->\n{}\n### plan", hidden_parts(&parts))), parts);
+        assert_eq!(parts_of("### plan"), Parts::new());
+    }
 
     #[test]
     fn the_order_of_members_means_nothing_and_the_order_of_items_does() {

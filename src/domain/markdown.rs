@@ -1,0 +1,200 @@
+//! Text of unknown origin in GitHub's Markdown: names, values, logs. It stays text: no markup, no mention, no reference.
+//!
+//! What comes out of [`plain`], [`code`] and [`fence`] holds no `<` of its own outside of a fence, which [`fit`] relies on
+//! when it counts what is open.
+//! <https://github.github.com/gfm/>
+
+/// Invisible and of no width: what GitHub would take for a mention or a reference is none with it inside.
+const BREAK: char = '\u{200b}';
+
+/// One line of prose, safe in a paragraph, a list item, a heading and a table cell.
+pub fn plain(text: &str) -> String {
+    let text = one_line(text);
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            // An entity, since an escaped pipe would still end the cell of a table after another backslash.
+            '|' => out.push_str("&#124;"),
+            '@' => out.extend(['@', BREAK]),
+            '#' => out.extend(['\\', '#', BREAK]),
+            // `GH-123` is a reference too.
+            '-' if out.to_ascii_lowercase().ends_with("gh") && chars.peek().is_some_and(char::is_ascii_digit) => {
+                out.extend(['-', BREAK]);
+            }
+            // A list item, a rule or the underline of a heading.
+            '-' | '+' | '=' if out.is_empty() => out.extend(['\\', c]),
+            '.' | ')' if !out.is_empty() && out.chars().all(|c| c.is_ascii_digit()) => out.extend(['\\', c]),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '$' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Inline code of any text, safe in prose and in a table cell alike.
+/// <https://github.github.com/gfm/#code-spans>
+pub fn code(text: &str) -> String {
+    let text = one_line(text);
+    // A code span cannot be empty, a pipe in it would end the cell, and `<` must not be seen by `fit`.
+    if text.is_empty() || text.contains(['|', '<']) {
+        return format!("<code>{}</code>", entities(&text));
+    }
+    let delimiter = "`".repeat(longest_run(&text, '`') + 1);
+    let needs_space = text.starts_with('`')
+        || text.ends_with('`')
+        || (text.starts_with(' ') && text.ends_with(' ') && !text.trim().is_empty());
+    let space = if needs_space { " " } else { "" };
+    format!("{delimiter}{space}{text}{space}{delimiter}")
+}
+
+/// A code block whose fence is longer than any run of backticks in it. Ends with a line break.
+/// <https://github.github.com/gfm/#fenced-code-blocks>
+pub fn fence(language: &str, text: &str) -> String {
+    let text = stripped(text);
+    let fence = "`".repeat(longest_run(&text, '`').max(2) + 1);
+    let language: String = language.chars().filter(char::is_ascii_alphanumeric).collect();
+    let body = text.strip_suffix('\n').unwrap_or(&text);
+    let end = if body.is_empty() { "" } else { "\n" };
+    format!("{fence}{language}\n{body}{end}{fence}\n")
+}
+
+/// Without terminal control: ANSI sequences, other control characters (but line breaks and tabs), and the characters
+/// that turn the direction of text around (<https://trojansource.codes>).
+pub fn stripped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                // A control sequence: parameters, then one byte of 0x40 to 0x7E.
+                Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
+                // A string: to BEL or ST. A line break ends it too, lest an open one swallow the rest.
+                Some(']' | 'P' | '_' | '^' | 'X') => {
+                    while let Some(c) = chars.next_if(|c| *c != '\n') {
+                        if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
+                            break;
+                        }
+                    }
+                }
+                Some('\n') => out.push('\n'),
+                _ => {}
+            },
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' => out.push('\n'),
+            '\n' | '\t' => out.push(c),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// At most `budget` bytes of Markdown. What is too long is cut between lines, inside of a code block also between
+/// characters; what is open there is closed, and `note` follows. Secrets are masked before ([`super::redact::mask`]):
+/// the rest of one that was cut in two would not be recognised.
+pub fn fit(text: &str, budget: usize, note: &str) -> String {
+    if text.len() <= budget {
+        return text.to_owned();
+    }
+    let note = format!("\n{}\n", cut(note, budget.saturating_sub(2)));
+    let mut kept = String::new();
+    let mut open = Open::default();
+    for line in text.split_inclusive('\n') {
+        let after = open.after(line);
+        if kept.len() + line.len() + 1 + after.closers().len() + note.len() <= budget {
+            kept.push_str(line);
+            open = after;
+            continue;
+        }
+        if open.fence.is_some() && after.fence.is_some() {
+            let left = budget.saturating_sub(kept.len() + 1 + open.closers().len() + note.len());
+            kept.push_str(cut(line, left));
+        }
+        break;
+    }
+    if !kept.is_empty() && !kept.ends_with('\n') {
+        kept.push('\n');
+    }
+    let whole = format!("{kept}{}{note}", open.closers());
+    // The note alone may be too much for a budget that is hardly one.
+    cut(&whole, budget).to_owned()
+}
+
+/// What stands open after some lines.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    /// The fence's character and length.
+    fence: Option<(char, usize)>,
+    details: usize,
+}
+
+impl Open {
+    fn after(&self, line: &str) -> Self {
+        let mut open = self.clone();
+        let indented = line.len() - line.trim_start_matches(' ').len();
+        let text = line.trim();
+        let mark = text.chars().next().filter(|c| matches!(c, '`' | '~') && indented < 4);
+        let run = mark.map_or(0, |mark| text.chars().take_while(|c| *c == mark).count());
+        match (self.fence, mark) {
+            (Some((mark, length)), Some(found)) if mark == found && run >= length && run == text.len() => {
+                open.fence = None;
+            }
+            (Some(_), _) => {}
+            (None, Some(mark)) if run >= 3 && !(mark == '`' && text[run..].contains('`')) => {
+                open.fence = Some((mark, run));
+            }
+            (None, _) => {
+                let lower = text.to_ascii_lowercase();
+                open.details = (open.details + lower.matches("<details").count())
+                    .saturating_sub(lower.matches("</details>").count());
+            }
+        }
+        open
+    }
+
+    fn closers(&self) -> String {
+        let mut text = String::new();
+        if let Some((mark, length)) = self.fence {
+            text.extend(std::iter::repeat_n(mark, length));
+            text.push('\n');
+        }
+        // Markdown begins again after an empty line only.
+        text.push_str(&"\n</details>\n".repeat(self.details));
+        text
+    }
+}
+
+/// The first bytes of a text, whole characters only.
+fn cut(text: &str, budget: usize) -> &str {
+    &text[..text.floor_char_boundary(budget)]
+}
+
+fn one_line(text: &str) -> String {
+    stripped(text.trim()).replace(['\n', '\t'], " ")
+}
+
+fn longest_run(text: &str, of: char) -> usize {
+    text.split(|c| c != of).map(str::len).max().unwrap_or(0)
+}
+
+/// Every ASCII character that Markdown or HTML could make something of, as an entity.
+fn entities(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_ascii_punctuation() && !matches!(c, '-' | '.' | '/' | ':' | ',') => {
+                out.push_str(&format!("&#{};", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

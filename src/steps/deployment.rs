@@ -1,0 +1,66 @@
+//! GitHub's Deployment around a deploy. Telling GitHub is never worth failing a deploy for: what goes wrong here is one
+//! warning, and the deploy goes on without it.
+
+use crate::domain::deployment::{DeploymentStatus, NewDeployment, started};
+use crate::domain::permission::{Permission, advice};
+use crate::error::sentence;
+use crate::events::{Event, Sink};
+use crate::ports::{CallError, CallErrorKind, GitHub};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A deploy does not wait longer than this for GitHub.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Makes the Deployment and says that it is in progress: its id, or `None` after a warning.
+pub async fn open<G: GitHub>(
+    deployment: &NewDeployment,
+    log_url: Option<&str>,
+    github: &G,
+    sink: &dyn Sink,
+) -> Option<u64> {
+    let opening = async {
+        let id = github.create_deployment(deployment).await?;
+        // Without its first status it is `pending`, which the last one mends.
+        let status = github.set_deployment_status(id, &started(log_url)).await;
+        Ok((id, status))
+    };
+    match timeout(PATIENCE, opening).await {
+        Ok(Ok((id, status))) => {
+            if let Err(error) = status {
+                warn("its first status was not set", &error, sink);
+            }
+            Some(id)
+        }
+        Ok(Err(error)) => {
+            warn("it was not created", &error, sink);
+            None
+        }
+        Err(_) => {
+            late("it was not created", sink);
+            None
+        }
+    }
+}
+
+/// Says how it ended, within `patience`: a run that is being cancelled has little.
+pub async fn close<G: GitHub>(id: u64, status: &DeploymentStatus, patience: Duration, github: &G, sink: &dyn Sink) {
+    let what = format!("it does not say `{}`", status.state.word());
+    match timeout(patience.min(PATIENCE), github.set_deployment_status(id, status)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn(&what, &error, sink),
+        Err(_) => late(&what, sink),
+    }
+}
+
+fn warn(what: &str, error: &CallError, sink: &dyn Sink) {
+    let mut text = format!("GitHub Deployment: {what}: {}", sentence(error));
+    if error.kind == CallErrorKind::Denied {
+        text.push_str(&format!("\n{}", advice(&[Permission::WriteDeployments])));
+    }
+    sink.emit(Event::Warning(text));
+}
+
+fn late(what: &str, sink: &dyn Sink) {
+    sink.emit(Event::Warning(format!("GitHub Deployment: {what}: GitHub did not answer in time")));
+}
