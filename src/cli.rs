@@ -255,10 +255,12 @@ pub enum InputKind {
     List,
     /// `true`: `--name`.
     Switch,
+    /// Read from the environment where it is needed: other processes can see arguments.
+    Token,
 }
 
 /// The inputs of `action.yml`, which is generated from this table.
-pub const INPUTS: [Input; 28] = [
+pub const INPUTS: [Input; 29] = [
     Input {
         name: "command",
         kind: InputKind::Command,
@@ -295,6 +297,11 @@ pub const INPUTS: [Input; 28] = [
     value("lock"),
     switch("verbose"),
     switch("quiet"),
+    Input {
+        name: "github-token",
+        kind: InputKind::Token,
+        help: Some("Reports to GitHub: a Deployment with `deployments: write`, comments with `pull-requests: write`"),
+    },
 ];
 
 const fn value(name: &'static str) -> Input {
@@ -338,7 +345,7 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
         let Some(given) = get(input.name) else { continue };
         let flag = format!("--{}", input.name);
         match input.kind {
-            InputKind::Command | InputKind::Directory => {}
+            InputKind::Command | InputKind::Directory | InputKind::Token => {}
             InputKind::Value => arguments.extend([format!("{flag}={given}")]),
             InputKind::List => {
                 arguments.extend(given.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| format!("{flag}={l}")))
@@ -383,6 +390,9 @@ pub fn action_yml() -> String {
         text.push_str(&format!("  {}:\n    description: {}\n    required: false\n", input.name, quoted(&help)));
         if input.kind == InputKind::Command {
             text.push_str("    default: deploy\n");
+        }
+        if input.kind == InputKind::Token {
+            text.push_str("    default: ${{ github.token }}\n");
         }
     }
     text.push_str("outputs:\n");
@@ -439,6 +449,14 @@ mod tests {
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let error = Arguments::read(vec!["fargate-deploy".to_owned()], &env).unwrap_err().to_string();
         assert!(error.contains("input `dry-run`: expected `true` or `false`, found `yes`"), "{error}");
+    }
+
+    #[test]
+    fn the_token_is_no_argument() {
+        let env = [("INPUT_COMMAND", "deploy"), ("INPUT_GITHUB-TOKEN", "ghs_secret")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let arguments = action_inputs(&env).unwrap().unwrap();
+        assert_eq!(arguments, ["fargate-deploy", "deploy"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One page a command, over the same steps.
 
 pub mod deploy;
+pub mod deployment;
 pub mod plan;
 pub mod post;
 pub mod rehearse;

@@ -4,6 +4,7 @@ use crate::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
 use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
+use crate::commands::deployment::{self, Reported};
 use crate::commands::post::HeldFile;
 use crate::commands::reviewed;
 use crate::config::{Config, ImageSource};
@@ -48,8 +49,8 @@ pub async fn deploy(
     interrupt: impl Future<Output = ()>,
 ) -> Ending {
     let record = RefCell::new(Record::default());
-    let held = HeldFile::new(sink, env, config.region.clone(), config.roles.clone());
-    let sink: Arc<dyn Sink + Send + Sync> = Arc::new(held);
+    let held = Arc::new(HeldFile::new(sink, env, config.region.clone(), config.roles.clone()));
+    let sink: Arc<dyn Sink + Send + Sync> = held.clone();
     let required = match &options.required_plan {
         _ if options.is_dry_run => RequiredPlan::None,
         Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
@@ -57,11 +58,17 @@ pub async fn deploy(
         None => RequiredPlan::None,
     };
     let result = match open(config, options, context, env, Arc::clone(&sink)).await {
-        Ok((mut order, cloud, web)) => {
+        Ok((mut order, cloud, web, reported)) => {
             order.required_plan = required;
+            held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());
             let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
-            deploy_until(interrupt, &order, &world).await
+            let result = deploy_until(interrupt, &order, &world).await;
+            if let Some(reported) = reported {
+                reported.end(&result, &record.borrow(), sink.as_ref()).await;
+                held.set_deployment(None);
+            }
+            result
         }
         Err(failure) => Err(failure),
     };
@@ -74,7 +81,7 @@ async fn open(
     context: &RunContext,
     env: &BTreeMap<String, String>,
     sink: Arc<dyn Sink + Send + Sync>,
-) -> Result<(Order, AwsCloud, HttpWeb), Failure> {
+) -> Result<(Order, AwsCloud, HttpWeb, Option<Reported>), Failure> {
     let order = order(config, options, context, env)?;
     let inputs = SessionInputs {
         region: order.config.region.clone(),
@@ -83,9 +90,10 @@ async fn open(
         audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
         ..SessionInputs::new(env.clone())
     };
-    let session = Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))?;
+    let session = Session::open(&inputs, Arc::clone(&sink)).await.map_err(|e| no_identity(&e))?;
+    let reported = deployment::begin(&order, &session, context, env, sink.as_ref()).await;
     let web = HttpWeb::new(session.network());
-    Ok((order, AwsCloud::new(session), web))
+    Ok((order, AwsCloud::new(session), web, reported))
 }
 
 fn no_identity(failure: &IdentityFailure) -> Failure {

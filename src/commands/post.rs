@@ -1,7 +1,8 @@
-//! `post`: after the job's steps, whatever became of them. A run that was killed could not release its lease; this does,
-//! from what the run wrote down when it took it.
+//! `post`: after the job's steps, whatever became of them. A run that was killed could not release its lease, nor say on
+//! GitHub how it ended; this does, from what the run wrote down.
 
 use crate::adapters::aws::{AwsCloud, Session, SessionInputs};
+use crate::commands::deployment::abandon;
 use crate::domain::names::RoleArn;
 use crate::events::{Event, Sink};
 use crate::lease::{Left, release_left};
@@ -17,6 +18,9 @@ pub struct Held {
     pub roles: Vec<RoleArn>,
     /// Parameter and token.
     pub leases: Vec<(String, String)>,
+    /// GitHub's Deployment that says `in_progress`.
+    #[serde(default)]
+    pub deployment: Option<u64>,
 }
 
 /// Writes down what is held, in a file that outlives a killed run, and tells everything else to `inner`.
@@ -33,7 +37,12 @@ impl HeldFile {
         region: Option<String>,
         roles: Vec<RoleArn>,
     ) -> Self {
-        Self { inner, path: path(env), held: Mutex::new(Held { region, roles, leases: vec![] }) }
+        Self { inner, path: path(env), held: Mutex::new(Held { region, roles, leases: vec![], deployment: None }) }
+    }
+
+    /// Which of GitHub's Deployments has no last status yet.
+    pub fn set_deployment(&self, id: Option<u64>) {
+        self.change(|held| held.deployment = id);
     }
 
     fn change(&self, how: impl FnOnce(&mut Held)) {
@@ -41,7 +50,7 @@ impl HeldFile {
         how(&mut held);
         let Some(path) = &self.path else { return };
         // Not written, the lease goes stale by itself.
-        let _ = if held.leases.is_empty() {
+        let _ = if held.leases.is_empty() && held.deployment.is_none() {
             std::fs::remove_file(path)
         } else {
             std::fs::write(path, serde_json::to_string(&*held).unwrap_or_default())
@@ -67,6 +76,13 @@ pub async fn post(env: &BTreeMap<String, String>, sink: Arc<dyn Sink + Send + Sy
     let Some(path) = path(env) else { return vec![] };
     let Ok(text) = std::fs::read_to_string(&path) else { return vec![] };
     let Ok(held) = serde_json::from_str::<Held>(&text) else { return vec![] };
+    if let Some(id) = held.deployment {
+        abandon(id, env, sink.as_ref()).await;
+    }
+    if held.leases.is_empty() {
+        let _ = std::fs::remove_file(path);
+        return vec![];
+    }
     let inputs = SessionInputs { region: held.region, roles: held.roles, ..SessionInputs::new(env.clone()) };
     let cloud = match Session::open(&inputs, sink).await {
         Ok(session) => AwsCloud::new(session),

@@ -120,7 +120,7 @@ impl Opened {
     /// `export KEY=VALUE` for another client, AWS's own CLI for one.
     pub fn exports(&self) -> Vec<String> {
         let shown = |name: &str| {
-            name.starts_with("AWS_") || name.starts_with("ACTIONS_ID_") || name.starts_with("FARGATE_DEPLOY_")
+            ["AWS_", "ACTIONS_ID_", "FARGATE_DEPLOY_", "GITHUB_"].iter().any(|prefix| name.starts_with(prefix))
         };
         self.env
             .iter()
@@ -160,12 +160,15 @@ fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path) -> 
 
 /// A CI job's own identity and files must not leak into a rehearsal.
 fn own_env(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let foreign = |name: &str| name.starts_with("AWS_") || name.starts_with("ACTIONS_") || name.starts_with("GITHUB_");
+    let foreign = |name: &str| {
+        ["AWS_", "ACTIONS_", "GITHUB_", "INPUT_GITHUB-TOKEN"].iter().any(|prefix| name.starts_with(prefix))
+    };
     env.iter().filter(|(name, _)| !foreign(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn client_env(mut env: BTreeMap<String, String>, stage: &Stage) -> BTreeMap<String, String> {
     env.extend(stage.github_env());
+    env.extend(stage.github_api_env());
     env.extend(stage.aws_env());
     env.extend(stage.root_env());
     env.insert("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned());

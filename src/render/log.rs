@@ -140,9 +140,10 @@ impl<W: Write> Inner<W> {
             Event::Failed { step, text } => self.status("✗", step, &text, None),
             Event::Warning(text) => {
                 self.close_group();
+                let text = text.lines().map(clean).collect::<Vec<_>>().join("\n");
                 match self.style.fence {
-                    Some(_) => self.line(&format!("::warning::{}", escape(&clean(&text)))),
-                    None => self.line(&format!("! warning: {}", clean(&text))),
+                    Some(_) => self.line(&format!("::warning::{}", escape(&text))),
+                    None => self.line(&format!("! warning: {text}")),
                 }
             }
             Event::Notice(text) => {
@@ -316,6 +317,17 @@ mod tests {
     #[test]
     fn terminal_control_does_not_reach_the_log() {
         assert_eq!(clean("\u{1b}[31mred\u{1b}[0m\r\u{7}"), "red");
+    }
+
+    #[test]
+    fn a_warning_of_several_lines_is_one_command_and_each_line_is_clean() {
+        let warning = || Event::Warning("lacks:\n  a: \u{1b}[1mwrite\n::error::no".to_owned());
+        let in_actions = log(Some("t0ken"));
+        in_actions.emit(warning());
+        assert_eq!(in_actions.text(), "::warning::lacks:%0A  a: write%0A: :error::no\n");
+        let outside = log(None);
+        outside.emit(warning());
+        assert_eq!(outside.text(), "! warning: lacks:\n  a: write\n: :error::no\n");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use crate::played::{Played, REGION, Told, caller_identity, credentials, env, inputs, jwt, ok, text, token};
 use fargate_deploy::adapters::aws::network::NetworkFailure;
 use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Network, Session, SessionInputs};
+use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::adapters::web::HttpWeb;
-use fargate_deploy::ports::{Cloud as _, Web as _};
+use fargate_deploy::ports::{Cloud as _, GitHub as _, Web as _};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,4 +116,38 @@ async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_
     let web = HttpWeb::new(session.network());
     AwsCloud::new(session).tasks_started_by(&"shop".into(), "me").await.unwrap();
     assert_eq!(web.get(&played.url, Duration::from_secs(10)).await, Ok((200, "fine".to_owned())));
+}
+
+#[tokio::test]
+async fn github_is_reached_through_the_proxy_and_with_the_authorities_of_the_bundle() {
+    let job = |api: &str, more: &[(&str, &str)]| {
+        let mut all = env(&[("GITHUB_API_URL", api), ("GITHUB_REPOSITORY", "acme/shop"), ("GITHUB_TOKEN", "ghs_1")]);
+        all.extend(env(more));
+        all
+    };
+    let comments = async |env| {
+        let patience = Patience { attempts: 1, ..Patience::default() };
+        let api = GitHubApi::from_env(&env, &Network::from_env(&env).unwrap(), patience, &Told::default());
+        api.unwrap().unwrap().comments(7).await
+    };
+    let proxy = Played::start().await;
+    proxy.on("GET", [ok(json!([]))]).on("CONNECT", [text(403, "closed")]);
+    comments(job("http://github.test/api/v3", &[("HTTP_PROXY", &proxy.url)])).await.unwrap();
+    let asked = &proxy.asked()[0];
+    assert_eq!(asked.uri, "http://github.test/api/v3/repos/acme/shop/issues/7/comments?per_page=100");
+    assert_eq!(asked.headers["authorization"], "Bearer ghs_1");
+    assert_eq!(asked.headers["x-github-api-version"], "2022-11-28");
+    comments(job("https://api.github.com", &[("HTTPS_PROXY", &proxy.url)])).await.unwrap_err();
+    assert_eq!(proxy.asked()[1].uri, "api.github.com:443");
+    comments(job("http://github.test", &[("HTTP_PROXY", &proxy.url), ("NO_PROXY", "github.test")])).await.unwrap_err();
+    assert_eq!(proxy.asked().len(), 2);
+
+    let (played, authority) = Played::start_tls().await;
+    played.on("GET", [ok(json!([]))]);
+    let error = comments(job(&played.url, &[])).await.unwrap_err();
+    assert!(error.message.contains("certificate"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("ca.pem");
+    std::fs::write(&bundle, authority).unwrap();
+    comments(job(&played.url, &[("AWS_CA_BUNDLE", bundle.to_str().unwrap())])).await.unwrap();
 }

@@ -23,6 +23,8 @@ pub struct Setting {
     /// Members of CreateService that differ from the usual.
     pub service: Value,
     pub desired: i64,
+    /// The step gets the job's token, and reports to GitHub with it.
+    pub reports: bool,
 }
 
 impl Default for Setting {
@@ -34,6 +36,7 @@ impl Default for Setting {
             definition: definition(),
             service: json!({}),
             desired: 2,
+            reports: false,
         }
     }
 }
@@ -105,6 +108,9 @@ impl Scene {
         app.write("app/check", "exit 0\n");
         furnish_app(&app);
         let mut env: Env = stage.github_env().into_iter().chain(stage.aws_env()).collect();
+        if setting.reports {
+            env.extend(stage.github_api_env());
+        }
         env.insert("FARGATE_DEPLOY_URL_WEB".to_owned(), url.clone());
         let program = Program::new(env);
         let scene = Self { stage, app, url, program, commit: AtomicU32::new(0), _images: images };
@@ -138,7 +144,12 @@ impl Scene {
         self.commit.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn sha(&self) -> String {
+    /// `plan`, with variables of its own.
+    pub async fn plan(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+        self.program.begin("plan", arguments, variables, self.app.path(), &self.sha()).ended().await
+    }
+
+    pub fn sha(&self) -> String {
         format!("{:040x}", 0xC0FFEE + self.commit.load(Ordering::SeqCst))
     }
 

@@ -1,10 +1,12 @@
 //! GitHub's Deployment around a deploy, which never fails for it.
 
-use crate::scene::{BOT, HEAD, Scene};
+use crate::scene::{BOT, HEAD, Scene, Told};
+use fargate_deploy::commands::post::{HeldFile, post};
 use fargate_deploy::domain::deployment::{NewDeployment, ended};
 use fargate_deploy::domain::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy::stage::fault::FaultAction;
 use fargate_deploy::steps::deployment::{close, open};
+use std::sync::Arc;
 use std::time::Duration;
 
 const RUN: &str = "https://github.com/acme/shop/actions/runs/1";
@@ -71,4 +73,39 @@ async fn a_run_that_has_no_time_left_does_not_wait_for_github() {
     let status = ended(&Err(Failure::new(Reason::Cancelled, "cancelled")), &Record::default(), None);
     close(id, &status, Duration::from_millis(50), &api, &scene.told).await;
     assert_eq!(scene.told.warnings(), ["GitHub Deployment: it does not say `failure`: GitHub did not answer in time"]);
+}
+
+#[tokio::test]
+async fn the_deployment_of_a_killed_run_is_ended_by_the_jobs_last_step() {
+    let scene = Scene::open().await;
+    let wanted = NewDeployment::new(HEAD, Some("staging"), "");
+    let id = open(&wanted, None, &scene.api(), &scene.told).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut env = scene.env();
+    for (name, value) in [
+        ("RUNNER_TEMP", folder.path().to_str().unwrap()),
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_RUN_ID", "1"),
+        ("GITHUB_RUN_ATTEMPT", "1"),
+        ("GITHUB_JOB", "deploy"),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    let told = Arc::new(Told::default());
+    let killed = HeldFile::new(told.clone(), &env, None, vec![]);
+    killed.set_deployment(Some(id));
+
+    assert_eq!(post(&env, told.clone()).await, Vec::<String>::new());
+    assert_eq!(states(&scene), [["in_progress", "failure"]]);
+    let last = scene.github().deployments()[0].statuses[1].clone();
+    assert_eq!(last.log_url, RUN);
+    assert!(last.description.contains("killed"), "{last:?}");
+    post(&env, told.clone()).await;
+    assert_eq!(states(&scene)[0].len(), 2);
+
+    let ended = HeldFile::new(told.clone(), &env, None, vec![]);
+    ended.set_deployment(Some(id));
+    ended.set_deployment(None);
+    post(&env, told).await;
+    assert_eq!(states(&scene)[0].len(), 2);
 }

@@ -16,6 +16,7 @@ pub struct Claims {
     repository: String,
     repository_id: String,
     repository_owner_id: String,
+    environment: String,
 }
 
 impl Claims {
@@ -40,7 +41,13 @@ impl Claims {
             repository: text("repository"),
             repository_id: text("repository_id"),
             repository_owner_id: text("repository_owner_id"),
+            environment: text("environment"),
         }
+    }
+
+    /// The job's `environment:`, for which GitHub makes a Deployment by itself.
+    pub fn environment(&self) -> Option<&str> {
+        Some(self.environment.as_str()).filter(|name| !name.is_empty())
     }
 
     /// The same subject in GitHub's other form: `repo:OWNER/NAME:...` and `repo:OWNER@ID/NAME@ID:...`, which tokens of

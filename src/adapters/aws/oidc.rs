@@ -7,7 +7,7 @@ use super::pace::backoff;
 use crate::domain::redact::Secret;
 use crate::events::{Event, Sink};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const ATTEMPTS: u32 = 4;
@@ -22,6 +22,8 @@ pub(super) struct TokenSource {
     bearer: Secret,
     sink: Arc<dyn Sink + Send + Sync>,
     retry_wait: Duration,
+    /// Of the first token: those of the next say the same about the job.
+    claims: Arc<OnceLock<Claims>>,
 }
 
 pub(super) struct Token {
@@ -47,7 +49,16 @@ impl TokenSource {
             bearer: Secret::new(bearer),
             sink,
             retry_wait,
+            claims: Arc::default(),
         })
+    }
+
+    /// What a token says about the job, of one that was asked for already if there was any.
+    pub(super) async fn claims(&self) -> Result<Claims, IdentityFailure> {
+        match self.claims.get() {
+            Some(claims) => Ok(claims.clone()),
+            None => self.token().await.map(|token| token.claims),
+        }
     }
 
     /// A fresh token, masked before anything else happens to it.
@@ -80,6 +91,7 @@ impl TokenSource {
         let jwt = Secret::new(jwt);
         self.sink.emit(Event::Mask(jwt.clone()));
         let claims = Claims::of(jwt.expose());
+        let _ = self.claims.set(claims.clone());
         Ok(Token { jwt, claims })
     }
 }

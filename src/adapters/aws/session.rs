@@ -1,7 +1,7 @@
 //! A session on AWS: region, credentials and endpoints, from the environment that it is given.
 
 use super::credentials::{Chain, First, Renewing};
-use super::identity::IdentityFailure;
+use super::identity::{Claims, IdentityFailure};
 use super::network::{CONNECT_TIMEOUT, Network};
 use super::oidc::TokenSource;
 use super::sts::{Sts, session_name};
@@ -65,6 +65,7 @@ pub struct Session {
     credentials: Renewing,
     network: Network,
     sts: Sts,
+    tokens: Option<TokenSource>,
     env: Arc<BTreeMap<String, String>>,
     region: String,
 }
@@ -83,12 +84,14 @@ impl Session {
             sink: Arc::clone(&sink),
             retry_wait: inputs.retry_wait,
         };
-        let credentials = Renewing::new(chain(inputs, &network, &region, sts.clone(), sink).await);
+        let audience = inputs.audience.as_deref().unwrap_or("sts.amazonaws.com");
+        let tokens = TokenSource::from_env(&inputs.env, audience, &network, Arc::clone(&sink), inputs.retry_wait);
+        let credentials = Renewing::new(chain(inputs, &network, &region, sts.clone(), tokens.clone(), sink).await);
         credentials.credentials().await?;
         let provider = SharedCredentialsProvider::new(credentials.clone());
         let config = base.into_builder().credentials_provider(provider).build();
         let sts = Sts { config: config.clone(), ..sts };
-        Ok(Self { config, credentials, network, sts, env: Arc::new(inputs.env.clone()), region })
+        Ok(Self { config, credentials, network, sts, tokens, env: Arc::new(inputs.env.clone()), region })
     }
 
     /// The region that calls go to.
@@ -99,6 +102,11 @@ impl Session {
     /// The way out, for clients of anything that is not AWS.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// What GitHub's OIDC token says about this job. `None` where there is no such token.
+    pub async fn job(&self) -> Option<Claims> {
+        self.tokens.as_ref()?.claims().await.ok()
     }
 
     pub(super) fn config(&self) -> &SdkConfig {
@@ -176,10 +184,9 @@ async fn chain(
     network: &Network,
     region: &str,
     sts: Sts,
+    tokens: Option<TokenSource>,
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Chain {
-    let audience = inputs.audience.as_deref().unwrap_or("sts.amazonaws.com");
-    let tokens = TokenSource::from_env(&inputs.env, audience, network, Arc::clone(&sink), inputs.retry_wait);
     if let (Some(tokens), Some((role, further))) = (tokens, inputs.roles.split_first()) {
         return Chain { first: First::Oidc { tokens, role: role.clone() }, further: further.to_vec(), sts };
     }

@@ -62,7 +62,7 @@ fn document(plan: &PlanDocument, around: Around<'_>) -> String {
         let title = format!("Full difference of {}: {} to r{}", service.service, service.running, plan.release);
         folded(&mut out, &title, &fence("diff", &difference(service)));
     }
-    let mut rest: String = plan.untouched.iter().map(|line| format!("- {}\n", plain(line))).collect();
+    let mut rest: String = plan.untouched.iter().map(|line| format!("- {}\n", inline(line))).collect();
     if !plan.calls.is_empty() {
         let calls: Vec<_> = plan.calls.iter().map(|call| format!("{:<27} {}", call.action, call.on)).collect();
         rest.push_str(&format!("\nEvery call that changes something, in order:\n\n{}", fence("", &calls.join("\n"))));
@@ -174,10 +174,21 @@ fn side(value: &Option<Value>, change: &Change) -> String {
         Some(_) if change.is_hidden() => "_not shown_".to_owned(),
         Some(value) => {
             let text = text::value(value);
+            let text = if change.path.ends_with(".image") { image_name(&text) } else { text };
             let short: String = text.chars().take(100).collect();
             let rest = if short.len() < text.len() { "…" } else { "" };
             code(&format!("{short}{rest}"))
         }
+    }
+}
+
+/// `app@sha256:0123456789ab`: the registry is the same on both sides of most rows.
+fn image_name(text: &str) -> String {
+    match text.split_once("@sha256:") {
+        Some((name, digest)) => {
+            format!("{}@sha256:{}", name.rsplit('/').next().unwrap_or(name), digest.get(..12).unwrap_or(digest))
+        }
+        None => text.to_owned(),
     }
 }
 

@@ -1,0 +1,77 @@
+//! GitHub's Deployment of this run: when there is one to make, and what it says at the end.
+
+use crate::adapters::aws::{Network, Session};
+use crate::adapters::github::{GitHubApi, Patience};
+use crate::context::RunContext;
+use crate::deploy::Order;
+use crate::domain::deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
+use crate::domain::outcome::{Failure, Reason, Record, Success};
+use crate::events::{Event, Sink};
+use crate::steps::deployment::{close, open};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is left of a run after its end.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// After an interrupt the runner kills us within ten seconds, and the lease comes first.
+const HASTE: Duration = Duration::from_secs(2);
+
+/// A Deployment that says `in_progress`.
+pub struct Reported {
+    github: GitHubApi,
+    pub id: u64,
+    log_url: Option<String>,
+}
+
+/// Makes the Deployment of a run in GitHub Actions that was given a token, unless the job has one: GitHub makes it from
+/// `environment:`, which only the job's OIDC token tells. Without such a token none is made, lest there be two.
+pub async fn begin(
+    order: &Order,
+    session: &Session,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    sink: &dyn Sink,
+) -> Option<Reported> {
+    let sha = context.sha.as_deref().filter(|_| context.is_in_actions && !order.is_dry_run)?;
+    let github = github(env, session.network(), sink)?;
+    if session.job().await?.environment().is_some() {
+        return None;
+    }
+    let log_url = context.run_url.clone();
+    let actor = context.actor.as_deref().map(|actor| format!("fargate-deploy, by {actor}"));
+    let description = actor.unwrap_or_else(|| "fargate-deploy".to_owned());
+    let wanted = NewDeployment::new(sha, order.config.environment.as_deref(), &description);
+    let id = open(&wanted, log_url.as_deref(), &github, sink).await?;
+    Some(Reported { github, id, log_url })
+}
+
+impl Reported {
+    /// Says how the run ended.
+    pub async fn end(&self, ending: &Result<Success, Failure>, record: &Record, sink: &dyn Sink) {
+        let is_hasty = ending.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled);
+        let patience = if is_hasty { HASTE } else { PATIENCE };
+        let status = ended(ending, record, self.log_url.as_deref());
+        close(self.id, &status, patience, &self.github, sink).await;
+    }
+}
+
+/// Says of the Deployment of a killed run that it failed.
+pub async fn abandon(id: u64, env: &BTreeMap<String, String>, sink: &dyn Sink) {
+    let Ok(network) = Network::from_env(env) else { return };
+    let Some(github) = github(env, &network, sink) else { return };
+    let status = DeploymentStatus {
+        state: DeploymentState::Failure,
+        description: "the run was killed before it could say how it ended".to_owned(),
+        log_url: RunContext::read(env, std::path::Path::new(".")).run_url,
+        environment_url: None,
+        auto_inactive: false,
+    };
+    close(id, &status, PATIENCE, &github, sink).await;
+}
+
+fn github(env: &BTreeMap<String, String>, network: &Network, sink: &dyn Sink) -> Option<GitHubApi> {
+    GitHubApi::from_env(env, network, Patience::default(), sink).unwrap_or_else(|error| {
+        sink.emit(Event::Warning(format!("GitHub Deployment: {error}")));
+        None
+    })
+}
