@@ -74,6 +74,9 @@ pub struct DeployFlags {
     /// Deploy an image that is already built: KEY=REF, or REF when there is one image
     #[arg(long, value_name = "[KEY=]REF")]
     pub image: Vec<String>,
+    /// Deploy what another environment runs, by the same digests: nothing is built
+    #[arg(long, value_name = "ENVIRONMENT", conflicts_with = "image")]
+    pub from: Option<String>,
     /// Without a config file: build this folder
     #[arg(long, value_name = "DIR")]
     pub context: Option<PathBuf>,
@@ -123,6 +126,9 @@ pub struct PlanFlags {
     /// Show it on the pull request, in one comment that is edited in place
     #[arg(long)]
     pub comment: bool,
+    /// Say beside it what this Terraform plan would do, from `terraform show -json`
+    #[arg(long, value_name = "FILE")]
+    pub terraform_plan: Option<PathBuf>,
     /// Plan from the files alone, without AWS
     #[arg(long)]
     pub offline: bool,
@@ -220,6 +226,7 @@ impl Arguments {
             roles: global.role.clone(),
             cluster: global.cluster.clone(),
             images: flags.image,
+            from: flags.from,
             only: flags.only,
             skip_release_commands: flags.skip_release_commands,
             force_new_deployment: flags.force_new_deployment,
@@ -260,7 +267,7 @@ pub enum InputKind {
 }
 
 /// The inputs of `action.yml`, which is generated from this table.
-pub const INPUTS: [Input; 29] = [
+pub const INPUTS: [Input; 31] = [
     Input {
         name: "command",
         kind: InputKind::Command,
@@ -279,6 +286,7 @@ pub const INPUTS: [Input; 29] = [
     value("service"),
     value("container"),
     list("image"),
+    value("from"),
     value("context"),
     value("repository"),
     value("release-command"),
@@ -289,6 +297,7 @@ pub const INPUTS: [Input; 29] = [
     value("require-plan"),
     value("format"),
     switch("comment"),
+    value("terraform-plan"),
     switch("offline"),
     switch("detailed-exitcode"),
     value("build"),

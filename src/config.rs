@@ -1,24 +1,30 @@
 //! Raw inputs -> one validated [`Config`]. The only validation of user input in the program: what comes out of here is
 //! sound, and nothing downstream asks again.
 //!
-//! In order: [`load`] finds the file, reads it into a tree that knows its places, lays the chosen environment over it,
-//! resolves references, lays the flags over that, decodes and validates. Without a file the flags are the document.
+//! In order: [`draft`] finds the file, reads it into a tree that knows its places, lays the chosen environment over it and
+//! finds what it refers to; [`Draft::finish`] resolves references, lays the flags over that, decodes and validates.
+//! Without a file the flags are the document. Between the two, whoever runs the command asks AWS what is needed;
+//! [`load`] is both in one where nothing is.
 
 mod decode;
+mod draft;
 mod error;
 mod file;
 mod interpolate;
 mod load;
 mod request;
 mod schema;
+mod sources;
 mod syntax;
 mod tree;
 mod validate;
 
+pub use draft::{Asker, Draft, Needs};
 pub use error::{ConfigError, ConfigErrors};
-pub use load::{load, parse};
+pub use load::{draft, load, load_rehearsal, parse};
 pub use request::{LockFlag, Request};
 pub use schema::schema;
+pub use sources::Answers;
 pub use syntax::{PLACEHOLDERS, TagPart, duration, tag_template};
 
 use crate::domain::names::{ClusterName, ContainerName, RoleArn, ServiceName};
@@ -55,6 +61,8 @@ pub struct Config {
     /// Roll on although nothing changed (`force-new-deployment`).
     pub force: bool,
     pub rehearse: RehearseConfig,
+    /// Names of the Terraform outputs that values were taken from: what a Terraform plan is checked for.
+    pub terraform_outputs: Vec<String>,
 }
 
 /// An image of the release: built here, or given by reference.
@@ -172,4 +180,12 @@ pub enum Lock {
 pub struct RehearseConfig {
     /// Secret or parameter (as `valueFrom` names it) -> the value it has on the stage.
     pub values: BTreeMap<String, String>,
+    /// What follows `tf:` in a reference -> its value.
+    pub terraform: BTreeMap<String, String>,
+    /// Stack -> output -> its value.
+    pub stacks: BTreeMap<String, BTreeMap<String, String>>,
+    /// Parameter -> its value.
+    pub parameters: BTreeMap<String, String>,
+    /// Where the config says that Terraform's outputs are (`s3://...`): the stage holds them there.
+    pub terraform_at: Option<String>,
 }

@@ -13,9 +13,12 @@ pub mod names;
 pub mod outcome;
 pub mod permission;
 pub mod plan;
+pub mod promotion;
+
 pub mod redact;
 pub mod rollback;
 pub mod rollout;
 pub mod service;
 pub mod task;
 pub mod task_definition;
+pub mod terraform;

@@ -28,9 +28,9 @@ pub mod world;
 use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};
 use commands::plan::How;
-use config::ConfigErrors;
 use context::RunContext;
 use domain::outcome::Record;
+use futures_util::FutureExt as _;
 use render::log::{Log, Style};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -102,7 +102,8 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         }
         Command::Deploy(flags) if flags.dry_run => {
             let how = How { options: options(flags), ..How::default() };
-            planned(arguments, how, env, &directory, &log).await
+            let request = arguments.request();
+            commands::plan::plan(&request, how, env, &directory, log.clone(), interrupted()).await
         }
         Command::Plan(flags) => {
             let how = How {
@@ -111,17 +112,21 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 has_detailed_exit_code: flags.detailed_exitcode,
                 builds_images: flags.build,
                 comments: flags.comment,
+                terraform_plan: flags.terraform_plan.clone(),
             };
-            planned(arguments, how, env, &directory, &log).await
+            let request = arguments.request();
+            commands::plan::plan(&request, how, env, &directory, log.clone(), interrupted()).await
         }
         Command::Deploy(flags) => {
             let options = options(flags);
-            match config::load(&arguments.request(), env, &directory) {
+            let request = arguments.request();
+            let interrupt = interrupted().shared();
+            match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
                 Ok(config) => {
                     let context = RunContext::read(env, &config.root);
-                    commands::deploy::deploy(config, options, &context, env, log.clone(), interrupted()).await
+                    commands::deploy::deploy(config, options, &context, env, log.clone(), interrupt).await
                 }
-                Err(errors) => bad_config(&errors),
+                Err(failure) => (Err(failure), Record::default()),
             }
         }
         Command::Post => {
@@ -146,26 +151,6 @@ fn options(flags: &DeployFlags) -> Options {
         required_plan: flags.require_plan.clone(),
         ..Options::default()
     }
-}
-
-async fn planned<W: Write + Send + 'static>(
-    arguments: &Arguments,
-    how: How,
-    env: &BTreeMap<String, String>,
-    directory: &Path,
-    log: &Arc<Log<W>>,
-) -> commands::deploy::Ending {
-    match config::load(&arguments.request(), env, directory) {
-        Ok(config) => {
-            let context = RunContext::read(env, &config.root);
-            commands::plan::plan(config, how, &context, env, log.clone(), interrupted()).await
-        }
-        Err(errors) => bad_config(&errors),
-    }
-}
-
-fn bad_config(errors: &ConfigErrors) -> commands::deploy::Ending {
-    (Err(commands::bad_config(errors)), Record::default())
 }
 
 /// The Action may be told to run in another folder than the workspace.

@@ -118,6 +118,8 @@ pub trait Cloud {
     async fn registry_login(&self, registry: Option<&EcrAddress>) -> Call<RegistryLogin>;
     /// `ecr:DescribeImages` by tag or digest: `None` when there is no such image, or no repository.
     async fn image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>>;
+    /// `ecr:BatchGetImage`, as a pull asks: whether that very image is there. `Denied`: it could not be pulled as us.
+    async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool>;
     /// `ecr:BatchGetImage` + `ecr:PutImage`: another tag on the same manifest bytes.
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()>;
 
@@ -129,6 +131,21 @@ pub trait Cloud {
     async fn parameters_under(&self, path: &str) -> Call<Vec<(String, String)>>;
     /// `ssm:DeleteParameter`; deleting what is gone is fine.
     async fn delete_parameter(&self, name: &str) -> Call<()>;
+
+    /// `ssm:GetParameter` without decryption: `None` when there is none.
+    async fn parameter(&self, name: &str) -> Call<Option<Parameter>>;
+    /// `cloudformation:DescribeStacks`: the outputs of a stack, `None` when there is no such stack.
+    async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>>;
+    /// `s3:GetObject`: `None` when there is none. At most 64 MiB.
+    async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>>;
+}
+
+/// A parameter's value, where it is none of our business not to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    Plain(String),
+    /// A `SecureString`: its value never gets this far.
+    Secure,
 }
 
 /// A registry in another account or region than the caller's.

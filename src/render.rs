@@ -5,3 +5,4 @@ pub mod log;
 pub mod outputs;
 pub mod plan;
 pub mod summary;
+pub mod terraform;

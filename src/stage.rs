@@ -7,6 +7,7 @@
 pub mod api;
 pub mod audit;
 mod authorization;
+pub mod cloudformation;
 pub mod containers;
 pub mod credentials;
 pub mod ecr;
@@ -23,6 +24,7 @@ pub mod play;
 mod policy;
 mod protocol;
 pub mod registry;
+pub mod s3;
 pub mod secrets;
 mod services;
 pub mod ssm;
@@ -42,6 +44,7 @@ use tokio::task::AbortHandle;
 
 use api::Reply;
 use audit::{Audit, CallRecord};
+use cloudformation::Stacks;
 use credentials::{Credentials, ROOT_ACCESS_KEY};
 use ecr::Ecr;
 use ecs::{Deps, Ecs};
@@ -54,6 +57,7 @@ use members::random_hex;
 use oidc::{GithubJob, Oidc};
 use play::Play;
 use registry::Registry;
+use s3::Objects;
 use secrets::Secrets;
 use services::Services;
 use ssm::Parameters;
@@ -199,6 +203,16 @@ impl Stage {
         self.services.secrets.insert(arn, key, value);
     }
 
+    /// A stack that CloudFormation describes, with its outputs.
+    pub fn insert_stack(&self, name: &str, outputs: &std::collections::BTreeMap<String, String>) {
+        self.services.stacks.insert(name, outputs);
+    }
+
+    /// An object that S3 gives out.
+    pub fn insert_object(&self, bucket: &str, key: &str, bytes: Vec<u8>) {
+        self.services.objects.insert(bucket, key, bytes);
+    }
+
     /// A user and password that may push to the registry.
     #[must_use]
     pub fn registry_login(&self) -> (String, String) {
@@ -276,6 +290,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
     let api = GitHub::new(&github.repository, github.repository_id);
     let oidc = Arc::new(Oidc::new(github)?);
     let credentials = Arc::new(Credentials::new(&account, &region));
+    let stacks = Stacks::new(&account, &region);
     let ecs = Ecs::new(Arc::new(Deps {
         account,
         region,
@@ -296,6 +311,8 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
         elb,
         parameters,
         secrets,
+        stacks,
+        objects: Objects::default(),
         sts: Sts::new(iam.clone(), oidc.clone(), credentials.clone()),
         iam,
         oidc,

@@ -8,6 +8,7 @@ mod credentials;
 mod ecr;
 mod ecs;
 mod ecs_wire;
+mod elsewhere;
 mod failure;
 pub mod identity;
 mod logs;
@@ -16,6 +17,7 @@ mod oidc;
 pub(super) mod pace;
 mod raw;
 pub mod session;
+mod signed;
 mod ssm;
 mod sts;
 

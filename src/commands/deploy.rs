@@ -10,7 +10,7 @@ use crate::commands::reviewed;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::deploy::{Order, RequiredPlan, deploy_until};
-use crate::domain::names::short;
+use crate::domain::names::{RoleArn, short};
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::Provenance;
 use crate::domain::plan::document::Shown;
@@ -83,17 +83,32 @@ async fn open(
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<(Order, AwsCloud, HttpWeb, Option<Reported>), Failure> {
     let order = order(config, options, context, env)?;
+    let (region, roles) = (order.config.region.clone(), order.config.roles.clone());
+    let session = open_session(region, roles, context, env, Arc::clone(&sink)).await?;
+    let reported = deployment::begin(&order, &session, context, env, sink.as_ref()).await;
+    let web = HttpWeb::new(session.network());
+    Ok((order, AwsCloud::new(session), web, reported))
+}
+
+/// A session as one of the config's environments, under the name of this run.
+///
+/// # Errors
+/// `identity`, or `config` where the region or the network's settings are missing or wrong.
+pub async fn open_session(
+    region: Option<String>,
+    roles: Vec<RoleArn>,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    sink: Arc<dyn Sink + Send + Sync>,
+) -> Result<Session, Failure> {
     let inputs = SessionInputs {
-        region: order.config.region.clone(),
-        roles: order.config.roles.clone(),
+        region,
+        roles,
         session_name: session_name(context),
         audience: env.get("FARGATE_DEPLOY_OIDC_AUDIENCE").filter(|a| !a.is_empty()).cloned(),
         ..SessionInputs::new(env.clone())
     };
-    let session = Session::open(&inputs, Arc::clone(&sink)).await.map_err(|e| no_identity(&e))?;
-    let reported = deployment::begin(&order, &session, context, env, sink.as_ref()).await;
-    let web = HttpWeb::new(session.network());
-    Ok((order, AwsCloud::new(session), web, reported))
+    Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))
 }
 
 fn no_identity(failure: &IdentityFailure) -> Failure {

@@ -3,16 +3,20 @@
 use super::deploy::{self, Ending, Options};
 use super::reviewed;
 use crate::adapters::builder::EngineBuilder;
-use crate::config::{Config, ImageSource};
+use crate::commands::configure::configure;
+use crate::config::{self, Answers, Config, ConfigErrors, ImageSource, Request};
 use crate::context::RunContext;
 use crate::domain::outcome::{Failure, Reason, Record, Success};
+use crate::domain::plan::document::Infrastructure;
 use crate::domain::plan::offline::{OfflineDocument, Read};
 use crate::domain::redact::Secret;
 use crate::domain::task_definition::TaskDefinition;
+use crate::domain::terraform::TerraformSummary;
 use crate::events::{Event, Sink};
 use crate::ports::{Build, Builder};
+use futures_util::FutureExt as _;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the command line says about a plan.
@@ -27,43 +31,74 @@ pub struct How {
     pub builds_images: Option<bool>,
     /// Show it on the pull request.
     pub comments: bool,
+    /// What `terraform show -json` printed of a plan.
+    pub terraform_plan: Option<PathBuf>,
 }
 
 /// Plans. Nothing is changed, and no secret's value is read.
 pub async fn plan(
-    config: Config,
+    request: &Request,
     how: How,
-    context: &RunContext,
     env: &BTreeMap<String, String>,
+    directory: &Path,
     sink: Arc<dyn Sink + Send + Sync>,
     interrupt: impl Future<Output = ()>,
 ) -> Ending {
+    let context = RunContext::read(env, directory);
     let has_detailed_exit_code = how.has_detailed_exit_code;
-    let (result, mut record) = match without_identity(&how, context, env) {
-        Some(why) => offline(&config, why, env, sink.as_ref()).await,
-        None => {
-            let builds_images = how.builds_images.unwrap_or_else(|| is_pull_request(context));
-            let options = Options { is_dry_run: true, builds_images, ..how.options };
-            let masks = Arc::new(Masks { inner: Arc::clone(&sink), secrets: Mutex::default() });
-            let mut ending =
-                deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt).await;
-            if let (Ok(_), Some(plan), true) = (&ending.0, &mut ending.1.plan, how.comments) {
-                let secrets = masks.secrets();
-                if let Err(failure) = reviewed::tell(plan, &config, context, &secrets, env, masks.as_ref()).await {
-                    ending.0 = Err(failure);
-                }
+    let (result, mut record) = match without_identity(&how, &context, env) {
+        Some(why) => offline(request, directory, why, env, sink.as_ref()).await,
+        None => match online(request, how, &context, env, directory, Arc::clone(&sink), interrupt).await {
+            (Err(failure), _) if failure.reason == Reason::Identity && has_no_token(&context, env) => {
+                let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
+                offline(request, directory, why, env, sink.as_ref()).await
             }
-            match &ending.0 {
-                Err(failure) if failure.reason == Reason::Identity && has_no_token(context, env) => {
-                    let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
-                    offline(&config, why, env, sink.as_ref()).await
-                }
-                _ => ending,
-            }
-        }
+            ending => ending,
+        },
     };
     record.has_detailed_exit_code = has_detailed_exit_code;
     (result, record)
+}
+
+async fn online(
+    request: &Request,
+    how: How,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: Arc<dyn Sink + Send + Sync>,
+    interrupt: impl Future<Output = ()>,
+) -> Ending {
+    let interrupt = interrupt.shared();
+    let masks = Arc::new(Masks { inner: sink, secrets: Mutex::default() });
+    let config = match configure(request, env, directory, Arc::clone(&masks) as _, interrupt.clone()).await {
+        Ok(config) => config,
+        Err(failure) => return (Err(failure), Record::default()),
+    };
+    let infrastructure = match terraform(how.terraform_plan.as_deref(), directory, &config).await {
+        Ok(infrastructure) => infrastructure,
+        Err(failure) => return (Err(failure), Record::default()),
+    };
+    let builds_images = how.builds_images.unwrap_or_else(|| is_pull_request(context));
+    let options = Options { is_dry_run: true, builds_images, ..how.options };
+    let (mut result, mut record) =
+        deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt).await;
+    if let Some(plan) = &mut record.plan {
+        plan.infrastructure = infrastructure;
+        if how.comments && result.is_ok() {
+            let told = reviewed::tell(plan, &config, context, &masks.secrets(), env, masks.as_ref()).await;
+            result = result.and_then(|success| told.map(|()| success));
+        }
+    }
+    (result, record)
+}
+
+async fn terraform(file: Option<&Path>, directory: &Path, config: &Config) -> Result<Option<Infrastructure>, Failure> {
+    let Some(file) = file else { return Ok(None) };
+    let failed = |why: String| Failure::new(Reason::Config, format!("Terraform plan `{}`: {why}", file.display()));
+    let bytes = tokio::fs::read(directory.join(file)).await.map_err(|e| failed(e.to_string()))?;
+    let summary = TerraformSummary::parse(&bytes).map_err(failed)?;
+    Ok(Some(Infrastructure::of(&summary, &config.terraform_outputs)))
 }
 
 /// Keeps what has to be masked, beside telling it.
@@ -110,17 +145,17 @@ fn without_identity(how: &How, context: &RunContext, env: &BTreeMap<String, Stri
         .then_some("a pull request of Dependabot has no identity on AWS, by design")
 }
 
-async fn offline(config: &Config, why: &str, env: &BTreeMap<String, String>, sink: &dyn Sink) -> Ending {
-    let definitions = definitions(config).await;
-    let builder = EngineBuilder::new(env.clone());
-    let mut contexts: Read<_> = vec![];
-    for image in &config.images {
-        if let ImageSource::Build(build) = &image.source {
-            let request = Build::of(build, build.platform.clone());
-            contexts.push((image.key.clone(), builder.context(&request).await.map_err(|e| e.message)));
-        }
-    }
-    let document = OfflineDocument::of(config, why, &definitions, &contexts);
+async fn offline(
+    request: &Request,
+    directory: &Path,
+    why: &str,
+    env: &BTreeMap<String, String>,
+    sink: &dyn Sink,
+) -> Ending {
+    let document = match look_at_files(request, directory, why, env).await {
+        Ok(document) => document,
+        Err(errors) => return (Err(super::bad_config(&errors)), Record::default()),
+    };
     sink.emit(Event::Notice(format!("planned from the files alone: {why}")));
     let mut problems = document.problems.clone();
     let record = Record { offline_plan: Some(Box::new(document)), ..Record::default() };
@@ -129,6 +164,29 @@ async fn offline(config: &Config, why: &str, env: &BTreeMap<String, String>, sin
     }
     let first = problems.remove(0);
     (Err(Failure::new(Reason::Config, first).with_evidence(problems)), record)
+}
+
+async fn look_at_files(
+    request: &Request,
+    directory: &Path,
+    why: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<OfflineDocument, ConfigErrors> {
+    let draft = config::draft(request, env, directory)?;
+    if draft.needs().is_some() || request.from.is_some() {
+        return Ok(OfflineDocument::unresolved(draft.environment(), why));
+    }
+    let config = draft.finish(&Answers::default())?;
+    let definitions = definitions(&config).await;
+    let builder = EngineBuilder::new(env.clone());
+    let mut contexts: Read<_> = vec![];
+    for image in &config.images {
+        if let ImageSource::Build(build) = &image.source {
+            let request = Build::of(build, build.platform.clone());
+            contexts.push((image.key.clone(), builder.context(&request).await.map_err(|e| e.message)));
+        }
+    }
+    Ok(OfflineDocument::of(&config, why, &definitions, &contexts))
 }
 
 /// Of the services whose task definition is a file in git.

@@ -155,7 +155,7 @@ impl Opened {
 }
 
 fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path) -> Result<Config, Failure> {
-    config::load(request, env, directory).map_err(|e| crate::commands::bad_config(&e))
+    config::load_rehearsal(request, env, directory).map_err(|e| crate::commands::bad_config(&e))
 }
 
 /// A CI job's own identity and files must not leak into a rehearsal.

@@ -39,6 +39,9 @@ pub(super) struct Settings {
     pub require_plan: Option<bool>,
     /// Roll the services although nothing changed.
     pub force_new_deployment: Option<bool>,
+    /// Where `${tf:NAME}` is looked up: a file of `terraform output -json` or a state, from the folder of this file, or
+    /// `s3://BUCKET/KEY`.
+    pub terraform: Option<Text>,
     /// What `rehearse` cannot know from the rest.
     pub rehearse: Option<Rehearse>,
 }
@@ -155,6 +158,12 @@ pub(super) struct Smoke {
 pub(super) struct Rehearse {
     /// Secret or parameter, as `valueFrom` names it: the value it has in the rehearsal.
     pub values: Entries<Loose>,
+    /// The value of `${tf:NAME}` in the rehearsal, by what follows `tf:`.
+    pub terraform: Entries<Loose>,
+    /// The values of `${cfn:STACK.OUTPUT}` in the rehearsal, by stack and output.
+    pub stacks: Entries<Entries<Loose>>,
+    /// The value of `${ssm:NAME}` in the rehearsal, by name.
+    pub parameters: Entries<Loose>,
 }
 
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]

@@ -1,23 +1,54 @@
-//! References inside values: `${env:NAME}` and `${env:NAME:-default}`. `$${` stands for a literal `${`. Any other
-//! `${...}` is left as it is, so that shell commands keep their own variables.
+//! References inside values: `${env:NAME}`, `${env:NAME:-default}`, `${tf:output}`, `${cfn:Stack.Output}` and
+//! `${ssm:/path}`. `$${` stands for a literal `${`. Any other `${...}` is left as it is, so that shell commands keep
+//! their own variables.
 
 use super::error::{ConfigError, Place};
 use super::tree::{Kind, Node, Scalar, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// References that a later release resolves, by prefix, and what they read.
-const LATER: [(&str, &str); 3] =
-    [("tf", "Terraform outputs"), ("cfn", "CloudFormation outputs"), ("ssm", "SSM parameters")];
+/// What a value refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reference {
+    Env {
+        name: String,
+        default: Option<String>,
+    },
+    /// An output, and the way to a member of it: `vpc.subnet_ids.0`.
+    Terraform(String),
+    Stack {
+        stack: String,
+        output: String,
+    },
+    /// A name or an ARN, with a version or a label where given.
+    Parameter(String),
+}
 
-/// Replaces the references in every value of the tree; gathers all that cannot be.
-pub(super) fn resolve(node: &mut Node, env: &BTreeMap<String, String>, errors: &mut Vec<ConfigError>) {
+/// As it is written.
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env { name, .. } => write!(f, "${{env:{name}}}"),
+            Self::Terraform(path) => write!(f, "${{tf:{path}}}"),
+            Self::Stack { stack, output } => write!(f, "${{cfn:{stack}.{output}}}"),
+            Self::Parameter(name) => write!(f, "${{ssm:{name}}}"),
+        }
+    }
+}
+
+/// Replaces the references in every value of the tree by what `value_of` says; gathers all that cannot be.
+pub(super) fn resolve(
+    node: &mut Node,
+    value_of: &mut dyn FnMut(&Reference, Place) -> Result<String, ConfigError>,
+    errors: &mut Vec<ConfigError>,
+) {
     let place = node.place;
     match &mut node.value {
         Value::Null => {}
-        Value::List(items) => items.iter_mut().for_each(|item| resolve(item, env, errors)),
-        Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| resolve(value, env, errors)),
+        Value::List(items) => items.iter_mut().for_each(|item| resolve(item, value_of, errors)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| resolve(value, value_of, errors)),
         Value::Scalar(scalar) if scalar.kind == Kind::Text && scalar.text.contains("${") => {
-            match text(&scalar.text, place, env) {
+            match text(&scalar.text, place, value_of) {
                 Ok(Some(text)) => *scalar = Scalar { text, kind: Kind::Resolved },
                 Ok(None) => {}
                 Err(error) => errors.push(error),
@@ -25,6 +56,17 @@ pub(super) fn resolve(node: &mut Node, env: &BTreeMap<String, String>, errors: &
         }
         Value::Scalar(_) => {}
     }
+}
+
+/// Every reference of the tree with its place. What is written wrong is gathered too.
+pub(super) fn references(node: &Node, errors: &mut Vec<ConfigError>) -> Vec<(Reference, Place)> {
+    let mut found = Vec::new();
+    let mut keep = |reference: &Reference, place| {
+        found.push((reference.clone(), place));
+        Ok(String::new())
+    };
+    resolve(&mut node.clone(), &mut keep, errors);
+    found
 }
 
 /// Whether a value below still holds a reference.
@@ -37,8 +79,26 @@ pub(super) fn has_reference(node: &Node) -> bool {
     }
 }
 
+/// The value of an environment variable, or the default.
+pub(super) fn of_env(
+    name: &str,
+    default: Option<&String>,
+    place: Place,
+    env: &BTreeMap<String, String>,
+) -> Result<String, ConfigError> {
+    let set = env.get(name).filter(|value| default.is_none() || !value.is_empty());
+    set.or(default).cloned().ok_or_else(|| {
+        ConfigError::at(place, format!("`${{env:{name}}}`: the environment variable is not set"))
+            .hint(format!("set `{name}`, or give a default: `${{env:{name}:-default}}`"))
+    })
+}
+
 /// `None` when there was nothing to replace.
-fn text(source: &str, place: Place, env: &BTreeMap<String, String>) -> Result<Option<String>, ConfigError> {
+fn text(
+    source: &str,
+    place: Place,
+    value_of: &mut dyn FnMut(&Reference, Place) -> Result<String, ConfigError>,
+) -> Result<Option<String>, ConfigError> {
     let mut resolved = String::with_capacity(source.len());
     let mut is_changed = false;
     let mut rest = source;
@@ -61,7 +121,10 @@ fn text(source: &str, place: Place, env: &BTreeMap<String, String>) -> Result<Op
             return Err(ConfigError::at(place, format!("`${{{kind}:` is not closed"))
                 .hint("a reference ends with `}`; write `$${` for a literal `${`"));
         };
-        resolved.push_str(&value(kind, &after[..end], place, env)?);
+        let reference = read(kind, &after[..end]).map_err(|(why, hint)| {
+            ConfigError::at(place, format!("`${{{kind}:{}}}`: {why}", &after[..end])).hint(hint)
+        })?;
+        resolved.push_str(&value_of(&reference, place)?);
         is_changed = true;
         rest = &after[end + 1..];
     }
@@ -72,29 +135,63 @@ fn text(source: &str, place: Place, env: &BTreeMap<String, String>) -> Result<Op
 /// `env:NAME...` -> (`env`, `NAME...`), for the prefixes that are ours.
 fn reference_kind(body: &str) -> Option<(&str, &str)> {
     let (kind, after) = body.split_once(':')?;
-    let is_ours = kind == "env" || LATER.iter().any(|(later, _)| *later == kind);
-    is_ours.then_some((kind, after))
+    ["env", "tf", "cfn", "ssm"].contains(&kind).then_some((kind, after))
 }
 
-fn value(kind: &str, reference: &str, place: Place, env: &BTreeMap<String, String>) -> Result<String, ConfigError> {
-    if let Some((_, what)) = LATER.iter().find(|(later, _)| *later == kind) {
-        return Err(ConfigError::at(place, format!("`${{{kind}:{reference}}}`: not supported yet")).hint(format!(
-            "references to {what} come with a later release; pass the value as `${{env:NAME}}` until then"
-        )));
+/// `Err`: why it is no reference of that kind, and how one is written.
+fn read(kind: &str, text: &str) -> Result<Reference, (&'static str, &'static str)> {
+    match kind {
+        "env" => {
+            let (name, default) = match text.split_once(":-") {
+                Some((name, default)) => (name, Some(default.to_owned())),
+                None => (text, None),
+            };
+            let is_name = starts_with(name, |b| b.is_ascii_alphabetic() || b == b'_')
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            match is_name {
+                true => Ok(Reference::Env { name: name.to_owned(), default }),
+                false => {
+                    Err(("not the name of an environment variable", "write `${env:NAME}` or `${env:NAME:-default}`"))
+                }
+            }
+        }
+        "tf" => {
+            let mut parts = text.split('.');
+            let name = parts.next().unwrap_or_default();
+            let is_name = starts_with(name, |b| b.is_ascii_alphabetic() || b == b'_')
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            match is_name && parts.all(|part| !part.is_empty()) {
+                true => Ok(Reference::Terraform(text.to_owned())),
+                false => Err((
+                    "not the name of a Terraform output",
+                    "write `${tf:NAME}`, or `${tf:NAME.MEMBER}` for a part of a list or a map",
+                )),
+            }
+        }
+        "cfn" => {
+            let (stack, output) = text.rsplit_once('.').unwrap_or_default();
+            let is_stack = stack.starts_with("arn:")
+                || (starts_with(stack, |b| b.is_ascii_alphabetic())
+                    && stack.len() <= 128
+                    && stack.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+            match is_stack && !output.is_empty() && output.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                true => Ok(Reference::Stack { stack: stack.to_owned(), output: output.to_owned() }),
+                false => Err(("not an output of a stack", "write `${cfn:STACK.OUTPUT}`")),
+            }
+        }
+        _ => {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-/".contains(&b);
+            let (name, selector) = text.split_once(':').unwrap_or((text, "latest"));
+            let is_name = !name.is_empty() && name.bytes().all(allowed) && !selector.is_empty();
+            let is_whole = text.starts_with("arn:") || (is_name && selector.bytes().all(allowed));
+            match is_whole && (!name.contains('/') || name.starts_with('/')) {
+                true => Ok(Reference::Parameter(text.to_owned())),
+                false => Err(("not the name of a parameter", "write `${ssm:/path/to/parameter}`")),
+            }
+        }
     }
-    let (name, default) = match reference.split_once(":-") {
-        Some((name, default)) => (name, Some(default)),
-        None => (reference, None),
-    };
-    let is_name = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !is_name {
-        return Err(ConfigError::at(place, format!("`${{env:{reference}}}`: not the name of an environment variable"))
-            .hint("write `${env:NAME}` or `${env:NAME:-default}`"));
-    }
-    let set = env.get(name).filter(|value| default.is_none() || !value.is_empty());
-    set.map(String::as_str).or(default).map(str::to_owned).ok_or_else(|| {
-        ConfigError::at(place, format!("`${{env:{name}}}`: the environment variable is not set"))
-            .hint(format!("set `{name}`, or give a default: `${{env:{name}:-default}}`"))
-    })
+}
+
+fn starts_with(text: &str, is_good: impl Fn(u8) -> bool) -> bool {
+    text.bytes().next().is_some_and(is_good)
 }

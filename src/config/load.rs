@@ -1,12 +1,13 @@
 //! Finding the file, choosing the environment, and the order in which things are laid over each other.
 
 use super::decode::{decode, suggestion};
+use super::draft::{Around, Draft};
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::file::Settings;
-use super::interpolate::{has_reference, resolve};
+use super::interpolate::has_reference;
 use super::request::Request;
+use super::sources::Answers;
 use super::tree::{Key, Node, Value, shown};
-use super::validate::{Surroundings, validate};
 use super::{Config, syntax};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,16 +17,43 @@ const NAMES: [&str; 2] = ["fargate-deploy.yml", "fargate-deploy.yaml"];
 /// A config is a page or two; anything above this is not one.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The configuration of this run: from the file that `request` names or that is found from `directory` upwards, or
-/// from the flags alone.
+/// The configuration of this run, where no value of it is in AWS: see [`draft`] for those.
 pub fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path) -> Result<Config, ConfigErrors> {
+    draft(request, env, directory)?.finish(&Answers::default())
+}
+
+/// The configuration of a rehearsal: references take their values from `rehearse`, then from files of this machine.
+pub fn load_rehearsal(
+    request: &Request,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+) -> Result<Config, ConfigErrors> {
+    read_document(request, env, directory, true)?.finish(&Answers::default())
+}
+
+/// The configuration of this run before AWS is asked for values: from the file that `request` names or that is found
+/// from `directory` upwards, or from the flags alone.
+pub fn draft(request: &Request, env: &BTreeMap<String, String>, directory: &Path) -> Result<Draft, ConfigErrors> {
+    read_document(request, env, directory, false)
+}
+
+fn read_document(
+    request: &Request,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    is_rehearsal: bool,
+) -> Result<Draft, ConfigErrors> {
     let found = match &request.file {
         Some(file) => Some(directory.join(file)),
         None => find(directory)?,
     };
     let Some(path) = found else {
         let document = request.document(directory)?;
-        return build(document, None, directory.to_owned(), request, env);
+        if request.from.is_some() {
+            let error = ConfigError::new("`--from` names an environment of a config file, and there is none");
+            return Err(error.hint("deploy the image itself: `--image REF`").into());
+        }
+        return build(document, None, directory, request, env, is_rehearsal);
     };
     let shown_path = path.strip_prefix(directory).unwrap_or(&path).to_owned();
     if let [first, ..] = request.file_less_flags().as_slice() {
@@ -38,8 +66,8 @@ pub fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path)
     let source = read(&path).map_err(|why| {
         ConfigErrors::of(vec![ConfigError { file: Some(shown_path.clone()), ..ConfigError::new(why) }], None)
     })?;
-    let root = path.parent().unwrap_or(directory).to_owned();
-    parse(&source, &shown_path, &root, request, env)
+    let root = path.parent().unwrap_or(directory);
+    build(document(&source, &shown_path)?, Some(shown_path), root, request, env, is_rehearsal)
 }
 
 /// The configuration in `source`; `file` is what errors call it, `root` is where its relative paths start.
@@ -50,6 +78,11 @@ pub fn parse(
     request: &Request,
     env: &BTreeMap<String, String>,
 ) -> Result<Config, ConfigErrors> {
+    let document = document(source, file)?;
+    build(document, Some(file.to_owned()), root, request, env, false)?.finish(&Answers::default())
+}
+
+fn document(source: &str, file: &Path) -> Result<Node, ConfigErrors> {
     let file = file.to_owned();
     let document = Node::parse(source).map_err(|error| ConfigErrors::of(vec![error], Some(&file)))?;
     if !matches!(document.value, Value::Map(_)) {
@@ -60,33 +93,50 @@ pub fn parse(
             Some(&file),
         ));
     }
-    build(document, Some(file), root.to_owned(), request, env)
+    Ok(document)
 }
 
 fn build(
     mut document: Node,
     file: Option<PathBuf>,
-    root: PathBuf,
+    root: &Path,
     request: &Request,
     env: &BTreeMap<String, String>,
-) -> Result<Config, ConfigErrors> {
+    is_rehearsal: bool,
+) -> Result<Draft, ConfigErrors> {
     let fail = |errors| ConfigErrors::of(errors, file.as_ref());
     let environments = environments(&mut document).map_err(fail)?;
     let environment = choose(&environments, request, env).map_err(|error| fail(vec![error]))?;
+    source_environment(&environments, environment.as_deref(), request).map_err(|error| fail(vec![error]))?;
     for (key, overlay) in environments {
         if Some(&key.text) == environment.as_ref() {
             document.overlay(overlay);
         }
     }
-    let mut errors = Vec::new();
-    resolve(&mut document, env, &mut errors);
-    if !errors.is_empty() {
-        return Err(fail(errors));
+    let around =
+        Around { file, root: root.to_owned(), environment, request: request.clone(), env: env.clone(), is_rehearsal };
+    Draft::new(document, around)
+}
+
+/// `--from` names another environment than the one that is deployed to.
+fn source_environment(
+    environments: &[(Key, Node)],
+    chosen: Option<&str>,
+    request: &Request,
+) -> Result<(), ConfigError> {
+    let Some(from) = &request.from else { return Ok(()) };
+    let names = environments.iter().map(|(key, _)| key.text.as_str());
+    let said = |why: &str| ConfigError::new(format!("--from `{}`: {why}", shown(from)));
+    match chosen {
+        _ if environments.is_empty() => Err(said("the config has no `environments`")),
+        _ if !names.clone().any(|known| known == from) => {
+            Err(said("there is no such environment").hint(suggestion(from, names)))
+        }
+        Some(chosen) if chosen == from => {
+            Err(said("that is the environment that is deployed to").hint("choose the other one with `--environment`"))
+        }
+        _ => Ok(()),
     }
-    document.overlay(request.overlay());
-    let settings: Settings = decode(&document).map_err(fail)?;
-    let around = Surroundings { file: file.clone(), root, environment, request };
-    validate(settings, around).map_err(fail)
 }
 
 /// Takes the environments off the document. The shape of every one of them is checked, also of those that this run

@@ -13,6 +13,8 @@ pub struct Request {
     /// `None`: `fargate-deploy.yml` or `.yaml`, here or above, up to the root of the git repository.
     pub file: Option<PathBuf>,
     pub environment: Option<String>,
+    /// Deploy what the services of this other environment run.
+    pub from: Option<String>,
     pub region: Option<String>,
     /// One role, or a chain.
     pub roles: Vec<String>,
@@ -43,6 +45,12 @@ pub enum LockFlag {
 const ONLY_IMAGE: &str = "app";
 
 impl Request {
+    /// The same file for the environment that images are promoted from. Other flags are about the deploy, not about it.
+    #[must_use]
+    pub fn source(&self) -> Self {
+        Self { file: self.file.clone(), environment: self.from.clone(), ..Self::default() }
+    }
+
     /// The flags that only mean something without a file, of those that were given.
     pub(super) fn file_less_flags(&self) -> Vec<&'static str> {
         [

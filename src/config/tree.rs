@@ -64,6 +64,34 @@ impl Node {
         Self { place, value: Value::Scalar(Scalar { text: text.into(), kind: Kind::Text }) }
     }
 
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|(k, _)| k.text == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// Adds a key that is not there.
+    pub fn put(&mut self, key: Key, node: Node) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.push((key, node));
+        }
+    }
+
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
     /// Takes a key off a mapping.
     pub fn take(&mut self, key: &str) -> Option<(Key, Node)> {
         match &mut self.value {

@@ -3,7 +3,7 @@
 use super::decode::{Entries, Located, nearest, suggestion};
 use super::error::{ConfigError, Place};
 use super::file::{
-    CacheChoice, Command, Image, LockChoice, Release, ReuseChoice, Secret, Service, Settings, Smoke, Span,
+    CacheChoice, Command, Image, LockChoice, Rehearse, Release, ReuseChoice, Secret, Service, Settings, Smoke, Span,
 };
 use super::request::Request;
 use super::tree::shown;
@@ -28,6 +28,7 @@ pub(super) struct Surroundings<'a> {
     pub root: PathBuf,
     pub environment: Option<String>,
     pub request: &'a Request,
+    pub terraform_outputs: Vec<String>,
 }
 
 pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<Config, Vec<ConfigError>> {
@@ -61,7 +62,8 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
         wait,
         require_plan: settings.require_plan.unwrap_or(false),
         force: settings.force_new_deployment.unwrap_or(false),
-        rehearse: RehearseConfig { values: loose(settings.rehearse.unwrap_or_default().values) },
+        rehearse: rehearsal(settings.rehearse.unwrap_or_default(), settings.terraform),
+        terraform_outputs: around.terraform_outputs,
     })
 }
 
@@ -542,6 +544,16 @@ impl Check {
         if !self.root.join(path).is_file() {
             self.error(place, format!("{what} `{}`: there is no such file", shown(&path.to_string_lossy())));
         }
+    }
+}
+
+fn rehearsal(rehearse: Rehearse, terraform: Option<Located<String>>) -> RehearseConfig {
+    RehearseConfig {
+        values: loose(rehearse.values),
+        terraform: loose(rehearse.terraform),
+        stacks: rehearse.stacks.0.into_iter().map(|(stack, outputs)| (stack.value, loose(outputs))).collect(),
+        parameters: loose(rehearse.parameters),
+        terraform_at: terraform.map(|at| at.value),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod document;
+mod infrastructure;
 pub mod offline;
 pub mod risk;
 

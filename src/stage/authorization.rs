@@ -80,6 +80,14 @@ pub fn needs(
             };
             names.each(operation, vec![resource])
         }
+        "cloudformation" => {
+            let resource = match text(body, "StackName") {
+                Some(arn) if arn.starts_with("arn:") => arn.to_owned(),
+                Some(name) => names.arn(&format!("stack/{name}/*")),
+                None => "*".to_owned(),
+            };
+            names.each(operation, vec![resource])
+        }
         // AssumeRole asks the policies itself, and the caller's identity needs no permission.
         "sts" => Vec::new(),
         _ => names.each(operation, vec!["*".to_owned()]),

@@ -60,6 +60,8 @@ pub struct SigningScope {
     pub access_key: String,
     /// E.g. `eu-central-1`.
     pub region: String,
+    /// The signing name, e.g. `s3`.
+    pub service: String,
 }
 
 impl SigningScope {
@@ -68,9 +70,9 @@ impl SigningScope {
     pub fn parse(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256")?;
         let credential = value.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?;
-        let mut parts = credential.rsplitn(5, '/').skip(2);
-        let (region, _, key) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(Self { access_key: key.to_owned(), region: region.to_owned() })
+        let mut parts = credential.rsplitn(5, '/').skip(1);
+        let (service, region, _, key) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { access_key: key.to_owned(), region: region.to_owned(), service: service.to_owned() })
     }
 }
 

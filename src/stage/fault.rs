@@ -22,8 +22,8 @@ pub struct FaultPlan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// `ecs`, `ecr`, `logs`, `ssm`, `secretsmanager`, `sts`, `iam`, `elasticloadbalancing`, `registry` or `github`;
-    /// absent means every one.
+    /// `ecs`, `ecr`, `logs`, `ssm`, `secretsmanager`, `sts`, `iam`, `elasticloadbalancing`, `cloudformation`, `s3`,
+    /// `registry` or `github`; absent means every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// E.g. `UpdateService`; of the registry, ECR's name of the action, e.g. `PutImage`; absent means every one.

@@ -19,12 +19,13 @@ use tokio::task::JoinSet;
 use super::api::{AwsError, Caller, Reply, partition};
 use super::audit::{CallRecord, is_mutating};
 use super::authorization::{ResolvedDefinition, definition_lookup, needs, roles_of};
-use super::credentials::Stranger;
+use super::credentials::{SigningScope, Stranger};
 use super::fault::{FaultAction, FaultPlan, FaultRule, Ruling};
 use super::members::text;
 use super::protocol::{Call, Protocol, request_id};
 use super::registry::Scope;
 use super::registry::wire::{self, Route, Visit};
+use super::s3;
 use super::services::Services;
 use super::sts::Sts;
 
@@ -68,6 +69,9 @@ async fn converse(services: Arc<Services>, stream: TcpStream) {
 async fn handle(services: &Services, request: Request<Body>) -> Result<Response, Dropped> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
+    if SigningScope::parse(&head.headers).is_some_and(|scope| scope.service == "s3") {
+        return object(services, &head).await;
+    }
     if path == "/v2" || path.starts_with("/v2/") {
         return registry(services, head, body).await;
     }
@@ -193,6 +197,41 @@ fn not_authorized(arn: &str, action: &str) -> String {
     format!(
         "User: {arn} is not authorized to perform: {action} on resource: * because no identity-based policy allows the {action} action"
     )
+}
+
+/// S3 has a protocol of its own, of which one operation is played.
+async fn object(services: &Services, head: &Parts) -> Result<Response, Dropped> {
+    let operation = if head.method == Method::GET { "GetObject" } else { "Other" };
+    let (bucket, key) = s3::address(head.uri.path());
+    let caller = services.credentials.caller(&head.headers);
+    let arn = caller.as_ref().map_or(String::new(), |caller| caller.arn.clone());
+    let protocol = Protocol::Json { minor: 1 };
+    let call = Call { service: "s3", operation: operation.to_owned(), body: Value::Null, protocol };
+    let Ruling { delay, action } = services.faults.rule("s3", operation);
+    tokio::time::sleep(delay).await;
+    let reply = match (caller, action.as_ref().and_then(|action| injected(action, &call, &arn))) {
+        (Err(stranger), _) => Err(AwsError { status: 403, ..strange(stranger, protocol) }),
+        (_, Some(error)) => Err(error),
+        (Ok(_), None) if operation == "Other" => {
+            Err(AwsError { status: 501, ..AwsError::client("NotImplemented", "the stage plays GetObject of S3 only") })
+        }
+        (Ok(caller), None) => {
+            let resource = s3::resource(&caller, &bucket, &key);
+            let allowed = services.iam.authorize(&caller, "s3:GetObject", &resource, &Vec::new());
+            allowed.and_then(|()| services.objects.get(&bucket, &key))
+        }
+    };
+    let is_dropped = matches!(action, Some(FaultAction::DropBefore | FaultAction::DropAfterEffect));
+    services.audit.record(CallRecord {
+        time: jiff::Timestamp::now(),
+        service: "s3".to_owned(),
+        operation: operation.to_owned(),
+        mutating: operation != "GetObject",
+        caller: arn,
+        status: if is_dropped { 0 } else { reply.as_ref().map_or_else(|error| error.status, |_| 200) },
+        error: reply.as_ref().err().map(|error| error.code.clone()),
+    });
+    if is_dropped { Err(Dropped) } else { Ok(s3::respond(reply)) }
 }
 
 async fn registry(services: &Services, head: Parts, body: Body) -> Result<Response, Dropped> {

@@ -46,9 +46,10 @@ const TARGETS: [(&str, &str); 5] = [
     ("secretsmanager", "secretsmanager"),
 ];
 
-const VERSIONS: [(&str, &str, &str); 3] = [
+const VERSIONS: [(&str, &str, &str); 4] = [
     ("2011-06-15", "sts", "https://sts.amazonaws.com/doc/2011-06-15/"),
     ("2010-05-08", "iam", "https://iam.amazonaws.com/doc/2010-05-08/"),
+    ("2010-05-15", "cloudformation", "http://cloudformation.amazonaws.com/doc/2010-05-15/"),
     ("2015-12-01", "elasticloadbalancing", "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
 ];
 
@@ -199,7 +200,9 @@ fn element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("<{name}>{content}</{name}>"));
 }
 
-fn escaped(text: &str) -> String {
+/// As the content of an element.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

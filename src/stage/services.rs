@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::api::{AwsError, Caller, Reply};
 use super::audit::Audit;
+use super::cloudformation::Stacks;
 use super::credentials::Credentials;
 use super::ecr::Ecr;
 use super::ecs::Ecs;
@@ -16,6 +17,7 @@ use super::iam::Iam;
 use super::logs::Logs;
 use super::oidc::Oidc;
 use super::registry::Registry;
+use super::s3::Objects;
 use super::secrets::Secrets;
 use super::ssm::Parameters;
 use super::sts::Sts;
@@ -34,6 +36,10 @@ pub struct Services {
     pub parameters: Arc<Parameters>,
     /// Secrets Manager.
     pub secrets: Arc<Secrets>,
+    /// CloudFormation.
+    pub stacks: Stacks,
+    /// S3.
+    pub objects: Objects,
     /// Identity and Access Management.
     pub iam: Arc<Iam>,
     /// Security Token Service.
@@ -61,6 +67,7 @@ impl Services {
             "logs" => self.logs.call(caller, operation, body).await,
             "ssm" => self.parameters.call(caller, operation, body).await,
             "secretsmanager" => self.secrets.call(caller, operation, body).await,
+            "cloudformation" => self.stacks.call(caller, operation, body).await,
             "sts" => self.sts.call(caller, operation, body).await,
             "iam" => self.iam.call(caller, operation, body).await,
             "elasticloadbalancing" | "elbv2" => self.elb.call(caller, operation, body).await,

@@ -9,7 +9,7 @@ use crate::domain::service::{Service, State};
 use crate::domain::task_definition::TaskDefinition;
 use crate::error::{build_failed, call_failed};
 use crate::events::Step;
-use crate::ports::{Build, Builder, CallErrorKind, Cloud, EcrAddress, Repository};
+use crate::ports::{Build, Builder, CallErrorKind, Cloud, EcrAddress, RegistryImage, Repository};
 use crate::world::{Chapter, World};
 use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
@@ -192,31 +192,18 @@ async fn existing<C: Cloud, B: Builder, W>(
 ) -> Result<ImageBefore, Failure> {
     let reference =
         ImageRef::parse(text).map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
-    let found = match repository(&reference, world).await? {
-        Some(repository) => {
-            let wanted = reference
-                .digest
-                .as_ref()
-                .map(|d| d.as_str().to_owned())
-                .or(reference.tag.clone())
-                .unwrap_or_else(|| "latest".to_owned());
-            let found = world
-                .cloud
-                .image(&repository, &wanted)
-                .await
-                .map_err(|e| call_failed(&format!("looking up `{text}`"), &e))?;
-            let found = found.ok_or_else(|| {
-                Failure::new(Reason::Config, format!("image `{text}` does not exist in its repository"))
-            })?;
-            if !found.is_active {
-                return Err(Failure::new(
-                    Reason::Config,
-                    format!("image `{text}` is archived: ECS cannot pull it until it is restored"),
-                ));
-            }
-            ImageFound { digest: found.digest, tags: found.tags, platform: found.platform }
+    let found = match (pinned(&reference), reference.ecr()) {
+        (Some((repository, digest)), _) => pull_right(&repository, &digest, text, world).await?,
+        (None, Some(_)) => {
+            let wanted = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
+            let repository = repository(&reference, world).await?;
+            let looked = match &repository {
+                Some(repository) => world.cloud.image(repository, &wanted).await,
+                None => Ok(None),
+            };
+            usable(looked.map_err(|e| call_failed(&format!("looking up `{text}`"), &e))?, text)?
         }
-        None => ImageFound { digest: resolve(&reference, text, world).await?, tags: vec![], platform: None },
+        (None, None) => ImageFound { digest: resolve(&reference, text, world).await?, tags: vec![], platform: None },
     };
     Ok(ImageBefore {
         key: image.key.clone(),
@@ -227,6 +214,63 @@ async fn existing<C: Cloud, B: Builder, W>(
         is_immutable: false,
         is_to_be_created: false,
     })
+}
+
+/// An image of ECR by its digest, and its repository as the reference names it: nobody else's has to be described.
+fn pinned(reference: &ImageRef) -> Option<(Repository, Digest)> {
+    let (host, digest) = (reference.ecr()?, reference.digest.clone()?);
+    let repository = Repository {
+        registry_id: host.account,
+        region: Some(host.region),
+        name: reference.repository.clone(),
+        uri: reference.name(),
+        is_immutable: false,
+    };
+    Some((repository, digest))
+}
+
+/// An image that is deployed as it is has to be there, and to be pulled: asked as far as the deploying identity can tell,
+/// since it is the task's execution role that pulls. In another account's repository more than that may not be read.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html>
+async fn pull_right<C: Cloud, B, W>(
+    repository: &Repository,
+    digest: &Digest,
+    text: &str,
+    world: &World<'_, C, B, W>,
+) -> Result<ImageFound, Failure> {
+    let is_there = world.cloud.is_pullable(repository, digest).await.map_err(|e| {
+        let failure = call_failed(&format!("asking whether `{text}` can be pulled"), &e);
+        match e.kind {
+            CallErrorKind::Denied => failure.with_next(format!(
+                "allow `ecr:BatchGetImage`, `ecr:GetDownloadUrlForLayer` and `ecr:BatchCheckLayerAvailability` on repository \
+                `{}` of account {}: to this role, to the tasks' execution role, and if they are in another account, to that \
+                account in the repository's own policy (docs/promotion.md)",
+                repository.name, repository.registry_id
+            )),
+            _ => failure,
+        }
+    })?;
+    if !is_there {
+        return usable(None, text);
+    }
+    match world.cloud.image(repository, digest.as_str()).await {
+        Ok(found) => usable(found, text),
+        Err(e) if e.kind == CallErrorKind::Denied => {
+            Ok(ImageFound { digest: digest.clone(), tags: vec![], platform: None })
+        }
+        Err(e) => Err(call_failed(&format!("looking up `{text}`"), &e)),
+    }
+}
+
+fn usable(found: Option<RegistryImage>, text: &str) -> Result<ImageFound, Failure> {
+    match found {
+        None => Err(Failure::new(Reason::Config, format!("image `{text}` does not exist in its repository"))),
+        Some(found) if !found.is_active => Err(Failure::new(
+            Reason::Config,
+            format!("image `{text}` is archived: ECS cannot pull it until it is restored"),
+        )),
+        Some(found) => Ok(ImageFound { digest: found.digest, tags: found.tags, platform: found.platform }),
+    }
 }
 
 async fn resolve<C, B: Builder, W>(

@@ -12,6 +12,7 @@
 mod ambient;
 mod ecr;
 mod ecs;
+mod elsewhere;
 mod logs;
 mod network;
 mod played;

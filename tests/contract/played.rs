@@ -69,6 +69,8 @@ pub enum Answer {
     /// The connection is reset after the request was read.
     Reset,
     Location(String),
+    /// S3's answer to a request that reached the wrong region.
+    Elsewhere(String),
 }
 
 pub fn ok(body: Value) -> Answer {
@@ -311,6 +313,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Arc<Mute
         Answer::CutOff(body) => head(200, "application/x-amz-json-1.1", body.len() + 100) + &body,
         Answer::Location(to) => {
             format!("HTTP/1.1 302 X\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        }
+        Answer::Elsewhere(region) => {
+            let body = "<Error><Code>PermanentRedirect</Code><Message>another endpoint</Message></Error>";
+            let head = head(301, "application/xml", body.len());
+            head.replace("connection: close", &format!("x-amz-bucket-region: {region}\r\nconnection: close")) + body
         }
         Answer::Reset => return Some((stream, true)),
     };

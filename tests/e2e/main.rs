@@ -13,6 +13,7 @@ mod act;
 mod aws_cli;
 mod bad_days;
 mod database;
+mod elsewhere;
 mod identity;
 mod interrupts;
 mod plan;

@@ -169,10 +169,10 @@ fn references_that_cannot_be_resolved_are_errors_at_their_place() {
     assert_snapshot!(read(source).unwrap_err(), @r"
     fargate-deploy.yml:1:10: `${env:NOPE}`: the environment variable is not set
       hint: set `NOPE`, or give a default: `${env:NOPE:-default}`
-    fargate-deploy.yml:2:9: `${tf:region}`: not supported yet
-      hint: references to Terraform outputs come with a later release; pass the value as `${env:NAME}` until then
-    fargate-deploy.yml:3:7: `${ssm:/role}`: not supported yet
-      hint: references to SSM parameters come with a later release; pass the value as `${env:NAME}` until then
+    fargate-deploy.yml:2:9: `${tf:region}`: where are Terraform's outputs?
+      hint: say it: `terraform: FILE` (of `terraform output -json`, or a state), or `terraform: s3://BUCKET/KEY`
+    fargate-deploy.yml:3:7: `${ssm:/role}`: its value is in AWS, which is not reached without the role
+      hint: take it from `${env:NAME}`, or from Terraform's outputs in a local file
     fargate-deploy.yml:4:26: `${env:A B}`: not the name of an environment variable
       hint: write `${env:NAME}` or `${env:NAME:-default}`
     fargate-deploy.yml:4:53: `${cfn:` is not closed

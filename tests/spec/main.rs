@@ -14,3 +14,5 @@ mod cli;
 mod config;
 mod plan;
 mod schema;
+mod terraform;
+mod values;

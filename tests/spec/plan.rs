@@ -9,6 +9,7 @@ use fargate_deploy::domain::plan::risk::RiskKind;
 use fargate_deploy::domain::plan::{Before, ImageBefore, ImageFound, Plan, ServiceBefore};
 use fargate_deploy::domain::service::{Breaker, Controller, Counts, Service, Strategy};
 use fargate_deploy::domain::task_definition::TaskDefinition;
+use fargate_deploy::domain::terraform::TerraformSummary;
 use fargate_deploy::render::plan::markdown::{Around, COMMENT, comment, summary};
 use fargate_deploy::render::plan::text;
 use insta::assert_snapshot;
@@ -126,6 +127,7 @@ impl World {
             require_plan: false,
             force: false,
             rehearse: RehearseConfig::default(),
+            terraform_outputs: vec![],
         };
         Self { config, before: Before { services: vec![], images: vec![image("app")] } }
     }
@@ -268,11 +270,22 @@ fn a_removed_secret_comes_before_everything() {
 fn terraform_that_destroys_is_called_out_beside_the_plan() {
     let same = definition("web", json!({}));
     let mut plan = World::new().with("web", &same, &same).planned();
-    plan.infrastructure = Some(Infrastructure {
-        headline: "1 to create, 1 to destroy".to_owned(),
-        cautions: vec!["`aws_db_instance.main` is destroyed".to_owned()],
-        lines: vec!["- aws_db_instance.main".to_owned(), "+ aws_sqs_queue.jobs".to_owned()],
+    let change = |address: &str, actions: Value| {
+        let kind = address.split('.').next().unwrap();
+        json!({"address": address, "mode": "managed", "type": kind, "name": "x", "change": {"actions": actions,
+            "before": {"password": "hunter2"}, "after": null}})
+    };
+    let terraform = json!({
+        "format_version": "1.2", "terraform_version": "1.13.0", "planned_values": {}, "configuration": {},
+        "resource_changes": [
+            change("aws_db_instance.main", json!(["delete"])),
+            change("aws_lb_target_group.web", json!(["delete", "create"])),
+            change("aws_sqs_queue.jobs", json!(["create"]))],
+        "output_changes": {"queue": {"actions": ["create"], "before": null, "after_unknown": true}},
     });
+    let summary = TerraformSummary::parse(terraform.to_string().as_bytes()).unwrap();
+    plan.infrastructure = Some(Infrastructure::of(&summary, &["queue".to_owned(), "vpc".to_owned()]));
+    assert!(!both(&plan).contains("hunter2"));
     assert_snapshot!(both(&plan));
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod clients;
+mod elsewhere;
 mod identity;
 mod images;
 mod parameters;

@@ -15,6 +15,8 @@ mod scene;
 mod endings;
 mod lease;
 mod migration;
+mod promotion;
 mod race;
 mod refusals;
 mod release;
+mod values;

@@ -136,6 +136,7 @@ fn config() -> Config {
         require_plan: false,
         force: false,
         rehearse: RehearseConfig::default(),
+        terraform_outputs: vec![],
     }
 }
 

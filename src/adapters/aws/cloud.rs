@@ -10,9 +10,10 @@ use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
 use crate::domain::task::Task;
 use crate::domain::task_definition::TaskDefinition;
 use crate::ports::{
-    Call, CallErrorKind, Caller, Cloud, EcrAddress, LogEvent, LogPage, LogStream, RegistryImage, RegistryLogin,
-    Repository, RunTask, RunTaskAnswer,
+    Call, CallErrorKind, Caller, Cloud, EcrAddress, LogEvent, LogPage, LogStream, Parameter, RegistryImage,
+    RegistryLogin, Repository, RunTask, RunTaskAnswer,
 };
+use std::collections::BTreeMap;
 
 /// AWS, through one session. Calls are retried by the SDK's standard rules, eight attempts, 30 s each and 120 s
 /// together; a session that ended midway is renewed once per call.
@@ -142,6 +143,10 @@ impl Cloud for AwsCloud {
         self.describe_image(repository, reference).await
     }
 
+    async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool> {
+        self.has_manifest(repository, digest).await
+    }
+
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
         self.put_tag(repository, digest, tag).await
     }
@@ -160,5 +165,17 @@ impl Cloud for AwsCloud {
 
     async fn delete_parameter(&self, name: &str) -> Call<()> {
         self.remove_parameter(name).await
+    }
+
+    async fn parameter(&self, name: &str) -> Call<Option<Parameter>> {
+        self.get_parameter(name).await
+    }
+
+    async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
+        self.describe_stack(stack).await
+    }
+
+    async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>> {
+        self.get_object(bucket, key).await
     }
 }

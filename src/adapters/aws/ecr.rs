@@ -173,6 +173,14 @@ impl AwsCloud {
         }
     }
 
+    pub(super) async fn has_manifest(&self, repository: &Repository, digest: &Digest) -> Call<bool> {
+        match self.manifest(repository, digest).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(error) if error.kind == CallErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn manifest(&self, repository: &Repository, digest: &Digest) -> Call<Option<Image>> {
         let ecr = self.ecr(repository.region.as_deref());
         let answer = self

@@ -74,7 +74,7 @@ fn missing_identity(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-fn sort(code: &str, message: &str, status: u16) -> CallErrorKind {
+pub(super) fn sort(code: &str, message: &str, status: u16) -> CallErrorKind {
     match code {
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => {
             CallErrorKind::Denied
@@ -113,7 +113,7 @@ pub(super) fn is_expired(code: &str) -> bool {
     matches!(code, "ExpiredToken" | "ExpiredTokenException")
 }
 
-fn denied_action(message: &str) -> Option<&str> {
+pub(super) fn denied_action(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("not authorized to perform: ")?;
     let action = rest.split(|c: char| c.is_whitespace() || c == ',').next()?;
     action.contains(':').then_some(action)

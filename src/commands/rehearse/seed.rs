@@ -35,6 +35,7 @@ pub async fn seed(
     sink.emit(Event::Started { step: Step::Preflight, subject: format!("opening the stage at {}", stage.url()) });
     let definitions: Vec<_> = config.services.iter().filter_map(|s| setting.definition(&s.key)).collect();
     secrets(stage, config, &definitions).await?;
+    elsewhere(stage, config).await?;
     roles(stage, config, &definitions).await?;
     log_groups(stage, &definitions).await?;
     for cluster in config.services.iter().map(|s| short(s.cluster.as_str())).collect::<BTreeSet<_>>() {
@@ -120,6 +121,40 @@ async fn secrets(stage: &Stage, config: &Config, definitions: &[&TaskDefinition]
         }
     }
     Ok(())
+}
+
+/// Where the config takes values from: another client of the stage finds them there.
+async fn elsewhere(stage: &Stage, config: &Config) -> Result<(), Failure> {
+    let rehearse = &config.rehearse;
+    for (stack, outputs) in &rehearse.stacks {
+        stage.insert_stack(stack, outputs);
+    }
+    for (name, value) in &rehearse.parameters {
+        let parameter = json!({"Name": name, "Value": value, "Type": "String", "Overwrite": true});
+        call(stage, "ssm", "PutParameter", parameter).await?;
+    }
+    let object = rehearse.terraform_at.as_ref().and_then(|at| at.strip_prefix("s3://")?.split_once('/'));
+    if let Some((bucket, key)) = object {
+        stage.insert_object(bucket, key, state(&rehearse.terraform).to_string().into_bytes());
+    }
+    Ok(())
+}
+
+/// A Terraform state with these outputs; a dotted name is a member of a map.
+fn state(values: &BTreeMap<String, String>) -> Value {
+    let mut outputs = json!({});
+    for (path, value) in values {
+        let mut parts = path.split('.');
+        let mut at = &mut outputs[parts.next().unwrap_or_default()]["value"];
+        for part in parts {
+            if !at.is_object() {
+                *at = json!({});
+            }
+            at = &mut at[part];
+        }
+        *at = json!(value);
+    }
+    json!({"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "rehearsal", "outputs": outputs, "resources": []})
 }
 
 /// By the whole `valueFrom`, or by the name that people know: the part of the ARN without account and suffix.
@@ -349,5 +384,20 @@ async fn wait_until_it_serves(stage: &Stage, service: &ServiceConfig) -> Result<
             }
             _ => sleep(Duration::from_millis(200)).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::terraform::Outputs;
+
+    #[test]
+    fn the_state_on_the_stage_gives_the_values_of_the_rehearsal() {
+        let values = [("cluster", "shop"), ("vpc.subnet_ids.0", "subnet-1"), ("vpc", "shadowed")];
+        let values = BTreeMap::from(values.map(|(path, value)| (path.to_owned(), value.to_owned())));
+        let outputs = Outputs::parse(state(&values).to_string().as_bytes()).unwrap();
+        assert_eq!(outputs.get("cluster").as_deref(), Ok("shop"));
+        assert_eq!(outputs.get("vpc.subnet_ids.0").as_deref(), Ok("subnet-1"));
     }
 }

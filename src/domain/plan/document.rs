@@ -1,6 +1,7 @@
 //! A plan as it is shown, kept and compared: everything that `deploy` will do, and no secret.
 
 use super::digest::{self, Parts};
+pub use super::infrastructure::Infrastructure;
 use super::risk::{self, Risk, RiskKind};
 use super::{ImageAction, ImagePlan, Plan, ServicePlan};
 use crate::config::{Config, ImageSource, Lock};
@@ -107,16 +108,6 @@ pub struct PlannedCommand {
 pub struct PlannedCall {
     pub action: String,
     pub on: String,
-}
-
-/// What a Terraform plan beside this one would do, in lines that are safe to show.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Infrastructure {
-    /// `1 to create, 2 to destroy`.
-    pub headline: String,
-    /// Destroys and replacements, first.
-    pub cautions: Vec<String>,
-    pub lines: Vec<String>,
 }
 
 impl PlanDocument {

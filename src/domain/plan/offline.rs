@@ -56,6 +56,19 @@ pub type Read<T> = Vec<(String, Result<T, String>)>;
 const LARGE: u64 = 256 * 1024 * 1024;
 
 impl OfflineDocument {
+    /// Of a config whose values are in AWS: its shape was checked, and nothing else can be.
+    pub fn unresolved(environment: Option<&str>, why: &str) -> Self {
+        Self {
+            environment: environment.map(str::to_owned),
+            why: why.to_owned(),
+            problems: vec![],
+            warnings: vec!["the config takes values from AWS: only its shape was checked".to_owned()],
+            images: vec![],
+            services: vec![],
+            release_commands: vec![],
+        }
+    }
+
     /// `definitions` by service key and `contexts` by image key, as far as the config names files.
     pub fn of(config: &Config, why: &str, definitions: &Read<TaskDefinition>, contexts: &Read<ContextFacts>) -> Self {
         let mut problems = vec![];

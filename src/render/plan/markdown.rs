@@ -77,7 +77,9 @@ fn environment(name: Option<&str>) -> String {
 }
 
 fn headline(plan: &PlanDocument) -> String {
-    let mark = match (plan.decision, plan.risks.iter().any(|risk| risk.level == Level::Caution)) {
+    let hurts = plan.risks.iter().any(|risk| risk.level == Level::Caution)
+        || plan.infrastructure.as_ref().is_some_and(|i| !i.cautions.is_empty());
+    let mark = match (plan.decision, hurts) {
         (_, true) => "🔴",
         (Decision::Nothing | Decision::ImageOnly, _) => "⚪",
         (Decision::Changes, _) => "🟡",

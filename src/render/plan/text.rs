@@ -18,9 +18,9 @@ pub fn lines(plan: &PlanDocument) -> Vec<String> {
         lines.push(format!("  {level:<8} {}", risk.text));
     }
     if let Some(infrastructure) = &plan.infrastructure {
-        lines.push(format!("  {:<8} {}", "terraform", infrastructure.headline));
-        let all = infrastructure.cautions.iter().chain(&infrastructure.lines);
-        lines.extend(all.map(|line| format!("           {line}")));
+        lines.extend(infrastructure.cautions.iter().map(|line| format!("  CAUTION  Terraform: {line}")));
+        lines.push(format!("  infra    Terraform: {}", infrastructure.headline));
+        lines.extend(infrastructure.lines.iter().map(|line| format!("           {line}")));
     }
     lines.extend(plan.images.iter().map(|i| format!("  image    {}: {}", i.key, image(i))));
     for command in &plan.release_commands {

@@ -188,7 +188,9 @@ impl Cloud for FakeCloud {
     async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
         self.call("ecs:DescribeServiceRevisions", "", |aws| {
             let found = aws.revisions.get(arn).cloned();
-            Ok(found.map(|task_definition| ServiceRevision { arn: arn.clone(), task_definition, images: vec![] }))
+            let images: Vec<_> =
+                aws.resolved.iter().map(|(name, digest)| (name.clone(), Some(digest.clone()))).collect();
+            Ok(found.map(|task_definition| ServiceRevision { arn: arn.clone(), task_definition, images }))
         })
         .await
     }
@@ -297,6 +299,13 @@ impl Cloud for FakeCloud {
         .await
     }
 
+    async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool> {
+        self.call("ecr:BatchGetImage", &format!("{}@{}", repository.name, digest.short()), |aws| {
+            Ok(aws.images.iter().any(|(name, image)| *name == repository.name && image.digest == *digest))
+        })
+        .await
+    }
+
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
         self.call("ecr:PutImage", &format!("{}:{}", repository.name, shown(tag)), |aws| {
             tagged(&mut aws.images, &repository.name, digest, tag, "linux/amd64");
@@ -351,6 +360,19 @@ impl Cloud for FakeCloud {
             Ok(())
         })
         .await
+    }
+
+    async fn parameter(&self, name: &str) -> Call<Option<Parameter>> {
+        self.call("ssm:GetParameter", name, |aws| Ok(aws.values.get(name).cloned())).await
+    }
+
+    async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
+        self.call("cloudformation:DescribeStacks", stack, |aws| Ok(aws.stacks.get(stack).cloned())).await
+    }
+
+    async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>> {
+        let name = format!("s3://{bucket}/{key}");
+        self.call("s3:GetObject", &name, |aws| Ok(aws.objects.get(&name).cloned())).await
     }
 }
 

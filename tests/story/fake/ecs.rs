@@ -6,7 +6,7 @@ use super::{ACCOUNT, REGION, definition_arn};
 use fargate_deploy::domain::names::{ServiceDeploymentArn, ServiceRevisionArn, TaskDefinitionArn};
 use fargate_deploy::domain::service::*;
 use fargate_deploy::domain::task_definition::TaskDefinition;
-use fargate_deploy::ports::{LogEvent, RegistryImage, Repository};
+use fargate_deploy::ports::{LogEvent, Parameter, RegistryImage, Repository};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -20,11 +20,18 @@ pub struct Aws {
     pub service_deployments: Vec<(String, ServiceDeployment)>,
     pub revisions: BTreeMap<ServiceRevisionArn, TaskDefinitionArn>,
     pub definitions: BTreeMap<String, Vec<TaskDefinition>>,
+    /// Container and the digest that DescribeServiceRevisions tells of it.
+    pub resolved: BTreeMap<String, String>,
     pub tasks: Vec<RunningTask>,
     pub tokens: BTreeMap<String, String>,
     pub asked_tokens: Vec<String>,
     pub logs: BTreeMap<String, Vec<LogEvent>>,
     pub parameters: BTreeMap<String, String>,
+    /// Parameters that are no leases.
+    pub values: BTreeMap<String, Parameter>,
+    pub stacks: BTreeMap<String, BTreeMap<String, String>>,
+    /// By `s3://BUCKET/KEY`.
+    pub objects: BTreeMap<String, Vec<u8>>,
     pub repositories: BTreeMap<String, Repository>,
     pub images: Vec<(String, RegistryImage)>,
     /// How the next deployments of a service go; `Succeeds` when there is none.

@@ -1,0 +1,211 @@
+//! Values that a config takes from elsewhere: outputs of CloudFormation stacks, objects of S3, plain parameters.
+
+use super::cloud::AwsCloud;
+use super::failure::call_error;
+use super::signed::{Ask, Refusal, each, fields};
+use crate::ports::{Call, CallError, CallErrorKind, Parameter};
+use aws_sdk_ssm::types::ParameterType;
+use aws_smithy_xml::decode::{Document, XmlDecodeError};
+use std::collections::BTreeMap;
+
+const MIB: usize = 1024 * 1024;
+
+impl AwsCloud {
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
+    pub(super) async fn describe_stack(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
+        const ACTION: &str = "cloudformation:DescribeStacks";
+        // A stack of another region is asked for there, by its ARN.
+        let region = stack.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)).unwrap_or(self.session.region());
+        let url = match self.session.endpoint("CLOUDFORMATION") {
+            Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
+            None => format!("https://cloudformation.{region}.{}/", dns_suffix(region)),
+        };
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("Action", "DescribeStacks")
+            .append_pair("Version", "2010-05-15")
+            .append_pair("StackName", stack)
+            .finish();
+        let ask = Ask {
+            action: ACTION,
+            service: "cloudformation",
+            region,
+            method: "POST",
+            url: &url,
+            content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
+            body: &body,
+            most_bytes: MIB,
+        };
+        let answer = self.call(async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await;
+        match answer {
+            Ok(answer) => stack_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string())),
+            // CloudFormation has no exception of its own for it.
+            Err(error) if error.code == "ValidationError" && error.message.contains("does not exist") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Follows a bucket into its region, once.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+    pub(super) async fn get_object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>> {
+        let answer = self
+            .call(async || {
+                let home = self.session.region().to_owned();
+                let answer = match self.get_object_in(&home, bucket, key).await {
+                    Err(Refusal { bucket_region: Some(region), error }) if region != home && is_elsewhere(&error) => {
+                        self.get_object_in(&region, bucket, key).await
+                    }
+                    answer => answer,
+                };
+                answer.map_err(|refusal| refusal.error)
+            })
+            .await;
+        match answer {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.code == "NoSuchKey" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn get_object_in(&self, region: &str, bucket: &str, key: &str) -> Result<Vec<u8>, Refusal> {
+        let path = percent_encoded(key);
+        let url = match self.session.endpoint("S3") {
+            Some(endpoint) => format!("{}/{bucket}/{path}", endpoint.trim_end_matches('/')),
+            // The certificate of virtual hosts covers one label.
+            None if bucket.contains('.') => format!("https://s3.{region}.{}/{bucket}/{path}", dns_suffix(region)),
+            None => format!("https://{bucket}.s3.{region}.{}/{path}", dns_suffix(region)),
+        };
+        let ask = Ask {
+            action: "s3:GetObject",
+            service: "s3",
+            region,
+            method: "GET",
+            url: &url,
+            content_type: None,
+            body: "",
+            most_bytes: 64 * MIB,
+        };
+        self.ask(&ask).await
+    }
+
+    /// Without decryption: the value of a SecureString would be cipher text, and is dropped here.
+    /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
+    pub(super) async fn get_parameter(&self, name: &str) -> Call<Option<Parameter>> {
+        let answer = self
+            .call(async || {
+                let request = self.ssm.get_parameter().name(name).with_decryption(false);
+                request.send().await.map_err(call_error("ssm:GetParameter"))
+            })
+            .await;
+        let answer = match answer {
+            Err(error) if matches!(error.code.as_str(), "ParameterNotFound" | "ParameterVersionNotFound") => {
+                return Ok(None);
+            }
+            answer => answer?,
+        };
+        Ok(answer.parameter().map(|parameter| match parameter.r#type() {
+            Some(ParameterType::String | ParameterType::StringList) => {
+                Parameter::Plain(parameter.value().unwrap_or_default().to_owned())
+            }
+            // One without a type, or of a type to come, may be as secret.
+            _ => Parameter::Secure,
+        }))
+    }
+}
+
+fn is_elsewhere(error: &CallError) -> bool {
+    matches!(error.code.as_str(), "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed")
+        || error.code.is_empty()
+}
+
+/// `None`: the stack was deleted.
+fn stack_in(body: &[u8]) -> Result<Option<BTreeMap<String, String>>, XmlDecodeError> {
+    let mut document = Document::try_from(body)?;
+    let mut root = document.root_element()?;
+    let mut stacks = 0;
+    let mut is_deleted = false;
+    let mut outputs = BTreeMap::new();
+    each(&mut root, &["DescribeStacksResult", "Stacks", "member"], &mut |stack| {
+        stacks += 1;
+        while let Some(mut part) = stack.next_tag() {
+            match part.start_el().local() {
+                "StackStatus" => {
+                    is_deleted |= aws_smithy_xml::decode::try_data(&mut part).is_ok_and(|s| s == "DELETE_COMPLETE");
+                }
+                "Outputs" => each(&mut part, &["member"], &mut |output| {
+                    let fields = fields(output);
+                    let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, text)| text.clone());
+                    if let (Some(key), Some(value)) = (field("OutputKey"), field("OutputValue")) {
+                        outputs.insert(key, value);
+                    }
+                }),
+                _ => {}
+            }
+        }
+    });
+    match stacks {
+        0 => Err(XmlDecodeError::custom("there is no stack in it")),
+        _ => Ok((!is_deleted).then_some(outputs)),
+    }
+}
+
+/// By partition. <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
+fn dns_suffix(region: &str) -> &'static str {
+    match region.split('-').next().unwrap_or_default() {
+        "cn" => "amazonaws.com.cn",
+        "eusc" => "amazonaws.eu",
+        "us" if region.starts_with("us-iso-") => "c2s.ic.gov",
+        "us" if region.starts_with("us-isob-") => "sc2s.sgov.gov",
+        "us" if region.starts_with("us-isof-") => "csp.hci.ic.gov",
+        "eu" if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
+        _ => "amazonaws.com",
+    }
+}
+
+/// Everything but unreserved characters and slashes, as S3 wants it signed.
+fn percent_encoded(key: &str) -> String {
+    let mut encoded = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+fn unreadable(action: &str, why: &str) -> CallError {
+    CallError {
+        action: action.to_owned(),
+        kind: CallErrorKind::Unreachable,
+        code: String::new(),
+        message: format!("cannot read the answer: {why}"),
+        request_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_has_its_own_suffix() {
+        let cases = [
+            ("eu-central-1", "amazonaws.com"),
+            ("us-gov-west-1", "amazonaws.com"),
+            ("cn-north-1", "amazonaws.com.cn"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+            ("us-iso-east-1", "c2s.ic.gov"),
+            ("us-isob-east-1", "sc2s.sgov.gov"),
+        ];
+        for (region, suffix) in cases {
+            assert_eq!(dns_suffix(region), suffix, "{region}");
+        }
+    }
+
+    #[test]
+    fn keys_of_workspaces_are_encoded_but_for_their_slashes() {
+        assert_eq!(percent_encoded("env:/prod/a b+c.tfstate"), "env%3A/prod/a%20b%2Bc.tfstate");
+    }
+}

@@ -1,0 +1,224 @@
+//! Requests that are signed here, for services of which the program needs one call and has no SDK: CloudFormation and
+//! S3. Timeouts, retries and the sorting of errors are those of the SDK's calls.
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
+
+use super::cloud::AwsCloud;
+use super::failure::{denied_action, sort};
+use super::network::deepest;
+use super::pace::backoff;
+use crate::ports::{CallError, CallErrorKind};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
+use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
+use std::time::{Duration, SystemTime};
+
+const ATTEMPTS: u32 = 8;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// One request, before it is signed.
+pub(super) struct Ask<'a> {
+    /// As IAM names it.
+    pub action: &'static str,
+    /// The signing name.
+    pub service: &'static str,
+    pub region: &'a str,
+    pub method: &'static str,
+    /// With the path percent-encoded.
+    pub url: &'a str,
+    pub content_type: Option<&'static str>,
+    pub body: &'a str,
+    /// More than this is no answer to what was asked.
+    pub most_bytes: usize,
+}
+
+/// A refusal, and where S3 says that the bucket is.
+pub(super) struct Refusal {
+    pub error: CallError,
+    pub bucket_region: Option<String>,
+}
+
+impl AwsCloud {
+    /// The body of the answer to a GET or another call that may be repeated.
+    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Vec<u8>, Refusal> {
+        let attempts = async {
+            let mut attempt = 1;
+            loop {
+                let answer = self.attempt(ask).await;
+                let may_pass = |refusal: &Refusal| {
+                    matches!(refusal.error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
+                };
+                match answer {
+                    Err(refusal) if may_pass(&refusal) && attempt < ATTEMPTS => {
+                        attempt += 1;
+                        tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        };
+        match tokio::time::timeout(OPERATION_TIMEOUT, attempts).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ask.unanswered(CallErrorKind::Unreachable, "no answer in time")),
+        }
+    }
+
+    async fn attempt(&self, ask: &Ask<'_>) -> Result<Vec<u8>, Refusal> {
+        let credentials = self.session.credentials().credentials().await;
+        let credentials = credentials.map_err(|e| ask.unanswered(CallErrorKind::Identity, e.to_string()))?;
+        let signed = ask.signature(&credentials.into());
+        let signed = signed.map_err(|why| ask.unanswered(CallErrorKind::Invalid, format!("cannot be sent: {why}")))?;
+        let method = if ask.method == "POST" { reqwest::Method::POST } else { reqwest::Method::GET };
+        let mut request = self.session.network().http().request(method, ask.url).timeout(ATTEMPT_TIMEOUT);
+        for (name, value) in &signed {
+            request = request.header(name, value);
+        }
+        if let Some(content_type) = ask.content_type {
+            request = request.header("content-type", content_type);
+        }
+        let lost = |e: reqwest::Error| {
+            let why =
+                if e.is_timeout() { "no answer in time".to_owned() } else { format!("no answer: {}", deepest(&e)) };
+            ask.unanswered(CallErrorKind::Unreachable, why)
+        };
+        let mut response = request.body(ask.body.to_owned()).send().await.map_err(lost)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+            if body.len() + chunk.len() > ask.most_bytes {
+                let why = format!("the answer has more than {} MiB", ask.most_bytes / 1024 / 1024);
+                return Err(ask.unanswered(CallErrorKind::Invalid, why));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if response.status().is_success() {
+            return Ok(body);
+        }
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        Err(Refusal {
+            error: ask.refused(
+                response.status().as_u16(),
+                &body,
+                header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
+            ),
+            bucket_region: header("x-amz-bucket-region"),
+        })
+    }
+}
+
+impl Ask<'_> {
+    fn signature(&self, identity: &Identity) -> Result<Vec<(String, String)>, String> {
+        let mut settings = SigningSettings::default();
+        if self.service == "s3" {
+            // https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+            settings.percent_encoding_mode = PercentEncodingMode::Single;
+            settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        }
+        let parameters = v4::SigningParams::builder()
+            .identity(identity)
+            .region(self.region)
+            .name(self.service)
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .map_err(|e| e.to_string())?
+            .into();
+        let headers = self.content_type.map(|value| ("content-type", value));
+        let body = SignableBody::Bytes(self.body.as_bytes());
+        let request =
+            SignableRequest::new(self.method, self.url, headers.into_iter(), body).map_err(|e| deepest(&e))?;
+        let (instructions, _) = sign(request, &parameters).map_err(|e| deepest(&e))?.into_parts();
+        Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    pub(super) fn unanswered(&self, kind: CallErrorKind, message: impl Into<String>) -> Refusal {
+        let error = CallError {
+            action: self.action.to_owned(),
+            kind,
+            code: String::new(),
+            message: message.into(),
+            request_id: None,
+        };
+        Refusal { error, bucket_region: None }
+    }
+
+    fn refused(&self, status: u16, body: &[u8], request_id: Option<String>) -> CallError {
+        let (code, message) = error_in(body);
+        let message = if message.is_empty() { format!("HTTP {status}") } else { message };
+        let kind = match code.as_str() {
+            "InvalidAccessKeyId" => CallErrorKind::Identity,
+            // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+            "NoSuchKey" | "NoSuchBucket" => CallErrorKind::NotFound,
+            code => sort(code, &message, status),
+        };
+        let denied = if kind == CallErrorKind::Denied { denied_action(&message) } else { None };
+        CallError { action: denied.unwrap_or(self.action).to_owned(), kind, code, message, request_id }
+    }
+}
+
+/// Code and message of `<ErrorResponse><Error>...`, or of S3's bare `<Error>`; empty where there is none.
+fn error_in(body: &[u8]) -> (String, String) {
+    let (mut code, mut message) = (String::new(), String::new());
+    let mut keep = |error: &mut ScopedDecoder<'_, '_>| {
+        for (name, text) in fields(error) {
+            match name.as_str() {
+                "Code" => code = text,
+                "Message" => message = text,
+                _ => {}
+            }
+        }
+    };
+    if let Ok(mut document) = Document::try_from(body)
+        && let Ok(mut root) = document.root_element()
+    {
+        if root.start_el().local() == "Error" { keep(&mut root) } else { each(&mut root, &["Error"], &mut keep) }
+    }
+    (code, message)
+}
+
+/// Calls `found` with every element that the path leads to.
+pub(super) fn each(
+    within: &mut ScopedDecoder<'_, '_>,
+    path: &[&str],
+    found: &mut dyn FnMut(&mut ScopedDecoder<'_, '_>),
+) {
+    let [next, rest @ ..] = path else { return found(within) };
+    while let Some(mut child) = within.next_tag() {
+        if child.start_el().local() == *next {
+            each(&mut child, rest, found);
+        }
+    }
+}
+
+/// Name and text of the elements directly within.
+pub(super) fn fields(within: &mut ScopedDecoder<'_, '_>) -> Vec<(String, String)> {
+    let mut fields = vec![];
+    while let Some(mut field) = within.next_tag() {
+        let name = field.start_el().local().to_owned();
+        if let Ok(text) = try_data(&mut field) {
+            fields.push((name, text.into_owned()));
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_read_in_both_of_its_forms() {
+        let query = b"<ErrorResponse xmlns=\"http://x/\"><Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate &amp; all</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+        assert_eq!(error_in(query), ("Throttling".to_owned(), "Rate & all".to_owned()));
+        let s3 = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>none</Message><Key>k</Key></Error>";
+        assert_eq!(error_in(s3), ("NoSuchKey".to_owned(), "none".to_owned()));
+        for broken in [&b""[..], b"oops", b"<html><body>502</body></html>", b"<Error><Code>x"] {
+            let _ = error_in(broken);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! From flags and file to a config in which nothing is open: references are resolved, and the images of another
+//! environment are pinned. Every command that deploys, plans or looks begins here.
+
+use crate::adapters::aws::AwsCloud;
+use crate::commands::bad_config;
+use crate::commands::deploy::open_session;
+use crate::config::{self, Answers, Config, ImageSource, Request};
+use crate::context::RunContext;
+use crate::domain::names::RoleArn;
+use crate::domain::outcome::{Failure, Reason};
+use crate::events::{Event, Sink, Step};
+use crate::steps::look_up::look_up;
+use crate::steps::promote::promote;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+type SharedSink = Arc<dyn Sink + Send + Sync>;
+
+/// Region and roles.
+type Who = (Option<String>, Vec<RoleArn>);
+
+/// The config of this run. AWS is asked only where the config refers to it, or `--from` does.
+///
+/// # Errors
+/// `config`, `identity`, `permission`, `locked`, `cancelled`: nothing was touched.
+pub async fn configure(
+    request: &Request,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: SharedSink,
+    interrupt: impl Future<Output = ()>,
+) -> Result<Config, Failure> {
+    let mut desk = Desk { env, directory, sink, opened: vec![] };
+    let configured = async {
+        let config = desk.settle(request).await?;
+        if request.from.is_some() { desk.pin(config, &request.source()).await } else { Ok(config) }
+    };
+    tokio::select! {
+        configured = configured => configured,
+        () = interrupt => Err(Failure::new(Reason::Cancelled, "cancelled before anything was changed")),
+    }
+}
+
+/// What configs are settled with.
+struct Desk<'a> {
+    env: &'a BTreeMap<String, String>,
+    directory: &'a Path,
+    sink: SharedSink,
+    /// Two environments of one identity are asked through one session.
+    opened: Vec<(Who, AwsCloud)>,
+}
+
+impl Desk<'_> {
+    async fn settle(&mut self, request: &Request) -> Result<Config, Failure> {
+        let draft = config::draft(request, self.env, self.directory).map_err(|e| bad_config(&e))?;
+        let Some(needs) = draft.needs() else {
+            return draft.finish(&Answers::default()).map_err(|e| bad_config(&e));
+        };
+        let of = draft.environment().map(|name| format!(" for {name}")).unwrap_or_default();
+        self.start(format!("values of the config that are in AWS{of}"));
+        let cloud = self.cloud(needs.region.clone(), needs.roles.clone(), draft.root()).await?;
+        let answers = look_up(&needs, &cloud).await?;
+        let count = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
+        self.finish(format!("read from {count} {}", if count == 1 { "place" } else { "places" }));
+        draft.finish(&answers).map_err(|e| bad_config(&e))
+    }
+
+    /// Deploys what the source environment runs instead of what would be built.
+    async fn pin(&mut self, mut config: Config, source: &Request) -> Result<Config, Failure> {
+        let source = self.settle(source).await?;
+        let environment = source.environment.clone().unwrap_or_default();
+        let wanted: Vec<String> = config.images.iter().map(|image| image.key.clone()).collect();
+        self.start(format!("what {environment} runs"));
+        let cloud = self.cloud(source.region.clone(), source.roles.clone(), &source.root).await?;
+        for found in promote(&source, &wanted, &cloud, self.sink.as_ref()).await? {
+            let text = format!("image {}: {} of {environment} ({})", found.key, found.reference, found.seen_in);
+            self.sink.emit(Event::Progress { step: Step::Preflight, text });
+            if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
+                image.source = ImageSource::Existing(found.reference);
+            }
+        }
+        let what = if wanted.len() == 1 { "image" } else { "images" };
+        self.finish(format!("{} {what} of {environment}, by digest", wanted.len()));
+        Ok(config)
+    }
+
+    async fn cloud(&mut self, region: Option<String>, roles: Vec<RoleArn>, root: &Path) -> Result<AwsCloud, Failure> {
+        let who = (region, roles);
+        if let Some((_, cloud)) = self.opened.iter().find(|(known, _)| *known == who) {
+            return Ok(cloud.clone());
+        }
+        let context = RunContext::read(self.env, root);
+        let session = open_session(who.0.clone(), who.1.clone(), &context, self.env, Arc::clone(&self.sink)).await?;
+        let cloud = AwsCloud::new(session);
+        self.opened.push((who, cloud.clone()));
+        Ok(cloud)
+    }
+
+    fn start(&self, subject: String) {
+        self.sink.emit(Event::Started { step: Step::Preflight, subject });
+    }
+
+    fn finish(&self, text: String) {
+        self.sink.emit(Event::Finished { step: Step::Preflight, text });
+    }
+}

@@ -1,0 +1,53 @@
+//! Values that the config takes from AWS: read before anything else is, and all at once.
+
+use crate::config::{Answers, Asker, Needs};
+use crate::domain::outcome::{Failure, Reason};
+use crate::error::call_failed;
+use crate::ports::{CallError, CallErrorKind, Cloud};
+use futures_util::future::{FutureExt as _, try_join_all};
+use std::collections::BTreeMap;
+
+/// # Errors
+/// `permission` and the like: nothing was touched. That there is no such stack or parameter is an answer.
+pub async fn look_up<C: Cloud>(needs: &Needs, cloud: &C) -> Result<Answers, Failure> {
+    let terraform = async {
+        let Some((bucket, key, asker)) = &needs.terraform else { return Ok(None) };
+        cloud.object(bucket, key).await.map(Some).map_err(|e| of_bucket(bucket, refused(asker, &e), &e))
+    };
+    let stacks = each(&needs.stacks, |stack| cloud.stack_outputs(stack));
+    let parameters = each(&needs.parameters, |name| cloud.parameter(name));
+    let (terraform, stacks, parameters) =
+        futures_util::try_join!(terraform.boxed_local(), stacks.boxed_local(), parameters.boxed_local())?;
+    Ok(Answers { terraform, stacks, parameters })
+}
+
+async fn each<'a, T, F: Future<Output = Result<T, CallError>>>(
+    wanted: &'a BTreeMap<String, Asker>,
+    ask: impl Fn(&'a str) -> F,
+) -> Result<BTreeMap<String, T>, Failure> {
+    let ask = &ask;
+    let answers = wanted.iter().map(async |(name, asker)| {
+        let answer = ask(name).await.map_err(|e| refused(asker, &e))?;
+        Ok::<_, Failure>((name.clone(), answer))
+    });
+    Ok(try_join_all(answers).await?.into_iter().collect())
+}
+
+fn refused(asker: &Asker, error: &CallError) -> Failure {
+    let mut failure = call_failed(&format!("looking up `{}`", asker.written), error);
+    failure.place.clone_from(&asker.place);
+    failure
+}
+
+/// S3 says `AccessDenied` of an object that is not there, to those who may not list the bucket.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+fn of_bucket(bucket: &str, failure: Failure, error: &CallError) -> Failure {
+    match error.kind {
+        CallErrorKind::Denied => failure.with_next(format!(
+            "allow `{}` on the object; without `s3:ListBucket` on `{bucket}` an object that is not there is denied too",
+            error.action
+        )),
+        CallErrorKind::NotFound => Failure { reason: Reason::Config, ..failure },
+        _ => failure,
+    }
+}

@@ -1,0 +1,119 @@
+//! What does the other environment run? Reads only, as that environment's own identity.
+
+use crate::config::{Config, ServiceConfig};
+use crate::domain::names::{ServiceDeploymentArn, ServiceRef};
+use crate::domain::outcome::{Failure, Reason};
+use crate::domain::promotion::{Promoted, Standing, promoted, users};
+use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
+use crate::error::call_failed;
+use crate::events::{Event, Sink};
+use crate::ports::{Call, CallErrorKind, Cloud};
+use futures_util::future::try_join_all;
+
+/// The images `wanted`, by the exact digests that the services of `source` run.
+///
+/// # Errors
+/// `config`, `permission`, or `locked` while a rollout is on there: nothing was touched.
+pub async fn promote<C: Cloud>(
+    source: &Config,
+    wanted: &[String],
+    cloud: &C,
+    sink: &dyn Sink,
+) -> Result<Vec<Promoted>, Failure> {
+    let services = users(source, wanted);
+    let names: Vec<ServiceRef> =
+        services.iter().map(|s| ServiceRef { cluster: s.cluster.clone(), name: s.name.clone() }).collect();
+    let environment = source.environment.as_deref().unwrap_or("the source");
+    let found = match names.is_empty() {
+        true => vec![],
+        false => cloud
+            .services(&names)
+            .await
+            .map_err(|e| call_failed(&format!("describing the services of `{environment}`"), &e))?,
+    };
+    let standings = services.iter().zip(&names).zip(found).map(async |((service, name), found)| {
+        let Some(found) = found.filter(|s| s.status == "ACTIVE") else {
+            return Err(Failure::new(
+                Reason::Config,
+                format!("service `{}` of `{environment}` does not exist in {}", name.name, cloud.region()),
+            )
+            .with_next(format!("check `name`, `cluster` and `region` of `{environment}`")));
+        };
+        stand(service, name, found, cloud, sink).await
+    });
+    promoted(source, wanted, &try_join_all(standings).await?)
+}
+
+async fn stand<C: Cloud>(
+    config: &ServiceConfig,
+    name: &ServiceRef,
+    service: Service,
+    cloud: &C,
+    sink: &dyn Sink,
+) -> Result<Standing, Failure> {
+    let doing = format!("reading the task definition that {} runs", service.name);
+    let running = cloud.task_definition(service.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
+    let last = match history(name, cloud).await {
+        Ok(history) => history,
+        Err(e) if e.kind == CallErrorKind::Denied => {
+            sink.emit(Event::Warning(format!(
+                "the deployments of {name} may not be read (`{}`): whether its last one succeeded is told from the service alone",
+                e.action
+            )));
+            History::default()
+        }
+        Err(e) => return Err(call_failed(&format!("reading the deployments of {name}"), &e)),
+    };
+    let resolved = last.revision.filter(|r| r.task_definition == service.task_definition).map(|r| r.images);
+    Ok(Standing {
+        key: config.key.clone(),
+        service,
+        running,
+        deployment: last.deployment,
+        release_before: last.release_before,
+        resolved: resolved.unwrap_or_default(),
+    })
+}
+
+#[derive(Default)]
+struct History {
+    deployment: Option<ServiceDeployment>,
+    revision: Option<ServiceRevision>,
+    release_before: Option<u64>,
+}
+
+/// The last deployment of a service, and the release that the one before it brought.
+async fn history<C: Cloud>(name: &ServiceRef, cloud: &C) -> Call<History> {
+    // Newest first.
+    let mut arns = cloud.service_deployments(name, 0.0).await?.into_iter();
+    let (deployment, revision) = match arns.next() {
+        Some(arn) => brought(&arn, cloud).await?,
+        None => (None, None),
+    };
+    let before = match arns.next() {
+        Some(arn) => brought(&arn, cloud).await?.1,
+        None => None,
+    };
+    let release_before = match before {
+        Some(revision) => match cloud.task_definition(revision.task_definition.as_str()).await {
+            Ok(definition) => definition.release(),
+            // A revision that was deleted since.
+            Err(e) if matches!(e.kind, CallErrorKind::NotFound | CallErrorKind::Invalid) => None,
+            Err(e) => return Err(e),
+        },
+        None => None,
+    };
+    Ok(History { deployment, revision, release_before })
+}
+
+async fn brought<C: Cloud>(
+    arn: &ServiceDeploymentArn,
+    cloud: &C,
+) -> Call<(Option<ServiceDeployment>, Option<ServiceRevision>)> {
+    let deployment = cloud.service_deployment(arn).await?;
+    let revision = match deployment.as_ref().and_then(|d| d.target_revision.as_ref()) {
+        Some(revision) => cloud.service_revision(revision).await?,
+        None => None,
+    };
+    Ok((deployment, revision))
+}
