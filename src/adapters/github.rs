@@ -12,7 +12,7 @@ use crate::domain::comment::{Comment, Viewer};
 use crate::domain::deployment::{DeploymentStatus, NewDeployment};
 use crate::domain::redact::Secret;
 use crate::events::{Event, Sink};
-use crate::ports::{Call, CallErrorKind, GitHub, PullRequest};
+use crate::ports::{Call, CallError, CallErrorKind, GitHub, PullRequest};
 use failure::unreadable;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -74,8 +74,12 @@ impl GitHub for GitHubApi {
         let query = "query($ids:[ID!]!){viewer{login} nodes(ids:$ids){...on IssueComment{id isMinimized}}}";
         let asked = self.wire.graphql("viewer", query, &json!({"ids": ids})).await;
         let answer = match asked {
-            // A token that may not ask who it is belongs to a job.
-            Err(error) if matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Invalid) => json!({}),
+            // A token that may not ask who it is belongs to a job; a server may have no GraphQL for it to ask.
+            Err(CallError {
+                kind: CallErrorKind::Denied | CallErrorKind::Invalid | CallErrorKind::NotFound, ..
+            }) => {
+                json!({})
+            }
             answer => answer?,
         };
         let nodes = answer["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();

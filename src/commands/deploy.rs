@@ -65,7 +65,8 @@ pub async fn deploy(
             let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
             let result = deploy_until(interrupt, &order, &world).await;
             if let Some(reported) = reported {
-                reported.end(&result, &record.borrow(), sink.as_ref()).await;
+                let done = record.borrow().clone();
+                reported.end(&result, &done, sink.as_ref()).await;
                 held.set_deployment(None);
             }
             result

@@ -114,9 +114,8 @@ pub fn marked<'a>(comments: &'a [Comment], key: &'a Key) -> impl Iterator<Item =
 /// Our comment about this key: the oldest that we wrote, that carries the marker and that nobody folded away. Somebody
 /// else's copy of the marker makes no comment ours.
 pub fn ours<'a>(comments: &'a [Comment], key: &'a Key, viewer: &Viewer) -> Option<&'a Comment> {
-    let is_shown = |comment: &Comment| {
-        !comment.is_minimized.unwrap_or_else(|| viewer.minimized.iter().any(|node| *node == comment.node))
-    };
+    let is_shown =
+        |comment: &Comment| !comment.is_minimized.unwrap_or_else(|| viewer.minimized.contains(&comment.node));
     marked(comments, key).filter(|comment| viewer.wrote(comment) && is_shown(comment)).min_by_key(|comment| comment.id)
 }
 
@@ -154,7 +153,7 @@ fn unescaped(text: &str) -> Option<String> {
     let mut bytes = vec![];
     let mut rest = text;
     while let Some(at) = rest.find('%') {
-        bytes.extend_from_slice(rest[..at].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
         bytes.push(u8::from_str_radix(rest.get(at + 1..at + 3)?, 16).ok()?);
         rest = &rest[at + 3..];
     }
