@@ -55,6 +55,8 @@ pub enum Command {
     Plan(Box<PlanFlags>),
     /// The same pipeline on this machine: real containers, no AWS account
     Rehearse(RehearseFlags),
+    /// Who keeps deploys out, and a lock of your own
+    Lock(LockFlags),
     /// The JSON Schema of the config
     Schema,
     /// Completions for a shell
@@ -172,6 +174,28 @@ pub struct RehearseFlags {
     pub keep: bool,
 }
 
+#[derive(Clone, Debug, Args)]
+pub struct LockFlags {
+    #[arg(value_enum)]
+    pub action: LockAction,
+    /// Why; deploys that are refused say it
+    #[arg(long, required_if_eq("action", "acquire"))]
+    pub reason: Option<String>,
+    /// Only this service: its key, or its ECS name with `--cluster`; give it again for several
+    #[arg(short, long, value_name = "SERVICE")]
+    pub service: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LockAction {
+    /// Who deploys now, and who has locked
+    Status,
+    /// No deploys until it is released
+    Acquire,
+    /// Deploys are welcome again
+    Release,
+}
+
 /// What goes wrong in a rehearsal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
@@ -267,11 +291,11 @@ pub enum InputKind {
 }
 
 /// The inputs of `action.yml`, which is generated from this table.
-pub const INPUTS: [Input; 31] = [
+pub const INPUTS: &[Input] = &[
     Input {
         name: "command",
         kind: InputKind::Command,
-        help: Some("deploy (the default), plan, rehearse, schema or version"),
+        help: Some("deploy (the default), plan, lock status, lock acquire, lock release, rehearse, schema or version"),
     },
     Input {
         name: "working-directory",
@@ -304,6 +328,7 @@ pub const INPUTS: [Input; 31] = [
     value("wait"),
     switch("force-new-deployment"),
     value("lock"),
+    value("reason"),
     switch("verbose"),
     switch("quiet"),
     Input {
@@ -326,7 +351,7 @@ const fn switch(name: &'static str) -> Input {
 }
 
 /// The outputs of `action.yml`, in the order in which they are set.
-pub const OUTPUTS: [(&str, &str); 12] = [
+pub const OUTPUTS: &[(&str, &str)] = &[
     ("outcome", "deployed, deployed-not-verified, started, unchanged, planned or failed"),
     ("failure-reason", "The word of the exit code when it failed, else empty"),
     ("release", "The release, such as r41"),
@@ -349,7 +374,8 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
         (!value.is_empty()).then(|| value.to_owned())
     };
     let command = get("command")?;
-    let mut arguments = vec!["fargate-deploy".to_owned(), command];
+    let mut arguments = vec!["fargate-deploy".to_owned()];
+    arguments.extend(command.split_whitespace().map(str::to_owned));
     for input in INPUTS {
         let Some(given) = get(input.name) else { continue };
         let flag = format!("--{}", input.name);
@@ -377,7 +403,8 @@ pub fn help_of(name: &str) -> Option<String> {
     let found = |c: &clap::Command| {
         c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
     };
-    found(&plan).or_else(|| found(&command))
+    let lock = command.find_subcommand("lock")?.clone();
+    found(&plan).or_else(|| found(&lock)).or_else(|| found(&command))
 }
 
 /// `action.yml`, from the tables above.

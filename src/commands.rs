@@ -3,6 +3,7 @@
 pub mod configure;
 pub mod deploy;
 pub mod deployment;
+pub mod lock;
 pub mod plan;
 pub mod post;
 pub mod rehearse;

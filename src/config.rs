@@ -21,7 +21,7 @@ mod validate;
 
 pub use draft::{Asker, Draft, Needs};
 pub use error::{ConfigError, ConfigErrors};
-pub use load::{draft, load, load_rehearsal, parse};
+pub use load::{draft, exists, load, load_rehearsal, parse};
 pub use request::{LockFlag, Request};
 pub use schema::schema;
 pub use sources::Answers;
@@ -47,12 +47,18 @@ pub struct Config {
     pub roles: Vec<RoleArn>,
     /// In the order of the file.
     pub images: Vec<ImageConfig>,
-    /// One-off tasks before any service moves, in order.
+    /// One-off tasks of the release, in order.
     pub release: Vec<ReleaseCommand>,
-    /// In the order of the file.
+    /// In the order of the file; with `--only` those alone, with the images and release commands that are theirs.
     pub services: Vec<ServiceConfig>,
-    /// `--only`: keys of the services that move; empty means all.
-    pub only: Vec<String>,
+    /// Keys of the services that `--only` leaves out.
+    pub left_out: Vec<String>,
+    /// What becomes of the release's other services when one fails.
+    pub on_failure: OnFailure,
+    /// A crash loop ends the rollout before the circuit breaker's threshold does.
+    pub fail_fast: bool,
+    /// What becomes of rollouts on SIGINT or SIGTERM.
+    pub on_cancel: OnCancel,
     pub lock: Lock,
     /// How long to watch a rollout before saying `timeout`. Default 30 minutes.
     pub wait: Duration,
@@ -164,6 +170,39 @@ pub struct ReleaseCommand {
     /// The argv that replaces CMD; a string in the file became `sh -c STRING`.
     pub command: Vec<String>,
     pub timeout: Duration,
+    pub when: When,
+    /// A task definition of its own, with its own family; `None` runs from the service's.
+    pub task_definition: Option<PathBuf>,
+}
+
+/// When a release command runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Before any service moves.
+    #[default]
+    Before,
+    /// When every service of the release serves and answers.
+    After,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Every service that moved goes back.
+    #[default]
+    RollbackAll,
+    /// Only those that failed go back.
+    RollbackFailed,
+    /// Nothing is put back, except by ECS itself.
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCancel {
+    /// ECS goes on with what it was told.
+    #[default]
+    Leave,
+    /// Services that are moving are told to go back.
+    Rollback,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

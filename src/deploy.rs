@@ -1,28 +1,35 @@
 //! THE STORY. Reads top to bottom: every line of [`deploy`] is a chapter in `steps/`, and order lives only here.
 
 mod confirm;
+mod moves;
 mod planning;
+mod provide;
+mod shelf;
 mod take_back;
 
-use crate::config::{Config, ImageSource, Lock};
+use crate::config::{Config, Lock, When};
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
 use crate::domain::plan::document::{PlanDocument, Shown};
-use crate::domain::plan::{Before, ImageAction, ImageBefore, ImagePlan, Plan, Provenance, ServicePlan};
-use crate::domain::rollout::Verdict;
-use crate::domain::service::Counts;
+use crate::domain::plan::{Before, CommandPlan, Found, Plan, Provenance, ServicePlan};
 use crate::events::{Event, Step};
 use crate::lease::{self, Claimant, Lease, Owner};
-use crate::moving::Moving;
 use crate::ports::{Builder, Cloud, Web};
 use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
-use crate::steps::{authenticate, build, preflight, push, register, release, roll_out, smoke, verify, watch};
+use crate::steps::{authenticate, preflight, register, release};
 use crate::world::World;
 use futures_util::future::{FutureExt as _, join_all, try_join_all};
+use shelf::{Images, Shelf, has_all};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
+
+/// The runner kills 10 s after the first signal; within 5 s everything is said.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
 
 /// One order to deploy: the config, and what the command line and the run add to it.
 #[derive(Clone, Debug)]
@@ -59,9 +66,6 @@ pub enum RequiredPlan {
     Missing(String),
 }
 
-/// Image key and `HOST/NAME@DIGEST`.
-type Images = Vec<(String, String)>;
-
 /// From a Dockerfile to a verified release, and back when the release is bad.
 ///
 /// # Errors
@@ -73,8 +77,8 @@ pub async fn deploy<C: Cloud, B: Builder, W: Web>(
     deploy_until(std::future::pending(), order, world).await
 }
 
-/// The same, until `interrupt` resolves. Then nothing further is changed, and what ECS was told to do goes on: a running
-/// migration is left to end, and keeps the lease closed until it has.
+/// The same, until `interrupt` resolves. Then nothing further is changed, but for what `on-cancel` asks, and what ECS
+/// was told to do goes on: a running migration is left to end, and keeps the lease closed until it has.
 ///
 /// # Errors
 /// `cancelled` beside the others.
@@ -86,78 +90,166 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
     let interrupt = interrupt.shared();
     authenticate::authenticate(world).await?;
     let sha = order.provenance.sha.as_deref();
-    let before = or_cancelled(&interrupt, preflight::preflight(&order.config, &order.tags, sha, world)).await?;
-    let images_before = before.images.clone();
+    let before = or_cancelled(&interrupt, world, preflight::preflight(&order.config, &order.tags, sha, world)).await?;
+    let found = before.found.clone();
     let plan = plan(order, before, world)?;
     let document = PlanDocument::of(&plan, &order.config, order.skips_commands);
     if order.is_dry_run {
-        return or_cancelled(&interrupt, planning::planned(&plan, document, order, world)).await;
+        return or_cancelled(&interrupt, world, planning::planned(&plan, document, order, world)).await;
     }
     for warning in &plan.warnings {
         world.warn(&warning.text);
     }
     planning::require(order, &document)?;
-
-    let images = or_cancelled(&interrupt, build_and_push(&plan, order, world)).await?;
-    if plan.changes(&images).is_empty() && !order.config.force {
-        return or_cancelled(&interrupt, confirm::unchanged(&plan, order, world)).await;
-    }
-
-    let leases = or_cancelled(&interrupt, take_leases(&plan, order, world)).await?;
-    let releasing = or_cancelled(&interrupt, release_under_lease(order, images_before, &images, &leases, world));
-    let ending = lease::hold(&leases, world, releasing).await;
-    let letting_go = join_all(leases.iter().map(|lease| lease.release(world.cloud)));
-    // What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
-    let _ = tokio::time::timeout(Duration::from_secs(3), letting_go).await;
-    for lease in &leases {
-        world.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
-    }
-    ending
+    let shelf = Shelf::new(plan.images.len());
+    let releasing = release(order, &plan, found, &shelf, &interrupt, world);
+    beside(releasing, provide::all(&plan, order, &shelf, world)).await
 }
 
-async fn or_cancelled<T>(
+/// While images are still being built: what does not need them.
+async fn release<C: Cloud, B: Builder, W: Web>(
+    order: &Order,
+    plan: &Plan,
+    found: Found,
+    shelf: &Shelf,
     interrupt: &(impl Future<Output = ()> + Clone),
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::select! {
-        biased;
-        ended = work => ended,
-        () = interrupt.clone() => Err(Failure::new(Reason::Cancelled, "cancelled: this run changes nothing further")
-            .with_next("run it again: it goes on from what is there")),
+    world: &World<'_, C, B, W>,
+) -> Result<Success, Failure> {
+    let images = or_cancelled(interrupt, world, enough_to_begin(plan, order, shelf)).await?;
+    if is_nothing(plan, &images, order) {
+        return or_cancelled(interrupt, world, confirm::unchanged(plan, order, world)).await;
     }
+    let mut leases = vec![];
+    let taken = or_cancelled(interrupt, world, take_leases(plan, order, world, &mut leases)).await;
+    let ending = match taken {
+        Ok(()) => {
+            let releasing = release_under_lease(order, found, shelf, &leases, interrupt, world);
+            lease::hold(&leases, world, releasing).await
+        }
+        Err(failure) => Err(failure),
+    };
+    if ending.as_ref().is_ok_and(|success| matches!(success, Success::Deployed | Success::DeployedNotVerified)) {
+        leases.iter().for_each(Lease::note_deployed);
+    }
+    let_go(&leases, world).await;
+    ending
 }
 
 /// What may only be done by one release at a time. The services are read again: they may have moved while this one
 /// was building, or waiting for its turn, and then there may be nothing left to do.
 async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     order: &Order,
-    images_before: Vec<ImageBefore>,
-    images: &Images,
+    found: Found,
+    shelf: &Shelf,
     leases: &[Lease],
+    interrupt: &(impl Future<Output = ()> + Clone),
     world: &World<'_, C, B, W>,
 ) -> Result<Success, Failure> {
-    settle(order, leases, world).await?;
-    let before = preflight::services_again(&order.config, images_before, patience(order), world).await?;
-    let plan = plan(order, before, world)?;
-    if plan.changes(images).is_empty() && !order.config.force {
-        return confirm::unchanged(&plan, order, world).await;
+    let plan = or_cancelled(interrupt, world, plan_again(order, found, leases, world)).await?;
+    let images = or_cancelled(interrupt, world, enough_to_begin(&plan, order, shelf)).await?;
+    if is_nothing(&plan, &images, order) {
+        return or_cancelled(interrupt, world, confirm::unchanged(&plan, order, world)).await;
     }
     planning::require(order, &PlanDocument::of(&plan, &order.config, order.skips_commands))?;
-    let revisions = try_join_all(
-        plan.services.iter().map(|s| register::register(s, plan.number, images, &order.provenance, world)),
-    )
-    .await?;
-    note_targets(&revisions, world);
-    run_commands(&plan, &revisions, order, leases, world).await?;
-    move_services(&plan, &revisions, order, leases, world).await
+    let mut revisions = vec![];
+    let preparing = prepare(&plan, order, shelf, leases, &mut revisions, world);
+    or_cancelled(interrupt, world, preparing).await?;
+    let success = moves::move_services(&plan, &revisions, order, leases, interrupt, world).await?;
+    if !order.is_unwatched {
+        let images = shelf.all().await?;
+        let commands = run_commands(When::After, &plan, &revisions, &images, order, leases, world);
+        or_cancelled(interrupt, world, commands).await?;
+    }
+    Ok(success)
+}
+
+/// Everything before the first service moves. A release command waits for the images that it runs, not for the others;
+/// a service waits for all of them: nothing moves for a release that cannot be complete.
+async fn prepare<C: Cloud, B, W>(
+    plan: &Plan,
+    order: &Order,
+    shelf: &Shelf,
+    leases: &[Lease],
+    revisions: &mut Vec<Revision>,
+    world: &World<'_, C, B, W>,
+) -> Result<(), Failure> {
+    for command in plan.commands.iter().filter(|c| c.command.when == When::Before && !order.skips_commands) {
+        let images = shelf.wait_until(|ready| has_all(ready, command.images())).await?;
+        register_ready(plan, &images, order, revisions, world).await?;
+        run_command(command, plan, revisions, &images, order, leases, world).await?;
+    }
+    if order.skips_commands && !plan.commands.is_empty() {
+        world.skip(Step::Release, "--skip-release-commands");
+    }
+    register_ready(plan, &shelf.all().await?, order, revisions, world).await
+}
+
+/// Waits until there is something to begin with: a change that is certain, and the images of the first release
+/// command; or every image.
+async fn enough_to_begin(plan: &Plan, order: &Order, shelf: &Shelf) -> Result<Images, Failure> {
+    let first = plan.commands.iter().find(|c| c.command.when == When::Before).filter(|_| !order.skips_commands);
+    shelf
+        .wait_until(|ready| {
+            let is_certain = || order.config.force || !plan.certain_changes(ready).is_empty();
+            first.is_some_and(|command| has_all(ready, command.images()) && is_certain())
+        })
+        .await
+}
+
+fn is_nothing(plan: &Plan, images: &Images, order: &Order) -> bool {
+    plan.changes(images).is_empty() && !order.config.force
+}
+
+/// Runs `beside` as long as `main` runs.
+async fn beside<T>(main: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
+    let beside = beside.then(|()| std::future::pending());
+    tokio::select! {
+        biased;
+        ended = main => ended,
+        () = beside => unreachable!("it waits for ever"),
+    }
+}
+
+/// Ends `work` when the signal comes, but for an order that is on its way: without its answer nobody could say what is
+/// running now.
+async fn or_cancelled<T, C, B, W>(
+    interrupt: &(impl Future<Output = ()> + Clone),
+    world: &World<'_, C, B, W>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        ended = &mut work => return ended,
+        () = interrupt.clone() => {}
+    }
+    let answered = poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if world.record.borrow().is_ordering() => Poll::Pending,
+        Poll::Pending => Poll::Ready(None),
+    });
+    match tokio::time::timeout(LAST_ANSWER, answered).await {
+        Ok(Some(ended)) => ended,
+        Ok(None) | Err(_) => Err(cancelled()),
+    }
+}
+
+fn cancelled() -> Failure {
+    Failure::new(Reason::Cancelled, "cancelled: this run changes nothing further")
+        .with_next("run it again: it goes on from what is there")
 }
 
 /// Tasks that earlier holders left must have stopped, but for the one that our first command attaches to.
-async fn settle<C: Cloud, B, W>(order: &Order, leases: &[Lease], world: &World<'_, C, B, W>) -> Result<(), Failure> {
+async fn plan_again<C: Cloud, B, W>(
+    order: &Order,
+    found: Found,
+    leases: &[Lease],
+    world: &World<'_, C, B, W>,
+) -> Result<Plan, Failure> {
     let first = order.config.release.first().filter(|_| !order.skips_commands);
     let ours = first.map(|command| release::started_by(&command.name, &order.run.key));
     try_join_all(leases.iter().map(|lease| lease.settle(ours.as_deref(), patience(order), world))).await?;
-    Ok(())
+    plan(order, preflight::services_again(&order.config, found, patience(order), world).await?, world)
 }
 
 fn plan<C, B, W>(order: &Order, before: Before, world: &World<'_, C, B, W>) -> Result<Plan, Failure> {
@@ -180,81 +272,32 @@ fn noted(service: &ServicePlan) -> ServiceRecord {
     }
 }
 
-/// Images do not wait for each other.
-async fn build_and_push<C: Cloud, B: Builder, W>(
-    plan: &Plan,
-    order: &Order,
-    world: &World<'_, C, B, W>,
-) -> Result<Images, Failure> {
-    try_join_all(plan.images.iter().map(|image| provide(image, order, world))).await
-}
-
-async fn provide<C: Cloud, B: Builder, W>(
-    image: &ImagePlan,
-    order: &Order,
-    world: &World<'_, C, B, W>,
-) -> Result<(String, String), Failure> {
-    let source = order.config.images.iter().find(|i| i.key == image.key).map(|i| &i.source);
-    let (digest, name) = match (&image.action, source) {
-        (ImageAction::Build { platform, tags }, Some(ImageSource::Build(config))) => {
-            let to = push::destination(config, order.push_endpoint.as_deref(), world).await?;
-            let key = &image.key;
-            let what = build::Order {
-                key,
-                config,
-                platform,
-                name: &to.push_name,
-                login: to.login.as_ref(),
-                provenance: &order.provenance,
-                env: &order.env,
-            };
-            let built = build::build(what, world).await?;
-            (push::push(key, &built, tags, &to, world).await?, to.name)
-        }
-        (ImageAction::Reuse { digest, missing_tags }, Some(ImageSource::Build(config))) if !missing_tags.is_empty() => {
-            let to = push::destination(config, order.push_endpoint.as_deref(), world).await?;
-            push::retag(&image.key, digest, missing_tags, &to, world).await?;
-            (digest.clone(), to.name)
-        }
-        (ImageAction::Reuse { digest, .. } | ImageAction::Existing { digest }, _) => {
-            world.skip(Step::Build, format!("{}: {} is in the repository already", image.key, digest.short()));
-            push::record(&image.key, &image.name, digest, false, world);
-            (digest.clone(), image.name.clone())
-        }
-        (ImageAction::Build { .. }, _) => {
-            return Err(Failure::new(
-                Reason::Internal,
-                format!("image `{}` is planned to be built and has no build", image.key),
-            ));
-        }
-    };
-    Ok((image.key.clone(), format!("{name}@{digest}")))
-}
-
+/// Always in the same order, so that two releases never wait for each other.
 async fn take_leases<C: Cloud, B, W>(
     plan: &Plan,
     order: &Order,
     world: &World<'_, C, B, W>,
-) -> Result<Vec<Lease>, Failure> {
-    let Lock::Lease { wait } = order.config.lock else { return Ok(vec![]) };
+    leases: &mut Vec<Lease>,
+) -> Result<(), Failure> {
+    let Lock::Lease { wait } = order.config.lock else { return Ok(()) };
     let mut services: Vec<&ServiceRef> = plan.services.iter().map(|s| &s.service).collect();
-    // Always in the same order, so that two releases never wait for each other.
     services.sort();
     let claimant = Claimant { owner: &order.owner, run: &order.run, token: &order.token };
-    let mut leases = vec![];
     for service in services {
         // Those that are held already must not go stale while the next one is waited for.
-        match lease::hold(&leases, world, lease::acquire(service, claimant, wait, world)).await {
-            Ok(lease) => leases.push(lease),
-            Err(failure) => {
-                for lease in &leases {
-                    lease.release(world.cloud).await;
-                }
-                return Err(failure);
-            }
-        }
+        let lease = lease::hold(leases, world, lease::acquire(service, claimant, wait, world)).await?;
+        leases.push(lease);
     }
-    Ok(leases)
+    Ok(())
+}
+
+/// What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
+async fn let_go<C: Cloud, B, W>(leases: &[Lease], world: &World<'_, C, B, W>) {
+    let letting_go = join_all(leases.iter().map(|lease| lease.release(world.cloud)));
+    let _ = tokio::time::timeout(Duration::from_secs(3), letting_go).await;
+    for lease in leases {
+        world.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
+    }
 }
 
 /// How long another deployment of the same service is waited for.
@@ -265,146 +308,60 @@ fn patience(order: &Order) -> Duration {
     }
 }
 
-fn note_targets<C, B, W>(revisions: &[Revision], world: &World<'_, C, B, W>) {
-    let mut record = world.record.borrow_mut();
-    for revision in revisions {
-        if let Some(service) = record.service_mut(&revision.key) {
-            service.target = Some(revision.arn.clone());
-        }
-    }
-}
-
-async fn run_commands<C: Cloud, B, W>(
+/// Registers the services whose images are ready, and that have no revision yet.
+async fn register_ready<C: Cloud, B, W>(
     plan: &Plan,
-    revisions: &[Revision],
+    images: &Images,
     order: &Order,
-    leases: &[Lease],
+    revisions: &mut Vec<Revision>,
     world: &World<'_, C, B, W>,
 ) -> Result<(), Failure> {
-    if order.skips_commands && !plan.commands.is_empty() {
-        world.skip(Step::Release, "--skip-release-commands");
-        return Ok(());
-    }
-    for command in &plan.commands {
-        let service = plan.service(&command.service);
-        let revision = revisions.iter().find(|r| r.key == command.service);
-        let (Some(service), Some(revision)) = (service, revision) else { continue };
-        let lease = lease_of(service, leases);
-        release::run(command, service, &revision.definition, &revision.arn, &order.run, lease, world).await?;
+    let is_new = |s: &&ServicePlan| !revisions.iter().any(|r| r.key == s.key);
+    let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key.as_str()));
+    let ready = plan.services.iter().filter(is_new).filter(is_ready);
+    let registering = ready.map(|s| register::register(s, plan.number, images, &order.provenance, world));
+    for registered in join_all(registering).await {
+        let revision = registered?;
+        if let Some(service) = world.record.borrow_mut().service_mut(&revision.key) {
+            service.target = Some(revision.arn.clone());
+        }
+        revisions.push(revision);
     }
     Ok(())
 }
 
-fn lease_of<'a>(service: &ServicePlan, leases: &'a [Lease]) -> Option<&'a Lease> {
-    leases.iter().find(|l| l.service() == &service.service)
-}
-
-/// A service that was told to move, and how that ended.
-struct Moved<'a> {
-    service: &'a ServicePlan,
-    revision: &'a Revision,
-    /// `None`: ECS made no deployment of it.
-    moving: Option<Moving>,
-    verdict: Verdict,
-}
-
-/// Wave after wave; a wave starts when the one before serves and answers.
-async fn move_services<C: Cloud, B: Builder, W: Web>(
+async fn run_commands<C: Cloud, B, W>(
+    when: When,
     plan: &Plan,
     revisions: &[Revision],
+    images: &Images,
     order: &Order,
     leases: &[Lease],
     world: &World<'_, C, B, W>,
-) -> Result<Success, Failure> {
-    let mut moved: Vec<Moved<'_>> = vec![];
-    let waves = plan.services.iter().map(|s| s.wave).max().unwrap_or(0);
-    for wave in 0..=waves {
-        let of_wave = plan.services.iter().filter(|s| s.wave == wave);
-        let pairs = of_wave.filter_map(|s| Some((s, revisions.iter().find(|r| r.key == s.key)?)));
-        let chosen: Vec<_> = pairs.filter(|(_, r)| !r.is_unchanged || order.config.force).collect();
-        let ended =
-            join_all(chosen.into_iter().map(|(s, r)| move_service(s, r, order, lease_of(s, leases), world))).await;
-        let first_of_wave = moved.len();
-        let mut refused = None;
-        for result in ended {
-            match result {
-                Ok(done) => moved.push(done),
-                Err(failure) => refused = refused.or(Some(failure)),
-            }
-        }
-        let trouble = match refused {
-            Some(failure) => Some(failure),
-            None if order.is_unwatched => None,
-            None => trouble_of(&moved[first_of_wave..], world).await,
-        };
-        if let Some(failure) = trouble {
-            return Err(take_back::take_back(failure, moved, leases, world).await);
-        }
+) -> Result<(), Failure> {
+    for command in plan.commands.iter().filter(|c| c.command.when == when && !order.skips_commands) {
+        run_command(command, plan, revisions, images, order, leases, world).await?;
     }
-    if order.is_unwatched {
-        return Ok(Success::Started);
-    }
-    let is_empty = |m: &Moved<'_>| matches!(m.verdict, Verdict::Stable(Counts { desired: 0, .. }));
-    Ok(if moved.iter().any(is_empty) { Success::DeployedNotVerified } else { Success::Deployed })
+    Ok(())
 }
 
-async fn move_service<'a, C: Cloud, B, W: Web>(
-    service: &'a ServicePlan,
-    revision: &'a Revision,
+async fn run_command<C: Cloud, B, W>(
+    command: &CommandPlan,
+    plan: &Plan,
+    revisions: &[Revision],
+    images: &Images,
     order: &Order,
-    lease: Option<&Lease>,
+    leases: &[Lease],
     world: &World<'_, C, B, W>,
-) -> Result<Moved<'a>, Failure> {
-    // A revision that runs already is rolled only by force.
-    let force = revision.is_unchanged;
-    let moving = roll_out::roll_out(service, &revision.arn, force, order.config.wait, lease, world).await?;
-    let Some(mut moving) = moving else {
-        return Ok(Moved { service, revision, moving: None, verdict: Verdict::Stable(service.before.counts) });
-    };
-    if order.is_unwatched {
-        return Ok(Moved { service, revision, moving: Some(moving), verdict: Verdict::Stable(service.before.counts) });
-    }
-    let verdict = watch::watch(&service.service, &revision.definition, &mut moving, world).await;
-    world.set_state(&service.key, state_of(&verdict));
-    Ok(Moved { service, revision, moving: Some(moving), verdict })
+) -> Result<(), Failure> {
+    let service = plan.service(&command.service);
+    let revision = revisions.iter().find(|r| r.key == command.service);
+    let (Some(service), Some(revision)) = (service, revision) else { return Ok(()) };
+    let definition = command.definition(plan.number, &revision.definition, images, &order.provenance);
+    let from = release::From { definition, revision: &revision.definition, arn: &revision.arn };
+    release::run(command, service, from, &order.run, lease_of(service, leases), world).await
 }
 
-fn state_of(verdict: &Verdict) -> ServiceState {
-    match verdict {
-        Verdict::Stable(_) => ServiceState::Serving,
-        Verdict::RolledBack { .. } => ServiceState::RolledBack,
-        Verdict::Superseded { .. } => ServiceState::Superseded,
-        Verdict::TimedOut { .. } => ServiceState::RollingOut,
-        Verdict::Failed { .. } | Verdict::Unsteady { .. } | Verdict::Lost { .. } => ServiceState::Unsteady,
-    }
-}
-
-/// The worst ending among the services of a wave, or the first of their checks that fails. One that failed comes
-/// before one that is only slow or replaced: what failed has to go back.
-async fn trouble_of<C: Cloud, B, W: Web>(moved: &[Moved<'_>], world: &World<'_, C, B, W>) -> Option<Failure> {
-    let is_bad = |m: &&Moved<'_>| !matches!(m.verdict, Verdict::Stable(_));
-    let is_open = |m: &&Moved<'_>| matches!(m.verdict, Verdict::TimedOut { .. } | Verdict::Superseded { .. });
-    if let Some(bad) = moved.iter().filter(is_bad).min_by_key(is_open) {
-        return Some(take_back::failure_of(bad, world).await);
-    }
-    let manifests: Vec<String> =
-        world.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
-    for done in moved {
-        let Some(moving) = &done.moving else { continue };
-        let id = &moving.target.deployment;
-        if let Err(why) = verify::verify(&done.service.service, id, &done.revision.definition, &manifests, world).await
-        {
-            let failure = Failure::new(Reason::RolledBack, format!("{}: {why}", done.service.service));
-            return Some(failure.with_next("find out who moved the tag or pushed the image, and deploy again"));
-        }
-        if matches!(done.verdict, Verdict::Stable(Counts { desired: 0, .. })) {
-            continue;
-        }
-        for check in &done.service.smoke {
-            if let Err(why) = smoke::smoke(check, world).await {
-                return Some(take_back::failure_of_smoke(done, why, world).await);
-            }
-        }
-    }
-    None
+fn lease_of<'a>(service: &ServicePlan, leases: &'a [Lease]) -> Option<&'a Lease> {
+    leases.iter().find(|l| l.service() == &service.service)
 }

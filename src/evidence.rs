@@ -12,6 +12,8 @@ pub const LOG_LINES: usize = 20;
 pub struct Evidence {
     pub lines: Vec<String>,
     pub log: Vec<String>,
+    /// How several tasks ended alike, one after the other: the next one will end like that too.
+    pub crash_loop: Option<String>,
 }
 
 /// What the stopped tasks of one deployment tell. Best effort: a failure is never hidden by a failed look at it.
@@ -23,11 +25,11 @@ pub async fn of_deployment<C: Cloud>(
 ) -> Evidence {
     let stopped = match cloud.stopped_tasks(service).await {
         Ok(arns) => arns,
-        Err(e) => return Evidence { lines: vec![format!("its stopped tasks could not be listed: {e}")], log: vec![] },
+        Err(e) => return Evidence::unknown(format!("its stopped tasks could not be listed: {e}")),
     };
     let mut tasks = match cloud.tasks(&service.cluster, &stopped).await {
         Ok(tasks) => tasks,
-        Err(e) => return Evidence { lines: vec![format!("its stopped tasks could not be read: {e}")], log: vec![] },
+        Err(e) => return Evidence::unknown(format!("its stopped tasks could not be read: {e}")),
     };
     tasks.retain(|t| t.started_by.as_deref() == Some(deployment.as_str()));
     tasks.sort_by(|a, b| b.stopped_at.unwrap_or(f64::MAX).total_cmp(&a.stopped_at.unwrap_or(f64::MAX)));
@@ -43,6 +45,7 @@ pub async fn of_deployment<C: Cloud>(
             None => lines.push((sentence, 1)),
         }
     }
+    let crash_loop = crash_loop(&tasks);
     let lines = lines
         .into_iter()
         .take(5)
@@ -59,10 +62,29 @@ pub async fn of_deployment<C: Cloud>(
         let Some(container) = culprit(task) else { continue };
         let log = last_lines(cloud, definition, &container.name, &task.arn).await;
         if !log.is_empty() {
-            return Evidence { lines, log };
+            return Evidence { lines, log, crash_loop };
         }
     }
-    Evidence { lines, log: vec![] }
+    Evidence { lines, log: vec![], crash_loop }
+}
+
+impl Evidence {
+    fn unknown(why: String) -> Self {
+        Self { lines: vec![why], ..Self::default() }
+    }
+}
+
+/// Two or more tasks of one deployment that ended by themselves, with the same exit of the same container.
+fn crash_loop(tasks: &[Task]) -> Option<String> {
+    let exits = |task: &Task| {
+        let failed = |c: &&ContainerState| c.exit_code.is_some_and(|code| code != 0);
+        let own = matches!(task.stop_code.as_deref(), Some("EssentialContainerExited"));
+        task.containers.iter().find(failed).filter(|_| own).map(|c| (c.name.clone(), c.exit_code))
+    };
+    let exits: Vec<_> = tasks.iter().filter_map(exits).collect();
+    let (name, code) = exits.iter().find(|exit| exits.iter().filter(|other| other == exit).count() >= 2)?;
+    let count = exits.iter().filter(|other| *other == &(name.clone(), *code)).count();
+    Some(format!("{count} tasks in a row ended alike: container `{name}` exited with {}", code.unwrap_or_default()))
 }
 
 fn is_cleared_away(task: &Task) -> bool {

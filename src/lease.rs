@@ -7,14 +7,20 @@
 //! (clocks are never compared) and when the task that it recorded is known not to run. A dead runner is not a dead
 //! migration. `docs/adr/0005` has the argument.
 
-use crate::domain::names::{ClusterName, ServiceRef, TaskArn, short};
+mod claim;
+mod sticky;
+
+pub use claim::{Claim, ClaimedTask, Owner, RunKey};
+pub use sticky::{State, Sticky, clear, set, state};
+
+use crate::domain::names::{ClusterName, ServiceRef, TaskArn};
 use crate::domain::outcome::{Failure, Reason};
 use crate::error::call_failed;
 use crate::events::{Event, Step};
 use crate::ports::{CallError, CallErrorKind, Cloud};
 use crate::world::World;
+use claim::{Chain, Generation, chain, denied, locked, path, text};
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -34,72 +40,6 @@ const FENCE: Duration = Duration::from_secs(60);
 const KEPT: u64 = 8;
 /// Between two looks at a lease, or at a task, of somebody else.
 const PAUSE: Duration = Duration::from_secs(2);
-
-/// Which run this is: retries of one run share the key and differ in the attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunKey {
-    pub key: String,
-    pub attempt: String,
-}
-
-/// What a generation's parameter says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Claim {
-    /// Tells two claims apart whatever else is equal.
-    pub token: String,
-    pub owner: Owner,
-    #[serde(default)]
-    pub run: RunKey,
-    #[serde(default)]
-    pub is_released: bool,
-    #[serde(default)]
-    pub beat: u64,
-    /// The one-off task that runs, or is about to run, under this claim.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<ClaimedTask>,
-}
-
-impl Claim {
-    /// The run that holds it was started again, which it is only after it has ended. Jobs of one attempt run beside
-    /// each other and wait for each other.
-    fn is_earlier_attempt_of(&self, run: &RunKey) -> bool {
-        !run.key.is_empty() && self.run.key == run.key && self.run.attempt != run.attempt
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Owner {
-    /// The run's URL, or the host's name.
-    pub run: String,
-    pub actor: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClaimedTask {
-    pub cluster: String,
-    pub started_by: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arn: Option<String>,
-}
-
-/// A generation as it was read. What cannot be read was written by something newer: it counts as held.
-#[derive(Clone, Debug, PartialEq)]
-struct Generation {
-    number: u64,
-    claim: Option<Claim>,
-}
-
-impl Generation {
-    fn is_released(&self) -> bool {
-        self.claim.as_ref().is_some_and(|claim| claim.is_released)
-    }
-
-    fn owner(&self) -> Option<&Owner> {
-        self.claim.as_ref().map(|claim| &claim.owner)
-    }
-}
 
 /// A lease that is held.
 #[derive(Debug)]
@@ -141,20 +81,32 @@ pub async fn acquire<C: Cloud, B, W>(
     let began = Instant::now();
     let mut seen: Option<(Generation, Instant)> = None;
     let mut told: Option<String> = None;
+    // The last generation that had ended when we came.
+    let mut waits_since = None;
     loop {
-        let newest = chain(&path, world.cloud).await?.pop();
+        let mut found = chain(&path, world.cloud).await?;
+        if let Some(sticky) = &found.sticky {
+            return Err(sticky.refuses(service));
+        }
+        let newest = found.generations.pop();
+        let waits_since = *waits_since.get_or_insert(newest.as_ref().map_or(0, Generation::last_ended));
         let unchanged_since = match (&newest, &seen) {
             (Some(newest), Some((last, since))) if newest == last => *since,
             _ => Instant::now(),
         };
         seen = newest.clone().map(|generation| (generation, unchanged_since));
         if let Some(way) = way_in(newest.as_ref(), claimant.run, unchanged_since.elapsed(), world.cloud).await
-            && let Some(lease) = succeed(service, &path, newest.as_ref(), way, claimant, world.cloud).await?
+            && let Some((lease, found)) = succeed(service, &path, newest.as_ref(), way, claimant, world.cloud).await?
         {
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
                 world.warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
             }
             world.sink.emit(Event::Held { parameter: lease.name.clone(), token: claimant.token.to_owned() });
+            if let Err(failure) = lease.gives_way(waits_since, &claimant, &found) {
+                lease.release(world.cloud).await;
+                world.sink.emit(Event::LetGo { parameter: lease.name.clone() });
+                return Err(failure);
+            }
             chapter.done(format!("{service}, generation {}", lease.generation));
             return Ok(lease);
         }
@@ -163,7 +115,7 @@ pub async fn acquire<C: Cloud, B, W>(
             let failure = locked(service, &holder);
             return Err(failure.with_next("wait until that run has ended, then run this again"));
         }
-        let waiting = format!("waiting for {} ({})", holder.run, holder.actor);
+        let waiting = format!("waiting for {holder}");
         // Said at once for each holder, then as a sign of life.
         if told.replace(waiting.clone()).as_ref() == Some(&waiting) {
             chapter.heartbeat(waiting);
@@ -207,7 +159,7 @@ impl Lease {
         if self.last_beat.get().elapsed() >= FENCE {
             self.write(cloud).await.map_err(|e| call_failed("renewing the lease", &e))?;
         }
-        match chain(&self.path, cloud).await?.pop() {
+        match chain(&self.path, cloud).await?.generations.pop() {
             Some(newest) if newest.number == self.generation => Ok(()),
             other => {
                 let holder = other.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
@@ -299,6 +251,29 @@ impl Lease {
         let _ = self.write(cloud).await;
     }
 
+    /// Who waited gives way to a newer run that deployed meanwhile; and a person's lock that came with the lease holds.
+    fn gives_way(&self, since: u64, ours: &Claimant<'_>, found: &Chain) -> Result<(), Failure> {
+        if let Some(sticky) = &found.sticky {
+            return Err(sticky.refuses(&self.service));
+        }
+        let meanwhile = found.generations.iter().filter(|g| g.number > since && g.number < self.generation);
+        let newer = meanwhile.filter_map(|g| g.claim.as_ref()).find(|c| c.has_deployed && c.is_newer_than(ours));
+        match newer {
+            Some(newer) => {
+                let what =
+                    format!("{}: the newer {} deployed while this run waited for its turn", self.service, newer.owner);
+                Err(Failure::new(Reason::Superseded, what)
+                    .with_next("nothing: to go back to this commit, start this run again"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The release under it was a good one.
+    pub fn note_deployed(&self) {
+        self.claim.borrow_mut().has_deployed = true;
+    }
+
     /// Lets the next one in. A task that still runs keeps its claim: then this does nothing.
     pub async fn release<C: Cloud>(&self, cloud: &C) {
         if self.claim.borrow().task.is_some() || !self.left.borrow().is_empty() {
@@ -353,28 +328,6 @@ pub async fn release_left<C: Cloud>(parameter: &str, token: &str, cloud: &C) -> 
     claim.is_released = true;
     cloud.put_parameter(parameter, &text(&claim)).await?;
     Ok(Left::Released)
-}
-
-/// `/fargate-deploy/CLUSTER/SERVICE/lease`.
-fn path(service: &ServiceRef) -> String {
-    format!("/fargate-deploy/{}/{}/lease", short(service.cluster.as_str()), short(service.name.as_str()))
-}
-
-fn text(claim: &Claim) -> String {
-    serde_json::to_string(claim).unwrap_or_default()
-}
-
-/// All generations, the newest last.
-async fn chain<C: Cloud>(path: &str, cloud: &C) -> Result<Vec<Generation>, Failure> {
-    let found = cloud.parameters_under(path).await.map_err(|e| denied(&e))?;
-    let mut generations: Vec<_> = found
-        .into_iter()
-        .filter_map(|(name, value)| {
-            Some(Generation { number: short(&name).parse().ok()?, claim: serde_json::from_str(&value).ok() })
-        })
-        .collect();
-    generations.sort_by_key(|generation| generation.number);
-    Ok(generations)
 }
 
 /// Why a successor may be created.
@@ -448,7 +401,7 @@ async fn succeed<C: Cloud>(
     way: Way,
     claimant: Claimant<'_>,
     cloud: &C,
-) -> Result<Option<Lease>, Failure> {
+) -> Result<Option<(Lease, Chain)>, Failure> {
     let generation = newest.map_or(1, |newest| newest.number + 1);
     let name = format!("{path}/{generation}");
     let claim = Claim {
@@ -456,6 +409,7 @@ async fn succeed<C: Cloud>(
         owner: claimant.owner.clone(),
         run: claimant.run.clone(),
         is_released: false,
+        has_deployed: false,
         beat: 0,
         task: None,
     };
@@ -465,12 +419,13 @@ async fn succeed<C: Cloud>(
         Err(e) => return Err(denied(&e)),
     }
     let now = Instant::now();
-    let chain = chain(path, cloud).await?;
+    let found = chain(path, cloud).await?;
+    let chain = &found.generations;
     if chain.iter().any(|other| other.number > generation) {
         let _ = cloud.delete_parameter(&name).await;
         return Ok(None);
     }
-    let left = left_over(&chain, generation, newest.filter(|_| way == Way::Free));
+    let left = left_over(chain, generation, newest.filter(|_| way == Way::Free));
     let lease = Lease {
         name,
         path: path.to_owned(),
@@ -488,7 +443,7 @@ async fn succeed<C: Cloud>(
     for old in chain.iter().filter(|old| old.number + KEPT < generation) {
         let _ = cloud.delete_parameter(&format!("{path}/{}", old.number)).await;
     }
-    Ok(Some(lease))
+    Ok(Some((lease, found)))
 }
 
 /// Tasks of holders that did not release, but for the one of `over`, which was found to be over. Whoever released had
@@ -507,25 +462,4 @@ fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<
         }
     }
     left
-}
-
-fn locked(service: &ServiceRef, holder: &Owner) -> Failure {
-    let who = match (holder.run.as_str(), holder.actor.as_str()) {
-        ("", _) => "a run that does not say who it is".to_owned(),
-        (run, "") => run.to_owned(),
-        (run, actor) => format!("{run} ({actor})"),
-    };
-    Failure::new(Reason::Locked, format!("{service} is being released by {who}"))
-}
-
-fn denied(error: &CallError) -> Failure {
-    let failure = call_failed("taking the lease (one release at a time)", error);
-    match error.kind {
-        CallErrorKind::Denied => failure.with_next(format!(
-            "allow `{}` on arn:aws:ssm:REGION:ACCOUNT:parameter/fargate-deploy/*, or set `lock: none` and make sure by \
-             other means that only one release runs at a time",
-            error.action
-        )),
-        _ => failure,
-    }
 }

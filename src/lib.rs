@@ -64,7 +64,9 @@ pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsStrin
             clap_complete::generate(*shell, &mut <Arguments as clap::CommandFactory>::command(), "fargate-deploy", out);
             ExitCode::SUCCESS
         }
-        Command::Deploy(_) | Command::Plan(_) | Command::Rehearse(_) | Command::Post => asynchronous(&arguments, &env),
+        Command::Deploy(_) | Command::Plan(_) | Command::Rehearse(_) | Command::Lock(_) | Command::Post => {
+            asynchronous(&arguments, &env)
+        }
     }
 }
 
@@ -129,6 +131,17 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 Err(failure) => (Err(failure), Record::default()),
             }
         }
+        Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, log.clone()).await {
+            Ok(lines) => {
+                let mut out = std::io::stdout();
+                let _ = match arguments.global.json {
+                    true => writeln!(out, "{}", serde_json::to_string(&lines).unwrap_or_default()),
+                    false => lines.iter().try_for_each(|line| writeln!(out, "{}", line.text())),
+                };
+                return 0;
+            }
+            Err(failure) => (Err(failure), Record::default()),
+        },
         Command::Post => {
             let lines = commands::post::post(env, log.clone()).await;
             log.finish(&lines);

@@ -112,7 +112,8 @@ pub async fn open_session(
     Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))
 }
 
-fn no_identity(failure: &IdentityFailure) -> Failure {
+/// Why there is no identity, as an ending.
+pub fn no_identity(failure: &IdentityFailure) -> Failure {
     let reason = match failure {
         IdentityFailure::NoRegion | IdentityFailure::Network(_) => Reason::Config,
         _ => Reason::Identity,

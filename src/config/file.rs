@@ -24,7 +24,7 @@ pub(super) struct Settings {
     /// The images of the release, by a key that the services refer to.
     #[schemars(extend("propertyNames" = { "pattern": syntax::KEY }))]
     pub images: Entries<Option<Image>>,
-    /// One-off tasks that run to success, in order, before any service moves.
+    /// One-off tasks that run to success, in order.
     pub release: Vec<Release>,
     /// The services of the release, by a key that outputs and messages use.
     #[schemars(extend("propertyNames" = { "pattern": syntax::KEY }))]
@@ -37,6 +37,13 @@ pub(super) struct Settings {
     pub wait: Option<Located<Span>>,
     /// Deploy only what a plan has shown on the pull request: `true` stops a deploy that would do something else.
     pub require_plan: Option<bool>,
+    /// When one service of the release fails: `rollback-all` (the default) puts every service back that moved,
+    /// `rollback-failed` only those that failed, `leave` none.
+    pub on_failure: Option<OnFailureChoice>,
+    /// Take a rollout back as soon as its tasks crash in a loop, before the circuit breaker does (default false).
+    pub fail_fast: Option<bool>,
+    /// When the run is cancelled: `leave` (the default) lets ECS go on with the rollouts, `rollback` takes them back.
+    pub on_cancel: Option<OnCancelChoice>,
     /// Roll the services although nothing changed.
     pub force_new_deployment: Option<bool>,
     /// Where `${tf:NAME}` is looked up: a file of `terraform output -json` or a state, from the folder of this file, or
@@ -114,6 +121,10 @@ pub(super) struct Release {
     pub command: Located<Command>,
     /// How long it may take (default 30m).
     pub timeout: Option<Located<Span>>,
+    /// `before` (the default): before any service moves; `after`: when all of them serve.
+    pub when: Option<WhenChoice>,
+    /// A task definition of its own in git (default: the service's new revision). The container gets the service's image.
+    pub task_definition: Option<Text>,
 }
 
 /// An ECS service.
@@ -171,6 +182,28 @@ pub(super) struct Rehearse {
 pub(super) enum LockChoice {
     Lease,
     None,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OnFailureChoice {
+    RollbackAll,
+    RollbackFailed,
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OnCancelChoice {
+    Leave,
+    Rollback,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum WhenChoice {
+    Before,
+    After,
 }
 
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]

@@ -70,6 +70,11 @@ fn read_document(
     build(document(&source, &shown_path)?, Some(shown_path), root, request, env, is_rehearsal)
 }
 
+/// Is there a file that [`load`] would read?
+pub fn exists(request: &Request, directory: &Path) -> bool {
+    request.file.is_some() || !matches!(find(directory), Ok(None))
+}
+
 /// The configuration in `source`; `file` is what errors call it, `root` is where its relative paths start.
 pub fn parse(
     source: &str,

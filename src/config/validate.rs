@@ -1,21 +1,27 @@
 //! From what was written to what can be relied on. Every finding is gathered, so that one run shows them all.
 
+mod chosen;
+mod images;
+
 use super::decode::{Entries, Located, nearest, suggestion};
 use super::error::{ConfigError, Place};
 use super::file::{
-    CacheChoice, Command, Image, LockChoice, Rehearse, Release, ReuseChoice, Secret, Service, Settings, Smoke, Span,
+    CacheChoice, Command, Image, LockChoice, OnCancelChoice, OnFailureChoice, Rehearse, Release, ReuseChoice, Secret,
+    Service, Settings, Smoke, Span, WhenChoice,
 };
 use super::request::Request;
 use super::tree::shown;
 use super::{
-    BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, RehearseConfig,
-    ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, syntax,
+    BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, OnCancel, OnFailure,
+    RehearseConfig, ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
 };
 use crate::domain::image::ImageRef;
 use crate::domain::names::{ClusterName, ContainerName, RoleArn, ServiceName, short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use chosen::Chosen;
 
 const MINUTE: u64 = 60;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30 * MINUTE);
@@ -45,16 +51,27 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
+    let chosen = Chosen::of(images, services, release, &around.request.only);
     Ok(Config {
         file: around.file,
         root: around.root,
         environment: around.environment,
         region,
         roles,
-        images,
-        release: if around.request.skip_release_commands { Vec::new() } else { release },
-        services,
-        only: around.request.only.clone(),
+        images: chosen.images,
+        release: if around.request.skip_release_commands { Vec::new() } else { chosen.release },
+        services: chosen.services,
+        left_out: chosen.left_out,
+        on_failure: match settings.on_failure {
+            Some(OnFailureChoice::RollbackFailed) => OnFailure::RollbackFailed,
+            Some(OnFailureChoice::Leave) => OnFailure::Leave,
+            Some(OnFailureChoice::RollbackAll) | None => OnFailure::RollbackAll,
+        },
+        fail_fast: settings.fail_fast.unwrap_or(false),
+        on_cancel: match settings.on_cancel {
+            Some(OnCancelChoice::Rollback) => OnCancel::Rollback,
+            Some(OnCancelChoice::Leave) | None => OnCancel::Leave,
+        },
         lock: match settings.lock {
             Some(LockChoice::None) => Lock::None,
             Some(LockChoice::Lease) | None => Lock::Lease { wait: lock_timeout },
@@ -152,150 +169,6 @@ impl Check {
                 }
             }
         }
-    }
-
-    /// `--image KEY=REF` by key.
-    fn given_images(&mut self, settings: &Settings, request: &Request) -> BTreeMap<String, String> {
-        let keys: Vec<&str> = settings.images.0.iter().map(|(key, _)| key.value.as_str()).collect();
-        let mut given = BTreeMap::new();
-        for flag in &request.images {
-            let (key, reference) = match (flag.split_once('='), keys.as_slice()) {
-                (Some((key, reference)), _) => (key, reference),
-                (None, [only]) => (*only, flag.as_str()),
-                (None, _) => {
-                    let keys = keys.join("`, `");
-                    self.errors.push(
-                        ConfigError::new(format!("--image `{}`: which image is it?", shown(flag)))
-                            .hint(format!("write `KEY={flag}`, where KEY is one of `{keys}`")),
-                    );
-                    continue;
-                }
-            };
-            if !keys.contains(&key) {
-                let error = ConfigError::new(format!("--image `{}`: there is no image `{}`", shown(flag), shown(key)));
-                self.errors.push(error.hint(suggestion(key, keys.iter().copied())));
-            } else if let Err(why) = ImageRef::parse(reference) {
-                self.errors.push(ConfigError::new(format!("--image: {why}")));
-            } else if given.insert(key.to_owned(), reference.to_owned()).is_some() {
-                self.errors.push(ConfigError::new(format!("--image `{key}`: given twice")));
-            }
-        }
-        given
-    }
-
-    fn images(&mut self, images: &Entries<Option<Image>>, given: &BTreeMap<String, String>) -> Vec<ImageConfig> {
-        let mut pushed: BTreeMap<(String, String), &str> = BTreeMap::new();
-        let mut checked = Vec::new();
-        for (key, image) in &images.0 {
-            self.rule("image key", key, syntax::key);
-            let source = match given.get(&key.value) {
-                Some(reference) => ImageSource::Existing(reference.clone()),
-                None => {
-                    let build = self.build(key, image.clone().unwrap_or_default());
-                    for tag in &build.tags {
-                        let other = pushed.insert((build.repository.clone(), tag.clone()), key.value.as_str());
-                        if let Some(other) = other
-                            && other != key.value
-                        {
-                            let target = format!("{}:{tag}", build.repository);
-                            self.error_with(
-                                key.place,
-                                format!("image `{}`: `{target}` is also what image `{other}` pushes", key.value),
-                                format!("give them different repositories, or tags such as `{}-{{sha}}`", key.value),
-                            );
-                        }
-                    }
-                    ImageSource::Build(Box::new(build))
-                }
-            };
-            checked.push(ImageConfig { key: key.value.clone(), source });
-        }
-        checked
-    }
-
-    fn build(&mut self, key: &Located<String>, image: Image) -> BuildConfig {
-        let repository = self.repository(key, image.repository.as_ref());
-        let context = PathBuf::from(image.context.as_ref().map_or(".", |context| context.value.as_str()));
-        let place = image.context.as_ref().map_or(key.place, |context| context.place);
-        let dockerfile = image.dockerfile.as_ref().map(|path| PathBuf::from(&path.value));
-        if !self.root.join(&context).is_dir() {
-            self.error(place, format!("context `{}`: there is no such folder", shown(&context.to_string_lossy())));
-        } else {
-            let place = image.dockerfile.as_ref().map_or(place, |path| path.place);
-            let path = dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));
-            self.file("dockerfile", place, &path);
-        }
-        if let Some(platform) = &image.platform {
-            self.rule("platform", platform, syntax::platform);
-        }
-        BuildConfig {
-            repository,
-            create_repository: image.create_repository.unwrap_or(false),
-            context: self.root.join(context),
-            dockerfile: dockerfile.map(|path| self.root.join(path)),
-            target: image.target.map(|target| target.value),
-            args: loose(image.build_args),
-            labels: loose(image.labels),
-            secrets: image.build_secrets.0.into_iter().filter_map(|(id, secret)| self.secret(id, secret)).collect(),
-            platform: image.platform.map(|platform| platform.value),
-            tags: self.tags(image.tags),
-            cache: match image.cache {
-                Some(CacheChoice::Off) => Cache::Off,
-                Some(CacheChoice::Inline) | None => Cache::Inline,
-            },
-            reuse: match image.reuse {
-                Some(ReuseChoice::Content) => Reuse::Content,
-                Some(ReuseChoice::Never) => Reuse::Never,
-                Some(ReuseChoice::Commit) | None => Reuse::Commit,
-            },
-        }
-    }
-
-    fn repository(&mut self, key: &Located<String>, repository: Option<&Located<String>>) -> String {
-        let Some(repository) = repository else {
-            self.error_with(
-                key.place,
-                format!("image `{}`: `repository` is missing", key.value),
-                format!("where is it pushed? An ECR repository such as `team/{}`, or a full registry name", key.value),
-            );
-            return String::new();
-        };
-        match ImageRef::parse(&repository.value) {
-            Err(why) => self.error(repository.place, format!("repository: {why}")),
-            Ok(image) if image.tag.is_some() || image.digest.is_some() => self.error_with(
-                repository.place,
-                format!("repository `{}`: it has a tag or a digest", shown(&repository.value)),
-                "tags belong under `tags`",
-            ),
-            Ok(_) => {}
-        }
-        repository.value.clone()
-    }
-
-    fn tags(&mut self, tags: Option<super::decode::OneOrMany<super::file::Tag>>) -> Vec<String> {
-        let Some(tags) = tags else { return vec!["{sha}".to_owned()] };
-        let mut templates = Vec::new();
-        for super::file::Tag(Located { place, value: super::decode::Loose(tag) }) in tags.0 {
-            match syntax::tag_template(&tag) {
-                Err(why) => self.error(place, format!("tag `{}`: {why}", shown(&tag))),
-                Ok(_) if templates.contains(&tag) => self.error(place, format!("tag `{tag}`: given twice")),
-                Ok(_) => {}
-            }
-            templates.push(tag);
-        }
-        templates
-    }
-
-    fn secret(&mut self, id: Located<String>, secret: Secret) -> Option<BuildSecret> {
-        let source = match (secret.file, secret.env) {
-            (Some(file), None) => BuildSecretSource::File(self.root.join(file.value)),
-            (None, Some(env)) => BuildSecretSource::Env(env.value),
-            _ => {
-                self.error(id.place, format!("build secret `{}`: give it `file` or `env`, one of the two", id.value));
-                return None;
-            }
-        };
-        Some(BuildSecret { id: id.value, source })
     }
 
     fn services(&mut self, settings: &Settings, region: Option<&str>) -> Vec<ServiceConfig> {
@@ -460,6 +333,9 @@ impl Check {
         if let Some(container) = &release.container {
             self.rule("container", container, syntax::name);
         }
+        if let Some(path) = &release.task_definition {
+            self.file("task-definition", path.place, Path::new(&path.value));
+        }
         let command: Vec<String> = match release.command.value {
             Command::Shell(script) if script.trim().is_empty() => Vec::new(),
             Command::Shell(script) => vec!["sh".to_owned(), "-c".to_owned(), script],
@@ -482,6 +358,11 @@ impl Check {
             service,
             container: release.container.map(|container| ContainerName::new(container.value)),
             command,
+            when: match release.when {
+                Some(WhenChoice::After) => When::After,
+                Some(WhenChoice::Before) | None => When::Before,
+            },
+            task_definition: release.task_definition.map(|path| self.root.join(path.value)),
         }
     }
 

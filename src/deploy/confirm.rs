@@ -1,6 +1,7 @@
 //! Nothing differs from what the services should run. Do they run it? An earlier run may have stopped watching.
 
-use super::{Moved, Order, state_of, take_back};
+use super::moves::{Moved, state_of};
+use super::{Order, take_back};
 use crate::domain::outcome::{Failure, Reason, Success};
 use crate::domain::plan::{Plan, ServicePlan};
 use crate::domain::rollout::{Target, Verdict};
@@ -36,14 +37,14 @@ pub async fn unchanged<C: Cloud, B, W>(
         note(service, &moving, world);
         let verdict = watch::watch(&service.service, &revision.definition, &mut moving, world).await;
         world.set_state(&service.key, state_of(&verdict));
-        Moved { service, revision, moving: Some(moving), verdict }
+        Moved { service, revision, moving: Some(moving), verdict: Some(verdict), is_culprit: true }
     });
     let ended = join_all(watching).await;
-    let Some(bad) = ended.iter().find(|m| !matches!(m.verdict, Verdict::Stable(_))) else {
+    let Some(bad) = ended.iter().find(|m| !matches!(m.verdict, Some(Verdict::Stable(_)))) else {
         return Ok(Success::Unchanged);
     };
     let mut failure = take_back::failure_of(bad, world).await;
-    if matches!(bad.verdict, Verdict::Failed { .. }) {
+    if matches!(bad.verdict, Some(Verdict::Failed { .. })) {
         failure.reason = Reason::Unsteady;
         failure.next = Some("this release was deployed by an earlier run and failed: push one that works".to_owned());
     }

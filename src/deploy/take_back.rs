@@ -1,6 +1,8 @@
 //! The bad half of the story: say why it failed, put back what moved, confirm that it serves.
 
-use super::{Moved, lease_of};
+use super::lease_of;
+use super::moves::{Moved, is_open, state_of};
+use crate::config::OnFailure;
 use crate::domain::outcome::{Failure, Reason, ServiceState};
 use crate::domain::plan::ServicePlan;
 use crate::domain::rollback::{Restore, Trouble, decide};
@@ -8,21 +10,25 @@ use crate::domain::rollout::Verdict;
 use crate::domain::service::State;
 use crate::evidence;
 use crate::lease::Lease;
+use crate::moving::Moving;
 use crate::ports::Cloud;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch::{self, sentence};
 use crate::world::World;
 use futures_util::future::join_all;
 
+const STILL_MOVING: &str = "was still rolling out when the release was given up";
+
 /// Why a service did not come to serve, with the evidence that AWS still has.
 pub async fn failure_of<C: Cloud, B, W>(bad: &Moved<'_>, world: &World<'_, C, B, W>) -> Failure {
     let revision = bad.revision.arn.short();
-    let what = format!("{}: {revision} {}", bad.service.service, sentence(&bad.verdict));
+    let ended = bad.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), sentence);
+    let what = format!("{}: {revision} {ended}", bad.service.service);
     let reason = match bad.verdict {
-        Verdict::Superseded { .. } => Reason::Superseded,
-        Verdict::TimedOut { .. } => Reason::Timeout,
-        Verdict::Unsteady { .. } | Verdict::Lost { .. } => Reason::Unsteady,
-        Verdict::Stable(_) | Verdict::RolledBack { .. } | Verdict::Failed { .. } => Reason::RolledBack,
+        Some(Verdict::Superseded { .. }) => Reason::Superseded,
+        Some(Verdict::TimedOut { .. }) => Reason::Timeout,
+        Some(Verdict::Unsteady { .. } | Verdict::Lost { .. }) => Reason::Unsteady,
+        _ => Reason::RolledBack,
     };
     let mut failure = Failure::new(reason, what);
     if matches!(reason, Reason::RolledBack | Reason::Unsteady | Reason::Timeout)
@@ -64,19 +70,24 @@ pub async fn failure_of_smoke<C: Cloud, B, W>(done: &Moved<'_>, why: String, wor
         .with_next("find out why the new release does not answer, and push again")
 }
 
-/// All or none: every service of the release that moved goes back, and is watched until it serves again.
+/// Puts back what `policy` says of the services that moved, and watches each until it serves again.
 pub async fn take_back<C: Cloud, B, W>(
     mut failure: Failure,
     moved: Vec<Moved<'_>>,
+    policy: OnFailure,
     leases: &[Lease],
     world: &World<'_, C, B, W>,
 ) -> Failure {
-    // Slow or replaced is not bad: what ECS, or somebody newer, is working on is left alone.
-    if matches!(failure.reason, Reason::Timeout | Reason::Superseded | Reason::Locked) {
+    if is_open(&failure) {
         return failure;
     }
-    let has_moved = moved.iter().any(|m| m.moving.is_some());
-    let endings = join_all(moved.into_iter().map(|m| restore(m, leases, world))).await;
+    if policy == OnFailure::Leave {
+        return left(failure, &moved);
+    }
+    let goes_back = |m: &Moved<'_>| m.moving.is_some() && (policy == OnFailure::RollbackAll || m.is_culprit);
+    let going: Vec<_> = moved.into_iter().filter(goes_back).collect();
+    let has_moved = !going.is_empty();
+    let endings = join_all(going.into_iter().map(|m| restore(m, leases, world))).await;
     if has_moved {
         // Whatever stopped the release, this is the state that it leaves.
         failure.reason = Reason::RolledBack;
@@ -91,17 +102,65 @@ pub async fn take_back<C: Cloud, B, W>(
     failure
 }
 
-/// Puts one service back. `Some`: why it could not be confirmed.
-async fn restore<C: Cloud, B, W>(moved: Moved<'_>, leases: &[Lease], world: &World<'_, C, B, W>) -> Option<String> {
+/// `on-failure: leave`: only what ECS itself put back is back.
+fn left(mut failure: Failure, moved: &[Moved<'_>]) -> Failure {
+    let is_back = |m: &Moved<'_>| m.moving.is_none() || matches!(m.verdict, Some(Verdict::RolledBack { .. }));
+    if !moved.iter().filter(|m| m.is_culprit).all(is_back) {
+        failure.reason = Reason::Unsteady;
+        failure.next =
+            Some("`on-failure` is `leave`: push a release that works, or put the previous one back".to_owned());
+    }
+    failure
+}
+
+/// What a cancelled run can still do with `on-cancel: rollback`: one order a service, whose end it does not see.
+pub async fn order_back<C: Cloud, B, W>(moved: Moved<'_>, world: &World<'_, C, B, W>) {
+    let (service, Some(moving)) = (moved.service, &moved.moving) else { return };
+    let decided =
+        decide(trouble(&moved), &service.before.task_definition, moving.service_deployment(), is_first(service));
+    if let Ordered::AlreadyBack = roll_back(service, &decided, world).await {
+        world.set_state(&service.key, ServiceState::RolledBack);
+    }
+}
+
+/// Before us nothing had completed: the same state that keeps ECS itself from rolling back.
+fn is_first(service: &ServicePlan) -> bool {
+    service.before.primary().is_none_or(|p| !matches!(p.state, State::Completed | State::Unreported))
+}
+
+fn trouble<'a>(moved: &'a Moved<'_>) -> Trouble<'a> {
+    match &moved.verdict {
+        Some(Verdict::Stable(_)) => Trouble::Unwanted,
+        None | Some(Verdict::TimedOut { .. }) => Trouble::UnwantedYetMoving,
+        Some(verdict) => Trouble::Verdict(verdict),
+    }
+}
+
+/// Minutes can have passed since ours was seen to be the primary deployment.
+async fn find_out<C: Cloud, B, W>(moved: &mut Moved<'_>, world: &World<'_, C, B, W>) {
     let service = moved.service;
-    let moving = moved.moving?;
-    let trouble = match &moved.verdict {
-        Verdict::Stable(_) => Trouble::Unwanted,
-        Verdict::TimedOut { .. } => Trouble::UnwantedYetMoving,
-        // A newer deployment decides what serves; ours changes nothing any more.
-        Verdict::Superseded { .. } => return None,
-        verdict => Trouble::Verdict(verdict),
-    };
+    let Some(moving) = &mut moved.moving else { return };
+    let read = world.cloud.services(std::slice::from_ref(&service.service)).await;
+    let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { return };
+    let Some(primary) = now.primary() else { return };
+    let runs = &primary.task_definition;
+    if *runs != moved.revision.arn && *runs != service.before.task_definition {
+        moved.verdict = Some(Verdict::Superseded { by: runs.clone() });
+    } else if moved.verdict.is_none() && primary.id != moving.target.deployment {
+        // ECS has put another one there: what that means, the state machine tells.
+        moved.verdict = Some(watch::watch(&service.service, &moved.revision.definition, moving, world).await);
+    }
+}
+
+/// Puts one service back. `Some`: why it could not be confirmed.
+async fn restore<C: Cloud, B, W>(mut moved: Moved<'_>, leases: &[Lease], world: &World<'_, C, B, W>) -> Option<String> {
+    let service = moved.service;
+    find_out(&mut moved, world).await;
+    // A newer deployment decides what serves; ours changes nothing any more.
+    if let Some(verdict @ Verdict::Superseded { .. }) = &moved.verdict {
+        world.set_state(&service.key, state_of(verdict));
+        return None;
+    }
     if let Some(lease) = lease_of(service, leases)
         && let Err(lost) = lease.check(world.cloud).await
         && lost.reason == Reason::Locked
@@ -109,9 +168,10 @@ async fn restore<C: Cloud, B, W>(moved: Moved<'_>, leases: &[Lease], world: &Wor
         world.set_state(&service.key, ServiceState::Superseded);
         return None;
     }
-    // Before us nothing had completed: the same state that keeps ECS itself from rolling back.
-    let is_first = service.before.primary().is_none_or(|p| !matches!(p.state, State::Completed | State::Unreported));
-    let decided = decide(trouble, &service.before.task_definition, moving.rollout.service_deployment(), is_first);
+    let arn = moved.moving.as_ref().and_then(Moving::service_deployment);
+    let decided = decide(trouble(&moved), &service.before.task_definition, arn, is_first(service));
+    let why = moved.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), sentence);
+    let moving = moved.moving?;
     let (watched, is_ours) = match roll_back(service, &decided, world).await {
         Ordered::AlreadyBack => {
             return serves_again(service, world);
@@ -121,7 +181,7 @@ async fn restore<C: Cloud, B, W>(moved: Moved<'_>, leases: &[Lease], world: &Wor
             return Some(format!("{}: {why}", service.service));
         }
         Ordered::WatchOurs => {
-            let mut going = moving.going_back(&sentence(&moved.verdict));
+            let mut going = moving.going_back(&why);
             (watch::watch(&service.service, &service.running, &mut going, world).await, true)
         }
         Ordered::Watch(mut going) => (watch::watch(&service.service, &service.running, &mut going, world).await, false),

@@ -233,6 +233,7 @@ impl Record {
     pub fn state(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.services.iter().map(ServiceRecord::sentence).collect();
         lines.extend(self.commands.iter().map(CommandRecord::sentence));
+        lines.extend(self.older_code_meets());
         if self.services.is_empty() && self.commands.is_empty() {
             lines.push("nothing was changed in ECS".to_owned());
         }
@@ -251,6 +252,21 @@ impl Record {
     /// A plan was made, and a deploy would do something: move a service, or push or tag an image.
     pub fn has_planned_changes(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| !plan.calls.is_empty())
+    }
+
+    /// Going back does not undo what a release command did.
+    fn older_code_meets(&self) -> Option<String> {
+        let is_back = |s: &ServiceRecord| matches!(s.state, ServiceState::RolledBack | ServiceState::RollingBack);
+        let may_be_applied = |c: &&CommandRecord| !matches!(c.state, CommandState::NeverStarted);
+        let applied: Vec<_> = self.commands.iter().filter(may_be_applied).map(|c| format!("`{}`", c.name)).collect();
+        (self.services.iter().any(is_back) && !applied.is_empty())
+            .then(|| format!("nothing undoes {}: the older code now meets what it changed", applied.join(", ")))
+    }
+
+    /// An order was sent to ECS, and its answer has not come.
+    pub fn is_ordering(&self) -> bool {
+        self.services.iter().any(|s| s.state == ServiceState::Updating)
+            || self.commands.iter().any(|c| c.state == CommandState::Starting)
     }
 
     pub fn service_mut(&mut self, key: &str) -> Option<&mut ServiceRecord> {
@@ -364,7 +380,11 @@ mod tests {
         });
         assert_eq!(
             rolled_back.state(),
-            ["shop/web: r7 (web:41) serves again, confirmed", "release command `migrate` was applied (task 9c1e)"]
+            [
+                "shop/web: r7 (web:41) serves again, confirmed",
+                "release command `migrate` was applied (task 9c1e)",
+                "nothing undoes `migrate`: the older code now meets what it changed",
+            ]
         );
     }
 

@@ -1,5 +1,6 @@
 //! Every choice of a release is made here, before anything is touched; the steps only carry it out.
 
+mod difference;
 pub mod digest;
 pub mod document;
 mod infrastructure;
@@ -11,10 +12,11 @@ use super::names::{ContainerName, ServiceRef};
 use super::outcome::{Failure, Reason};
 use super::service::{Controller, Service};
 use super::task_definition::compare::{self, Difference};
+use super::task_definition::one_off::one_off;
 use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition, validate};
 use crate::config::{Config, ImageSource, ReleaseCommand, ServiceConfig, SmokeCheck};
+pub use difference::TO_BE_BUILT;
 use risk::Risk;
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 /// On a revision: which release commands ran before it, each by name and a hash of what it runs.
@@ -24,7 +26,15 @@ pub const COMMANDS_TAG: &str = "fargate-deploy:commands";
 #[derive(Clone, Debug)]
 pub struct Before {
     pub services: Vec<ServiceBefore>,
+    pub found: Found,
+}
+
+/// What was found beside the services: it does not move while a release waits for its turn.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
     pub images: Vec<ImageBefore>,
+    /// The task definitions of release commands that have one of their own, by the command's name.
+    pub definitions: Vec<(String, TaskDefinition)>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +124,8 @@ pub struct ServicePlan {
     pub containers: Vec<(ContainerName, String)>,
     /// Services of wave 0 start first; a later wave starts when the one before it serves.
     pub wave: usize,
+    /// Keys of the services of this release that must serve and answer first.
+    pub after: Vec<String>,
     pub smoke: Vec<SmokeCheck>,
     /// The release commands that run from its new revision, as [`command_id`] names them.
     pub commands: Vec<String>,
@@ -124,6 +136,42 @@ pub struct CommandPlan {
     pub command: ReleaseCommand,
     pub service: String,
     pub container: ContainerName,
+    /// Its own task definition.
+    pub own: Option<TaskDefinition>,
+    /// Containers of the definition that it runs from, and the image key of each.
+    pub containers: Vec<(ContainerName, String)>,
+}
+
+impl CommandPlan {
+    /// Keys of the images that must be ready before it can run.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.containers.iter().map(|(_, key)| key.as_str())
+    }
+
+    /// What it runs from where that is not the service's new revision itself: its own definition with the release's
+    /// image, or one that is derived to be safe to run once.
+    #[must_use]
+    pub fn definition(
+        &self,
+        number: u64,
+        revision: &TaskDefinition,
+        images: &[(String, String)],
+        provenance: &Provenance,
+    ) -> Option<TaskDefinition> {
+        let Some(own) = &self.own else { return one_off(revision, &self.container, &self.command.name) };
+        let mut definition = own.registrable();
+        for (container, key) in &self.containers {
+            if let Some((_, image)) = images.iter().find(|(k, _)| k == key) {
+                definition.set_image(container, image);
+            }
+        }
+        let mut definition = match one_off(&definition, &self.container, &self.command.name) {
+            Some(safe) => safe.of_family(own.family()),
+            None => definition,
+        };
+        mark(&mut definition, number, provenance);
+        Some(definition)
+    }
 }
 
 /// Facts about this run that end up in tags and labels.
@@ -148,9 +196,11 @@ impl Plan {
                 services.push(plan_service(config, chosen, found, &mut problems, &mut warnings));
             }
         }
-        let images = before.images.into_iter().map(|i| plan_image(config, i, &services, &mut problems)).collect();
-        let commands: Vec<_> =
-            config.release.iter().filter_map(|c| plan_command(c, &services, &mut problems)).collect();
+        let Found { images, definitions } = before.found;
+        let images = images.into_iter().map(|i| plan_image(config, i, &services, &mut problems)).collect();
+        let own = |name: &str| definitions.iter().find(|(of, _)| of == name).map(|(_, definition)| definition.clone());
+        let plan_command = |c: &ReleaseCommand| plan_command(c, own(&c.name), &services, &mut problems);
+        let commands: Vec<_> = config.release.iter().filter_map(plan_command).collect();
         for (service, _) in &mut services {
             service.commands = commands.iter().filter(|c| c.service == service.key).map(command_id).collect();
         }
@@ -163,6 +213,12 @@ impl Plan {
 
     pub fn service(&self, key: &str) -> Option<&ServicePlan> {
         self.services.iter().find(|s| s.key == key)
+    }
+
+    /// Keys of the services that change whatever becomes of the images that are not ready.
+    pub fn certain_changes(&self, digests: &[(String, String)]) -> Vec<String> {
+        let certain = self.services.iter().filter(|s| s.is_certain_to_change(self.number, digests));
+        certain.map(|s| s.key.clone()).collect()
     }
 
     /// What would change where the digests of all images are known; images yet to be built always change something.
@@ -186,21 +242,11 @@ pub fn command_id(planned: &CommandPlan) -> String {
 }
 
 impl ServicePlan {
-    /// Where the revision to register differs from the one that runs. An image that is yet to be built differs in any
-    /// case, and has no name yet.
-    pub fn differences(&self, number: u64, images: &[(String, String)]) -> Vec<Difference> {
-        let definition = self.definition(number, images, &Provenance::default());
-        let mut found = compare::changes(&self.running, &definition);
-        for (container, key) in &self.containers {
-            if images.iter().any(|(known, _)| known == key) {
-                continue;
-            }
-            let path = ["containerDefinitions", container.as_str(), "image"].map(str::to_owned).to_vec();
-            let at = found.iter().position(|d| d.path == path).unwrap_or(found.len());
-            let old = self.running.container(container).and_then(|c| c.get("image").cloned());
-            found.splice(at..(at + 1).min(found.len()), [Difference { path, old, new: Some(json!(TO_BE_BUILT)) }]);
-        }
-        found
+    /// Everything that it runs is known, and differs from what it should run.
+    fn is_certain_to_change(&self, number: u64, digests: &[(String, String)]) -> bool {
+        let is_known = self.containers.iter().all(|(_, key)| digests.iter().any(|(k, _)| k == key));
+        let definition = || self.definition(number, digests, &Provenance::default());
+        is_known && !compare::differences(&self.running, &definition()).is_empty()
     }
 
     /// The revision to register: the base with the release's images by digest and the release in its tags. Where the
@@ -216,15 +262,9 @@ impl ServicePlan {
         if definition.tags.is_empty() {
             definition.tags.clone_from(&self.running.tags);
         }
-        definition.tags.retain(|(key, _)| !key.starts_with(TAG_PREFIX));
-        definition.set_tag(RELEASE_TAG, format!("r{number}"));
+        mark(&mut definition, number, provenance);
         if let Some(commands) = self.commands_tag() {
             definition.set_tag(COMMANDS_TAG, commands);
-        }
-        for (name, value) in [("sha", &provenance.sha), ("actor", &provenance.actor), ("run", &provenance.run_url)] {
-            if let Some(value) = value {
-                definition.set_tag(&format!("{TAG_PREFIX}{name}"), tag_value(value));
-            }
         }
         definition
     }
@@ -242,8 +282,16 @@ impl ServicePlan {
     }
 }
 
-/// What stands for the digest of an image that this release builds.
-pub const TO_BE_BUILT: &str = "(built by this release)";
+/// The release, in the definition's tags.
+fn mark(definition: &mut TaskDefinition, number: u64, provenance: &Provenance) {
+    definition.tags.retain(|(key, _)| !key.starts_with(TAG_PREFIX));
+    definition.set_tag(RELEASE_TAG, format!("r{number}"));
+    for (name, value) in [("sha", &provenance.sha), ("actor", &provenance.actor), ("run", &provenance.run_url)] {
+        if let Some(value) = value {
+            definition.set_tag(&format!("{TAG_PREFIX}{name}"), tag_value(value));
+        }
+    }
+}
 
 /// AWS takes letters, digits, spaces and `_.:/=+-@` in a tag's value, up to 256.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html>
@@ -287,6 +335,7 @@ fn plan_service(
         base: found.base,
         containers,
         wave: wave(config, &chosen.key),
+        after: chosen.after.clone(),
         smoke: chosen.smoke.clone(),
         commands: vec![],
     };
@@ -377,6 +426,7 @@ fn plan_image(
 
 fn plan_command(
     command: &ReleaseCommand,
+    own: Option<TaskDefinition>,
     services: &[(ServicePlan, u64)],
     problems: &mut Vec<String>,
 ) -> Option<CommandPlan> {
@@ -386,15 +436,13 @@ fn plan_command(
             .push(format!("release command `{name}`: its service `{}` is not part of this release", command.service));
         return None;
     };
-    let container = command
-        .container
-        .clone()
-        .or_else(|| service.containers.first().map(|(c, _)| c.clone()))
-        .or_else(|| service.base.sole_container());
-    let Some(container) = container.filter(|c| service.base.container(c).is_some()) else {
+    let base = own.as_ref().unwrap_or(&service.base);
+    let first = service.containers.first().map(|(c, _)| c.clone()).filter(|c| base.container(c).is_some());
+    let container = command.container.clone().or(first).or_else(|| base.sole_container());
+    let Some(container) = container.filter(|c| base.container(c).is_some()) else {
         problems.push(format!(
             "release command `{name}`: `container` must name one of {}",
-            service.base.container_names().join(", ")
+            base.container_names().join(", ")
         ));
         return None;
     };
@@ -404,5 +452,13 @@ fn plan_command(
             service.service
         ));
     }
-    Some(CommandPlan { command: command.clone(), service: service.key.clone(), container })
+    let containers = match (&own, service.containers.first()) {
+        (None, _) => service.containers.clone(),
+        (Some(own), Some((_, image))) => {
+            problems.extend(validate::problems(own).into_iter().map(|p| format!("release command `{name}`: {p}")));
+            vec![(container.clone(), image.clone())]
+        }
+        (Some(_), None) => vec![],
+    };
+    Some(CommandPlan { command: command.clone(), service: service.key.clone(), container, own, containers })
 }

@@ -64,6 +64,13 @@ impl TaskDefinition {
         self.body.get("taskDefinitionArn").and_then(Value::as_str).map(TaskDefinitionArn::new)
     }
 
+    /// The same under another family's name.
+    #[must_use]
+    pub fn of_family(mut self, family: &str) -> Self {
+        self.body.insert("family".to_owned(), Value::from(family));
+        self
+    }
+
     pub fn family(&self) -> &str {
         self.text("family")
     }

@@ -4,7 +4,7 @@ use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, Servic
 use crate::domain::image::{Digest, ImageRef};
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason};
-use crate::domain::plan::{Before, ImageBefore, ImageFound, ServiceBefore};
+use crate::domain::plan::{Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use crate::domain::service::{Service, State};
 use crate::domain::task_definition::TaskDefinition;
 use crate::error::{build_failed, call_failed};
@@ -36,24 +36,26 @@ pub async fn preflight<C: Cloud, B: Builder, W>(
         find_image(image, tags, sha, platform_of(image, config, &services), world)
     }))
     .await?;
+    let own = config.release.iter().filter_map(|c| Some((c.name.clone(), c.task_definition.as_ref()?)));
+    let definitions = try_join_all(own.map(async |(name, file)| Ok((name, read_definition(file).await?)))).await?;
     chapter.done(what_runs(&services));
-    Ok(Before { services, images })
+    Ok(Before { services, found: Found { images, definitions } })
 }
 
-/// The services again, once nothing else moves them: `images` are those that preflight found.
+/// The services again, once nothing else moves them; what else preflight `found` stays.
 ///
 /// # Errors
 /// As [`preflight`]; `locked`: another deployment is still rolling out after `settle`.
 pub async fn services_again<C: Cloud, B, W>(
     config: &Config,
-    images: Vec<ImageBefore>,
+    found: Found,
     settle: Duration,
     world: &World<'_, C, B, W>,
 ) -> Result<Before, Failure> {
     let chapter = world.start(Step::Preflight, format!("{} services, again", config.services.len()));
     let services = services(config, Some(settle), &chapter, world).await?;
     chapter.done(what_runs(&services));
-    Ok(Before { services, images })
+    Ok(Before { services, found })
 }
 
 fn what_runs(services: &[ServiceBefore]) -> String {

@@ -1,10 +1,11 @@
-//! The release command: one task, once, from the new image, before any service moves.
+//! A release command: one task, once, from the new image.
 
+use crate::config::When;
 use crate::domain::names::{ClusterName, TaskArn, TaskDefinitionArn};
 use crate::domain::outcome::{CommandRecord, CommandState, Failure, Reason};
 use crate::domain::plan::{CommandPlan, ServicePlan};
 use crate::domain::task::{Task, TaskVerdict, judge};
-use crate::domain::task_definition::{TaskDefinition, compare, one_off::one_off};
+use crate::domain::task_definition::{TaskDefinition, compare};
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::evidence;
@@ -29,14 +30,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub async fn run<C: Cloud, B, W>(
     plan: &CommandPlan,
     service: &ServicePlan,
-    revision: &TaskDefinition,
-    arn: &TaskDefinitionArn,
+    from: From<'_>,
     run: &RunKey,
     lease: Option<&Lease>,
     world: &World<'_, C, B, W>,
 ) -> Result<(), Failure> {
     let chapter = world.start(Step::Release, format!("{}: {}", plan.command.name, plan.command.command.join(" ")));
-    let (definition, arn) = definition(plan, revision, arn, world).await?;
+    let (definition, arn) = registered(from, world).await?;
     let request = request(plan, service, &arn, run);
     world.record.borrow_mut().commands.push(CommandRecord {
         name: plan.command.name.clone(),
@@ -63,29 +63,38 @@ pub async fn run<C: Cloud, B, W>(
     Err(Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {}: {}", task.id(), evidence::ending(&ended))])
         .with_log(log)
-        .with_next("mend the command and push again; the services were not touched"))
+        .with_next(match plan.command.when {
+            When::Before => "mend the command and push again; the services were not touched",
+            When::After => "the services serve the new release: mend the command and push again, or run it by hand",
+        }))
 }
 
-/// The release's own revision, or a one-off derived from it; an equal one of an earlier run is taken again.
-async fn definition<C: Cloud, B, W>(
-    plan: &CommandPlan,
-    revision: &TaskDefinition,
-    arn: &TaskDefinitionArn,
+/// What a command runs from.
+pub struct From<'a> {
+    /// To be registered for it; `None`: the service's new revision will do.
+    pub definition: Option<TaskDefinition>,
+    pub revision: &'a TaskDefinition,
+    pub arn: &'a TaskDefinitionArn,
+}
+
+/// An equal definition of an earlier run is taken again.
+async fn registered<C: Cloud, B, W>(
+    from: From<'_>,
     world: &World<'_, C, B, W>,
 ) -> Result<(TaskDefinition, TaskDefinitionArn), Failure> {
-    let Some(derived) = one_off(revision, &plan.container, &plan.command.name) else {
-        return Ok((revision.clone(), arn.clone()));
+    let Some(definition) = from.definition else {
+        return Ok((from.revision.clone(), from.arn.clone()));
     };
-    if let Ok(latest) = world.cloud.task_definition(derived.family()).await
-        && compare::differences(&latest, &derived).is_empty()
+    if let Ok(latest) = world.cloud.task_definition(definition.family()).await
+        && compare::differences(&latest, &definition).is_empty()
         && let Some(arn) = latest.arn()
     {
-        return Ok((derived, arn));
+        return Ok((definition, arn));
     }
-    let doing = format!("registering the one-off task definition `{}`", derived.family());
-    let arn = world.cloud.register(&derived).await.map_err(|e| call_failed(&doing, &e))?;
+    let doing = format!("registering the task definition `{}` of the release command", definition.family());
+    let arn = world.cloud.register(&definition).await.map_err(|e| call_failed(&doing, &e))?;
     world.record.borrow_mut().registered.push(arn.clone());
-    Ok((derived, arn))
+    Ok((definition, arn))
 }
 
 fn request(plan: &CommandPlan, service: &ServicePlan, arn: &TaskDefinitionArn, run: &RunKey) -> RunTask {

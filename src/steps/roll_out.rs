@@ -1,5 +1,6 @@
 //! UpdateService, and from its answer the id of the deployment that is ours.
 
+use crate::config::Config;
 use crate::domain::names::TaskDefinitionArn;
 use crate::domain::outcome::{Failure, Reason, ServiceState};
 use crate::domain::plan::ServicePlan;
@@ -26,7 +27,7 @@ pub async fn roll_out<C: Cloud, B, W>(
     service: &ServicePlan,
     to: &TaskDefinitionArn,
     force: bool,
-    wait: Duration,
+    config: &Config,
     lease: Option<&Lease>,
     world: &World<'_, C, B, W>,
 ) -> Result<Option<Moving>, Failure> {
@@ -75,11 +76,11 @@ pub async fn roll_out<C: Cloud, B, W>(
         task_definition: to.clone(),
         before,
         breaker: service.before.breaker,
-        wait,
+        wait: config.wait,
     };
     chapter.progress(format!("deployment {} of {}", target.deployment, to.short()));
     let seen = service.before.events.iter().map(|e| e.id.clone()).collect();
-    Ok(Some(Moving::new(target, seen, since)))
+    Ok(Some(Moving { fails_fast: config.fail_fast, ..Moving::new(target, seen, since) }))
 }
 
 enum Found {

@@ -15,7 +15,10 @@ use tokio::time::sleep;
 /// The List can be asked with our clock a little ahead of AWS's.
 const CLOCK_SKEW: f64 = 120.0;
 
-/// Reads until the state machine has a verdict.
+/// Between two looks at the stopped tasks of a deployment that must fail fast.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Reads until the state machine has a verdict, or a deployment that must fail fast crashes in a loop.
 pub async fn watch<C: Cloud, B, W>(
     service: &ServiceRef,
     definition: &TaskDefinition,
@@ -23,9 +26,10 @@ pub async fn watch<C: Cloud, B, W>(
     world: &World<'_, C, B, W>,
 ) -> Verdict {
     let chapter = world.start(Step::RollOut, format!("watching {service}"));
-    let Moving { rollout, target, began, since } = moving;
-    let (target, since) = (&*target, *since);
+    let Moving { rollout, target, began, since, fails_fast } = moving;
+    let (target, since, fails_fast) = (&*target, *since, *fails_fast);
     let mut failures = 0;
+    let mut looked = Duration::ZERO;
     let mut last: Option<Duration> = None;
     loop {
         let at = began.elapsed();
@@ -42,11 +46,20 @@ pub async fn watch<C: Cloud, B, W>(
             tell(&chapter, service, target, verdict);
             return verdict.clone();
         }
-        if rollout.failures() > failures {
+        let has_failures = rollout.failures() > failures;
+        // ECS does not count a task that ended after it was RUNNING, where nothing checks its health.
+        let is_due = fails_fast && began.elapsed().saturating_sub(looked) >= LOOK;
+        if has_failures || is_due {
             failures = rollout.failures();
+            looked = began.elapsed();
             let evidence = evidence::of_deployment(world.cloud, service, &target.deployment, definition).await;
-            for line in evidence.lines {
+            for line in evidence.lines.into_iter().filter(|_| has_failures) {
                 chapter.progress(line);
+            }
+            if let Some(crash_loop) = evidence.crash_loop.filter(|_| fails_fast) {
+                let verdict = Verdict::Failed { reason: crash_loop };
+                tell(&chapter, service, target, &verdict);
+                return verdict;
             }
         }
         let counts = rollout.counts();

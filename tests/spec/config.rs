@@ -1,4 +1,4 @@
-use fargate_deploy::config::{BuildSecretSource, Config, ImageSource, Lock, Request, load};
+use fargate_deploy::config::{BuildSecretSource, Config, ImageSource, Lock, OnCancel, OnFailure, Request, When, load};
 use insta::assert_snapshot;
 use std::collections::BTreeMap;
 use std::fs;
@@ -381,8 +381,49 @@ fn flags_win_over_the_file_and_its_environment() {
     assert_eq!(config.roles[0].as_str(), "arn:aws:iam::999988887777:role/flag");
     assert_eq!(config.services[0].cluster.as_str(), "flag");
     assert_eq!(config.images[0].source, ImageSource::Existing("ghcr.io/org/app:v1".to_owned()));
-    assert_eq!((config.only.as_slice(), config.release.len()), (["web".to_owned()].as_slice(), 0));
+    assert_eq!((config.services[0].key.as_str(), config.release.len()), ("web", 0));
     assert_eq!((config.force, config.wait, config.lock), (true, Duration::from_secs(60), Lock::None));
+}
+
+#[test]
+fn only_leaves_the_other_services_out_with_what_is_theirs_alone() {
+    let text = "\
+cluster: shop
+images: { app: { repository: shop/app }, jobs: { repository: shop/jobs } }
+release: [{ name: migrate, service: web, command: x }, { name: requeue, service: worker, command: x }]
+services:
+  web: { containers: { app: app } }
+  worker: { containers: { jobs: jobs }, after: web }
+";
+    let request = Request { only: vec!["worker".to_owned()], ..Request::default() };
+    let config = read_with(text, &request, &[]).unwrap();
+    let keys: Vec<_> = config.services.iter().map(|s| s.key.as_str()).collect();
+    assert_eq!((keys, config.left_out.as_slice()), (vec!["worker"], ["web".to_owned()].as_slice()));
+    assert_eq!(config.services[0].after, [] as [String; 0], "who is not part of the release is not waited for");
+    assert_eq!(config.images.iter().map(|i| i.key.as_str()).collect::<Vec<_>>(), ["jobs"]);
+    assert_eq!(config.release.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["requeue"]);
+}
+
+#[test]
+fn what_happens_on_failure_and_on_cancel_can_be_chosen() {
+    let text = "\
+cluster: shop
+images: { app: { repository: shop/app } }
+on-failure: rollback-failed
+fail-fast: true
+on-cancel: rollback
+release: [{ name: migrate, command: x }, { name: reindex, command: x, when: after }]
+services: { web: {} }
+";
+    let config = read_with(text, &Request::default(), &[]).unwrap();
+    assert_eq!(
+        (config.on_failure, config.fail_fast, config.on_cancel),
+        (OnFailure::RollbackFailed, true, OnCancel::Rollback)
+    );
+    assert_eq!((config.release[0].when, config.release[1].when), (When::Before, When::After));
+    let bad = text.replace("rollback-failed", "rollback-some");
+    let error = read_with(&bad, &Request::default(), &[]).unwrap_err();
+    assert!(error.contains(":3:13"), "{error}");
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! What a reviewer sees: the text and the comment of plans that were made as `deploy` makes them.
 
-use fargate_deploy::config::{
-    BuildConfig, Cache, Config, ImageConfig, ImageSource, Lock, RehearseConfig, ReleaseCommand, Reuse, ServiceConfig,
-};
+use fargate_deploy::config::*;
 use fargate_deploy::domain::image::Digest;
 use fargate_deploy::domain::plan::document::{Decision, Infrastructure, PlanDocument, Shown};
 use fargate_deploy::domain::plan::risk::RiskKind;
-use fargate_deploy::domain::plan::{Before, ImageBefore, ImageFound, Plan, ServiceBefore};
+use fargate_deploy::domain::plan::{Before, Found, ImageBefore, ImageFound, Plan, ServiceBefore};
 use fargate_deploy::domain::service::{Breaker, Controller, Counts, Service, Strategy};
 use fargate_deploy::domain::task_definition::TaskDefinition;
 use fargate_deploy::domain::terraform::TerraformSummary;
@@ -121,7 +119,10 @@ impl World {
             images: vec![ImageConfig { key: "app".to_owned(), source: build("app", &["{short-sha}"]) }],
             release: vec![],
             services: vec![],
-            only: vec![],
+            left_out: vec![],
+            on_failure: OnFailure::RollbackAll,
+            fail_fast: false,
+            on_cancel: OnCancel::Leave,
             lock: Lock::Lease { wait: Duration::from_secs(900) },
             wait: Duration::from_secs(1800),
             require_plan: false,
@@ -129,7 +130,10 @@ impl World {
             rehearse: RehearseConfig::default(),
             terraform_outputs: vec![],
         };
-        Self { config, before: Before { services: vec![], images: vec![image("app")] } }
+        Self {
+            config,
+            before: Before { services: vec![], found: Found { images: vec![image("app")], definitions: vec![] } },
+        }
     }
 
     /// A service that runs `old`; its file in git says `new`.
@@ -161,13 +165,15 @@ impl World {
             container: None,
             command: command.iter().map(|c| (*c).to_owned()).collect(),
             timeout: Duration::from_secs(900),
+            when: When::Before,
+            task_definition: None,
         });
         self
     }
 
     /// The image is in the repository already.
     fn built(mut self, of: char) -> Self {
-        self.before.images[0].found = Some(ImageFound {
+        self.before.found.images[0].found = Some(ImageFound {
             digest: Digest::parse(&digest(of)).unwrap(),
             tags: vec!["4f2c1d6".to_owned()],
             platform: None,
@@ -347,7 +353,7 @@ fn the_digest_is_the_same_before_and_after_the_push_and_another_one_for_another_
     let world = || World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]);
     let reviewed = world().planned();
     let mut merged = world().built('b');
-    merged.before.images[0].tags = vec!["another".to_owned()];
+    merged.before.found.images[0].tags = vec!["another".to_owned()];
     merged.before.services[0].latest_release = 9;
     assert_eq!(merged.planned().digest, reviewed.digest);
 
@@ -402,9 +408,9 @@ fn a_moving_tag_in_a_repository_with_immutable_tags_is_a_caution() {
     let same = definition("web", json!({}));
     let mut world = World::new().with("web", &same, &same);
     world.config.images[0].source = build("app", &["{short-sha}", "latest"]);
-    world.before.images[0].tags.push("latest".to_owned());
+    world.before.found.images[0].tags.push("latest".to_owned());
     assert!(!world.planned().has(RiskKind::MutableTag));
-    world.before.images[0].is_immutable = true;
+    world.before.found.images[0].is_immutable = true;
     assert!(world.planned().has(RiskKind::MutableTag));
 }
 

@@ -5,7 +5,7 @@ use crate::scene::{Scene, order};
 use fargate_deploy::deploy::Order;
 use fargate_deploy::domain::names::ServiceRef;
 use fargate_deploy::domain::outcome::{Failure, Reason, Record, Success};
-use fargate_deploy::lease::{Claimant, Lease, acquire, hold};
+use fargate_deploy::lease::{Claimant, Lease, Owner, Sticky, acquire, clear, hold, set};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::world::World;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn put(scene: &Scene, generation: u64, claim: &Value) {
     scene.cloud.aws().parameters.insert(name(generation), claim.to_string());
 }
 
-fn claim_of(run: &str) -> Value {
+pub fn claim_of(run: &str) -> Value {
     json!({"token": run, "owner": {"run": format!("https://github.com/org/shop/actions/runs/{run}"), "actor": "bob"},
         "run": {"key": run, "attempt": "1"}, "isReleased": false, "beat": 1})
 }
@@ -406,4 +406,78 @@ async fn jobs_of_one_attempt_wait_for_each_other() {
     let began = Instant::now();
     take(&scene, &scene.order, seconds(600)).await.unwrap();
     assert!(began.elapsed() >= seconds(90), "{:?}", began.elapsed());
+}
+
+fn sticky(reason: &str) -> Sticky {
+    let owner = Owner { run: "lovelace".to_owned(), actor: "ada".to_owned() };
+    Sticky { reason: reason.to_owned(), owner, since: "2026-11-21T10:00:00Z".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_lock_refuses_deploys_at_once_and_says_why() {
+    let scene = Scene::without_migration();
+    set(&web(), &sticky("demo at noon"), &*scene.cloud).await.unwrap();
+    let began = Instant::now();
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::Locked, "{ended:?}");
+    assert_eq!(ended.failure().what, "shop/web is locked by ada (lovelace) since 2026-11-21T10:00:00Z: demo at noon");
+    assert!(began.elapsed() < seconds(5), "nobody waits for a person");
+    assert_eq!(scene.journal.count("ecs:UpdateService"), 0);
+    assert!(clear(&web(), &*scene.cloud).await.unwrap().is_some());
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_lock_does_not_stop_a_release_that_runs_and_is_not_overwritten_by_another_one() {
+    let scene = Scene::without_migration();
+    let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
+    let state = set(&web(), &sticky("demo"), &*scene.cloud).await.unwrap();
+    assert_eq!(state.holder.unwrap().run, "https://github.com/org/shop/actions/runs/1001");
+    lease.check(&*scene.cloud).await.unwrap();
+    let second = set(&web(), &sticky("mine"), &*scene.cloud).await.unwrap_err();
+    assert!(second.what.ends_with("demo"), "{}", second.what);
+}
+
+/// The list that a claimant reads first can be older than the lock.
+#[tokio::test(start_paused = true)]
+async fn a_persons_lock_that_comes_with_the_claim_is_seen_after_it() {
+    let scene = Scene::without_migration();
+    set(&web(), &sticky("demo"), &*scene.cloud).await.unwrap();
+    scene.cloud.stale_lists.borrow_mut().push_back(Default::default());
+    let failure = take(&scene, &scene.order, seconds(1)).await.unwrap_err();
+    assert!(failure.what.contains("locked by ada"), "{}", failure.what);
+    assert_eq!(scene.lease("web")["isReleased"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waited_gives_way_to_a_newer_one_that_deployed_meanwhile() {
+    for (newer, attempt, has_deployed, expected) in [
+        ("1002", "1", true, Some(Reason::Superseded)),
+        ("1002", "1", false, None),
+        ("1000", "1", true, None),
+        // Started again on purpose: whoever does that wants this commit.
+        ("1002", "2", true, None),
+    ] {
+        let scene = Scene::without_migration();
+        let held = take(&scene, &order(newer, "1", "b"), seconds(1)).await.unwrap();
+        let ours = order("1001", attempt, "c");
+        let (taken, ()) = tokio::join!(take(&scene, &ours, seconds(600)), async {
+            sleep(seconds(30)).await;
+            if has_deployed {
+                held.note_deployed();
+            }
+            held.release(&*scene.cloud).await;
+        });
+        assert_eq!(taken.err().map(|f| f.reason), expected, "{newer} {attempt} {has_deployed}");
+    }
+}
+
+/// An old run that somebody starts when the newer one has ended is how people go back.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_did_not_wait_gives_way_to_nobody() {
+    let scene = Scene::without_migration();
+    let held = take(&scene, &order("1002", "1", "b"), seconds(1)).await.unwrap();
+    held.note_deployed();
+    held.release(&*scene.cloud).await;
+    take(&scene, &order("1001", "1", "c"), seconds(1)).await.unwrap();
 }

@@ -12,9 +12,12 @@
 mod fake;
 mod scene;
 
+mod cancel;
 mod endings;
+mod graph;
 mod lease;
 mod migration;
+mod policies;
 mod promotion;
 mod race;
 mod refusals;

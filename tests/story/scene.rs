@@ -6,7 +6,7 @@ use crate::fake::rollout::Ending;
 use crate::fake::task::Run;
 use crate::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
 use fargate_deploy::config::*;
-use fargate_deploy::deploy::{Order, RequiredPlan, deploy};
+use fargate_deploy::deploy::{Order, RequiredPlan, deploy, deploy_until};
 use fargate_deploy::domain::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy::domain::plan::Provenance;
 use fargate_deploy::domain::service::Service;
@@ -114,6 +114,8 @@ pub fn migration() -> ReleaseCommand {
         container: None,
         command: vec!["yarn".to_owned(), "migrate".to_owned()],
         timeout: Duration::from_secs(900),
+        when: When::Before,
+        task_definition: None,
     }
 }
 
@@ -130,7 +132,10 @@ fn config() -> Config {
         }],
         release: vec![migration()],
         services: vec![service_config("web")],
-        only: vec![],
+        left_out: vec![],
+        on_failure: OnFailure::RollbackAll,
+        fail_fast: false,
+        on_cancel: OnCancel::Leave,
         lock: Lock::Lease { wait: Duration::from_secs(1200) },
         wait: Duration::from_secs(1800),
         require_plan: false,
@@ -178,6 +183,8 @@ impl Scene {
             cloud: cloud.clone(),
             content: RefCell::new("new".to_owned()),
             is_down: Cell::new(false),
+            takes: RefCell::default(),
+            breaks: RefCell::default(),
             builds_for: RefCell::default(),
         };
         let web = FakeWeb { journal: journal.clone(), answers: RefCell::default() };
@@ -198,6 +205,24 @@ impl Scene {
             aws.add_service("worker", &arn);
         }
         self.order.config.services.push(service_config("worker"));
+        self
+    }
+
+    /// A third service `front` of an image of its own, whose build takes that many seconds.
+    pub fn with_front(mut self, seconds: u64) -> Self {
+        {
+            let mut aws = self.cloud.aws();
+            let arn = aws.add_definition(&definition("front", &old_image("shop-front")), Some(7));
+            aws.add_service("front", &arn);
+            aws.repositories.insert("shop-front".to_owned(), repository("shop-front"));
+        }
+        let build = BuildConfig { context: PathBuf::from("/front"), ..build_config("shop-front") };
+        let image = ImageConfig { key: "front".to_owned(), source: ImageSource::Build(Box::new(build)) };
+        self.order.config.images.push(image);
+        self.order.tags.push(("front".to_owned(), vec!["abc123".to_owned()]));
+        let containers = vec![(Some("app".into()), "front".to_owned())];
+        self.order.config.services.push(ServiceConfig { containers, ..service_config("front") });
+        self.builder.takes.borrow_mut().insert("/front".to_owned(), Duration::from_secs(seconds));
         self
     }
 
@@ -238,6 +263,20 @@ impl Scene {
         Ended { result, record: record.into_inner() }
     }
 
+    /// A signal comes when `is_time`, which is asked every tenth of a second.
+    pub async fn deploy_until(&self, is_time: impl Fn(&Self) -> bool) -> Ended {
+        let record = RefCell::new(Record::default());
+        let world =
+            World { cloud: &*self.cloud, builder: &self.builder, web: &self.web, sink: &self.told, record: &record };
+        let signal = async {
+            while !is_time(self) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let result = deploy_until(signal, &self.order, &world).await;
+        Ended { result, record: record.into_inner() }
+    }
+
     /// The calls that change something, in order; the lease's heartbeats are left out.
     pub fn changes(&self) -> Vec<String> {
         let is_change = |line: &String| {
@@ -266,7 +305,7 @@ impl Scene {
         let start = format!("/fargate-deploy/shop/{service}/lease/");
         let newest = all
             .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix(&start)?.parse::<u64>().unwrap(), value)))
+            .filter_map(|(name, value)| Some((name.strip_prefix(&start)?.parse::<u64>().ok()?, value)))
             .max_by_key(|(generation, _)| *generation);
         newest.map_or(Value::Null, |(_, value)| serde_json::from_str(value).unwrap())
     }

@@ -56,7 +56,8 @@ pub(super) fn parts(
         parts.insert(format!("base.{}", service.key), short(&json!(running)));
     }
     for (at, command) in commands.iter().enumerate() {
-        parts.insert(format!("command.{}", command.name), short(&json!([at, command])));
+        let own = plan.commands.iter().find(|c| c.command.name == command.name).and_then(|c| c.own.as_ref());
+        parts.insert(format!("command.{}", command.name), short(&json!([at, command, own.map(|own| &own.body)])));
     }
     parts
 }

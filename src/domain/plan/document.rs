@@ -4,11 +4,10 @@ use super::digest::{self, Parts};
 pub use super::infrastructure::Infrastructure;
 use super::risk::{self, Risk, RiskKind};
 use super::{ImageAction, ImagePlan, Plan, ServicePlan};
-use crate::config::{Config, ImageSource, Lock};
+use crate::config::{Config, ImageSource, Lock, When};
 use crate::domain::names::{ContainerName, ServiceRef};
 use crate::domain::task_definition::change::Change;
 use crate::domain::task_definition::compare::Difference;
-use crate::domain::task_definition::one_off::one_off;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -101,6 +100,10 @@ pub struct PlannedCommand {
     pub container: ContainerName,
     pub command: Vec<String>,
     pub timeout_seconds: u64,
+    /// Only when every service of the release serves; else before any of them moves.
+    pub runs_after: bool,
+    /// The family of its own task definition, where it has one.
+    pub family: Option<String>,
 }
 
 /// One call that changes something: `ecs:UpdateService` on `shop/web`.
@@ -136,6 +139,8 @@ impl PlanDocument {
             container: c.container.clone(),
             command: c.command.command.clone(),
             timeout_seconds: c.command.timeout.as_secs(),
+            runs_after: c.command.when == When::After,
+            family: c.own.as_ref().map(|own| own.family().to_owned()),
         });
         let release_commands: Vec<_> = commands.collect();
         let parts = digest::parts(plan, config, &differences, &release_commands);
@@ -238,8 +243,8 @@ fn planned_service(service: &ServicePlan, differences: &[Difference], config: &C
 
 fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], skips_commands: bool) -> Vec<String> {
     let mut lines = vec![];
-    for left_out in config.services.iter().filter(|s| plan.service(&s.key).is_none()) {
-        lines.push(format!("service `{}`: left out of this release", left_out.name));
+    for left_out in &config.left_out {
+        lines.push(format!("service `{left_out}`: left out by `--only`"));
     }
     for service in services {
         let Some(before) = plan.service(&service.key).map(|s| &s.before) else { continue };
@@ -293,17 +298,23 @@ fn calls(plan: &Plan, config: &Config, services: &[PlannedService], commands: &[
     let changed = |key: &str| services.iter().any(|s| s.key == key && !s.changes.is_empty());
     let revisions = plan.services.iter().filter(|s| changed(&s.key));
     calls.extend(revisions.map(|s| call("ecs:RegisterTaskDefinition", s.base.family().to_owned())));
-    for command in commands {
-        let Some(service) = plan.service(&command.service) else { continue };
-        let derived = one_off(&service.base, &command.container, &command.name);
-        if let Some(derived) = derived.filter(|_| changed(&command.service)) {
-            calls.push(call("ecs:RegisterTaskDefinition", derived.family().to_owned()));
+    let run = |runs_after: bool, calls: &mut Vec<PlannedCall>| {
+        for planned in commands.iter().filter(|c| c.runs_after == runs_after) {
+            let command = plan.commands.iter().find(|c| c.command.name == planned.name);
+            let Some((command, service)) = command.zip(plan.service(&planned.service)) else { continue };
+            // An equal definition of an earlier release is taken again.
+            let definition = command.definition(plan.number, &service.base, &[], &super::Provenance::default());
+            if let Some(definition) = definition.filter(|_| changed(&planned.service)) {
+                calls.push(call("ecs:RegisterTaskDefinition", definition.family().to_owned()));
+            }
+            calls.push(call("ecs:RunTask", planned.name.clone()));
         }
-        calls.push(call("ecs:RunTask", command.name.clone()));
-    }
+    };
+    run(false, &mut calls);
     let mut moving: Vec<_> = services.iter().filter(|s| s.moves).collect();
     moving.sort_by_key(|s| s.wave);
     calls.extend(moving.into_iter().map(|s| call("ecs:UpdateService", s.service.to_string())));
+    run(true, &mut calls);
     calls
 }
 

@@ -2,7 +2,7 @@
 
 use super::{TaskDefinition, container_name};
 use crate::domain::names::ContainerName;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Derives what a release command runs from, or `None` when the release's own definition is already safe.
 ///
@@ -33,8 +33,7 @@ pub fn one_off(definition: &TaskDefinition, container: &ContainerName, name: &st
     if derived.body == definition.registrable().body {
         return None;
     }
-    derived.body.insert("family".to_owned(), json!(format!("{}-{}", definition.family(), name)));
-    Some(derived)
+    Some(derived.of_family(&format!("{}-{}", definition.family(), name)))
 }
 
 fn block_logs(container: &mut Map<String, Value>) {
@@ -43,7 +42,7 @@ fn block_logs(container: &mut Map<String, Value>) {
         return;
     }
     if let Some(options) = log.get_mut("options").and_then(Value::as_object_mut) {
-        options.insert("mode".to_owned(), json!("blocking"));
+        options.insert("mode".to_owned(), Value::from("blocking"));
         options.shift_remove("max-buffer-size");
     }
 }
@@ -58,6 +57,7 @@ fn waits_for_health(container: &Map<String, Value>, on: &ContainerName) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn definition(app: Value) -> TaskDefinition {
         let text = json!({"family": "web", "containerDefinitions": [app, {"name": "proxy", "restartPolicy": {"enabled": true}}]});

@@ -195,20 +195,24 @@ fn image_name(text: &str) -> String {
 }
 
 fn commands(out: &mut String, plan: &PlanDocument) {
-    if plan.release_commands.is_empty() {
-        return;
-    }
-    out.push_str("\n**Before any service moves, in this order:**\n\n");
-    for (at, command) in plan.release_commands.iter().enumerate() {
-        out.push_str(&format!(
-            "{}. {} in container {} of {}, up to {} s: {}\n",
-            at + 1,
-            code(&command.name),
-            code(command.container.as_str()),
-            code(&command.service),
-            command.timeout_seconds,
-            code(&command.command.join(" "))
-        ));
+    for (title, runs_after) in
+        [("Before any service moves, in this order:", false), ("When every service serves, in this order:", true)]
+    {
+        let mut chosen = plan.release_commands.iter().filter(|c| c.runs_after == runs_after).peekable();
+        if chosen.peek().is_some() {
+            out.push_str(&format!("\n**{title}**\n\n"));
+        }
+        for (at, command) in chosen.enumerate() {
+            out.push_str(&format!(
+                "{}. {} in container {} of {}, up to {} s: {}\n",
+                at + 1,
+                code(&command.name),
+                code(command.container.as_str()),
+                code(command.family.as_ref().unwrap_or(&command.service)),
+                command.timeout_seconds,
+                code(&command.command.join(" "))
+            ));
+        }
     }
 }
 

@@ -25,12 +25,13 @@ pub fn lines(plan: &PlanDocument) -> Vec<String> {
     lines.extend(plan.images.iter().map(|i| format!("  image    {}: {}", i.key, image(i))));
     for command in &plan.release_commands {
         lines.push(format!(
-            "  command  {}: {} (container {} of {}, up to {} s)",
+            "  command  {}: {} (container {} of {}, up to {} s{})",
             command.name,
             command.command.join(" "),
             command.container,
-            command.service,
-            command.timeout_seconds
+            command.family.as_ref().unwrap_or(&command.service),
+            command.timeout_seconds,
+            if command.runs_after { ", when the services serve" } else { "" }
         ));
     }
     for service in &plan.services {

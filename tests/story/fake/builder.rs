@@ -8,7 +8,9 @@ use fargate_deploy::ports::{
     Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryImage, RegistryLogin,
 };
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub struct FakeBuilder {
     pub journal: Journal,
@@ -16,6 +18,10 @@ pub struct FakeBuilder {
     /// What the context holds: another content is another image.
     pub content: RefCell<String>,
     pub is_down: Cell<bool>,
+    /// How long a build of a context takes; others take no time.
+    pub takes: RefCell<BTreeMap<String, Duration>>,
+    /// The context whose build fails.
+    pub breaks: RefCell<Option<String>>,
     /// What it builds whatever platform was asked for.
     pub builds_for: RefCell<Option<String>>,
 }
@@ -45,6 +51,18 @@ impl Builder for FakeBuilder {
         self.journal.note(format!("build {} for {platform}", request.context.display()));
         self.reach()?;
         tell(BuildProgress::Line("step 1".to_owned()));
+        let context = request.context.display().to_string();
+        let takes = self.takes.borrow().get(&context).copied().unwrap_or_default();
+        tokio::time::sleep(takes).await;
+        if *self.breaks.borrow() == Some(context) {
+            return Err(BuildFailure {
+                kind: BuildFailureKind::Build,
+                message: "`RUN make` exited with 2".to_owned(),
+                log: vec![],
+                hint: None,
+                at: None,
+            });
+        }
         let id = digest_of(&format!("{} {}", request.context.display(), self.content.borrow()));
         let platform = self.builds_for.borrow().clone().unwrap_or(platform);
         Ok(LocalImage { id: id.as_str().to_owned(), platform })

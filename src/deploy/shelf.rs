@@ -1,0 +1,66 @@
+//! Images of the release as they become ready. Whoever needs one waits for it here, and nobody for more than they need.
+
+use crate::domain::outcome::Failure;
+use tokio::sync::watch;
+
+/// Image key and `HOST/NAME@DIGEST`.
+pub type Images = Vec<(String, String)>;
+
+#[derive(Debug)]
+pub(super) struct Shelf {
+    state: watch::Sender<State>,
+    /// Images of the release.
+    all: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: Images,
+    failure: Option<Failure>,
+}
+
+impl Shelf {
+    pub fn new(all: usize) -> Self {
+        Self { state: watch::Sender::new(State::default()), all }
+    }
+
+    pub fn put(&self, key: &str, image: String) {
+        self.state.send_modify(|state| state.ready.push((key.to_owned(), image)));
+    }
+
+    /// An image that cannot be had fails everybody who waits: a release is all of its images or none.
+    pub fn fail(&self, failure: Failure) {
+        self.state.send_modify(|state| state.failure = Some(failure));
+    }
+
+    pub fn is_full(&self, images: &[(String, String)]) -> bool {
+        images.len() == self.all
+    }
+
+    /// Those that are ready, once that is `enough` or all of them are.
+    ///
+    /// # Errors
+    /// Why an image cannot be had.
+    pub async fn wait_until(&self, enough: impl Fn(&Images) -> bool) -> Result<Images, Failure> {
+        let mut seen = self.state.subscribe();
+        let is_over = |s: &State| s.failure.is_some() || self.is_full(&s.ready) || enough(&s.ready);
+        // The sender is `self`: it cannot be gone.
+        let _ = seen.wait_for(is_over).await;
+        let state = self.state.borrow();
+        match &state.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(state.ready.clone()),
+        }
+    }
+
+    /// # Errors
+    /// Why an image cannot be had.
+    pub async fn all(&self) -> Result<Images, Failure> {
+        self.wait_until(|_| false).await
+    }
+}
+
+/// Are all of `keys` among `images`?
+pub(super) fn has_all<'a>(images: &Images, mut keys: impl Iterator<Item = &'a str>) -> bool {
+    keys.all(|key| images.iter().any(|(ready, _)| ready == key))
+}

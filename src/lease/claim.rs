@@ -1,0 +1,154 @@
+//! What the parameters of a lease say.
+
+use super::Claimant;
+use super::sticky::{self, Sticky};
+use crate::domain::names::{ServiceRef, short};
+use crate::domain::outcome::{Failure, Reason};
+use crate::error::call_failed;
+use crate::ports::{CallError, CallErrorKind, Cloud};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Which run this is: retries of one run share the key and differ in the attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunKey {
+    pub key: String,
+    pub attempt: String,
+}
+
+/// What a generation's parameter says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// Tells two claims apart whatever else is equal.
+    pub token: String,
+    pub owner: Owner,
+    #[serde(default)]
+    pub run: RunKey,
+    #[serde(default)]
+    pub is_released: bool,
+    /// The release under it was a good one: its services serve what it deployed.
+    #[serde(default)]
+    pub has_deployed: bool,
+    #[serde(default)]
+    pub beat: u64,
+    /// The one-off task that runs, or is about to run, under this claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<ClaimedTask>,
+}
+
+impl Claim {
+    /// The run that holds it was started again, which it is only after it has ended. Jobs of one attempt run beside
+    /// each other and wait for each other.
+    pub(super) fn is_earlier_attempt_of(&self, run: &RunKey) -> bool {
+        !run.key.is_empty() && self.run.key == run.key && self.run.attempt != run.attempt
+    }
+
+    /// A later run of the same repository than ours, both started once: GitHub numbers runs in the order in which they
+    /// were triggered. Whoever starts an old run again wants the old commit.
+    pub(super) fn is_newer_than(&self, ours: &Claimant<'_>) -> bool {
+        let number = |run: &RunKey| run.key.parse::<u64>().ok().filter(|_| run.attempt == "1");
+        let repository =
+            |owner: &Owner| owner.run.split_once("/actions/runs/").map(|(repository, _)| repository.to_owned());
+        let is_later = number(&self.run).zip(number(ours.run)).is_some_and(|(theirs, ours)| theirs > ours);
+        is_later && repository(&self.owner).is_some_and(|theirs| repository(ours.owner) == Some(theirs))
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The run's URL, or the host's name.
+    pub run: String,
+    pub actor: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.run.as_str(), self.actor.as_str()) {
+            ("", _) => f.write_str("a run that does not say who it is"),
+            (run, "") => f.write_str(run),
+            (run, actor) => write!(f, "{run} ({actor})"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimedTask {
+    pub cluster: String,
+    pub started_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+}
+
+/// A generation as it was read. What cannot be read was written by something newer: it counts as held.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Generation {
+    pub number: u64,
+    pub claim: Option<Claim>,
+}
+
+impl Generation {
+    pub fn is_released(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.is_released)
+    }
+
+    /// The newest that had ended when this one was the newest.
+    pub fn last_ended(&self) -> u64 {
+        if self.is_released() { self.number } else { self.number.saturating_sub(1) }
+    }
+
+    pub fn owner(&self) -> Option<&Owner> {
+        self.claim.as_ref().map(|claim| &claim.owner)
+    }
+}
+
+/// `/fargate-deploy/CLUSTER/SERVICE/lease`.
+pub(super) fn path(service: &ServiceRef) -> String {
+    format!("/fargate-deploy/{}/{}/lease", short(service.cluster.as_str()), short(service.name.as_str()))
+}
+
+pub(super) fn text(claim: &Claim) -> String {
+    serde_json::to_string(claim).unwrap_or_default()
+}
+
+/// What is under the path of a service's lease.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chain {
+    /// The newest last.
+    pub generations: Vec<Generation>,
+    pub sticky: Option<Sticky>,
+}
+
+/// Everything in one read, so that a person's lock is seen with the generation that it must keep out.
+pub(super) async fn chain<C: Cloud>(path: &str, cloud: &C) -> Result<Chain, Failure> {
+    let found = cloud.parameters_under(path).await.map_err(|e| denied(&e))?;
+    let mut chain = Chain::default();
+    for (name, value) in found {
+        match short(&name) {
+            sticky::NAME => chain.sticky = Some(Sticky::read(&value)),
+            number => {
+                let claim = serde_json::from_str(&value).ok();
+                chain.generations.extend(number.parse().ok().map(|number| Generation { number, claim }));
+            }
+        }
+    }
+    chain.generations.sort_by_key(|generation| generation.number);
+    Ok(chain)
+}
+
+pub(super) fn locked(service: &ServiceRef, holder: &Owner) -> Failure {
+    Failure::new(Reason::Locked, format!("{service} is being released by {holder}"))
+}
+
+pub(super) fn denied(error: &CallError) -> Failure {
+    let failure = call_failed("taking the lease (one release at a time)", error);
+    match error.kind {
+        CallErrorKind::Denied => failure.with_next(format!(
+            "allow `{}` on arn:aws:ssm:REGION:ACCOUNT:parameter/fargate-deploy/*, or set `lock: none` and make sure by \
+             other means that only one release runs at a time",
+            error.action
+        )),
+        _ => failure,
+    }
+}
