@@ -51,6 +51,8 @@ pub struct Global {
 pub enum Command {
     /// Build, push, migrate, roll out, watch, and go back if it is bad
     Deploy(Box<DeployFlags>),
+    /// What deploy would do: changes nothing, reads no secret
+    Plan(Box<PlanFlags>),
     /// The same pipeline on this machine: real containers, no AWS account
     Rehearse(RehearseFlags),
     /// Who keeps deploys out, and a lock of your own
@@ -101,6 +103,9 @@ pub struct DeployFlags {
     /// Say what would be done, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Stop unless this is the plan with this digest, as `plan` printed it
+    #[arg(long, value_name = "DIGEST", value_parser = plan_digest)]
+    pub require_plan: Option<String>,
     /// How long to watch a rollout, such as 30m
     #[arg(long, value_name = "DURATION", value_parser = crate::config::duration)]
     pub wait: Option<Duration>,
@@ -110,6 +115,44 @@ pub struct DeployFlags {
     /// One release at a time, or not
     #[arg(long, value_enum)]
     pub lock: Option<LockFlag>,
+}
+
+/// Every flag of `deploy` too, so that the same arguments can be planned and deployed.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlanFlags {
+    #[command(flatten)]
+    pub deploy: DeployFlags,
+    /// How the plan is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Show it on the pull request, in one comment that is edited in place
+    #[arg(long)]
+    pub comment: bool,
+    /// Say beside it what this Terraform plan would do, from `terraform show -json`
+    #[arg(long, value_name = "FILE")]
+    pub terraform_plan: Option<PathBuf>,
+    /// Plan from the files alone, without AWS
+    #[arg(long)]
+    pub offline: bool,
+    /// End with 2 when there are changes, with 0 when there are none
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Build the images that a deploy would build, and push nothing [default: on a pull request]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub build: Option<bool>,
+}
+
+/// The forms of a plan. What is no text goes to standard output alone, and the log to standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Text,
+    Markdown,
+    Json,
+}
+
+fn plan_digest(text: &str) -> Result<String, String> {
+    crate::domain::image::Digest::parse(text).map(String::from)
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -197,6 +240,7 @@ impl Arguments {
         let global = &self.global;
         let flags = match &self.command {
             Command::Deploy(flags) => flags.as_ref().clone(),
+            Command::Plan(flags) => flags.deploy.clone(),
             _ => DeployFlags::default(),
         };
         Request {
@@ -251,7 +295,7 @@ pub const INPUTS: &[Input] = &[
     Input {
         name: "command",
         kind: InputKind::Command,
-        help: Some("deploy (the default), lock status, lock acquire, lock release, rehearse, schema or version"),
+        help: Some("deploy (the default), plan, lock status, lock acquire, lock release, rehearse, schema or version"),
     },
     Input {
         name: "working-directory",
@@ -274,6 +318,13 @@ pub const INPUTS: &[Input] = &[
     switch("skip-release-commands"),
     switch("no-wait"),
     switch("dry-run"),
+    value("require-plan"),
+    value("format"),
+    switch("comment"),
+    value("terraform-plan"),
+    switch("offline"),
+    switch("detailed-exitcode"),
+    value("build"),
     value("wait"),
     switch("force-new-deployment"),
     value("lock"),
@@ -312,7 +363,7 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("migration-exit-code", "Its exit code"),
     ("rolled-back", "Whether a service was put back to its previous revision"),
     ("url", "The URL of the first smoke check"),
-    ("plan-changes", "How many services a dry run would change"),
+    ("plan-changes", "How many services a plan would change"),
 ];
 
 /// GitHub hands the input `dry-run` over as `INPUT_DRY-RUN`; an empty one was not given. A switch that is neither on nor
@@ -348,12 +399,12 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
 /// The help of a flag, for the table of inputs.
 pub fn help_of(name: &str) -> Option<String> {
     let command = Arguments::command();
-    let deploy = command.find_subcommand("deploy")?.clone();
+    let plan = command.find_subcommand("plan")?.clone();
     let found = |c: &clap::Command| {
         c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
     };
     let lock = command.find_subcommand("lock")?.clone();
-    found(&deploy).or_else(|| found(&lock)).or_else(|| found(&command))
+    found(&plan).or_else(|| found(&lock)).or_else(|| found(&command))
 }
 
 /// `action.yml`, from the tables above.

@@ -4,8 +4,10 @@ pub mod configure;
 pub mod deploy;
 pub mod deployment;
 pub mod lock;
+pub mod plan;
 pub mod post;
 pub mod rehearse;
+mod reviewed;
 
 use crate::config::ConfigErrors;
 use crate::domain::outcome::{Failure, Place, Reason};

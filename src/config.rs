@@ -62,6 +62,8 @@ pub struct Config {
     pub lock: Lock,
     /// How long to watch a rollout before saying `timeout`. Default 30 minutes.
     pub wait: Duration,
+    /// Deploy only what was reviewed as a plan.
+    pub require_plan: bool,
     /// Roll on although nothing changed (`force-new-deployment`).
     pub force: bool,
     pub rehearse: RehearseConfig,

@@ -21,6 +21,8 @@ pub struct RunContext {
     /// `OWNER/NAME`.
     pub repository: Option<String>,
     pub event: Option<String>,
+    /// The number of the pull request that this run belongs to.
+    pub pull_request: Option<u64>,
     pub is_in_actions: bool,
     /// The head of the pull request is in another repository: such a run has no identity and no secrets.
     pub is_fork_pull_request: bool,
@@ -53,6 +55,7 @@ impl RunContext {
             run_attempt: get("GITHUB_RUN_ATTEMPT"),
             is_fork_pull_request: is_pull_request && !is_ours,
             event: get("GITHUB_EVENT_NAME"),
+            pull_request: event.as_ref().and_then(|e| e["pull_request"]["number"].as_u64()),
             host: get("RUNNER_NAME").unwrap_or_else(|| "a GitHub runner".to_owned()),
             is_in_actions: true,
             repository,

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod moves;
+mod planning;
 mod provide;
 mod shelf;
 mod take_back;
@@ -9,7 +10,8 @@ mod take_back;
 use crate::config::{Config, Lock, When};
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
-use crate::domain::plan::{Before, CommandPlan, Found, ImageAction, Plan, Provenance, ServicePlan};
+use crate::domain::plan::document::{PlanDocument, Shown};
+use crate::domain::plan::{Before, CommandPlan, Found, Plan, Provenance, ServicePlan};
 use crate::events::{Event, Step};
 use crate::lease::{self, Claimant, Lease, Owner};
 use crate::ports::{Builder, Cloud, Web};
@@ -42,12 +44,26 @@ pub struct Order {
     pub token: String,
     /// For build secrets.
     pub env: BTreeMap<String, String>,
+    /// Plan only: nothing is changed.
     pub is_dry_run: bool,
+    /// Of a plan: also build what a deploy would build, and push nothing.
+    pub builds_images: bool,
+    pub required_plan: RequiredPlan,
     /// `--no-wait`: return once ECS has accepted the deployments.
     pub is_unwatched: bool,
     pub skips_commands: bool,
     /// `HOST:PORT` to push to instead of the host that the repository names (stand-ins).
     pub push_endpoint: Option<String>,
+}
+
+/// What the deploy must be: the plan that was reviewed.
+#[derive(Clone, Debug, Default)]
+pub enum RequiredPlan {
+    #[default]
+    None,
+    Shown(Shown),
+    /// One is required, and was not found.
+    Missing(String),
 }
 
 /// From a Dockerfile to a verified release, and back when the release is bad.
@@ -77,12 +93,14 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
     let before = or_cancelled(&interrupt, world, preflight::preflight(&order.config, &order.tags, sha, world)).await?;
     let found = before.found.clone();
     let plan = plan(order, before, world)?;
-    for warning in &plan.warnings {
-        world.warn(warning.clone());
-    }
+    let document = PlanDocument::of(&plan, &order.config, order.skips_commands);
     if order.is_dry_run {
-        return Ok(dry_run(&plan, order, world));
+        return or_cancelled(&interrupt, world, planning::planned(&plan, document, order, world)).await;
     }
+    for warning in &plan.warnings {
+        world.warn(&warning.text);
+    }
+    planning::require(order, &document)?;
     let shelf = Shelf::new(plan.images.len());
     let releasing = release(order, &plan, found, &shelf, &interrupt, world);
     beside(releasing, provide::all(&plan, order, &shelf, world)).await
@@ -132,6 +150,7 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     if is_nothing(&plan, &images, order) {
         return or_cancelled(interrupt, world, confirm::unchanged(&plan, order, world)).await;
     }
+    planning::require(order, &PlanDocument::of(&plan, &order.config, order.skips_commands))?;
     let mut revisions = vec![];
     let preparing = prepare(&plan, order, shelf, leases, &mut revisions, world);
     or_cancelled(interrupt, world, preparing).await?;
@@ -251,45 +270,6 @@ fn noted(service: &ServicePlan) -> ServiceRecord {
         state: ServiceState::Untouched,
         url: service.smoke.first().map(|s| s.url.clone()),
     }
-}
-
-fn dry_run<C, B, W>(plan: &Plan, order: &Order, world: &World<'_, C, B, W>) -> Success {
-    let chapter = world.start(Step::RollOut, format!("planned r{}, nothing is changed", plan.number));
-    let known = plan
-        .images
-        .iter()
-        .filter_map(|i| Some((i.key.clone(), format!("{}@{}", i.name, i.digest()?))))
-        .collect::<Images>();
-    for image in &plan.images {
-        chapter.progress(match &image.action {
-            ImageAction::Build { platform, tags } => {
-                format!("image {}: build for {platform}, push to {} as {}", image.key, image.name, tags.join(", "))
-            }
-            ImageAction::Reuse { digest, missing_tags } if missing_tags.is_empty() => {
-                format!("image {}: {} is there already", image.key, digest.short())
-            }
-            ImageAction::Reuse { digest, missing_tags } => {
-                format!("image {}: tag {} as {}", image.key, digest.short(), missing_tags.join(", "))
-            }
-            ImageAction::Existing { digest } => format!("image {}: {}@{}", image.key, image.name, digest.short()),
-        });
-    }
-    let changes = plan.changes(&known);
-    for (key, paths) in &changes {
-        chapter.progress(format!("service {key}: new revision, differs in {}", paths.join(", ")));
-    }
-    if !changes.is_empty() && !order.skips_commands {
-        for command in &plan.commands {
-            chapter.progress(format!(
-                "release command {}: {}",
-                command.command.name,
-                command.command.command.join(" ")
-            ));
-        }
-    }
-    chapter.done(format!("{} of {} services change", changes.len(), plan.services.len()));
-    world.record.borrow_mut().planned_changes = Some(changes.len());
-    Success::Planned
 }
 
 /// Always in the same order, so that two releases never wait for each other.

@@ -59,6 +59,8 @@ pub enum Event {
         text: String,
     },
     Warning(String),
+    /// Worth a note beside the run, and nothing wrong.
+    Notice(String),
     /// A lease is held, under this parameter and with this token: what a killed run leaves behind.
     Held {
         parameter: String,

@@ -25,8 +25,9 @@ pub mod stage;
 pub mod steps;
 pub mod world;
 
-use cli::{Arguments, Command};
+use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};
+use commands::plan::How;
 use context::RunContext;
 use domain::outcome::{Failure, Reason, Record};
 use futures_util::FutureExt as _;
@@ -64,7 +65,9 @@ pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsStrin
             clap_complete::generate(*shell, &mut <Arguments as clap::CommandFactory>::command(), "fargate-deploy", out);
             ExitCode::SUCCESS
         }
-        Command::Deploy(_) | Command::Rehearse(_) | Command::Lock(_) | Command::Post => asynchronous(&arguments, &env),
+        Command::Deploy(_) | Command::Plan(_) | Command::Rehearse(_) | Command::Lock(_) | Command::Post => {
+            asynchronous(&arguments, &env)
+        }
     }
 }
 
@@ -100,7 +103,11 @@ fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCo
 
 async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let style = Style { detail: arguments.detail(), fence: is_in_actions(env).then(random) };
-    let is_data = arguments.global.json || matches!(&arguments.command, Command::Rehearse(r) if r.serve);
+    let is_data = match &arguments.command {
+        Command::Rehearse(flags) => flags.serve,
+        Command::Plan(flags) => flags.format != Format::Text,
+        _ => false,
+    } || arguments.global.json;
     let out: Box<dyn Write + Send> = if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
     let log = Arc::new(Log::new(out, style));
     let directory = directory(env);
@@ -111,12 +118,25 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 None => return 0,
             }
         }
-        Command::Deploy(flags) => {
-            let options = Options {
-                is_dry_run: flags.dry_run,
-                is_unwatched: flags.no_wait,
-                skips_commands: flags.skip_release_commands,
+        Command::Deploy(flags) if flags.dry_run => {
+            let how = How { options: options(flags), ..How::default() };
+            let request = arguments.request();
+            commands::plan::plan(&request, how, env, &directory, log.clone(), interrupted()).await
+        }
+        Command::Plan(flags) => {
+            let how = How {
+                options: options(&flags.deploy),
+                is_offline: flags.offline,
+                has_detailed_exit_code: flags.detailed_exitcode,
+                builds_images: flags.build,
+                comments: flags.comment,
+                terraform_plan: flags.terraform_plan.clone(),
             };
+            let request = arguments.request();
+            commands::plan::plan(&request, how, env, &directory, log.clone(), interrupted()).await
+        }
+        Command::Deploy(flags) => {
+            let options = options(flags);
             let request = arguments.request();
             let interrupt = interrupted().shared();
             match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
@@ -146,7 +166,20 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         _ => return 0,
     };
     let mut json = arguments.global.json.then(std::io::stdout);
-    conclude(&ending, json.as_mut(), env, &log)
+    let code = conclude(&ending, json.as_mut(), env, &log);
+    if let (Command::Plan(flags), false) = (&arguments.command, arguments.global.json) {
+        let _ = write!(std::io::stdout(), "{}", render::plan::printed(flags.format, &ending.1));
+    }
+    code
+}
+
+fn options(flags: &DeployFlags) -> Options {
+    Options {
+        is_unwatched: flags.no_wait,
+        skips_commands: flags.skip_release_commands,
+        required_plan: flags.require_plan.clone(),
+        ..Options::default()
+    }
 }
 
 /// The Action may be told to run in another folder than the workspace.

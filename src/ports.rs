@@ -1,12 +1,14 @@
 //! Every effect of the program on one page, in domain types only. The adapters implement these against AWS, the
 //! Docker Engine and HTTP; the specs implement them by hand and record the calls.
 
+use crate::config::BuildConfig;
 use crate::domain::comment::{Comment, Viewer};
 use crate::domain::deployment::{DeploymentStatus, NewDeployment};
 use crate::domain::image::Digest;
 use crate::domain::names::{
     ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
 };
+use crate::domain::plan::offline::ContextFacts;
 use crate::domain::redact::Secret;
 use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
 use crate::domain::task::Task;
@@ -243,6 +245,8 @@ pub trait Builder {
     ) -> Result<Digest, BuildFailure>;
     /// Content identity of what a build would read: context after `.dockerignore`, Dockerfile, arguments, target, platform.
     async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure>;
+    /// How large a build's context is; asks no Engine.
+    async fn context(&self, request: &Build) -> Result<ContextFacts, BuildFailure>;
     /// The digest that a reference outside ECR stands for now, asked of its registry.
     async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure>;
 }
@@ -261,6 +265,24 @@ pub struct Build {
     pub inline_cache: bool,
     /// Logins for private base images and caches, in memory only.
     pub logins: Vec<RegistryLogin>,
+}
+
+impl Build {
+    /// What a configured build reads, without secrets, caches and logins: enough to know its content.
+    pub fn of(config: &BuildConfig, platform: Option<String>) -> Self {
+        Self {
+            context: config.context.clone(),
+            dockerfile: config.dockerfile.clone(),
+            target: config.target.clone(),
+            args: config.args.clone(),
+            labels: config.labels.clone(),
+            secrets: vec![],
+            platform,
+            cache_from: vec![],
+            inline_cache: false,
+            logins: vec![],
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

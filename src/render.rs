@@ -3,5 +3,6 @@
 pub mod ending;
 pub mod log;
 pub mod outputs;
+pub mod plan;
 pub mod summary;
 pub mod terraform;

@@ -2,9 +2,10 @@
 
 use crate::adapters::docker::{
     BuildEvent, BuildRequest, DigestInput, Engine, EngineError, PushEvent, PushTarget, RegistryCredentials, StepState,
-    context_digest,
+    context_digest, context_facts,
 };
 use crate::domain::image::Digest;
+use crate::domain::plan::offline::ContextFacts;
 use crate::domain::redact::Secret;
 use crate::ports::{Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryLogin};
 use std::collections::{BTreeMap, HashMap};
@@ -102,6 +103,22 @@ impl Builder for EngineBuilder {
             Err(e) => Err(BuildFailure {
                 kind: BuildFailureKind::Build,
                 message: format!("hashing the build context: {e}"),
+                log: vec![],
+                hint: None,
+                at: None,
+            }),
+        }
+    }
+
+    async fn context(&self, request: &Build) -> Result<ContextFacts, BuildFailure> {
+        let request = request.clone();
+        let counting =
+            tokio::task::spawn_blocking(move || context_facts(&request.context, request.dockerfile.as_deref()));
+        match counting.await {
+            Ok(facts) => facts.map_err(|e| failure(BuildFailureKind::Build, &e, None)),
+            Err(e) => Err(BuildFailure {
+                kind: BuildFailureKind::Build,
+                message: format!("reading the build context: {e}"),
                 log: vec![],
                 hint: None,
                 at: None,

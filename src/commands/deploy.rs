@@ -6,16 +6,18 @@ use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
 use crate::commands::deployment::{self, Reported};
 use crate::commands::post::HeldFile;
+use crate::commands::reviewed;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
-use crate::deploy::{Order, deploy_until};
+use crate::deploy::{Order, RequiredPlan, deploy_until};
 use crate::domain::names::{RoleArn, short};
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::Provenance;
+use crate::domain::plan::document::Shown;
 use crate::events::Sink;
 use crate::lease::Owner;
 use crate::render::log::Log;
-use crate::render::{ending, outputs, summary};
+use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
 use crate::world::World;
 use std::cell::RefCell;
@@ -24,11 +26,15 @@ use std::io::Write;
 use std::sync::Arc;
 
 /// What the command line adds to the config.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     pub is_dry_run: bool,
+    /// Of a plan: build what would be built, push nothing.
+    pub builds_images: bool,
     pub is_unwatched: bool,
     pub skips_commands: bool,
+    /// The digest of the plan that was reviewed.
+    pub required_plan: Option<String>,
 }
 
 pub type Ending = (Result<Success, Failure>, Record);
@@ -45,8 +51,15 @@ pub async fn deploy(
     let record = RefCell::new(Record::default());
     let held = Arc::new(HeldFile::new(sink, env, config.region.clone(), config.roles.clone()));
     let sink: Arc<dyn Sink + Send + Sync> = held.clone();
+    let required = match &options.required_plan {
+        _ if options.is_dry_run => RequiredPlan::None,
+        Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
+        None if config.require_plan => reviewed::look_up(&config, context, env, sink.as_ref()).await,
+        None => RequiredPlan::None,
+    };
     let result = match open(config, options, context, env, Arc::clone(&sink)).await {
-        Ok((order, cloud, web, reported)) => {
+        Ok((mut order, cloud, web, reported)) => {
+            order.required_plan = required;
             held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());
             let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
@@ -139,6 +152,8 @@ fn order(
         token: random(),
         env: env.clone(),
         is_dry_run: options.is_dry_run,
+        builds_images: options.builds_images,
+        required_plan: RequiredPlan::None,
         is_unwatched: options.is_unwatched,
         skips_commands: options.skips_commands,
         push_endpoint: env.get("FARGATE_DEPLOY_REGISTRY_ENDPOINT").filter(|e| !e.is_empty()).cloned(),
@@ -174,6 +189,7 @@ pub fn conclude<W: Write, E: Write>(
     let outputs = outputs::outputs(result, record);
     let written = github_files::write_outputs(env, &outputs, &random())
         .and_then(|()| github_files::write_summary(env, &summary::summary(result, record)));
+    log.finish(&plan::lines(record));
     if let Err(e) = written {
         log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);
     }
@@ -190,5 +206,5 @@ pub fn conclude<W: Write, E: Write>(
     if let Some(out) = json {
         let _ = writeln!(out, "{}", outputs::json(result, record));
     }
-    outputs::exit_code(result)
+    outputs::exit_code(result, record)
 }

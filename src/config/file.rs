@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub lock_timeout: Option<Located<Span>>,
     /// How long to watch a rollout before giving up on it (default 30m). AWS goes on after that.
     pub wait: Option<Located<Span>>,
+    /// Deploy only what a plan has shown on the pull request: `true` stops a deploy that would do something else.
+    pub require_plan: Option<bool>,
     /// When one service of the release fails: `rollback-all` (the default) puts every service back that moved,
     /// `rollback-failed` only those that failed, `leave` none.
     pub on_failure: Option<OnFailureChoice>,

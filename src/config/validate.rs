@@ -77,6 +77,7 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
             Some(LockChoice::Lease) | None => Lock::Lease { wait: lock_timeout },
         },
         wait,
+        require_plan: settings.require_plan.unwrap_or(false),
         force: settings.force_new_deployment.unwrap_or(false),
         rehearse: rehearsal(settings.rehearse.unwrap_or_default(), settings.terraform),
         terraform_outputs: around.terraform_outputs,

@@ -104,6 +104,7 @@ fn of_failure(reason: Reason) -> DeploymentState {
         Reason::Locked | Reason::Superseded => DeploymentState::Inactive,
         Reason::Internal
         | Reason::Config
+        | Reason::PlanStale
         | Reason::Identity
         | Reason::Permission
         | Reason::Build

@@ -1,6 +1,8 @@
 //! How a run ends. Expected bad endings are values with an exit code, a word and a promise about the state.
 
 use super::names::{ServiceRef, TaskArn, TaskDefinitionArn};
+use super::plan::document::PlanDocument;
+use super::plan::offline::OfflineDocument;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -10,6 +12,8 @@ use std::path::PathBuf;
 pub enum Reason {
     Internal,
     Config,
+    /// The deploy is not what was reviewed.
+    PlanStale,
     Identity,
     Permission,
     Build,
@@ -24,9 +28,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::Internal,
         Reason::Config,
+        Reason::PlanStale,
         Reason::Identity,
         Reason::Permission,
         Reason::Build,
@@ -43,7 +48,7 @@ impl Reason {
     pub fn exit_code(self) -> u8 {
         match self {
             Reason::Internal => 1,
-            Reason::Config => 2,
+            Reason::Config | Reason::PlanStale => 2,
             Reason::Identity | Reason::Permission => 3,
             Reason::Build | Reason::Push => 4,
             Reason::ReleaseCommand => 5,
@@ -59,6 +64,7 @@ impl Reason {
         match self {
             Reason::Internal => "internal",
             Reason::Config => "config",
+            Reason::PlanStale => "plan-stale",
             Reason::Identity => "identity",
             Reason::Permission => "permission",
             Reason::Build => "build",
@@ -156,8 +162,13 @@ pub struct Record {
     pub registered: Vec<TaskDefinitionArn>,
     pub commands: Vec<CommandRecord>,
     pub services: Vec<ServiceRecord>,
-    /// Changes that `--dry-run` found.
+    /// How many services a plan would change.
     pub planned_changes: Option<usize>,
+    pub plan: Option<Box<PlanDocument>>,
+    /// A plan without AWS.
+    pub offline_plan: Option<Box<OfflineDocument>>,
+    /// `--detailed-exitcode`: a plan with changes ends with 2.
+    pub has_detailed_exit_code: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -236,6 +247,11 @@ impl Record {
             lines.push(format!("registered, not used by any service: {}", names.join(", ")));
         }
         lines
+    }
+
+    /// A plan was made, and a deploy would do something: move a service, or push or tag an image.
+    pub fn has_planned_changes(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| !plan.calls.is_empty())
     }
 
     /// Going back does not undo what a release command did.
@@ -335,6 +351,7 @@ mod tests {
             [
                 (1, "internal"),
                 (2, "config"),
+                (2, "plan-stale"),
                 (3, "identity"),
                 (3, "permission"),
                 (4, "build"),

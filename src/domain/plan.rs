@@ -1,12 +1,26 @@
 //! Every choice of a release is made here, before anything is touched; the steps only carry it out.
 
+mod difference;
+pub mod digest;
+pub mod document;
+mod infrastructure;
+pub mod offline;
+pub mod risk;
+
 use super::image::Digest;
 use super::names::{ContainerName, ServiceRef};
 use super::outcome::{Failure, Reason};
-use super::service::{Controller, Service, State};
+use super::service::{Controller, Service};
+use super::task_definition::compare::{self, Difference};
 use super::task_definition::one_off::one_off;
-use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition, compare, validate};
+use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition, validate};
 use crate::config::{Config, ImageSource, ReleaseCommand, ServiceConfig, SmokeCheck};
+pub use difference::TO_BE_BUILT;
+use risk::Risk;
+use sha2::{Digest as _, Sha256};
+
+/// On a revision: which release commands ran before it, each by name and a hash of what it runs.
+pub const COMMANDS_TAG: &str = "fargate-deploy:commands";
 
 /// What preflight found, and nothing else: the input of every choice.
 #[derive(Clone, Debug)]
@@ -44,6 +58,10 @@ pub struct ImageBefore {
     /// The tag under which this very content is looked up and kept; `None` when it must be built anyway.
     pub content_tag: Option<String>,
     pub found: Option<ImageFound>,
+    /// Its repository refuses to move a tag.
+    pub is_immutable: bool,
+    /// Its repository is not there, and is created by the deploy.
+    pub is_to_be_created: bool,
 }
 
 /// An image that exists already.
@@ -60,7 +78,8 @@ pub struct Plan {
     pub images: Vec<ImagePlan>,
     pub services: Vec<ServicePlan>,
     pub commands: Vec<CommandPlan>,
-    pub warnings: Vec<String>,
+    /// What the services' own settings mean for this release.
+    pub warnings: Vec<Risk>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +87,10 @@ pub struct ImagePlan {
     pub key: String,
     pub name: String,
     pub action: ImageAction,
+    pub is_immutable: bool,
+    pub is_to_be_created: bool,
+    /// Tags without a placeholder: every release pushes them anew.
+    pub moving_tags: Vec<String>,
 }
 
 impl ImagePlan {
@@ -104,6 +127,8 @@ pub struct ServicePlan {
     /// Keys of the services of this release that must serve and answer first.
     pub after: Vec<String>,
     pub smoke: Vec<SmokeCheck>,
+    /// The release commands that run from its new revision, as [`command_id`] names them.
+    pub commands: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -175,7 +200,10 @@ impl Plan {
         let images = images.into_iter().map(|i| plan_image(config, i, &services, &mut problems)).collect();
         let own = |name: &str| definitions.iter().find(|(of, _)| of == name).map(|(_, definition)| definition.clone());
         let plan_command = |c: &ReleaseCommand| plan_command(c, own(&c.name), &services, &mut problems);
-        let commands = config.release.iter().filter_map(plan_command).collect();
+        let commands: Vec<_> = config.release.iter().filter_map(plan_command).collect();
+        for (service, _) in &mut services {
+            service.commands = commands.iter().filter(|c| c.service == service.key).map(command_id).collect();
+        }
         if !problems.is_empty() {
             return Err(Failure::new(Reason::Config, problems.remove(0)).with_evidence(problems));
         }
@@ -195,21 +223,22 @@ impl Plan {
 
     /// What would change where the digests of all images are known; images yet to be built always change something.
     pub fn changes(&self, digests: &[(String, String)]) -> Vec<(String, Vec<String>)> {
-        let changed = |service: &ServicePlan| {
-            let mut paths = compare::differences(
-                &service.running,
-                &service.definition(self.number, digests, &Provenance::default()),
-            );
-            for (container, key) in &service.containers {
-                let path = format!("containerDefinitions.{container}.image");
-                if !digests.iter().any(|(k, _)| k == key) && !paths.contains(&path) {
-                    paths.push(path);
-                }
-            }
-            paths
-        };
-        self.services.iter().map(|s| (s.key.clone(), changed(s))).filter(|(_, paths)| !paths.is_empty()).collect()
+        let changed = |s: &ServicePlan| s.differences(self.number, digests).iter().map(Difference::dotted).collect();
+        let all = self.services.iter().map(|s| (s.key.clone(), changed(s)));
+        all.filter(|(_, paths): &(_, Vec<_>)| !paths.is_empty()).collect()
     }
+
+    /// Image key and `HOST/NAME@DIGEST` of the images that need no build.
+    pub fn known_images(&self) -> Vec<(String, String)> {
+        self.images.iter().filter_map(|i| Some((i.key.clone(), format!("{}@{}", i.name, i.digest()?)))).collect()
+    }
+}
+
+/// `migrate=0123456789ab`: a release command by name and what it runs.
+pub fn command_id(planned: &CommandPlan) -> String {
+    let hash = Sha256::digest(planned.command.command.join("\0"));
+    let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}={hex}", planned.command.name)
 }
 
 impl ServicePlan {
@@ -234,7 +263,22 @@ impl ServicePlan {
             definition.tags.clone_from(&self.running.tags);
         }
         mark(&mut definition, number, provenance);
+        if let Some(commands) = self.commands_tag() {
+            definition.set_tag(COMMANDS_TAG, commands);
+        }
         definition
+    }
+
+    /// As many as a tag's value has room for.
+    fn commands_tag(&self) -> Option<String> {
+        let joined = self.commands.iter().fold(String::new(), |mut all, id| {
+            if all.len() + id.len() < 256 {
+                all.push_str(if all.is_empty() { "" } else { " " });
+                all.push_str(id);
+            }
+            all
+        });
+        Some(joined).filter(|tag| !tag.is_empty())
     }
 }
 
@@ -260,7 +304,7 @@ fn plan_service(
     chosen: &ServiceConfig,
     found: ServiceBefore,
     problems: &mut Vec<String>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Risk>,
 ) -> (ServicePlan, u64) {
     let name = format!("service `{}`", chosen.name);
     let service = &found.service;
@@ -282,29 +326,7 @@ fn plan_service(
         }
     }
     problems.extend(validate::problems(&found.base).into_iter().map(|p| format!("{name}: task definition: {p}")));
-    if service.counts.desired == 0 {
-        warnings.push(format!(
-            "{name} has a desired count of 0: it is deployed, but nothing starts and nothing is verified"
-        ));
-    }
-    if !service.breaker.is_enabled && service.strategy == super::service::Strategy::Rolling {
-        warnings.push(format!(
-            "{name} has no deployment circuit breaker: a failing release is judged and taken back by us"
-        ));
-    }
-    if is_stuck(service) {
-        warnings.push(format!(
-            "{name}: minimumHealthyPercent {} and maximumPercent {} let ECS neither start nor stop a task at desired count {}",
-            service.minimum_healthy_percent.unwrap_or(100),
-            service.maximum_percent.unwrap_or(200),
-            service.counts.desired
-        ));
-    }
-    if service.primary().is_some_and(|p| p.state == State::Failed) {
-        warnings.push(format!(
-            "{name}: its last deployment failed and nothing completed since: ECS has nothing to roll back to"
-        ));
-    }
+    warnings.extend(risk::of_settings(&name, service));
     let plan = ServicePlan {
         key: chosen.key.clone(),
         service: ServiceRef { cluster: chosen.cluster.clone(), name: chosen.name.clone() },
@@ -315,6 +337,7 @@ fn plan_service(
         wave: wave(config, &chosen.key),
         after: chosen.after.clone(),
         smoke: chosen.smoke.clone(),
+        commands: vec![],
     };
     (plan, found.latest_release)
 }
@@ -342,14 +365,6 @@ fn refuse(name: &str, service: &Service, problems: &mut Vec<String>) {
             "{name} is an Express Mode service (resourceManagementType ECS): it is updated by UpdateExpressGatewayService only"
         ));
     }
-}
-
-/// ECS rounds the minimum up and the maximum down; where the two meet the desired count nothing can move.
-fn is_stuck(service: &Service) -> bool {
-    let desired = service.counts.desired;
-    let minimum = (desired * service.minimum_healthy_percent.unwrap_or(100) + 99) / 100;
-    let maximum = desired * service.maximum_percent.unwrap_or(200) / 100;
-    desired > 0 && minimum >= desired && maximum <= desired
 }
 
 fn wave(config: &Config, key: &str) -> usize {
@@ -395,7 +410,18 @@ fn plan_image(
         (_, Some(existing)) => ImageAction::Existing { digest: existing.digest },
         (_, None) => ImageAction::Build { platform, tags: found.tags.into_iter().chain(found.content_tag).collect() },
     };
-    ImagePlan { key: found.key, name: found.name, action }
+    let moving_tags = match source {
+        Some(ImageSource::Build(build)) => build.tags.iter().filter(|tag| !tag.contains('{')).cloned().collect(),
+        _ => vec![],
+    };
+    ImagePlan {
+        key: found.key,
+        name: found.name,
+        action,
+        is_immutable: found.is_immutable,
+        is_to_be_created: found.is_to_be_created,
+        moving_tags,
+    }
 }
 
 fn plan_command(

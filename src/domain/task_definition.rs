@@ -1,5 +1,6 @@
 //! Task definitions are raw JSON end to end, so that a member newer than our SDK survives byte for byte.
 
+pub mod change;
 pub mod compare;
 pub mod one_off;
 pub mod validate;

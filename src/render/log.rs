@@ -147,6 +147,14 @@ impl<W: Write> Inner<W> {
                     None => self.line(&format!("! warning: {text}")),
                 }
             }
+            Event::Notice(text) => {
+                self.close_group();
+                match self.style.fence {
+                    Some(_) => self.line(&format!("::notice::{}", escape(&clean(&text)))),
+                    None if detail != Detail::Quiet => self.line(&format!("! note: {}", clean(&text))),
+                    None => {}
+                }
+            }
             Event::Held { .. } | Event::LetGo { .. } => {}
             Event::Heartbeat { step, text } => {
                 if self.last_line.elapsed() >= HEARTBEAT && detail != Detail::Quiet {

@@ -35,7 +35,7 @@ pub fn outputs(ending: &Result<Success, Failure>, record: &Record) -> Vec<(&'sta
 pub fn json(ending: &Result<Success, Failure>, record: &Record) -> Value {
     let mut object: serde_json::Map<String, Value> =
         outputs(ending, record).into_iter().map(|(name, value)| (name.to_owned(), typed(name, value))).collect();
-    object.insert("exit-code".to_owned(), json!(exit_code(ending)));
+    object.insert("exit-code".to_owned(), json!(exit_code(ending, record)));
     if let Err(failure) = ending {
         object.insert(
             "failure".to_owned(),
@@ -44,6 +44,12 @@ pub fn json(ending: &Result<Success, Failure>, record: &Record) -> Value {
                 "log": failure.log, "next": failure.next, "place": failure.place,
             }),
         );
+    }
+    if let Some(plan) = &record.plan {
+        object.insert("plan".to_owned(), json!(plan));
+    }
+    if let Some(plan) = &record.offline_plan {
+        object.insert("plan".to_owned(), json!(plan));
     }
     object.insert("state".to_owned(), json!(record.state()));
     object.insert("images".to_owned(), json!(record.images));
@@ -60,8 +66,15 @@ pub fn json(ending: &Result<Success, Failure>, record: &Record) -> Value {
     Value::Object(object)
 }
 
-pub fn exit_code(ending: &Result<Success, Failure>) -> u8 {
-    ending.as_ref().err().map_or(0, |f| f.reason.exit_code())
+/// With `--detailed-exitcode` a plan with changes ends with 2, as Terraform's does; `failure-reason` is empty then, which
+/// tells it from a config that is wrong.
+/// <https://developer.hashicorp.com/terraform/cli/commands/plan>
+pub fn exit_code(ending: &Result<Success, Failure>, record: &Record) -> u8 {
+    match ending {
+        Err(failure) => failure.reason.exit_code(),
+        Ok(_) if record.has_detailed_exit_code && record.has_planned_changes() => 2,
+        Ok(_) => 0,
+    }
 }
 
 fn outcome(ending: &Result<Success, Failure>) -> &'static str {

@@ -42,6 +42,12 @@ pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
             text.push_str(&fenced(&failure.log));
         }
     }
+    if let Some(plan) = super::plan::summary(record) {
+        text = match ending {
+            Ok(_) => plan,
+            Err(_) => format!("{text}\n{plan}"),
+        };
+    }
     cut(text)
 }
 

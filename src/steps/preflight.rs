@@ -213,6 +213,8 @@ async fn existing<C: Cloud, B: Builder, W>(
         tags: vec![],
         content_tag: None,
         found: Some(found),
+        is_immutable: false,
+        is_to_be_created: false,
     })
 }
 
@@ -292,18 +294,7 @@ async fn to_build<C: Cloud, B: Builder, W>(
     sha: Option<&str>,
     world: &World<'_, C, B, W>,
 ) -> Result<ImageBefore, Failure> {
-    let request = Build {
-        context: build.context.clone(),
-        dockerfile: build.dockerfile.clone(),
-        target: build.target.clone(),
-        args: build.args.clone(),
-        labels: build.labels.clone(),
-        secrets: vec![],
-        platform,
-        cache_from: vec![],
-        inline_cache: false,
-        logins: vec![],
-    };
+    let request = Build::of(build, platform);
     let content =
         world.builder.content_digest(&request).await.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
     let content_tag = match build.reuse {
@@ -328,7 +319,16 @@ async fn to_build<C: Cloud, B: Builder, W>(
             platform: None,
         });
     }
-    Ok(ImageBefore { key: image.key.clone(), name, tags, content_tag, found })
+    let is_in_ecr = full_reference(&build.repository)?.is_none_or(|reference| reference.ecr().is_some());
+    Ok(ImageBefore {
+        key: image.key.clone(),
+        name,
+        tags,
+        content_tag,
+        found,
+        is_immutable: repository.as_ref().is_some_and(|r| r.is_immutable),
+        is_to_be_created: repository.is_none() && is_in_ecr && build.create_repository,
+    })
 }
 
 /// The tag under which content is found again: same files, same arguments, and with `reuse: commit` the same commit.

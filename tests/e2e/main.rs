@@ -17,6 +17,7 @@ mod elsewhere;
 mod examples;
 mod identity;
 mod interrupts;
+mod plan;
 mod program;
 #[path = "../docker/support.rs"]
 #[allow(dead_code, reason = "only its registry is used here")]

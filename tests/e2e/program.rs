@@ -34,12 +34,24 @@ impl Program {
 
     /// `deploy --json`, as a job of GitHub Actions on commit `sha`.
     pub fn start(&self, arguments: &[&str], directory: &Path, sha: &str) -> Running {
+        self.begin("deploy", arguments, &[], directory, sha)
+    }
+
+    /// The same of any command, with more variables.
+    pub fn begin(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        directory: &Path,
+        sha: &str,
+    ) -> Running {
         let run = self.runs.fetch_add(1, Ordering::SeqCst);
         let file = |what: &str| self.home.path().join(format!("{run}.{what}"));
         let running =
             Files { json: file("json"), log: file("log"), outputs: file("outputs"), summary: file("summary") };
         let mut command = scrubbed(BINARY);
-        command.args(["deploy", "--json"]).args(arguments).current_dir(directory).envs(&self.env);
+        command.args([name, "--json"]).args(arguments).current_dir(directory).envs(&self.env);
         command
             .env("HOME", self.home.path())
             .env("GITHUB_ACTIONS", "true")
@@ -51,6 +63,7 @@ impl Program {
             .env("GITHUB_ACTOR", "octocat")
             .env("GITHUB_OUTPUT", &running.outputs)
             .env("GITHUB_STEP_SUMMARY", &running.summary)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(&running.json).unwrap())
             .stderr(std::fs::File::create(&running.log).unwrap());

@@ -144,7 +144,12 @@ impl Scene {
         self.commit.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn sha(&self) -> String {
+    /// `plan`, with variables of its own.
+    pub async fn plan(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+        self.program.begin("plan", arguments, variables, self.app.path(), &self.sha()).ended().await
+    }
+
+    pub fn sha(&self) -> String {
         format!("{:040x}", 0xC0FFEE + self.commit.load(Ordering::SeqCst))
     }
 

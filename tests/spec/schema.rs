@@ -63,6 +63,7 @@ fn schema_and_parser_take_the_same_good_documents() {
         "lock: lease\nlock-timeout: 1h",
         "wait: 90s",
         "force-new-deployment: true",
+        "require-plan: true",
         "release: [{ name: m, command: rake }, { name: n, command: [rake, 1, true], timeout: 2m, container: app }]",
         "services: { web: , worker: { after: [web], containers: {} } }",
         "services: { web: { name: arn:aws:ecs:eu-central-1:111122223333:service/c/web } }",

@@ -94,15 +94,4 @@ impl Told {
         });
         lines.collect()
     }
-
-    pub fn progress(&self) -> Vec<String> {
-        let events = self.0.borrow();
-        let lines = events.iter().filter_map(|e| match e {
-            Event::Progress { text, .. } | Event::Finished { text, .. } | Event::Failed { text, .. } => {
-                Some(text.clone())
-            }
-            _ => None,
-        });
-        lines.collect()
-    }
 }

@@ -99,7 +99,9 @@ async fn a_dry_run_only_reads() {
     assert_eq!(ended.success(), Success::Planned);
     assert_eq!(ended.record.planned_changes, Some(1));
     assert_eq!(scene.changes(), [""; 0]);
-    assert!(scene.told.progress().iter().any(|l| l.contains("release command migrate: yarn migrate")));
+    let plan = ended.record.plan.unwrap();
+    assert_eq!(plan.release_commands[0].command, ["yarn", "migrate"]);
+    assert_eq!(plan.services[0].changes[0].path, "containerDefinitions.app.image");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use crate::fake::rollout::Ending;
 use crate::fake::task::Run;
 use crate::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
 use fargate_deploy::config::*;
-use fargate_deploy::deploy::{Order, deploy, deploy_until};
+use fargate_deploy::deploy::{Order, RequiredPlan, deploy, deploy_until};
 use fargate_deploy::domain::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy::domain::plan::Provenance;
 use fargate_deploy::domain::service::Service;
@@ -138,6 +138,7 @@ fn config() -> Config {
         on_cancel: OnCancel::Leave,
         lock: Lock::Lease { wait: Duration::from_secs(1200) },
         wait: Duration::from_secs(1800),
+        require_plan: false,
         force: false,
         rehearse: RehearseConfig::default(),
         terraform_outputs: vec![],
@@ -158,6 +159,8 @@ pub fn order(run: &str, attempt: &str, token: &str) -> Order {
         token: token.to_owned(),
         env: BTreeMap::new(),
         is_dry_run: false,
+        builds_images: false,
+        required_plan: RequiredPlan::None,
         is_unwatched: false,
         skips_commands: false,
         push_endpoint: None,

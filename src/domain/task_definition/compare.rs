@@ -1,37 +1,79 @@
-//! Is anything different? AWS fills defaults in and reorders lists when it describes a revision; neither is a change.
+//! What is different? AWS fills defaults in and reorders lists when it describes a revision; neither is a change.
 
 use super::{TAG_PREFIX, TaskDefinition};
 use serde_json::{Map, Value, json};
+
+/// One place at which two definitions differ. The values are as they are written: they may be secret, and are shown to
+/// nobody before `change` has judged them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Members from the outside in. Containers, variables, secrets and port mappings go by their names, not by their
+    /// places in a list.
+    pub path: Vec<String>,
+    pub old: Option<Value>,
+    pub new: Option<Value>,
+}
+
+impl Difference {
+    /// `containerDefinitions.app.image`.
+    pub fn dotted(&self) -> String {
+        self.path.join(".")
+    }
+}
 
 /// The paths at which two definitions differ, with API defaults filled on both sides; empty means that registering
 /// the second would change nothing. Values are not in it: they may be secret.
 #[must_use]
 pub fn differences(old: &TaskDefinition, new: &TaskDefinition) -> Vec<String> {
-    let mut paths = vec![];
-    walk("", &Value::Object(normal(old)), &Value::Object(normal(new)), &mut paths);
+    changes(old, new).iter().map(Difference::dotted).collect()
+}
+
+/// The same with the values on both sides. Our own tags tell the release and are no difference.
+#[must_use]
+pub fn changes(old: &TaskDefinition, new: &TaskDefinition) -> Vec<Difference> {
+    let mut found = vec![];
+    walk(&mut vec![], Some(&Value::Object(normal(old))), Some(&Value::Object(normal(new))), &mut found);
     let user_tags = |definition: &TaskDefinition| {
         let mut tags: Vec<_> = definition.tags.iter().filter(|(k, _)| !k.starts_with(TAG_PREFIX)).cloned().collect();
         tags.sort();
         tags
     };
-    if user_tags(old) != user_tags(new) {
-        paths.push("tags".to_owned());
+    let (before, after) = (user_tags(old), user_tags(new));
+    if before != after {
+        let spoken = |tags: Vec<(String, String)>| {
+            let members: Map<_, _> = tags.into_iter().map(|(key, value)| (key, json!(value))).collect();
+            Some(Value::Object(members)).filter(|v| *v != json!({}))
+        };
+        found.push(Difference { path: vec!["tags".to_owned()], old: spoken(before), new: spoken(after) });
     }
-    paths
+    found
 }
 
-fn walk(path: &str, old: &Value, new: &Value, paths: &mut Vec<String>) {
-    match (old, new) {
-        (Value::Object(a), Value::Object(b)) => {
+fn walk(path: &mut Vec<String>, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Difference>) {
+    let nothing = Map::new();
+    let pair = match (old, new) {
+        (Some(Value::Object(a)), Some(Value::Object(b))) => Some((a, b)),
+        (Some(Value::Object(a)), None) if is_by_name(path) => Some((a, &nothing)),
+        (None, Some(Value::Object(b))) if is_by_name(path) => Some((&nothing, b)),
+        _ => None,
+    };
+    match pair {
+        Some((a, b)) => {
             let added = b.keys().filter(|k| !a.contains_key(*k));
             for key in a.keys().chain(added) {
-                let step = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                walk(&step, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), paths);
+                path.push(key.clone());
+                walk(path, a.get(key), b.get(key), found);
+                path.pop();
             }
         }
-        _ if old != new => paths.push(path.to_owned()),
-        _ => {}
+        None if old != new => found.push(Difference { path: path.clone(), old: old.cloned(), new: new.cloned() }),
+        None => {}
     }
+}
+
+/// Lists of a container that [`normal_container`] has put by name: the first of a kind is added as such, too.
+fn is_by_name(path: &[String]) -> bool {
+    matches!(path, [_, _, list] if ["environment", "secrets", "portMappings"].contains(&list.as_str()))
 }
 
 /// One spelling for everything that means the same.
@@ -49,20 +91,48 @@ fn normal(definition: &TaskDefinition) -> Map<String, Value> {
         });
         body.insert("containerDefinitions".to_owned(), Value::Object(named.collect()));
     }
+    for (member, default) in [("cpuArchitecture", "X86_64"), ("operatingSystemFamily", "LINUX")] {
+        if let Some(platform) = body.get_mut("runtimePlatform").and_then(Value::as_object_mut) {
+            drop_default(platform, member, &json!(default));
+        }
+    }
+    drop_default(&mut body, "enableFaultInjection", &json!(false));
     prune(&mut body);
     body
 }
 
+/// A member that says what AWS assumes anyway says nothing.
+fn drop_default(members: &mut Map<String, Value>, member: &str, default: &Value) {
+    if members.get(member) == Some(default) {
+        members.shift_remove(member);
+    }
+}
+
+/// A list as members by name, where the names tell its items apart.
+fn by_name(
+    items: &[Value],
+    name: impl Fn(&Value) -> Option<String>,
+    member: impl Fn(&Value) -> Value,
+) -> Option<Value> {
+    let mut named = Map::new();
+    for item in items {
+        if named.insert(name(item)?, member(item)).is_some() {
+            return None;
+        }
+    }
+    Some(Value::Object(named))
+}
+
 fn normal_container(mut container: Map<String, Value>) -> Map<String, Value> {
-    if container.get("essential") == Some(&json!(true)) {
-        container.shift_remove("essential");
-    }
-    if container.get("cpu") == Some(&json!(0)) {
-        container.shift_remove("cpu");
-    }
-    for (list, key) in [("environment", "name"), ("secrets", "name")] {
-        if let Some(items) = container.get_mut(list).and_then(Value::as_array_mut) {
-            items.sort_by(|a, b| text(a, key).cmp(text(b, key)));
+    drop_default(&mut container, "essential", &json!(true));
+    drop_default(&mut container, "cpu", &json!(0));
+    for (list, value) in [("environment", "value"), ("secrets", "valueFrom")] {
+        let named = container.get(list).and_then(Value::as_array).and_then(|items| {
+            let name = |item: &Value| item.get("name")?.as_str().map(str::to_owned);
+            by_name(items, name, |item| item.get(value).cloned().unwrap_or_else(|| json!("")))
+        });
+        if let Some(named) = named {
+            container.insert(list.to_owned(), named);
         }
     }
     for port in container.get_mut("portMappings").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -72,15 +142,17 @@ fn normal_container(mut container: Map<String, Value>) -> Map<String, Value> {
         if port.get("hostPort").is_none_or(|host| *host == number || *host == json!(0)) {
             port.shift_remove("hostPort");
         }
-        if port.get("protocol") == Some(&json!("tcp")) {
-            port.shift_remove("protocol");
-        }
+        drop_default(port, "protocol", &json!("tcp"));
+    }
+    if let Some(named) = container.get("portMappings").and_then(Value::as_array).and_then(|ports| {
+        let protocol = |port: &Value| port.get("protocol").and_then(Value::as_str).unwrap_or("tcp").to_owned();
+        by_name(ports, |port| Some(format!("{}/{}", port.get("containerPort")?, protocol(port))), Value::clone)
+    }) {
+        container.insert("portMappings".to_owned(), named);
     }
     if let Some(check) = container.get_mut("healthCheck").and_then(Value::as_object_mut) {
         for (member, default) in [("interval", 30), ("timeout", 5), ("retries", 3), ("startPeriod", 0)] {
-            if check.get(member) == Some(&json!(default)) {
-                check.shift_remove(member);
-            }
+            drop_default(check, member, &json!(default));
         }
     }
     container
@@ -105,12 +177,8 @@ fn prune(members: &mut Map<String, Value>) {
     });
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
 /// CPU units or MiB from `1024`, `"1024"`, `"1 vCPU"`, `"2GB"`: AWS takes them all and answers with the number.
-pub(super) fn units(value: &Value) -> Option<u64> {
+pub fn units(value: &Value) -> Option<u64> {
     if let Some(number) = value.as_u64() {
         return Some(number);
     }
@@ -185,7 +253,46 @@ mod tests {
         let old =
             parsed(json!({"containerDefinitions": [{"name": "app", "environment": [{"name": "A", "value": ""}]}]}));
         let new = parsed(json!({"containerDefinitions": [{"name": "app", "environment": []}]}));
-        assert_eq!(differences(&old, &new), ["containerDefinitions.app.environment"]);
+        assert_eq!(differences(&old, &new), ["containerDefinitions.app.environment.A"]);
+    }
+
+    #[test]
+    fn lists_whose_items_have_names_differ_by_name_and_not_by_place() {
+        let old = parsed(json!({"containerDefinitions": [{"name": "app",
+            "environment": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+            "secrets": [{"name": "S", "valueFrom": "arn:one"}],
+            "portMappings": [{"containerPort": 80}, {"containerPort": 53, "protocol": "udp"}]}]}));
+        let new = parsed(json!({"containerDefinitions": [{"name": "app",
+            "environment": [{"name": "B", "value": "3"}, {"name": "A", "value": "1"}],
+            "secrets": [{"name": "S", "valueFrom": "arn:two"}],
+            "portMappings": [{"containerPort": 53, "protocol": "udp"}]}]}));
+        let found: Vec<_> = changes(&old, &new).into_iter().map(|d| (d.dotted(), d.old, d.new)).collect();
+        assert_eq!(
+            found,
+            [
+                ("containerDefinitions.app.environment.B".to_owned(), Some(json!("2")), Some(json!("3"))),
+                ("containerDefinitions.app.secrets.S".to_owned(), Some(json!("arn:one")), Some(json!("arn:two"))),
+                ("containerDefinitions.app.portMappings.80/tcp".to_owned(), Some(json!({"containerPort": 80})), None),
+            ]
+        );
+    }
+
+    #[test]
+    fn names_that_stand_twice_are_compared_as_the_list_that_they_are() {
+        let twice = |second: &str| {
+            parsed(json!({"containerDefinitions": [{"name": "app",
+                "environment": [{"name": "A", "value": "1"}, {"name": "A", "value": second}]}]}))
+        };
+        assert_eq!(differences(&twice("2"), &twice("2")), [""; 0]);
+        assert_eq!(differences(&twice("2"), &twice("3")), ["containerDefinitions.app.environment"]);
+    }
+
+    #[test]
+    fn a_platform_that_is_the_default_is_no_difference() {
+        let named = json!({"runtimePlatform": {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"}});
+        assert_eq!(differences(&parsed(json!({})), &parsed(named)), [""; 0]);
+        let arm = json!({"runtimePlatform": {"cpuArchitecture": "ARM64"}});
+        assert_eq!(differences(&parsed(json!({})), &parsed(arm)), ["runtimePlatform"]);
     }
 
     #[test]

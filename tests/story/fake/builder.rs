@@ -3,6 +3,7 @@
 use super::cloud::FakeCloud;
 use super::{Journal, digest_of};
 use fargate_deploy::domain::image::Digest;
+use fargate_deploy::domain::plan::offline::ContextFacts;
 use fargate_deploy::ports::{
     Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryImage, RegistryLogin,
 };
@@ -87,6 +88,10 @@ impl Builder for FakeBuilder {
 
     async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure> {
         Ok(format!("{} {} {:?}", request.context.display(), self.content.borrow(), request.platform))
+    }
+
+    async fn context(&self, _request: &Build) -> Result<ContextFacts, BuildFailure> {
+        Ok(ContextFacts { files: 1, bytes: 1, has_ignore_file: true })
     }
 
     async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure> {

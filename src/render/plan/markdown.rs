@@ -1,0 +1,280 @@
+//! For a reviewer on GitHub: the decision in the headline, what can hurt as alerts before any detail, the changed rows, and
+//! everything else folded away. Whatever comes from outside stays text.
+//! <https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#alerts>
+
+use super::text;
+use crate::domain::markdown::{code, fence, fit, plain};
+use crate::domain::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
+use crate::domain::plan::offline::OfflineDocument;
+use crate::domain::plan::risk::{Level, Risk};
+use crate::domain::task_definition::change::Change;
+use serde_json::Value;
+
+/// Of the 65,536 characters that GitHub takes in a comment, with room for what it counts differently.
+pub const COMMENT: usize = 60_000;
+/// Below the 1 MiB beyond which GitHub drops the whole step summary.
+pub const SUMMARY: usize = 900 * 1024;
+/// Rows of the table; the others are in the full difference.
+const ROWS: usize = 40;
+
+/// Where a plan was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    pub head: Option<&'a str>,
+    pub run_url: Option<&'a str>,
+    /// What makes the plan come true.
+    pub next: &'a str,
+}
+
+/// As a comment, within `budget` bytes. The rest is in the step summary.
+pub fn comment(plan: &PlanDocument, around: Around<'_>, budget: usize) -> String {
+    fit(&document(plan, around), budget, &note(around))
+}
+
+/// What stands where a comment was cut.
+pub fn note(around: Around<'_>) -> String {
+    match around.run_url {
+        Some(url) => format!("The rest did not fit here: it is in the step summary of [the run]({url})."),
+        None => "The rest did not fit here: it is in the step summary of the run.".to_owned(),
+    }
+}
+
+/// As a step summary.
+pub fn summary(plan: &PlanDocument, around: Around<'_>) -> String {
+    fit(&document(plan, around), SUMMARY, "(cut: `plan --format json` has all of it)")
+}
+
+fn document(plan: &PlanDocument, around: Around<'_>) -> String {
+    let mut out = format!("### fargate-deploy plan{} · {}\n", environment(plan.environment.as_deref()), headline(plan));
+    let of = |level: Level| plan.risks.iter().filter(move |risk| risk.level == level);
+    alert(&mut out, "CAUTION", of(Level::Caution).map(risk_line).chain(infrastructure_cautions(plan)));
+    alert(&mut out, "WARNING", of(Level::Warning).map(risk_line));
+    images(&mut out, &plan.images);
+    table(&mut out, plan);
+    commands(&mut out, plan);
+    if let Some(infrastructure) = &plan.infrastructure {
+        out.push_str(&format!("\n**Terraform:** {}\n", plain(&infrastructure.headline)));
+        if !infrastructure.lines.is_empty() {
+            folded(&mut out, "Terraform, resource by resource", &fence("", &infrastructure.lines.join("\n")));
+        }
+    }
+    for service in plan.services.iter().filter(|s| !s.changes.is_empty()) {
+        let title = format!("Full difference of {}: {} to r{}", service.service, service.running, plan.release);
+        folded(&mut out, &title, &fence("diff", &difference(service)));
+    }
+    let mut rest: String = plan.untouched.iter().map(|line| format!("- {}\n", inline(line))).collect();
+    if !plan.calls.is_empty() {
+        let calls: Vec<_> = plan.calls.iter().map(|call| format!("{:<27} {}", call.action, call.on)).collect();
+        rest.push_str(&format!("\nEvery call that changes something, in order:\n\n{}", fence("", &calls.join("\n"))));
+    }
+    folded(&mut out, "What stays, and what is called", &rest);
+    out.push_str(&format!("\n{}\n", footer(plan, around)));
+    out
+}
+
+fn environment(name: Option<&str>) -> String {
+    name.map(|name| format!(" — {}", plain(name))).unwrap_or_default()
+}
+
+fn headline(plan: &PlanDocument) -> String {
+    let hurts = plan.risks.iter().any(|risk| risk.level == Level::Caution)
+        || plan.infrastructure.as_ref().is_some_and(|i| !i.cautions.is_empty());
+    let mark = match (plan.decision, hurts) {
+        (_, true) => "🔴",
+        (Decision::Nothing | Decision::ImageOnly, _) => "⚪",
+        (Decision::Changes, _) => "🟡",
+    };
+    format!("{mark} {}", plain(&text::headline(plan)))
+}
+
+fn risk_line(risk: &Risk) -> String {
+    inline(&risk.text)
+}
+
+/// Prose whose parts between backticks are code.
+fn inline(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    if text.matches('`').count() % 2 == 1 {
+        return plain(text);
+    }
+    let parts: Vec<String> = parts
+        .map(|(at, part)| match at % 2 {
+            1 => code(part),
+            _ => spaced(part),
+        })
+        .collect();
+    parts.concat()
+}
+
+/// [`plain`] without its trimming: the words beside code keep their distance.
+fn spaced(text: &str) -> String {
+    let (start, end) = (text.starts_with(' '), text.ends_with(' ') && !text.trim().is_empty());
+    format!("{}{}{}", if start { " " } else { "" }, plain(text), if end { " " } else { "" })
+}
+
+fn infrastructure_cautions(plan: &PlanDocument) -> Vec<String> {
+    let cautions = plan.infrastructure.iter().flat_map(|i| &i.cautions);
+    cautions.map(|line| format!("Terraform: {}", inline(line))).collect()
+}
+
+fn alert(out: &mut String, kind: &str, lines: impl IntoIterator<Item = String>) {
+    let lines: Vec<_> = lines.into_iter().collect();
+    if !lines.is_empty() {
+        out.push_str(&format!("\n> [!{kind}]\n"));
+        lines.iter().for_each(|line| out.push_str(&format!("> - {line}\n")));
+    }
+}
+
+fn images(out: &mut String, images: &[PlannedImage]) {
+    if !images.is_empty() {
+        out.push('\n');
+    }
+    for image in images {
+        let name = code(&image.name);
+        let tags = || image.tags.iter().map(|tag| code(tag)).collect::<Vec<_>>().join(", ");
+        let digest = code(image.digest.as_deref().and_then(|d| d.get(..19)).unwrap_or("unknown"));
+        let what = match image.action {
+            PlannedAction::Build => {
+                format!("build for {}, push to {name} as {}", code(image.platform.as_deref().unwrap_or("?")), tags())
+            }
+            PlannedAction::Reuse if image.tags.is_empty() => format!("{digest} is in {name} already"),
+            PlannedAction::Reuse => format!("tag {digest} in {name} as {}", tags()),
+            PlannedAction::Existing => format!("{digest} of {name}, as given"),
+        };
+        out.push_str(&format!("- image {}: {what}\n", code(&image.key)));
+    }
+}
+
+fn table(out: &mut String, plan: &PlanDocument) {
+    let rows: Vec<_> = plan.services.iter().flat_map(|s| s.changes.iter().map(move |change| (s, change))).collect();
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str("\n| service | what | before | after |\n|---|---|---|---|\n");
+    for (service, change) in rows.iter().take(ROWS) {
+        out.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            plain(&service.service.to_string()),
+            code(path(change)),
+            side(&change.before, change),
+            side(&change.after, change)
+        ));
+    }
+    if rows.len() > ROWS {
+        out.push_str(&format!("\n{} more are in the full difference.\n", rows.len() - ROWS));
+    }
+}
+
+/// Whose the row is stands in it already.
+fn path(change: &Change) -> &str {
+    change.path.strip_prefix("containerDefinitions.").unwrap_or(&change.path)
+}
+
+fn side(value: &Option<Value>, change: &Change) -> String {
+    match value {
+        None => "—".to_owned(),
+        Some(_) if change.is_hidden() => "_not shown_".to_owned(),
+        Some(value) => {
+            let text = text::value(value);
+            let text = if change.path.ends_with(".image") { image_name(&text) } else { text };
+            let short: String = text.chars().take(100).collect();
+            let rest = if short.len() < text.len() { "…" } else { "" };
+            code(&format!("{short}{rest}"))
+        }
+    }
+}
+
+/// `app@sha256:0123456789ab`: the registry is the same on both sides of most rows.
+fn image_name(text: &str) -> String {
+    match text.split_once("@sha256:") {
+        Some((name, digest)) => {
+            format!("{}@sha256:{}", name.rsplit('/').next().unwrap_or(name), digest.get(..12).unwrap_or(digest))
+        }
+        None => text.to_owned(),
+    }
+}
+
+fn commands(out: &mut String, plan: &PlanDocument) {
+    for (title, runs_after) in
+        [("Before any service moves, in this order:", false), ("When every service serves, in this order:", true)]
+    {
+        let mut chosen = plan.release_commands.iter().filter(|c| c.runs_after == runs_after).peekable();
+        if chosen.peek().is_some() {
+            out.push_str(&format!("\n**{title}**\n\n"));
+        }
+        for (at, command) in chosen.enumerate() {
+            out.push_str(&format!(
+                "{}. {} in container {} of {}, up to {} s: {}\n",
+                at + 1,
+                code(&command.name),
+                code(command.container.as_str()),
+                code(command.family.as_ref().unwrap_or(&command.service)),
+                command.timeout_seconds,
+                code(&command.command.join(" "))
+            ));
+        }
+    }
+}
+
+fn difference(service: &PlannedService) -> String {
+    let mut lines = vec![];
+    for change in &service.changes {
+        if change.is_hidden() && change.before.is_some() && change.after.is_some() {
+            lines.push(format!("! {}: its value changes and is not shown", change.path));
+            continue;
+        }
+        for (sign, side) in [("-", &change.before), ("+", &change.after)] {
+            let Some(side) = side else { continue };
+            let shown = match side {
+                Value::Object(_) | Value::Array(_) => serde_json::to_string_pretty(side).unwrap_or_default(),
+                other => text::value(other),
+            };
+            let mut of = format!("{}: {shown}", change.path).lines().map(str::to_owned).collect::<Vec<_>>();
+            of.iter_mut().for_each(|line| *line = format!("{sign} {line}"));
+            lines.extend(of);
+        }
+    }
+    lines.join("\n")
+}
+
+fn folded(out: &mut String, title: &str, inner: &str) {
+    out.push_str(&format!("\n<details><summary>{}</summary>\n\n{inner}\n</details>\n", plain(title)));
+}
+
+fn footer(plan: &PlanDocument, around: Around<'_>) -> String {
+    let mut parts = vec![];
+    if let Some(url) = around.run_url {
+        parts.push(format!("[run]({url})"));
+    }
+    if let Some(head) = around.head {
+        parts.push(format!("commit {}", code(head.get(..7).unwrap_or(head))));
+    }
+    parts.push(format!("plan {}", code(plan.digest.get(..19).unwrap_or(&plan.digest))));
+    if !around.next.is_empty() {
+        parts.push(inline(around.next));
+    }
+    parts.join(" · ")
+}
+
+/// Of an offline plan, as a step summary.
+pub fn offline(plan: &OfflineDocument) -> String {
+    let verdict = if plan.problems.is_empty() { "⚪ the files are sound" } else { "🔴 a deploy would refuse this" };
+    let mut out = format!("### fargate-deploy offline plan{} · {verdict}\n", environment(plan.environment.as_deref()));
+    out.push_str(&format!("\nFrom the files alone: {}.\n", inline(&plan.why)));
+    alert(&mut out, "CAUTION", plan.problems.iter().map(|p| inline(p)));
+    alert(&mut out, "WARNING", plan.warnings.iter().map(|w| inline(w)));
+    out.push('\n');
+    for image in &plan.images {
+        let context = match &image.context {
+            Some(facts) => format!(", {} files of {} KiB to build from", facts.files, facts.bytes.div_ceil(1024)),
+            None => String::new(),
+        };
+        out.push_str(&format!("- image {}: {}{context}\n", code(&image.key), code(&image.name)));
+    }
+    for service in &plan.services {
+        let base = service.task_definition.as_deref().map_or("the revision that it runs".to_owned(), code);
+        out.push_str(&format!("- service {}: from {base}\n", code(&service.name)));
+    }
+    out.extend(plan.release_commands.iter().map(|command| format!("- release command {}\n", code(command))));
+    fit(&out, SUMMARY, "(cut)")
+}

@@ -1,0 +1,144 @@
+//! For terminals and logs: the decision, the risks, then what is done in its order.
+
+use crate::domain::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
+use crate::domain::plan::offline::OfflineDocument;
+use crate::domain::plan::risk::Level;
+use crate::domain::task_definition::change::Change;
+use crate::render::log::clean;
+use serde_json::Value;
+
+pub fn lines(plan: &PlanDocument) -> Vec<String> {
+    let of = plan.environment.as_ref().map(|name| format!(" for {name}")).unwrap_or_default();
+    let mut lines = vec![String::new(), format!("plan{of}: {}", headline(plan))];
+    for risk in &plan.risks {
+        let level = match risk.level {
+            Level::Caution => "CAUTION",
+            Level::Warning => "warning",
+        };
+        lines.push(format!("  {level:<8} {}", risk.text));
+    }
+    if let Some(infrastructure) = &plan.infrastructure {
+        lines.extend(infrastructure.cautions.iter().map(|line| format!("  CAUTION  Terraform: {line}")));
+        lines.push(format!("  infra    Terraform: {}", infrastructure.headline));
+        lines.extend(infrastructure.lines.iter().map(|line| format!("           {line}")));
+    }
+    lines.extend(plan.images.iter().map(|i| format!("  image    {}: {}", i.key, image(i))));
+    for command in &plan.release_commands {
+        lines.push(format!(
+            "  command  {}: {} (container {} of {}, up to {} s{})",
+            command.name,
+            command.command.join(" "),
+            command.container,
+            command.family.as_ref().unwrap_or(&command.service),
+            command.timeout_seconds,
+            if command.runs_after { ", when the services serve" } else { "" }
+        ));
+    }
+    for service in &plan.services {
+        lines.extend(service_lines(service, plan.release));
+    }
+    lines.extend(plan.untouched.iter().map(|line| format!("  stays    {line}")));
+    lines.push(format!("  digest   {}", plan.digest));
+    lines.iter().map(|line| clean(line)).collect()
+}
+
+/// `r42, 2 of 3 services change, 1 release command`.
+pub fn headline(plan: &PlanDocument) -> String {
+    if plan.decision == Decision::Nothing {
+        return match plan.calls.is_empty() {
+            true => "nothing to do: what runs is what this commit describes".to_owned(),
+            false => "no service changes; images are pushed or tagged".to_owned(),
+        };
+    }
+    let moving = plan.services.iter().filter(|s| s.moves).count();
+    let mut parts = vec![format!("r{}", plan.release)];
+    parts.push(match (plan.decision, plan.services.len()) {
+        (Decision::ImageOnly, 1) => "image only".to_owned(),
+        (_, 1) => "the service changes".to_owned(),
+        (Decision::ImageOnly, all) => format!("{moving} of {all} services, image only"),
+        (_, all) => format!("{moving} of {all} services change"),
+    });
+    match plan.release_commands.len() {
+        0 => {}
+        1 => parts.push("1 release command".to_owned()),
+        many => parts.push(format!("{many} release commands")),
+    }
+    parts.join(", ")
+}
+
+/// What is done about an image, in one clause.
+pub fn image(image: &PlannedImage) -> String {
+    let digest = image.digest.as_deref().and_then(|digest| digest.get(..19)).unwrap_or_default();
+    match image.action {
+        PlannedAction::Build => format!(
+            "build for {}, push to {} as {}",
+            image.platform.as_deref().unwrap_or("its platform"),
+            image.name,
+            image.tags.join(", ")
+        ),
+        PlannedAction::Reuse if image.tags.is_empty() => format!("{digest} is in {} already", image.name),
+        PlannedAction::Reuse => format!("tag {digest} in {} as {}", image.name, image.tags.join(", ")),
+        PlannedAction::Existing => format!("{}@{digest}", image.name),
+    }
+}
+
+fn service_lines(service: &PlannedService, release: u64) -> Vec<String> {
+    if !service.moves {
+        return vec![];
+    }
+    let running = match service.running_release {
+        Some(number) => format!("{} (r{number})", service.running),
+        None => service.running.clone(),
+    };
+    let wave = if service.wave > 0 { format!(", in wave {}", service.wave + 1) } else { String::new() };
+    let forced = if service.changes.is_empty() { ", although nothing differs" } else { "" };
+    let mut lines = vec![format!("  service  {}: {running} to r{release}{wave}{forced}", service.service)];
+    lines.extend(service.changes.iter().map(|change| format!("           {}", change_line(change))));
+    lines
+}
+
+fn change_line(change: &Change) -> String {
+    let path = &change.path;
+    match (&change.before, &change.after) {
+        _ if change.is_hidden() => match (&change.before, &change.after) {
+            (None, _) => format!("+ {path} is added"),
+            (_, None) => format!("- {path} is removed"),
+            _ => format!("~ {path} changes"),
+        },
+        (None, Some(new)) => format!("+ {path}: {}", value(new)),
+        (Some(old), None) => format!("- {path}: {}", value(old)),
+        (old, new) => {
+            let spoken = |side: &Option<Value>| side.as_ref().map(value).unwrap_or_default();
+            format!("~ {path}: {} -> {}", spoken(old), spoken(new))
+        }
+    }
+}
+
+/// Text as it is, anything else as JSON.
+pub fn value(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+pub fn offline_lines(plan: &OfflineDocument) -> Vec<String> {
+    let of = plan.environment.as_ref().map(|name| format!(" for {name}")).unwrap_or_default();
+    let mut lines = vec![String::new(), format!("offline plan{of}: {}", plan.why)];
+    lines.extend(plan.problems.iter().map(|p| format!("  PROBLEM  {p}")));
+    lines.extend(plan.warnings.iter().map(|w| format!("  warning  {w}")));
+    for image in &plan.images {
+        let context = match &image.context {
+            Some(facts) => format!("{} files, {} KiB to build from", facts.files, facts.bytes.div_ceil(1024)),
+            None => "nothing to build".to_owned(),
+        };
+        lines.push(format!("  image    {}: {}, {context}", image.key, image.name));
+    }
+    lines.extend(plan.release_commands.iter().map(|c| format!("  command  {c}")));
+    for service in &plan.services {
+        let base = service.task_definition.as_deref().unwrap_or("the revision that it runs, not looked at");
+        lines.push(format!("  service  {}: {base}", service.name));
+    }
+    lines.push("  The difference to what runs needs AWS and is not in this plan".to_owned());
+    lines.iter().map(|line| clean(line)).collect()
+}
