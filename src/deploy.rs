@@ -103,7 +103,7 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
     planning::require(order, &document)?;
     let shelf = Shelf::new(plan.images.len());
     let releasing = release(order, &plan, found, &shelf, &interrupt, world);
-    beside(releasing, provide::all(&plan, order, &shelf, world)).await
+    beside(Box::pin(releasing), Box::pin(provide::all(&plan, order, &shelf, world))).await
 }
 
 /// While images are still being built: what does not need them.
@@ -124,7 +124,7 @@ async fn release<C: Cloud, B: Builder, W: Web>(
     let ending = match taken {
         Ok(()) => {
             let releasing = release_under_lease(order, found, shelf, &leases, interrupt, world);
-            lease::hold(&leases, world, releasing).await
+            lease::hold(&leases, world, Box::pin(releasing)).await
         }
         Err(failure) => Err(failure),
     };

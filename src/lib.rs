@@ -91,7 +91,7 @@ fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCo
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(run(arguments, env));
+            let code = runtime.block_on(Box::pin(run(arguments, env)));
             // A hashing thread of a cancelled build must not hold the exit up.
             runtime.shutdown_background();
             code
@@ -142,7 +142,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
                 Ok(config) => {
                     let context = RunContext::read(env, &config.root);
-                    commands::deploy::deploy(config, options, &context, env, log.clone(), interrupt).await
+                    Box::pin(commands::deploy::deploy(config, options, &context, env, log.clone(), interrupt)).await
                 }
                 Err(failure) => (Err(failure), Record::default()),
             }

@@ -57,15 +57,20 @@ pub async fn deploy(
         None if config.require_plan => reviewed::look_up(&config, context, env, sink.as_ref()).await,
         None => RequiredPlan::None,
     };
-    let result = match open(config, options, context, env, Arc::clone(&sink)).await {
+    let result = match Box::pin(open(config, options, context, env, Arc::clone(&sink))).await {
         Ok((mut order, cloud, web, reported)) => {
             order.required_plan = required;
             held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());
             let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
-            let result = deploy_until(interrupt, &order, &world).await;
+            // On the heap: the whole story is one future, and some threads have small stacks.
+            let result = Box::pin(deploy_until(interrupt, &order, &world)).await;
+            let done = record.borrow().clone();
+            if !order.is_dry_run {
+                let told = reviewed::conclude(&result, &done, &order.config, context, env, sink.as_ref());
+                Box::pin(told).await;
+            }
             if let Some(reported) = reported {
-                let done = record.borrow().clone();
                 reported.end(&result, &done, sink.as_ref()).await;
                 held.set_deployment(None);
             }

@@ -82,7 +82,7 @@ async fn online(
     let builds_images = how.builds_images.unwrap_or_else(|| is_pull_request(context));
     let options = Options { is_dry_run: true, builds_images, ..how.options };
     let (mut result, mut record) =
-        deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt).await;
+        Box::pin(deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt)).await;
     if let Some(plan) = &mut record.plan {
         plan.infrastructure = infrastructure;
         if how.comments && result.is_ok() {

@@ -94,7 +94,7 @@ pub async fn open(
         .await
         .map_err(|e| Failure::new(Reason::Build, format!("the stage did not open: {e:#}")))?;
     let mut env = client_env(env, &stage);
-    let seeded = seed::seed(&stage, &config, &setting, &builder, sink).await;
+    let seeded = Box::pin(seed::seed(&stage, &config, &setting, &builder, sink)).await;
     let urls = match seeded {
         Ok(urls) => urls,
         Err(failure) => {
@@ -144,7 +144,7 @@ impl Opened {
         // Every rehearsal is a run of its own.
         context.run_id.get_or_insert_with(random);
         context.sha.get_or_insert_with(|| "rehearsal".to_owned());
-        deploy::deploy(self.config.clone(), Options::default(), &context, &self.env, sink, interrupt).await
+        Box::pin(deploy::deploy(self.config.clone(), Options::default(), &context, &self.env, sink, interrupt)).await
     }
 
     /// Removes every container and network that the stage made.

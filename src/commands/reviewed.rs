@@ -7,17 +7,19 @@ use crate::context::RunContext;
 use crate::deploy::RequiredPlan;
 use crate::domain::comment::{Key, Marker};
 use crate::domain::names::short;
-use crate::domain::outcome::{Failure, Reason};
+use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::permission::Permission;
 use crate::domain::plan::digest::{hidden_parts, parts_of};
 use crate::domain::plan::document::{PlanDocument, Shown};
 use crate::domain::redact::{Secret, mask};
 use crate::error::github_failed;
-use crate::events::Sink;
-use crate::ports::GitHub;
+use crate::events::{Event, Sink};
+use crate::ports::{CallError, CallErrorKind, GitHub};
+use crate::render::plan::concluded::{outcome, put};
 use crate::render::plan::markdown::{Around, COMMENT, comment};
 use crate::steps::comment::{standing, stick};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Room for the marker and the parts of the plan, which nobody sees.
 const HIDDEN: usize = 6_000;
@@ -68,6 +70,44 @@ pub(super) async fn tell(
     let body =
         format!("{}\n{}", hidden_parts(&plan.parts), crate::domain::markdown::fit(&text, COMMENT - HIDDEN, &note));
     stick(&github, pull_request, &marker, &body).await.map(drop).map_err(|e| failed(&e))
+}
+
+/// Makes the plan on the pull request that this commit was merged from say what became of it. Telling is never worth
+/// failing for: where there is no such comment, or no token, nothing is said.
+pub(super) async fn conclude(
+    ending: &Result<Success, Failure>,
+    record: &Record,
+    config: &Config,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    sink: &dyn Sink,
+) {
+    let is_hasty = ending.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled);
+    let patience = Duration::from_secs(if is_hasty { 1 } else { 15 });
+    let Some(sha) = context.sha.as_deref().filter(|_| context.is_in_actions && context.pull_request.is_none()) else {
+        return;
+    };
+    let Ok(Some(github)) = github(env, sink) else { return };
+    let outcome = outcome(ending, record, config.environment.as_deref(), context.run_url.as_deref());
+    let telling = async {
+        let pulls = github.pull_requests_of(sha).await?;
+        let key = key(config);
+        for pull in pulls.iter().filter(|pull| pull.is_merged) {
+            if let Some(comment) = standing(&github, pull.number, &key).await? {
+                github.update_comment(comment.id, &put(&comment.body, &outcome)).await?;
+            }
+        }
+        Ok::<(), CallError>(())
+    };
+    match tokio::time::timeout(patience, telling).await {
+        // Who shows no plans needs no permission for them.
+        Ok(Err(error)) if error.kind != CallErrorKind::Denied => {
+            let why =
+                github_failed("saying on the pull request how it ended", &error, &[Permission::WritePullRequests]);
+            sink.emit(Event::Warning(why.what));
+        }
+        Ok(_) | Err(_) => {}
+    }
 }
 
 /// The plan that was shown on the pull request which this commit was merged from.

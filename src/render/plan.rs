@@ -1,5 +1,6 @@
 //! A plan, for a terminal, for a program and for a reviewer.
 
+pub mod concluded;
 pub mod markdown;
 pub mod text;
 

@@ -197,8 +197,15 @@ async fn the_comment_is_kept_in_place_and_only_what_it_showed_is_deployed() {
     assert!(stale.log.contains("the changes of service `web` is not what was reviewed"), "{}", stale.log);
     let of_aws = |call: &String| !call.starts_with("github:");
     assert_eq!(scene.mutations_since(mark).into_iter().filter(of_aws).collect::<Vec<_>>(), [""; 0]);
+    let told = github.comments(7).remove(0).body;
+    assert!(told.contains("failed: plan-stale"), "{told}");
 
     scene.app.write("task-definition.json", &definition().to_string());
     scene.deploy(&[]).await.succeeded("deployed-not-verified");
+    let told = github.comments(7);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].body.contains("### fargate-deploy · ✅ deployed r"), "{}", told[0].body);
+    assert!(!told[0].body.contains("plan-stale"), "the outcome of the last run stands there: {}", told[0].body);
+    assert!(told[0].body.starts_with("<!-- fargate-deploy:plan"), "the plan is still found: {}", told[0].body);
     scene.close().await;
 }
