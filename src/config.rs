@@ -53,6 +53,8 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// Keys of the services that `--only` leaves out.
     pub left_out: Vec<String>,
+    /// The RDS instance of which a snapshot is taken before the first release command.
+    pub snapshot: Option<String>,
     /// What becomes of the release's other services when one fails.
     pub on_failure: OnFailure,
     /// A crash loop ends the rollout before the circuit breaker's threshold does.

@@ -12,13 +12,14 @@ use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
 use crate::domain::plan::document::{PlanDocument, Shown};
 use crate::domain::plan::{Before, CommandPlan, Found, Plan, Provenance, ServicePlan};
+use crate::domain::snapshot::snapshot_name;
 use crate::events::{Event, Step};
 use crate::lease::{self, Claimant, Lease, Owner};
 use crate::ports::{Builder, Cloud, Web};
 use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
-use crate::steps::{authenticate, preflight, register, release};
+use crate::steps::{authenticate, preflight, register, release, snapshot};
 use crate::world::World;
 use futures_util::future::{FutureExt as _, join_all, try_join_all};
 use shelf::{Images, Shelf, has_all};
@@ -173,7 +174,12 @@ async fn prepare<C: Cloud, B, W>(
     revisions: &mut Vec<Revision>,
     world: &World<'_, C, B, W>,
 ) -> Result<(), Failure> {
-    for command in plan.commands.iter().filter(|c| c.command.when == When::Before && !order.skips_commands) {
+    let before = plan.commands.iter().filter(|c| c.command.when == When::Before && !order.skips_commands);
+    for (at, command) in before.enumerate() {
+        if let Some(instance) = order.config.snapshot.as_ref().filter(|_| at == 0) {
+            let name = snapshot_name(instance, &order.run.key);
+            snapshot::snapshot(instance, &name, world).await?;
+        }
         let images = shelf.wait_until(|ready| has_all(ready, command.images())).await?;
         register_ready(plan, &images, order, revisions, world).await?;
         run_command(command, plan, revisions, &images, order, leases, world).await?;

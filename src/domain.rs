@@ -19,6 +19,7 @@ pub mod redact;
 pub mod rollback;
 pub mod rollout;
 pub mod service;
+pub mod snapshot;
 pub mod task;
 pub mod task_definition;
 pub mod terraform;

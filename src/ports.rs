@@ -94,6 +94,11 @@ pub trait Cloud {
     /// `ecs:StopServiceDeployment` with `ROLLBACK`, the only documented stop type.
     async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()>;
 
+    /// `rds:CreateDBSnapshot`: `Conflict` when there is one of this name already, `NotFound` without such an instance.
+    async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()>;
+    /// `rds:DescribeDBSnapshots` of one: `None` when it is not known (yet).
+    async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>>;
+
     /// `ecs:RunTask`, one task. `failures[]` of an HTTP 200 come back as values.
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer>;
     /// `ecs:DescribeTasks`: tasks that are missing (right after RunTask, or an hour after they stopped) are left out.
@@ -146,6 +151,14 @@ pub enum Parameter {
     Plain(String),
     /// A `SecureString`: its value never gets this far.
     Secure,
+}
+
+/// How far a snapshot of a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSnapshot {
+    /// `creating`, `available`, `failed`.
+    pub status: String,
+    pub percent: Option<u64>,
 }
 
 /// A registry in another account or region than the caller's.

@@ -23,6 +23,7 @@ pub mod oidc;
 pub mod play;
 mod policy;
 mod protocol;
+pub mod rds;
 pub mod registry;
 pub mod s3;
 pub mod secrets;
@@ -56,6 +57,7 @@ use logs::Logs;
 use members::random_hex;
 use oidc::{GithubJob, Oidc};
 use play::Play;
+use rds::Databases;
 use registry::Registry;
 use s3::Objects;
 use secrets::Secrets;
@@ -208,6 +210,11 @@ impl Stage {
         self.services.stacks.insert(name, outputs);
     }
 
+    /// An RDS instance, of which snapshots can be taken.
+    pub fn insert_database(&self, instance: &str) {
+        self.services.databases.insert(instance);
+    }
+
     /// An object that S3 gives out.
     pub fn insert_object(&self, bucket: &str, key: &str, bytes: Vec<u8>) {
         self.services.objects.insert(bucket, key, bytes);
@@ -312,6 +319,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
         parameters,
         secrets,
         stacks,
+        databases: Databases::default(),
         objects: Objects::default(),
         sts: Sts::new(iam.clone(), oidc.clone(), credentials.clone()),
         iam,

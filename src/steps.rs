@@ -13,5 +13,6 @@ pub mod release;
 pub mod roll_back;
 pub mod roll_out;
 pub mod smoke;
+pub mod snapshot;
 pub mod verify;
 pub mod watch;

@@ -16,6 +16,7 @@ pub mod network;
 mod oidc;
 pub(super) mod pace;
 mod raw;
+mod rds;
 pub mod session;
 mod signed;
 mod ssm;

@@ -37,6 +37,9 @@ pub(super) struct Settings {
     pub wait: Option<Located<Span>>,
     /// Deploy only what a plan has shown on the pull request: `true` stops a deploy that would do something else.
     pub require_plan: Option<bool>,
+    /// An RDS instance: a snapshot of it is taken, and waited for, before the first release command.
+    #[schemars(extend("pattern" = syntax::DATABASE))]
+    pub snapshot: Option<Text>,
     /// When one service of the release fails: `rollback-all` (the default) puts every service back that moved,
     /// `rollback-failed` only those that failed, `leave` none.
     pub on_failure: Option<OnFailureChoice>,

@@ -18,6 +18,8 @@ pub(super) const URL: &str = r"^https?://[^/\s?#]+|\$\{";
 pub(super) const TAG: &str =
     r"^([A-Za-z0-9_]|\{(sha|short-sha|branch|run|env)\})([A-Za-z0-9_.-]|\{(sha|short-sha|branch|run|env)\})*$|\$\{";
 
+pub(super) const DATABASE: &str = r"^[A-Za-z](-?[A-Za-z0-9]){0,62}$|\$\{";
+
 const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn key(text: &str) -> Result<(), String> {
@@ -138,6 +140,17 @@ pub(super) fn platform(text: &str) -> Result<(), String> {
         "linux/aarch64" | "linux/arm64/v8" | "arm64" | "aarch64" | "ARM64" => Err("write `linux/arm64`".to_owned()),
         _ => Err("Fargate runs `linux/amd64` and `linux/arm64` here".to_owned()),
     }
+}
+
+/// An RDS instance's identifier.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html#RDS_Limits.Constraints>
+pub(super) fn database(text: &str) -> Result<(), String> {
+    let is_good = (1..=63).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !text.ends_with('-')
+        && !text.contains("--");
+    good(is_good, "1 to 63 letters, digits and single hyphens, starting with a letter")
 }
 
 /// `http://HOST...` or `https://HOST...`.

@@ -46,6 +46,9 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
     let services = check.services(&settings, region.as_deref());
     let release = check.release(&settings);
     check.only(&settings.services, &around.request.only);
+    if let Some(instance) = &settings.snapshot {
+        check.rule("snapshot", instance, syntax::database);
+    }
     let lock_timeout = check.span(settings.lock_timeout.as_ref(), "lock-timeout", DEFAULT_LOCK_TIMEOUT);
     let wait = check.span(settings.wait.as_ref(), "wait", DEFAULT_WAIT);
     if !check.errors.is_empty() {
@@ -62,6 +65,7 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
         release: if around.request.skip_release_commands { Vec::new() } else { chosen.release },
         services: chosen.services,
         left_out: chosen.left_out,
+        snapshot: settings.snapshot.map(|instance| instance.value),
         on_failure: match settings.on_failure {
             Some(OnFailureChoice::RollbackFailed) => OnFailure::RollbackFailed,
             Some(OnFailureChoice::Leave) => OnFailure::Leave,

@@ -161,6 +161,8 @@ pub struct Record {
     pub images: Vec<ImageRecord>,
     pub registered: Vec<TaskDefinitionArn>,
     pub commands: Vec<CommandRecord>,
+    /// The database and the snapshot of it that was taken before the first command.
+    pub snapshot: Option<(String, String)>,
     pub services: Vec<ServiceRecord>,
     /// How many services a plan would change.
     pub planned_changes: Option<usize>,
@@ -233,6 +235,9 @@ impl Record {
     pub fn state(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.services.iter().map(ServiceRecord::sentence).collect();
         lines.extend(self.commands.iter().map(CommandRecord::sentence));
+        if let Some((instance, snapshot)) = &self.snapshot {
+            lines.push(format!("snapshot {snapshot} of {instance} is from before the first release command"));
+        }
         lines.extend(self.older_code_meets());
         if self.services.is_empty() && self.commands.is_empty() {
             lines.push("nothing was changed in ECS".to_owned());

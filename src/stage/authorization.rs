@@ -88,6 +88,14 @@ pub fn needs(
             };
             names.each(operation, vec![resource])
         }
+        "rds" => {
+            let name = |member: &str, kind: &str| names.arn(&format!("{kind}:{}", text(body, member).unwrap_or("*")));
+            let snapshot = name("DBSnapshotIdentifier", "snapshot");
+            match operation {
+                "CreateDBSnapshot" => names.each(operation, vec![name("DBInstanceIdentifier", "db"), snapshot]),
+                _ => names.each(operation, vec![snapshot]),
+            }
+        }
         // AssumeRole asks the policies itself, and the caller's identity needs no permission.
         "sts" => Vec::new(),
         _ => names.each(operation, vec!["*".to_owned()]),

@@ -46,10 +46,11 @@ const TARGETS: [(&str, &str); 5] = [
     ("secretsmanager", "secretsmanager"),
 ];
 
-const VERSIONS: [(&str, &str, &str); 4] = [
+const VERSIONS: [(&str, &str, &str); 5] = [
     ("2011-06-15", "sts", "https://sts.amazonaws.com/doc/2011-06-15/"),
     ("2010-05-08", "iam", "https://iam.amazonaws.com/doc/2010-05-08/"),
     ("2010-05-15", "cloudformation", "http://cloudformation.amazonaws.com/doc/2010-05-15/"),
+    ("2014-10-31", "rds", "http://rds.amazonaws.com/doc/2014-10-31/"),
     ("2015-12-01", "elasticloadbalancing", "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
 ];
 

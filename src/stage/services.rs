@@ -16,6 +16,7 @@ use super::github::GitHub;
 use super::iam::Iam;
 use super::logs::Logs;
 use super::oidc::Oidc;
+use super::rds::Databases;
 use super::registry::Registry;
 use super::s3::Objects;
 use super::secrets::Secrets;
@@ -38,6 +39,8 @@ pub struct Services {
     pub secrets: Arc<Secrets>,
     /// CloudFormation.
     pub stacks: Stacks,
+    /// RDS.
+    pub databases: Databases,
     /// S3.
     pub objects: Objects,
     /// Identity and Access Management.
@@ -68,6 +71,7 @@ impl Services {
             "ssm" => self.parameters.call(caller, operation, body).await,
             "secretsmanager" => self.secrets.call(caller, operation, body).await,
             "cloudformation" => self.stacks.call(caller, operation, body).await,
+            "rds" => self.databases.call(caller, operation, body).await,
             "sts" => self.sts.call(caller, operation, body).await,
             "iam" => self.iam.call(caller, operation, body).await,
             "elasticloadbalancing" | "elbv2" => self.elb.call(caller, operation, body).await,

@@ -120,6 +120,7 @@ impl World {
             release: vec![],
             services: vec![],
             left_out: vec![],
+            snapshot: None,
             on_failure: OnFailure::RollbackAll,
             fail_fast: false,
             on_cancel: OnCancel::Leave,

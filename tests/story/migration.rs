@@ -2,8 +2,10 @@
 
 use crate::fake::task::Run;
 use crate::scene::{Ended, Scene, definition, migration, old_image};
+use fargate_deploy::deploy::Order;
 use fargate_deploy::domain::outcome::{CommandState, Reason, Success};
 use fargate_deploy::ports::CallErrorKind;
+use fargate_deploy::steps::release::RunKey;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -288,4 +290,51 @@ async fn two_commands_run_one_after_the_other() {
     assert_eq!(scene.journal.count("ecs:RunTask"), 2);
     assert_eq!(scene.cloud.aws().most_at_once, 1);
     assert_eq!(ended.record.commands.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_there_before_the_first_command_runs_and_a_second_attempt_takes_the_same_one() {
+    let mut scene = Scene::new().next_runs([Run::exits(1)]);
+    scene.order.config.snapshot = Some("shop-db".to_owned());
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::ReleaseCommand, "{ended:?}");
+    let lines = scene.journal.lines();
+    let at = |start: &str| lines.iter().position(|l| l.starts_with(start)).unwrap();
+    assert!(scene.journal.count("rds:DescribeDBSnapshots") >= 3, "it is waited for");
+    assert!(at("rds:CreateDBSnapshot") < at("ecs:RunTask") && at("rds:DescribeDBSnapshots") < at("ecs:RunTask"));
+    assert!(
+        ended.state().iter().any(|l| l.starts_with("snapshot fargate-deploy-shop-db-1001 of shop-db")),
+        "{:?}",
+        ended.state()
+    );
+    let run = RunKey { attempt: "2".to_owned(), ..scene.order.run.clone() };
+    let again = Order { run, ..scene.order.clone() };
+    let ended = scene.deploy_order(&again).await;
+    assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+    assert_eq!(scene.cloud.aws().snapshots.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_command_there_is_no_snapshot() {
+    let mut scene = Scene::without_migration();
+    scene.order.config.snapshot = Some("shop-db".to_owned());
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("rds:"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_taken_stops_the_release_before_anything_runs() {
+    for (kind, reason) in [
+        (CallErrorKind::Denied, Reason::Permission),
+        (CallErrorKind::NotFound, Reason::Config),
+        (CallErrorKind::Invalid, Reason::ReleaseCommand),
+    ] {
+        let mut scene = Scene::new();
+        scene.order.config.snapshot = Some("shop-db".to_owned());
+        scene.cloud.fail("rds:CreateDBSnapshot", kind, 0, 1);
+        let ended = scene.deploy().await;
+        assert_eq!(ended.reason(), reason, "{ended:?}");
+        assert_eq!(scene.journal.count("ecs:RunTask"), 0);
+        assert_eq!(scene.journal.count("ecs:UpdateService"), 0);
+    }
 }

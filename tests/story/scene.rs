@@ -133,6 +133,7 @@ fn config() -> Config {
         release: vec![migration()],
         services: vec![service_config("web")],
         left_out: vec![],
+        snapshot: None,
         on_failure: OnFailure::RollbackAll,
         fail_fast: false,
         on_cancel: OnCancel::Leave,

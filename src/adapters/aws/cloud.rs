@@ -10,8 +10,8 @@ use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
 use crate::domain::task::Task;
 use crate::domain::task_definition::TaskDefinition;
 use crate::ports::{
-    Call, CallErrorKind, Caller, Cloud, EcrAddress, LogEvent, LogPage, LogStream, Parameter, RegistryImage,
-    RegistryLogin, Repository, RunTask, RunTaskAnswer,
+    Call, CallErrorKind, Caller, Cloud, DatabaseSnapshot, EcrAddress, LogEvent, LogPage, LogStream, Parameter,
+    RegistryImage, RegistryLogin, Repository, RunTask, RunTaskAnswer,
 };
 use std::collections::BTreeMap;
 
@@ -169,6 +169,14 @@ impl Cloud for AwsCloud {
 
     async fn parameter(&self, name: &str) -> Call<Option<Parameter>> {
         self.get_parameter(name).await
+    }
+
+    async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
+        self.create_db_snapshot(instance, snapshot).await
+    }
+
+    async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>> {
+        self.describe_db_snapshot(snapshot).await
     }
 
     async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {

@@ -149,7 +149,7 @@ fn stack_in(body: &[u8]) -> Result<Option<BTreeMap<String, String>>, XmlDecodeEr
 }
 
 /// By partition. <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
-fn dns_suffix(region: &str) -> &'static str {
+pub(super) fn dns_suffix(region: &str) -> &'static str {
     match region.split('-').next().unwrap_or_default() {
         "cn" => "amazonaws.com.cn",
         "eusc" => "amazonaws.eu",
@@ -175,7 +175,7 @@ fn percent_encoded(key: &str) -> String {
     encoded
 }
 
-fn unreadable(action: &str, why: &str) -> CallError {
+pub(super) fn unreadable(action: &str, why: &str) -> CallError {
     CallError {
         action: action.to_owned(),
         kind: CallErrorKind::Unreachable,

@@ -138,6 +138,9 @@ async fn secrets(stage: &Stage, config: &Config, definitions: &[&TaskDefinition]
 /// Where the config takes values from: another client of the stage finds them there.
 async fn elsewhere(stage: &Stage, config: &Config) -> Result<(), Failure> {
     let rehearse = &config.rehearse;
+    if let Some(instance) = &config.snapshot {
+        stage.insert_database(instance);
+    }
     for (stack, outputs) in &rehearse.stacks {
         stage.insert_stack(stack, outputs);
     }

@@ -366,6 +366,28 @@ impl Cloud for FakeCloud {
         self.call("ssm:GetParameter", name, |aws| Ok(aws.values.get(name).cloned())).await
     }
 
+    async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
+        self.call("rds:CreateDBSnapshot", instance, |aws| match aws.snapshots.insert(snapshot.to_owned(), 0) {
+            None => Ok(()),
+            Some(reads) => {
+                aws.snapshots.insert(snapshot.to_owned(), reads);
+                Err(error("rds:CreateDBSnapshot", CallErrorKind::Conflict))
+            }
+        })
+        .await
+    }
+
+    async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>> {
+        self.call("rds:DescribeDBSnapshots", "one", |aws| {
+            Ok(aws.snapshots.get_mut(snapshot).map(|reads| {
+                *reads += 1;
+                let status = if *reads > 2 { "available" } else { "creating" };
+                DatabaseSnapshot { status: status.to_owned(), percent: Some(50) }
+            }))
+        })
+        .await
+    }
+
     async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
         self.call("cloudformation:DescribeStacks", stack, |aws| Ok(aws.stacks.get(stack).cloned())).await
     }

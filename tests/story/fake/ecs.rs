@@ -30,6 +30,8 @@ pub struct Aws {
     /// Parameters that are no leases.
     pub values: BTreeMap<String, Parameter>,
     pub stacks: BTreeMap<String, BTreeMap<String, String>>,
+    /// By name: how often it was looked at.
+    pub snapshots: BTreeMap<String, u32>,
     /// By `s3://BUCKET/KEY`.
     pub objects: BTreeMap<String, Vec<u8>>,
     pub repositories: BTreeMap<String, Repository>,

@@ -1,0 +1,68 @@
+//! A snapshot of the database, before a release command changes its schema: what a rollback cannot give back.
+
+use crate::domain::outcome::{Failure, Reason};
+use crate::error::call_failed;
+use crate::events::Step;
+use crate::ports::{CallErrorKind, Cloud};
+use crate::world::World;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// A large instance takes long the first time; later snapshots are incremental.
+const WAIT: Duration = Duration::from_secs(60 * 60);
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Takes it, and waits until it can be restored from.
+///
+/// # Errors
+/// `config` without such an instance, `permission`, `release-command` where it fails, `timeout`: nothing was run, and no
+/// service was touched.
+pub async fn snapshot<C: Cloud, B, W>(instance: &str, name: &str, world: &World<'_, C, B, W>) -> Result<(), Failure> {
+    let chapter = world.start(Step::Release, format!("snapshot of {instance}")).of("snapshot");
+    match world.cloud.create_snapshot(instance, name).await {
+        Ok(()) => chapter.progress(format!("{name} was ordered")),
+        Err(e) if e.kind == CallErrorKind::Conflict => {
+            chapter.progress(format!("{name} of an earlier attempt is there"))
+        }
+        Err(e) if e.kind == CallErrorKind::NotFound => {
+            let what = format!("snapshot: there is no RDS instance `{instance}` in {}", world.cloud.region());
+            return Err(Failure::new(Reason::Config, what).with_next("check `snapshot` and `region`"));
+        }
+        Err(e) if e.kind == CallErrorKind::Invalid => {
+            let what = format!("the snapshot of `{instance}` was refused: {e}");
+            return Err(Failure::new(Reason::ReleaseCommand, what).with_next("wait until the instance is available"));
+        }
+        Err(e) => return Err(call_failed(&format!("ordering a snapshot of `{instance}`"), &e)),
+    }
+    let began = Instant::now();
+    loop {
+        let found = world.cloud.snapshot(name).await;
+        let state = match found {
+            Ok(Some(found)) if found.status == "available" => {
+                world.record.borrow_mut().snapshot = Some((instance.to_owned(), name.to_owned()));
+                chapter.done(format!("{name} of {instance} is available"));
+                return Ok(());
+            }
+            Ok(Some(found)) if found.status == "failed" => {
+                let what = format!("the snapshot `{name}` of `{instance}` failed: no release command was run");
+                return Err(Failure::new(Reason::ReleaseCommand, what).with_next("see why in RDS, and deploy again"));
+            }
+            Ok(Some(found)) => match found.percent {
+                Some(percent) => format!("{} ({percent} %)", found.status),
+                None => found.status,
+            },
+            Ok(None) => "not listed yet".to_owned(),
+            Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity) => {
+                return Err(call_failed(&format!("watching the snapshot `{name}`"), &e));
+            }
+            Err(e) => format!("not readable: {e}"),
+        };
+        if began.elapsed() >= WAIT {
+            let what = format!("the snapshot `{name}` of `{instance}` is still {state} after {} s", WAIT.as_secs());
+            let next = "RDS goes on; run this again when it is available: a second attempt takes the same one";
+            return Err(Failure::new(Reason::Timeout, what).with_next(next));
+        }
+        chapter.heartbeat(format!("snapshot {name} is {state}"));
+        sleep(PAUSE).await;
+    }
+}
