@@ -94,6 +94,9 @@ pub struct DeployFlags {
     /// Without a config file: run this once before the service moves
     #[arg(long, value_name = "COMMAND")]
     pub release_command: Option<String>,
+    /// Go on with a release that stopped before its services moved: its images, no build
+    #[arg(long, conflicts_with_all = ["from", "image", "context"])]
+    pub resume: bool,
     /// Leave the release commands out
     #[arg(long)]
     pub skip_release_commands: bool,
@@ -251,6 +254,7 @@ impl Arguments {
             cluster: global.cluster.clone(),
             images: flags.image,
             from: flags.from,
+            resume: flags.resume,
             only: flags.only,
             skip_release_commands: flags.skip_release_commands,
             force_new_deployment: flags.force_new_deployment,
@@ -315,6 +319,7 @@ pub const INPUTS: &[Input] = &[
     value("repository"),
     value("release-command"),
     list("only"),
+    switch("resume"),
     switch("skip-release-commands"),
     switch("no-wait"),
     switch("dry-run"),

@@ -10,6 +10,7 @@ pub mod promote;
 pub mod push;
 pub mod register;
 pub mod release;
+pub mod resume;
 pub mod roll_back;
 pub mod roll_out;
 pub mod smoke;

@@ -11,6 +11,7 @@ use crate::domain::outcome::{Failure, Reason};
 use crate::events::{Event, Sink, Step};
 use crate::steps::look_up::look_up;
 use crate::steps::promote::promote;
+use crate::steps::resume::resume;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +35,11 @@ pub async fn configure(
     let mut desk = Desk { env, directory, sink, opened: vec![] };
     let configured = async {
         let config = desk.settle(request).await?;
-        if request.from.is_some() { desk.pin(config, &request.source()).await } else { Ok(config) }
+        match (&request.from, request.resume) {
+            (Some(_), _) => desk.pin(config, &request.source()).await,
+            (None, true) => desk.resume(config).await,
+            (None, false) => Ok(config),
+        }
     };
     tokio::select! {
         configured = configured => configured,
@@ -82,6 +87,22 @@ impl Desk<'_> {
         }
         let what = if wanted.len() == 1 { "image" } else { "images" };
         self.finish(format!("{} {what} of {environment}, by digest", wanted.len()));
+        Ok(config)
+    }
+
+    /// Deploys what a release that stopped has pushed instead of what would be built.
+    async fn resume(&mut self, mut config: Config) -> Result<Config, Failure> {
+        self.start("what the release that stopped has left".to_owned());
+        let cloud = self.cloud(config.region.clone(), config.roles.clone(), &config.root).await?;
+        let sha = RunContext::read(self.env, &config.root).sha;
+        let found = resume(&config, sha.as_deref(), &cloud).await?;
+        let seen: Vec<_> = found.iter().map(|found| format!("{} of {}", found.key, found.seen_in)).collect();
+        for found in found {
+            if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
+                image.source = ImageSource::Existing(found.reference);
+            }
+        }
+        self.finish(format!("resumed: image {}", seen.join(", ")));
         Ok(config)
     }
 

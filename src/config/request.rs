@@ -23,6 +23,8 @@ pub struct Request {
     pub images: Vec<String>,
     /// Keys of the services that move.
     pub only: Vec<String>,
+    /// Take the images that a release which stopped has pushed.
+    pub resume: bool,
     pub skip_release_commands: bool,
     pub force_new_deployment: bool,
     pub wait: Option<Duration>,

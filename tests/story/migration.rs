@@ -1,11 +1,14 @@
 //! The release command: one task, once, and what is said about it.
 
+use crate::fake::digest_of;
 use crate::fake::task::Run;
 use crate::scene::{Ended, Scene, definition, migration, old_image};
+use fargate_deploy::config::ImageSource;
 use fargate_deploy::deploy::Order;
 use fargate_deploy::domain::outcome::{CommandState, Reason, Success};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::steps::release::RunKey;
+use fargate_deploy::steps::resume::resume;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -337,4 +340,35 @@ async fn a_snapshot_that_cannot_be_taken_stops_the_release_before_anything_runs(
         assert_eq!(scene.journal.count("ecs:RunTask"), 0);
         assert_eq!(scene.journal.count("ecs:UpdateService"), 0);
     }
+}
+
+/// The context is another one by then: what runs is what was pushed.
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_migration_failed_is_resumed_with_its_own_images_and_no_build() {
+    let mut scene = Scene::new().next_runs([Run::exits(1)]);
+    assert_eq!(scene.deploy().await.reason(), Reason::ReleaseCommand);
+    let left = resume(&scene.order.config, Some("abc123"), &*scene.cloud).await.unwrap();
+    assert_eq!((left.len(), left[0].seen_in.as_str()), (1, "web:42"));
+    scene.order.config.images[0].source = ImageSource::Existing(left[0].reference.clone());
+    scene.builder.content.replace("edited since".to_owned());
+    scene.journal.clear();
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(
+        scene.effects(),
+        ["ecs:RegisterTaskDefinition web", "ecs:RunTask web:43", "ecs:UpdateService web -> web:43"]
+    );
+    let image = scene.cloud.aws().definition("web:43").unwrap().container(&"app".into()).unwrap()["image"].clone();
+    assert_eq!(image.as_str().unwrap().split_once('@').unwrap().1, digest_of("/src new").as_str());
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_nothing_to_resume_after_a_good_release_or_of_another_commit() {
+    let scene = Scene::new();
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let failure = resume(&scene.order.config, Some("abc123"), &*scene.cloud).await.unwrap_err();
+    assert!(failure.what.contains("no release of service `web` stopped before it moved"), "{failure:?}");
+    let scene = Scene::new().next_runs([Run::exits(1)]);
+    scene.deploy().await;
+    let failure = resume(&scene.order.config, Some("def456"), &*scene.cloud).await.unwrap_err();
+    assert!(failure.what.contains("web:42 is of commit abc123, and this is def456"), "{failure:?}");
 }

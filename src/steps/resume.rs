@@ -1,0 +1,43 @@
+//! What did a release that stopped leave behind? Reads only.
+
+use crate::config::Config;
+use crate::domain::names::ServiceRef;
+use crate::domain::outcome::{Failure, Reason};
+use crate::domain::promotion::Promoted;
+use crate::domain::resume::{Stopped, resumed};
+use crate::domain::task_definition::TaskDefinition;
+use crate::error::call_failed;
+use crate::ports::Cloud;
+use futures_util::future::try_join_all;
+
+/// The images of the config, as the release that stopped pushed them.
+///
+/// # Errors
+/// `config` where there is nothing to resume, `permission`: nothing was touched.
+pub async fn resume<C: Cloud>(config: &Config, sha: Option<&str>, cloud: &C) -> Result<Vec<Promoted>, Failure> {
+    let names: Vec<ServiceRef> =
+        config.services.iter().map(|s| ServiceRef { cluster: s.cluster.clone(), name: s.name.clone() }).collect();
+    let found = cloud.services(&names).await.map_err(|e| call_failed("describing the services", &e))?;
+    let stopped = config.services.iter().zip(&names).zip(found).map(async |((service, name), found)| {
+        let Some(found) = found.filter(|s| s.status == "ACTIVE") else {
+            return Err(Failure::new(Reason::Config, format!("service `{name}` does not exist in {}", cloud.region())));
+        };
+        let doing = format!("reading the task definition that {name} runs");
+        let running =
+            cloud.task_definition(found.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
+        let family = match &service.task_definition {
+            Some(file) => family_of(file).await?,
+            None => running.family().to_owned(),
+        };
+        let newest = cloud.task_definition(&family).await;
+        let newest = newest.map_err(|e| call_failed(&format!("reading the newest revision of `{family}`"), &e))?;
+        Ok(Stopped { key: service.key.clone(), running, newest })
+    });
+    resumed(config, sha, &try_join_all(stopped).await?)
+}
+
+async fn family_of(file: &std::path::Path) -> Result<String, Failure> {
+    let failure = |why: String| Failure::new(Reason::Config, format!("task definition `{}`: {why}", file.display()));
+    let text = tokio::fs::read_to_string(file).await.map_err(|e| failure(e.to_string()))?;
+    Ok(TaskDefinition::from_json(&text).map_err(failure)?.family().to_owned())
+}
