@@ -176,12 +176,12 @@ async fn prepare<C: Cloud, B, W>(
 ) -> Result<(), Failure> {
     let before = plan.commands.iter().filter(|c| c.command.when == When::Before && !order.skips_commands);
     for (at, command) in before.enumerate() {
+        let images = shelf.wait_until(|ready| has_all(ready, command.images())).await?;
+        register_ready(plan, &images, order, revisions, world).await?;
         if let Some(instance) = order.config.snapshot.as_ref().filter(|_| at == 0) {
             let name = snapshot_name(instance, &order.run.key);
             snapshot::snapshot(instance, &name, world).await?;
         }
-        let images = shelf.wait_until(|ready| has_all(ready, command.images())).await?;
-        register_ready(plan, &images, order, revisions, world).await?;
         run_command(command, plan, revisions, &images, order, leases, world).await?;
     }
     if order.skips_commands && !plan.commands.is_empty() {

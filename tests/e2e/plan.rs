@@ -101,6 +101,14 @@ async fn plan_then_deploy_does_exactly_what_the_plan_listed_for_ten_configs() {
     scene.commit("r4", Behaviour::Serves);
     assert_eq!(plan_then_deploy(&scene, "two release commands", &[]).await.len(), 3 + 1 + 1 + 2 + 2 + 1);
 
+    scene.stage.insert_database("shop-db");
+    let after = "  - { name: reindex, service: web, command: [/bin/sh, /app/migrate], when: after }\nservices:";
+    config(&format!("{}snapshot: shop-db\n", CONFIG.replace("services:", after)));
+    scene.commit("r5", Behaviour::Serves);
+    let calls = plan_then_deploy(&scene, "a snapshot, and a command afterwards", &[]).await;
+    assert_eq!(calls[5], "rds:CreateDBSnapshot");
+    assert_eq!(calls.last().map(String::as_str), Some("ecs:RunTask"));
+
     config(
         &CONFIG
             .replace("    task-definition: task-definition.json\n", "")

@@ -304,6 +304,7 @@ async fn a_snapshot_is_there_before_the_first_command_runs_and_a_second_attempt_
     let lines = scene.journal.lines();
     let at = |start: &str| lines.iter().position(|l| l.starts_with(start)).unwrap();
     assert!(scene.journal.count("rds:DescribeDBSnapshots") >= 3, "it is waited for");
+    assert!(at("ecs:RegisterTaskDefinition") < at("rds:CreateDBSnapshot"), "AWS took the definition first");
     assert!(at("rds:CreateDBSnapshot") < at("ecs:RunTask") && at("rds:DescribeDBSnapshots") < at("ecs:RunTask"));
     assert!(
         ended.state().iter().any(|l| l.starts_with("snapshot fargate-deploy-shop-db-1001 of shop-db")),

@@ -298,6 +298,9 @@ fn calls(plan: &Plan, config: &Config, services: &[PlannedService], commands: &[
     let changed = |key: &str| services.iter().any(|s| s.key == key && !s.changes.is_empty());
     let revisions = plan.services.iter().filter(|s| changed(&s.key));
     calls.extend(revisions.map(|s| call("ecs:RegisterTaskDefinition", s.base.family().to_owned())));
+    if let Some(instance) = config.snapshot.as_ref().filter(|_| commands.iter().any(|c| !c.runs_after)) {
+        calls.push(call("rds:CreateDBSnapshot", instance.clone()));
+    }
     let run = |runs_after: bool, calls: &mut Vec<PlannedCall>| {
         for planned in commands.iter().filter(|c| c.runs_after == runs_after) {
             let command = plan.commands.iter().find(|c| c.command.name == planned.name);
