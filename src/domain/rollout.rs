@@ -20,6 +20,8 @@ const STALE_READS: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(30);
 /// After our deployment failed, ECS switches to the rollback within this time, or there is nothing to go back to.
 const ROLLBACK_STARTS: Duration = Duration::from_secs(60);
+/// Between two reads while the end can come at any moment: half of it is the mean lateness.
+const NEAR: Duration = Duration::from_millis(2700);
 /// A rollback is watched this much longer than the deployment may take.
 const ROLLBACK_ENDS: Duration = Duration::from_secs(15 * 60);
 /// Reads that fail for this long leave us blind.
@@ -209,12 +211,12 @@ impl Rollout {
         let pause = match &self.phase {
             _ if self.ended.is_some() && self.since_service > 0 => Duration::ZERO,
             _ if self.blind.is_some() => 5 * second,
-            _ if at < 4 * second => second,
-            _ if at < 12 * second => 2 * second,
+            _ if at < 2 * second => second,
             _ if self.ended.is_some() => second,
+            _ if at < 12 * second => NEAR,
             // Before the tasks run, the end is not near; once they do, it can come at any moment.
             Phase::Progressing(counts) if counts.running < counts.desired => 9 * second / 2,
-            _ => Duration::from_millis(2800),
+            _ => NEAR,
         };
         (pause, ask)
     }
