@@ -16,6 +16,7 @@ mod database;
 mod elsewhere;
 mod identity;
 mod interrupts;
+mod postgres;
 mod program;
 mod releases;
 mod reports;

@@ -20,6 +20,14 @@ pub fn scrubbed(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// Which run of the workflow a process is.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: u64,
+    pub attempt: u32,
+    pub sha: String,
+}
+
 /// Starts runs of a workflow, each with its own id.
 pub struct Program {
     pub env: Env,
@@ -34,8 +42,13 @@ impl Program {
 
     /// `deploy --json`, as a job of GitHub Actions on commit `sha`.
     pub fn start(&self, arguments: &[&str], directory: &Path, sha: &str) -> Running {
-        let run = self.runs.fetch_add(1, Ordering::SeqCst);
-        let file = |what: &str| self.home.path().join(format!("{run}.{what}"));
+        let id = 7_000_000 + u64::from(self.runs.fetch_add(1, Ordering::SeqCst));
+        self.start_job(&Job { id, attempt: 1, sha: sha.to_owned() }, arguments, directory)
+    }
+
+    /// The same with an id and an attempt of the caller's choice.
+    pub fn start_job(&self, job: &Job, arguments: &[&str], directory: &Path) -> Running {
+        let file = |what: &str| self.home.path().join(format!("{}-{}.{what}", job.id, job.attempt));
         let running =
             Files { json: file("json"), log: file("log"), outputs: file("outputs"), summary: file("summary") };
         let mut command = scrubbed(BINARY);
@@ -43,11 +56,11 @@ impl Program {
         command
             .env("HOME", self.home.path())
             .env("GITHUB_ACTIONS", "true")
-            .env("GITHUB_SHA", sha)
+            .env("GITHUB_SHA", &job.sha)
             .env("GITHUB_REF_NAME", "main")
             .env("GITHUB_REPOSITORY", "acme/shop")
-            .env("GITHUB_RUN_ID", format!("{}", 7_000_000 + run))
-            .env("GITHUB_RUN_ATTEMPT", "1")
+            .env("GITHUB_RUN_ID", job.id.to_string())
+            .env("GITHUB_RUN_ATTEMPT", job.attempt.to_string())
             .env("GITHUB_ACTOR", "octocat")
             .env("GITHUB_OUTPUT", &running.outputs)
             .env("GITHUB_STEP_SUMMARY", &running.summary)
@@ -90,8 +103,27 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it has ended already").to_string();
+        let id = self.id().expect("it has ended already").to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// `None` once it has ended and that was seen.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The file that a person's lines go to.
+    pub fn log(&self) -> &Path {
+        &self.files.log
+    }
+
+    /// Waits for the end of a process that may be killed: `None` if it was.
+    pub async fn ended_or_killed(mut self) -> Option<Run> {
+        let status = self.child.wait().await.unwrap();
+        if status.code().is_none() {
+            return None;
+        }
+        Some(self.ended().await)
     }
 
     pub async fn ended(mut self) -> Run {
