@@ -98,7 +98,11 @@ async fn release<C: Cloud, B: Builder, W: Web>(
     world: &World<'_, C, B, W>,
 ) -> Result<Success, Failure> {
     let images = or_cancelled(interrupt, world, enough_to_begin(plan, order, shelf)).await?;
-    if is_nothing(plan, &images, order) {
+    let services = plan.services.iter().map(|s| &s.service);
+    let has_lease = matches!(order.config.lock, Lock::Lease { .. });
+    if is_nothing(plan, &images, order)
+        && !(has_lease && lease::is_left_by_earlier_attempt(services, &order.run, world.cloud).await)
+    {
         return or_cancelled(interrupt, world, confirm::unchanged(plan, order, world)).await;
     }
     let mut leases = vec![];
@@ -130,6 +134,9 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     let plan = or_cancelled(interrupt, world, plan_again(order, found, leases, world)).await?;
     let images = or_cancelled(interrupt, world, enough_to_begin(&plan, order, shelf)).await?;
     if is_nothing(&plan, &images, order) {
+        // No command of ours attaches to the task that an earlier attempt left.
+        let settling = leases.iter().map(|lease| lease.settle(None, patience(order), world));
+        or_cancelled(interrupt, world, try_join_all(settling)).await?;
         return or_cancelled(interrupt, world, confirm::unchanged(&plan, order, world)).await;
     }
     let mut revisions = vec![];

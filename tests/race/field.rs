@@ -8,7 +8,7 @@ use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use fargate_deploy::stage::LABEL;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -82,15 +82,6 @@ impl Field {
             assert!(migrations <= 1, "{migrations} migrations at once: {running:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-
-    /// One-off tasks that were ever started, by what started them.
-    pub async fn one_offs(&self) -> BTreeMap<String, usize> {
-        let mut all = BTreeMap::new();
-        for task in self.scene.migrations().await {
-            *all.entry(task["startedBy"].as_str().unwrap().to_owned()).or_default() += 1;
-        }
-        all
     }
 
     pub async fn close(self) {

@@ -40,6 +40,8 @@ impl Alive {
 pub struct Kill {
     pub run: u64,
     pub point: Point,
+    /// Of the attempt that was killed.
+    pub log: PathBuf,
 }
 
 fn signal(process: u32, name: &str) -> bool {
@@ -69,7 +71,7 @@ pub async fn kill(field: &Field, alive: &Alive, points: Vec<Point>, dice: &mut D
     for wanted in points {
         loop {
             sleep(Duration::from_millis(20)).await;
-            let Some((run, process, _)) = at(wanted, field, alive).await else { continue };
+            let Some((run, process, log)) = at(wanted, field, alive).await else { continue };
             sleep(Duration::from_millis(dice.roll(300))).await;
             if !signal(process, "STOP") {
                 continue;
@@ -77,7 +79,7 @@ pub async fn kill(field: &Field, alive: &Alive, points: Vec<Point>, dice: &mut D
             // What it had sent arrives; it sends nothing more.
             sleep(Duration::from_millis(300)).await;
             if at(wanted, field, alive).await.is_some_and(|(still, ..)| still == run) {
-                kills.lock().unwrap().push(Kill { run, point: wanted });
+                kills.lock().unwrap().push(Kill { run, point: wanted, log });
                 signal(process, "KILL");
                 break;
             }

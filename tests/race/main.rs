@@ -43,7 +43,7 @@ async fn twenty_deploys_at_once_migrate_one_after_the_other_whoever_is_killed() 
     for number in 1..=rounds {
         let kind = match number {
             n if n % 5 == 0 => Kind::Abandoned,
-            n if n % 2 == 0 => Kind::Killed,
+            n if n % 2 == 1 => Kind::Killed,
             _ => Kind::Calm,
         };
         round::play(&field, number, kind, &mut Dice::new(seed.wrapping_add(number))).await;

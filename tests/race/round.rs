@@ -36,15 +36,23 @@ struct Ended {
     entry: Entry,
     attempts: u32,
     run: Option<Run>,
+    logs: Vec<PathBuf>,
 }
 
-/// Eight commits in the order of their runs, as pushes come; three of the runs are second attempts, whose first ended
+impl Ended {
+    /// What its attempts printed, one after the other.
+    fn said(&self) -> String {
+        self.logs.iter().map(|log| std::fs::read_to_string(log).unwrap_or_default()).collect()
+    }
+}
+
+/// Eight commits in the order of their runs, as pushes come; two of the runs are second attempts, whose first ended
 /// before it came to the lease.
 fn entries(field: &Field, round: u64, dice: &mut Dice) -> Vec<Entry> {
     let commits: Vec<(String, PathBuf)> = (0..8)
         .map(|n| {
             let name = format!("c{round}-{n}");
-            let directory = field.checkout(&name, 0.3 + dice.roll(8) as f64 / 10.0);
+            let directory = field.checkout(&name, 0.2 + dice.roll(8) as f64 / 10.0);
             (name, directory)
         })
         .collect();
@@ -52,7 +60,7 @@ fn entries(field: &Field, round: u64, dice: &mut Dice) -> Vec<Entry> {
         .map(|n| {
             let at = usize::try_from(n * commits.len() as u64 / RUNS).unwrap();
             let (commit, directory) = commits[at].clone();
-            let attempt = if n % 7 == 3 { 2 } else { 1 };
+            let attempt = if n % 10 == 3 { 2 } else { 1 };
             let job =
                 Job { id: 8_000_000 + round * 1000 + n, attempt, sha: format!("{:040x}", round * 1000 + at as u64) };
             Entry { job, commit, directory }
@@ -63,16 +71,17 @@ fn entries(field: &Field, round: u64, dice: &mut Dice) -> Vec<Entry> {
 }
 
 async fn race(field: &Field, entry: Entry, alive: &Alive, is_started_again: bool) -> Ended {
-    let mut job = entry.job.clone();
+    let (mut job, mut logs) = (entry.job.clone(), vec![]);
     loop {
         let running = field.scene.start_job(&job, &entry.directory);
         if let Some(process) = running.id() {
             alive.insert(job.id, process, running.log());
         }
+        logs.push(running.log().to_owned());
         let ended = running.ended_or_killed().await;
         alive.remove(job.id);
         if ended.is_some() || !is_started_again {
-            return Ended { attempts: job.attempt, run: ended, entry };
+            return Ended { attempts: job.attempt, run: ended, entry, logs };
         }
         job.attempt += 1;
     }
@@ -100,10 +109,11 @@ pub async fn play(field: &Field, number: u64, kind: Kind, dice: &mut Dice) {
     };
     let kills = kills.into_inner().unwrap();
     let tally = tally(&ended);
-    println!("round {number}, {kind:?}: {tally:?}, killed {kills:?}, {:.1} s", began.elapsed().as_secs_f64());
+    let killed: Vec<_> = kills.iter().map(|kill| kill.point).collect();
+    println!("round {number}, {kind:?}: {tally:?}, killed {killed:?}, {:.1} s", began.elapsed().as_secs_f64());
     assert!(kind == Kind::Calm || !kills.is_empty(), "nobody was killed");
     everybody_ended_well(&ended);
-    attached(field, &ended, &kills).await;
+    attached(&ended, &kills);
     dust_has_settled(field, &ended).await;
 }
 
@@ -125,7 +135,7 @@ fn tally(ended: &[Ended]) -> BTreeMap<String, u32> {
 
 /// docs/locks.md: deployed or nothing to do, locked or superseded; nothing else.
 fn everybody_ended_well(ended: &[Ended]) {
-    for Ended { entry, run, attempts } in ended {
+    for Ended { entry, run, attempts, .. } in ended {
         let Some(run) = run else { continue };
         let word = run.json["failure-reason"].as_str().or(run.json["outcome"].as_str()).unwrap_or_default();
         let is_fine = match run.code {
@@ -143,13 +153,13 @@ fn everybody_ended_well(ended: &[Ended]) {
     }
 }
 
-/// A run that was killed while its migration ran has found it again: it started one.
-async fn attached(field: &Field, ended: &[Ended], kills: &[Kill]) {
-    let one_offs = field.one_offs().await;
+/// A run that was killed while its migration ran starts no other: the next attempt waits for that one.
+fn attached(ended: &[Ended], kills: &[Kill]) {
     for kill in kills.iter().filter(|kill| kill.point == Point::Migrating) {
-        let started = one_offs.get(&format!("fargate-deploy/migrate/{}", kill.run));
-        let log = ended.iter().find(|e| e.entry.job.id == kill.run).and_then(|e| e.run.as_ref()).map(|r| &r.log);
-        assert_eq!(started, Some(&1), "run {}: {}", kill.run, log.map_or("", |log| log));
+        let Some(ended) = ended.iter().find(|e| e.entry.job.id == kill.run) else { continue };
+        let next = ended.logs.iter().skip_while(|log| **log != kill.log).nth(1);
+        let said = next.map(|log| std::fs::read_to_string(log).unwrap());
+        assert!(said.is_none_or(|said| !said.contains(" started from ")), "run {}: {}", kill.run, ended.said());
     }
 }
 
