@@ -72,7 +72,7 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
     world: &World<'_, C, B, W>,
 ) -> Result<Success, Failure> {
     let interrupt = interrupt.shared();
-    authenticate::authenticate(world).await?;
+    or_cancelled(&interrupt, world, authenticate::authenticate(world)).await?;
     let sha = order.provenance.sha.as_deref();
     let before = or_cancelled(&interrupt, world, preflight::preflight(&order.config, &order.tags, sha, world)).await?;
     let found = before.found.clone();
@@ -222,7 +222,7 @@ async fn or_cancelled<T, C, B, W>(
     }
 }
 
-fn cancelled() -> Failure {
+pub(crate) fn cancelled() -> Failure {
     Failure::new(Reason::Cancelled, "cancelled: this run changes nothing further")
         .with_next("run it again: it goes on from what is there")
 }

@@ -8,7 +8,7 @@ use crate::commands::deployment::{self, Reported};
 use crate::commands::post::HeldFile;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
-use crate::deploy::{Order, deploy_until};
+use crate::deploy::{Order, cancelled, deploy_until};
 use crate::domain::names::{RoleArn, short};
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::Provenance;
@@ -18,6 +18,7 @@ use crate::render::log::Log;
 use crate::render::{ending, outputs, summary};
 use crate::steps::release::RunKey;
 use crate::world::World;
+use futures_util::FutureExt as _;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -45,7 +46,13 @@ pub async fn deploy(
     let record = RefCell::new(Record::default());
     let held = Arc::new(HeldFile::new(sink, env, config.region.clone(), config.roles.clone()));
     let sink: Arc<dyn Sink + Send + Sync> = held.clone();
-    let result = match open(config, options, context, env, Arc::clone(&sink)).await {
+    let interrupt = interrupt.shared();
+    let opened = tokio::select! {
+        biased;
+        opened = open(config, options, context, env, Arc::clone(&sink)) => opened,
+        () = interrupt.clone() => Err(cancelled()),
+    };
+    let result = match opened {
         Ok((order, cloud, web, reported)) => {
             held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());

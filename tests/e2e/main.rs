@@ -12,6 +12,7 @@
 mod act;
 mod aws_cli;
 mod bad_days;
+mod cancellations;
 mod database;
 mod elsewhere;
 mod identity;

@@ -1,5 +1,7 @@
 //! The program as a child process, without anything of this process's environment.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use crate::support::{Env, eventually};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -124,6 +126,12 @@ impl Running {
             return None;
         }
         Some(self.ended().await)
+    }
+
+    /// Of a run that could not say how it ended: its code, and what it printed.
+    pub async fn cut_off(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().await.unwrap();
+        (status.code(), read(&self.files.log))
     }
 
     pub async fn ended(mut self) -> Run {

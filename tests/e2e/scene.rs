@@ -1,6 +1,8 @@
 //! A stage in this process, a service on it that serves `r0`, and the program as a child process: as a job of GitHub
 //! Actions would run it, with an identity by OIDC and nothing else of this process's environment.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use crate::program::{Job, Program, Run, Running};
 use crate::support::{App, Behaviour, Env, eventually};
 use fargate_deploy::stage::oidc::GithubJob;

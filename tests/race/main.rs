@@ -15,11 +15,9 @@ mod killer;
 #[path = "../e2e/postgres.rs"]
 mod postgres;
 #[path = "../e2e/program.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod program;
 mod round;
 #[path = "../e2e/scene.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod scene;
 #[path = "../support/mod.rs"]
 mod support;
