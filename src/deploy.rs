@@ -89,7 +89,7 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
     world: &World<'_, C, B, W>,
 ) -> Result<Success, Failure> {
     let interrupt = interrupt.shared();
-    authenticate::authenticate(world).await?;
+    or_cancelled(&interrupt, world, authenticate::authenticate(world)).await?;
     let sha = order.provenance.sha.as_deref();
     let before = or_cancelled(&interrupt, world, preflight::preflight(&order.config, &order.tags, sha, world)).await?;
     let found = before.found.clone();
@@ -117,7 +117,11 @@ async fn release<C: Cloud, B: Builder, W: Web>(
     world: &World<'_, C, B, W>,
 ) -> Result<Success, Failure> {
     let images = or_cancelled(interrupt, world, enough_to_begin(plan, order, shelf)).await?;
-    if is_nothing(plan, &images, order) {
+    let services = plan.services.iter().map(|s| &s.service);
+    let has_lease = matches!(order.config.lock, Lock::Lease { .. });
+    if is_nothing(plan, &images, order)
+        && !(has_lease && lease::is_left_by_earlier_attempt(services, &order.run, world.cloud).await)
+    {
         return or_cancelled(interrupt, world, confirm::unchanged(plan, order, world)).await;
     }
     let mut leases = vec![];
@@ -149,6 +153,9 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     let plan = or_cancelled(interrupt, world, plan_again(order, found, leases, world)).await?;
     let images = or_cancelled(interrupt, world, enough_to_begin(&plan, order, shelf)).await?;
     if is_nothing(&plan, &images, order) {
+        // No command of ours attaches to the task that an earlier attempt left.
+        let settling = leases.iter().map(|lease| lease.settle(None, patience(order), world));
+        or_cancelled(interrupt, world, try_join_all(settling)).await?;
         return or_cancelled(interrupt, world, confirm::unchanged(&plan, order, world)).await;
     }
     planning::require(order, &PlanDocument::of(&plan, &order.config, order.skips_commands))?;
@@ -240,7 +247,7 @@ async fn or_cancelled<T, C, B, W>(
     }
 }
 
-fn cancelled() -> Failure {
+pub(crate) fn cancelled() -> Failure {
     Failure::new(Reason::Cancelled, "cancelled: this run changes nothing further")
         .with_next("run it again: it goes on from what is there")
 }

@@ -126,6 +126,23 @@ pub async fn acquire<C: Cloud, B, W>(
     }
 }
 
+/// Whether an earlier attempt of this run ended without releasing one of these: the next attempt puts that in order, even
+/// where it finds nothing else to do. What cannot be read is left to go stale.
+pub async fn is_left_by_earlier_attempt<C: Cloud>(
+    services: impl Iterator<Item = &ServiceRef>,
+    run: &RunKey,
+    cloud: &C,
+) -> bool {
+    if run.attempt == "1" {
+        return false;
+    }
+    let looks = services.map(async |service| {
+        let newest = chain(&path(service), cloud).await.ok().and_then(|mut found| found.generations.pop());
+        newest.and_then(|g| g.claim).is_some_and(|held| !held.is_released && held.is_earlier_attempt_of(run))
+    });
+    join_all(looks).await.contains(&true)
+}
+
 /// Beats for all leases while `body` runs.
 pub async fn hold<C: Cloud, B, W, T>(leases: &[Lease], world: &World<'_, C, B, W>, body: impl Future<Output = T>) -> T {
     let beat = async {

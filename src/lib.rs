@@ -31,6 +31,7 @@ use commands::plan::How;
 use context::RunContext;
 use domain::outcome::{Failure, Reason, Record};
 use futures_util::FutureExt as _;
+use render::ending;
 use render::log::{Detail, Log, Style};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -38,6 +39,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The program, with its arguments and environment. A variable that is not UTF-8 is none of ours.
 pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>) -> ExitCode {
@@ -139,12 +141,22 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             let options = options(flags);
             let request = arguments.request();
             let interrupt = interrupted().shared();
-            match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
-                Ok(config) => {
-                    let context = RunContext::read(env, &config.root);
-                    Box::pin(commands::deploy::deploy(config, options, &context, env, log.clone(), interrupt)).await
+            let deploying = async {
+                match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
+                    Ok(config) => {
+                        let context = RunContext::read(env, &config.root);
+                        Box::pin(commands::deploy::deploy(config, options, &context, env, log.clone(), interrupt)).await
+                    }
+                    Err(failure) => (Err(failure), Record::default()),
                 }
-                Err(failure) => (Err(failure), Record::default()),
+            };
+            tokio::select! {
+                biased;
+                ending = deploying => ending,
+                () = interrupted_twice() => {
+                    log.finish(&ending::cut_off());
+                    return Reason::Cancelled.exit_code();
+                }
             }
         }
         Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, log.clone()).await {
@@ -189,6 +201,14 @@ fn directory(env: &BTreeMap<String, String>) -> std::path::PathBuf {
         Some(directory) => here.join(directory.trim()),
         None => here,
     }
+}
+
+/// Resolves at the second SIGINT or SIGTERM. A signal to the whole process group that a parent passes on as well comes
+/// twice in a moment, and is one.
+async fn interrupted_twice() {
+    interrupted().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    interrupted().await;
 }
 
 /// Resolves at SIGINT or SIGTERM. GitHub sends the first, 7.5 s later the second, and kills 2.5 s after that.

@@ -9,7 +9,7 @@ use crate::commands::post::HeldFile;
 use crate::commands::reviewed;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
-use crate::deploy::{Order, RequiredPlan, deploy_until};
+use crate::deploy::{Order, RequiredPlan, cancelled, deploy_until};
 use crate::domain::names::{RoleArn, short};
 use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::domain::plan::Provenance;
@@ -20,6 +20,7 @@ use crate::render::log::Log;
 use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
 use crate::world::World;
+use futures_util::FutureExt as _;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -57,7 +58,13 @@ pub async fn deploy(
         None if config.require_plan => reviewed::look_up(&config, context, env, sink.as_ref()).await,
         None => RequiredPlan::None,
     };
-    let result = match Box::pin(open(config, options, context, env, Arc::clone(&sink))).await {
+    let interrupt = interrupt.shared();
+    let opened = tokio::select! {
+        biased;
+        opened = Box::pin(open(config, options, context, env, Arc::clone(&sink))) => opened,
+        () = interrupt.clone() => Err(cancelled()),
+    };
+    let result = match opened {
         Ok((mut order, cloud, web, reported)) => {
             order.required_plan = required;
             held.set_deployment(reported.as_ref().map(|reported| reported.id));

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// What a tag that names the content of a build starts with.
+pub const CONTENT_TAG: &str = "content-";
+
 /// `sha256:` and 64 hex digits: the only name of an image that cannot move.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

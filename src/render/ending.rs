@@ -17,6 +17,18 @@ pub fn failure(failure: &Failure, record: &Record) -> Vec<String> {
     lines
 }
 
+/// The ending of a run that a second signal ended before it could say what it leaves behind.
+pub fn cut_off() -> Vec<String> {
+    [
+        "",
+        "✗ cancelled: a second signal ended this run at once",
+        "  state  what was sent to ECS goes on, and was not looked at",
+        "  next   look at the service and its tasks; a lease that is still held goes stale after 90 s without its run",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 /// The one `::error` of a run in GitHub Actions. The runner cuts at 4,096 characters.
 pub fn annotation(failure: &Failure) -> String {
     let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");

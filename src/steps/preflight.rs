@@ -1,7 +1,7 @@
 //! What is there: services, the revisions that they run, repositories, images that need no build. Reads only.
 
 use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
-use crate::domain::image::{Digest, ImageRef};
+use crate::domain::image::{CONTENT_TAG, Digest, ImageRef};
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason};
 use crate::domain::plan::{Before, Found, ImageBefore, ImageFound, ServiceBefore};
@@ -335,7 +335,7 @@ async fn to_build<C: Cloud, B: Builder, W>(
 fn content_tag(content: &str, sha: &str) -> String {
     let hash = Sha256::digest(format!("{content}\n{sha}"));
     let hex: String = hash.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-    format!("content-{hex}")
+    format!("{CONTENT_TAG}{hex}")
 }
 
 /// `HOST/NAME` of the repository to push to, and the ECR repository where it is one. A missing repository is said

@@ -1,7 +1,7 @@
 //! An image in the Engine -> a digest in the repository, or a digest that is there already -> its missing tags.
 
 use crate::config::BuildConfig;
-use crate::domain::image::{Digest, ImageRef};
+use crate::domain::image::{CONTENT_TAG, Digest, ImageRef};
 use crate::domain::outcome::{Failure, ImageRecord, Reason};
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Step};
@@ -60,11 +60,12 @@ pub async fn destination<C: Cloud, B, W>(
     Ok(Destination { name: repository.uri.clone(), push_name, login: Some(login), repository: Some(repository) })
 }
 
-/// Pushes under every tag; the first tag carries the layers, the others find them there.
+/// Pushes under every tag. An Engine that several runs share pushes what has the tag at that moment, so to ECR only one
+/// tag goes that way, the one which names the content; the others are put on its digest in ECR.
 ///
 /// # Errors
 /// `push`: nothing was touched in ECS.
-pub async fn push<C, B: Builder, W>(
+pub async fn push<C: Cloud, B: Builder, W>(
     key: &str,
     image: &LocalImage,
     tags: &[String],
@@ -72,8 +73,16 @@ pub async fn push<C, B: Builder, W>(
     world: &World<'_, C, B, W>,
 ) -> Result<Digest, Failure> {
     let chapter = world.start(Step::Push, format!("{key} to {}", to.name)).of(key);
+    let (by_engine, in_registry) = match to.repository {
+        Some(_) => {
+            let names_content = |tag: &&String| tag.starts_with(CONTENT_TAG);
+            let carrier = tags.iter().find(names_content).or(tags.first());
+            tags.iter().partition(|tag| Some(*tag) == carrier)
+        }
+        None => (tags.iter().collect::<Vec<_>>(), vec![]),
+    };
     let mut pushed: Option<Digest> = None;
-    for tag in tags {
+    for tag in by_engine {
         let target = format!("{}:{tag}", to.push_name);
         let digest = world
             .builder
@@ -95,6 +104,9 @@ pub async fn push<C, B: Builder, W>(
         return Err(Failure::new(Reason::Config, format!("image `{key}` has no tag to be pushed under")));
     };
     record(key, &to.name, &digest, true, world);
+    for tag in in_registry {
+        put_tag(key, &digest, tag, to, world).await?;
+    }
     chapter.done(format!("{key} is {} under {}", digest.short(), tags.join(", ")));
     Ok(digest)
 }
@@ -111,20 +123,30 @@ pub async fn retag<C: Cloud, B, W>(
     world: &World<'_, C, B, W>,
 ) -> Result<(), Failure> {
     record(key, &to.name, digest, false, world);
-    let Some(repository) = &to.repository else { return Ok(()) };
     let chapter = world.start(Step::Push, format!("{key}: tagging {}", digest.short()));
     for tag in missing {
-        world.cloud.tag_image(repository, digest, tag).await.map_err(|e| match e.kind {
-            CallErrorKind::Conflict => Failure::new(
-                Reason::Push,
-                format!("image `{key}`: the tag `{tag}` is immutable and names another image than {}", digest.short()),
-            )
-            .with_next("use tags that name the content, such as {sha}, in a repository with immutable tags"),
-            _ => call_failed(&format!("tagging {digest} as `{tag}`"), &e),
-        })?;
+        put_tag(key, digest, tag, to, world).await?;
     }
     chapter.done(format!("{key}: {} is also {}", digest.short(), missing.join(", ")));
     Ok(())
+}
+
+async fn put_tag<C: Cloud, B, W>(
+    key: &str,
+    digest: &Digest,
+    tag: &str,
+    to: &Destination,
+    world: &World<'_, C, B, W>,
+) -> Result<(), Failure> {
+    let Some(repository) = &to.repository else { return Ok(()) };
+    world.cloud.tag_image(repository, digest, tag).await.map_err(|e| match e.kind {
+        CallErrorKind::Conflict => Failure::new(
+            Reason::Push,
+            format!("image `{key}`: the tag `{tag}` is immutable and names another image than {}", digest.short()),
+        )
+        .with_next("use tags that name the content, such as {sha}, in a repository with immutable tags"),
+        _ => call_failed(&format!("tagging {digest} as `{tag}`"), &e),
+    })
 }
 
 /// Notes an image that the release uses.

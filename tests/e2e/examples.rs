@@ -8,7 +8,7 @@ mod nestjs;
 mod nextjs;
 mod stand_in;
 
-use crate::database::Database;
+use crate::postgres::Database;
 use crate::program::{Program, Run};
 use crate::served::Served;
 use crate::support::{Aws, Env, eventually};

@@ -12,12 +12,14 @@
 mod act;
 mod aws_cli;
 mod bad_days;
+mod cancellations;
 mod database;
 mod elsewhere;
 mod examples;
 mod identity;
 mod interrupts;
 mod plan;
+mod postgres;
 mod program;
 #[path = "../docker/support.rs"]
 #[allow(dead_code, reason = "only its registry is used here")]

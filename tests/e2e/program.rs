@@ -1,5 +1,7 @@
 //! The program as a child process, without anything of this process's environment.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use crate::support::{Env, eventually};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,14 @@ pub fn scrubbed(program: impl AsRef<std::ffi::OsStr>) -> Command {
         }
     }
     command
+}
+
+/// Which run of the workflow a process is.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: u64,
+    pub attempt: u32,
+    pub sha: String,
 }
 
 /// Starts runs of a workflow, each with its own id.
@@ -46,8 +56,17 @@ impl Program {
         directory: &Path,
         sha: &str,
     ) -> Running {
-        let run = self.runs.fetch_add(1, Ordering::SeqCst);
-        let file = |what: &str| self.home.path().join(format!("{run}.{what}"));
+        let id = 7_000_000 + u64::from(self.runs.fetch_add(1, Ordering::SeqCst));
+        self.run(&Job { id, attempt: 1, sha: sha.to_owned() }, name, arguments, variables, directory)
+    }
+
+    /// `deploy` as a job of the caller's choice.
+    pub fn start_job(&self, job: &Job, arguments: &[&str], directory: &Path) -> Running {
+        self.run(job, "deploy", arguments, &[], directory)
+    }
+
+    fn run(&self, job: &Job, name: &str, arguments: &[&str], variables: &[(&str, &str)], directory: &Path) -> Running {
+        let file = |what: &str| self.home.path().join(format!("{}-{}.{what}", job.id, job.attempt));
         let running =
             Files { json: file("json"), log: file("log"), outputs: file("outputs"), summary: file("summary") };
         let mut command = scrubbed(BINARY);
@@ -55,11 +74,11 @@ impl Program {
         command
             .env("HOME", self.home.path())
             .env("GITHUB_ACTIONS", "true")
-            .env("GITHUB_SHA", sha)
+            .env("GITHUB_SHA", &job.sha)
             .env("GITHUB_REF_NAME", "main")
             .env("GITHUB_REPOSITORY", "acme/shop")
-            .env("GITHUB_RUN_ID", format!("{}", 7_000_000 + run))
-            .env("GITHUB_RUN_ATTEMPT", "1")
+            .env("GITHUB_RUN_ID", job.id.to_string())
+            .env("GITHUB_RUN_ATTEMPT", job.attempt.to_string())
             .env("GITHUB_ACTOR", "octocat")
             .env("GITHUB_OUTPUT", &running.outputs)
             .env("GITHUB_STEP_SUMMARY", &running.summary)
@@ -103,8 +122,31 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it has ended already").to_string();
+        let id = self.id().expect("it has ended already").to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// `None` once it has ended and that was seen.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The file that a person's lines go to.
+    pub fn log(&self) -> &Path {
+        &self.files.log
+    }
+
+    /// Waits for the end of a process that may be killed: `None` if it was.
+    pub async fn ended_or_killed(mut self) -> Option<Run> {
+        let status = self.child.wait().await.unwrap();
+        status.code()?;
+        Some(self.ended().await)
+    }
+
+    /// Of a run that could not say how it ended: its code, and what it printed.
+    pub async fn cut_off(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().await.unwrap();
+        (status.code(), read(&self.files.log))
     }
 
     pub async fn ended(mut self) -> Run {

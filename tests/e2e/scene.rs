@@ -1,13 +1,16 @@
 //! A stage in this process, a service on it that serves `r0`, and the program as a child process: as a job of GitHub
 //! Actions would run it, with an identity by OIDC and nothing else of this process's environment.
 
-use crate::program::{Program, Run, Running};
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use crate::program::{Job, Program, Run, Running};
 use crate::support::{App, Behaviour, Env, eventually};
 use fargate_deploy::stage::oidc::GithubJob;
 use fargate_deploy::stage::play::Play;
 use fargate_deploy::stage::{LABEL, Stage, StageOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -155,6 +158,11 @@ impl Scene {
 
     pub fn start(&self, arguments: &[&str]) -> Running {
         self.program.start(arguments, self.app.path(), &self.sha())
+    }
+
+    /// A run of the caller's choice, in a checkout of its own.
+    pub fn start_job(&self, job: &Job, directory: &Path) -> Running {
+        self.program.start_job(job, &[], directory)
     }
 
     pub async fn deploy(&self, arguments: &[&str]) -> Run {

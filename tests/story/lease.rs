@@ -6,7 +6,7 @@ use fargate_deploy::deploy::Order;
 use fargate_deploy::domain::names::ServiceRef;
 use fargate_deploy::domain::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy::lease::{Claimant, Lease, Owner, Sticky, acquire, clear, hold, set};
-use fargate_deploy::ports::CallErrorKind;
+use fargate_deploy::ports::{CallErrorKind, RunTask};
 use fargate_deploy::world::World;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -480,4 +480,45 @@ async fn a_run_that_did_not_wait_gives_way_to_nobody() {
     held.note_deployed();
     held.release(&*scene.cloud).await;
     take(&scene, &order("1001", "1", "c"), seconds(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_with_nothing_to_do_lets_go_of_what_the_first_one_held() {
+    let scene = Scene::new().next_runs([Run::exits(0), Run::exits(0).after(45)]);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    // Killed in its rollout: it holds, and nothing runs for it.
+    put(&scene, 2, &claim_of("1001"));
+    let again = scene.deploy_order(&order("1001", "2", "token-2")).await;
+    assert_eq!(again.success(), Success::Unchanged);
+    assert_eq!((&scene.lease("web")["isReleased"], &scene.lease("web")["token"]), (&json!(true), &json!("token-2")));
+
+    // Killed while a command ran that turned out not to be needed: that one is waited for.
+    let request = RunTask {
+        cluster: "shop".into(),
+        task_definition: "web:42".into(),
+        network_configuration: None,
+        platform_version: None,
+        overrides: Value::Null,
+        started_by: "fargate-deploy/migrate/1001".to_owned(),
+        client_token: "another".to_owned(),
+    };
+    let task = scene.cloud.aws().start_one_off(&request).tasks.remove(0).arn;
+    let mut claim = claim_with_task("1001", Some(task.as_str()));
+    claim["run"]["attempt"] = json!("2");
+    put(&scene, 4, &claim);
+    let began = Instant::now();
+    let again = scene.deploy_order(&order("1001", "3", "token-3")).await;
+    assert_eq!(again.success(), Success::Unchanged);
+    assert!(began.elapsed() >= seconds(45), "{:?}", began.elapsed());
+    assert_eq!(scene.lease("web")["isReleased"], true);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_attempt_with_nothing_to_do_asks_nothing_about_the_lease() {
+    let scene = Scene::new();
+    scene.deploy().await;
+    scene.journal.clear();
+    assert_eq!(scene.deploy_order(&order("1002", "1", "token-2")).await.success(), Success::Unchanged);
+    assert_eq!(scene.journal.count("ssm:"), 0);
 }

@@ -19,8 +19,8 @@ async fn a_release_with_a_migration_goes_through_its_steps_in_order() {
         scene.changes(),
         [
             "build /src for linux/amd64",
-            "push shop-app:abc123 by in-memory login",
             "push shop-app:CONTENT by in-memory login",
+            "ecr:PutImage shop-app:abc123",
             "ssm:PutParameter create web 1",
             "ecs:RegisterTaskDefinition web",
             "ssm:PutParameter web 1 with intent",

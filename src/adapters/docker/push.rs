@@ -83,10 +83,8 @@ impl Engine {
             return Err(EngineError::Push { image: reference, why });
         };
         let before = self.inspect(&reference).await?.map(|found| found.id);
-        if before.as_deref() != Some(&image.id) {
-            self.tag(&image.id, &target.repository, &target.tag).await?;
-        }
-        let pushed = timeout(target.timeout, self.push_patiently(target, &auth, sink)).await.unwrap_or_else(|_| {
+        let pushing = self.push_patiently(&image.id, target, &auth, sink);
+        let pushed = timeout(target.timeout, pushing).await.unwrap_or_else(|_| {
             Err(EngineError::Timeout { what: format!("pushing `{reference}`"), after: target.timeout })
         });
         let restored = match before {
@@ -102,6 +100,7 @@ impl Engine {
 
     async fn push_patiently(
         &self,
+        image: &str,
         target: &PushTarget,
         auth: &str,
         sink: &mut (dyn FnMut(PushEvent) + Send),
@@ -109,7 +108,13 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
+            if self.inspect(&target.reference()).await?.is_none_or(|named| named.id != image) {
+                self.tag(image, &target.repository, &target.tag).await?;
+            }
             let why = match self.push_once(target, auth, sink).await {
+                Ok(pushed) if self.is_of_another(&pushed, image, target).await? => {
+                    format!("`{}` was given to another image meanwhile", target.reference())
+                }
                 Ok(pushed) => return Ok(pushed),
                 Err(Failure::Passing(why)) => why,
                 Err(Failure::Final(error)) => return Err(error),
@@ -122,6 +127,12 @@ impl Engine {
             pause *= 4;
             attempt += 1;
         }
+    }
+
+    /// The Engine pushes what has the name at that moment. Where several runs share an Engine, that can be another's.
+    async fn is_of_another(&self, pushed: &PushedImage, image: &str, target: &PushTarget) -> Result<bool, EngineError> {
+        let named = self.inspect(&format!("{}@{}", target.repository, pushed.digest)).await?;
+        Ok(named.is_some_and(|named| named.id != image))
     }
 
     async fn push_once(
@@ -197,6 +208,8 @@ impl Failure {
             return Self::Final(EngineError::Auth { registry, why: said });
         }
         let is_passing = [
+            // Another run that shares the Engine took the name away.
+            "does not exist locally with the tag",
             "connection reset",
             "broken pipe",
             "EOF",
@@ -288,6 +301,7 @@ mod tests {
             ("received unexpected HTTP status: 503 Service Unavailable", "passing"),
             ("Put \"https://r.example/v2/\": read: connection reset by peer", "passing"),
             ("unexpected EOF", "passing"),
+            ("An image does not exist locally with the tag: r.example/web", "passing"),
             ("manifest invalid: manifest invalid", "final"),
         ] {
             assert_eq!(name(Failure::judge(&target(), why)), expected, "{why}");
