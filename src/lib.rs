@@ -19,6 +19,7 @@ pub mod events;
 pub mod evidence;
 pub mod lease;
 pub mod moving;
+pub mod poll;
 pub mod ports;
 pub mod render;
 pub mod stage;

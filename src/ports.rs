@@ -89,6 +89,8 @@ pub trait Cloud {
     async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>>;
     /// `ecs:DescribeServiceDeployments`: `None` when it is missing.
     async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>>;
+    /// The same of many, in the order in which they were asked for.
+    async fn service_deployments_by_arn(&self, arns: &[ServiceDeploymentArn]) -> Call<Vec<Option<ServiceDeployment>>>;
     /// `ecs:DescribeServiceRevisions`.
     async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>>;
     /// `ecs:StopServiceDeployment` with `ROLLBACK`, the only documented stop type.

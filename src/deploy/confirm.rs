@@ -8,6 +8,7 @@ use crate::domain::rollout::{Target, Verdict};
 use crate::domain::service::{Role, State};
 use crate::events::Step;
 use crate::moving::{self, Moving};
+use crate::poll::Poll;
 use crate::ports::Cloud;
 use crate::steps::register::Revision;
 use crate::steps::watch;
@@ -33,9 +34,10 @@ pub async fn unchanged<C: Cloud, B, W>(
     }
     let unfinished: Vec<_> = plan.services.iter().filter_map(|s| Some((s, follow(s, order)?))).collect();
     let revisions: Vec<_> = unfinished.iter().map(|(service, _)| running(service)).collect();
+    let poll = Poll::default();
     let watching = unfinished.into_iter().zip(&revisions).map(async |((service, mut moving), revision)| {
         note(service, &moving, world);
-        let verdict = watch::watch(&service.service, &revision.definition, &mut moving, world).await;
+        let verdict = watch::watch(&service.service, &revision.definition, &mut moving, &poll, world).await;
         world.set_state(&service.key, state_of(&verdict));
         Moved { service, revision, moving: Some(moving), verdict: Some(verdict), is_culprit: true }
     });

@@ -9,6 +9,7 @@ use crate::domain::rollout::Verdict;
 use crate::domain::service::Counts;
 use crate::lease::Lease;
 use crate::moving::Moving;
+use crate::poll::Poll;
 use crate::ports::{Builder, Cloud, Web};
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
@@ -67,8 +68,9 @@ pub(super) async fn move_services<C: Cloud, B: Builder, W: Web>(
     let pairs = plan.services.iter().filter_map(|s| Some((s, revisions.iter().find(|r| r.key == s.key)?)));
     let (going, staying): (Vec<_>, Vec<_>) = pairs.partition(|(_, r)| !r.is_unchanged || order.config.force);
     let arrived = staying.iter().map(|(service, _)| service.key.clone()).collect();
+    let poll = Poll::default();
     let course = Sender::new(Course { arrived, ..Course::default() });
-    let all = join_all(going.into_iter().map(|(s, r)| go(s, r, order, lease_of(s, leases), &course, world)));
+    let all = join_all(going.into_iter().map(|(s, r)| go(s, r, order, lease_of(s, leases), &course, &poll, world)));
     let moved: Vec<Moved<'_>> = match order.config.on_cancel {
         OnCancel::Leave => or_cancelled(interrupt, world, all.map(Ok)).await?,
         OnCancel::Rollback => {
@@ -105,6 +107,7 @@ async fn go<'a, C: Cloud, B, W: Web>(
     order: &Order,
     lease: Option<&Lease>,
     course: &Sender<Course>,
+    poll: &Poll,
     world: &World<'_, C, B, W>,
 ) -> Option<Moved<'a>> {
     let is_turn = |c: &Course| c.halt != Halt::No || service.after.iter().all(|key| c.arrived.contains(key));
@@ -114,7 +117,7 @@ async fn go<'a, C: Cloud, B, W: Web>(
         return None;
     }
     let mut moved = Moved { service, revision, moving: None, verdict: None, is_culprit: false };
-    let trouble = match travel(&mut moved, order, lease, course, world).await {
+    let trouble = match travel(&mut moved, order, lease, course, poll, world).await {
         Err(failure) => Some(failure),
         Ok(()) if order.is_unwatched => None,
         Ok(()) => trouble_of(&moved, world).await,
@@ -168,6 +171,7 @@ async fn travel<C: Cloud, B, W: Web>(
     order: &Order,
     lease: Option<&Lease>,
     course: &Sender<Course>,
+    poll: &Poll,
     world: &World<'_, C, B, W>,
 ) -> Result<(), Failure> {
     let Moved { service, revision, .. } = *moved;
@@ -183,7 +187,7 @@ async fn travel<C: Cloud, B, W: Web>(
     };
     moved.verdict = tokio::select! {
         biased;
-        verdict = watch::watch(&service.service, &revision.definition, moving, world) => Some(verdict),
+        verdict = watch::watch(&service.service, &revision.definition, moving, poll, world) => Some(verdict),
         () = given_up => None,
     };
     if let Some(verdict) = &moved.verdict {

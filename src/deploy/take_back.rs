@@ -11,6 +11,7 @@ use crate::domain::service::State;
 use crate::evidence;
 use crate::lease::Lease;
 use crate::moving::Moving;
+use crate::poll::Poll;
 use crate::ports::Cloud;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch::{self, sentence};
@@ -86,8 +87,9 @@ pub async fn take_back<C: Cloud, B, W>(
     }
     let goes_back = |m: &Moved<'_>| m.moving.is_some() && (policy == OnFailure::RollbackAll || m.is_culprit);
     let going: Vec<_> = moved.into_iter().filter(goes_back).collect();
+    let poll = Poll::default();
     let has_moved = !going.is_empty();
-    let endings = join_all(going.into_iter().map(|m| restore(m, leases, world))).await;
+    let endings = join_all(going.into_iter().map(|m| restore(m, leases, &poll, world))).await;
     if has_moved {
         // Whatever stopped the release, this is the state that it leaves.
         failure.reason = Reason::RolledBack;
@@ -137,7 +139,7 @@ fn trouble<'a>(moved: &'a Moved<'_>) -> Trouble<'a> {
 }
 
 /// Minutes can have passed since ours was seen to be the primary deployment.
-async fn find_out<C: Cloud, B, W>(moved: &mut Moved<'_>, world: &World<'_, C, B, W>) {
+async fn find_out<C: Cloud, B, W>(moved: &mut Moved<'_>, poll: &Poll, world: &World<'_, C, B, W>) {
     let service = moved.service;
     let Some(moving) = &mut moved.moving else { return };
     let read = world.cloud.services(std::slice::from_ref(&service.service)).await;
@@ -148,14 +150,19 @@ async fn find_out<C: Cloud, B, W>(moved: &mut Moved<'_>, world: &World<'_, C, B,
         moved.verdict = Some(Verdict::Superseded { by: runs.clone() });
     } else if moved.verdict.is_none() && primary.id != moving.target.deployment {
         // ECS has put another one there: what that means, the state machine tells.
-        moved.verdict = Some(watch::watch(&service.service, &moved.revision.definition, moving, world).await);
+        moved.verdict = Some(watch::watch(&service.service, &moved.revision.definition, moving, poll, world).await);
     }
 }
 
 /// Puts one service back. `Some`: why it could not be confirmed.
-async fn restore<C: Cloud, B, W>(mut moved: Moved<'_>, leases: &[Lease], world: &World<'_, C, B, W>) -> Option<String> {
+async fn restore<C: Cloud, B, W>(
+    mut moved: Moved<'_>,
+    leases: &[Lease],
+    poll: &Poll,
+    world: &World<'_, C, B, W>,
+) -> Option<String> {
     let service = moved.service;
-    find_out(&mut moved, world).await;
+    find_out(&mut moved, poll, world).await;
     // A newer deployment decides what serves; ours changes nothing any more.
     if let Some(verdict @ Verdict::Superseded { .. }) = &moved.verdict {
         world.set_state(&service.key, state_of(verdict));
@@ -182,9 +189,11 @@ async fn restore<C: Cloud, B, W>(mut moved: Moved<'_>, leases: &[Lease], world: 
         }
         Ordered::WatchOurs => {
             let mut going = moving.going_back(&why);
-            (watch::watch(&service.service, &service.running, &mut going, world).await, true)
+            (watch::watch(&service.service, &service.running, &mut going, poll, world).await, true)
         }
-        Ordered::Watch(mut going) => (watch::watch(&service.service, &service.running, &mut going, world).await, false),
+        Ordered::Watch(mut going) => {
+            (watch::watch(&service.service, &service.running, &mut going, poll, world).await, false)
+        }
     };
     let (back, is_back) = match watched {
         Verdict::RolledBack { .. } if is_ours => return serves_again(service, world),
@@ -193,7 +202,7 @@ async fn restore<C: Cloud, B, W>(mut moved: Moved<'_>, leases: &[Lease], world: 
             let again = Restore::UpdateService(service.before.task_definition.clone());
             match roll_back(service, &again, world).await {
                 Ordered::Watch(mut going) => {
-                    let back = watch::watch(&service.service, &service.running, &mut going, world).await;
+                    let back = watch::watch(&service.service, &service.running, &mut going, poll, world).await;
                     let is_back = matches!(back, Verdict::Stable(_));
                     (back, is_back)
                 }

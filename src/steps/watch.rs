@@ -7,10 +7,11 @@ use crate::domain::task_definition::TaskDefinition;
 use crate::events::Step;
 use crate::evidence;
 use crate::moving::Moving;
+use crate::poll::Poll;
 use crate::ports::{Call, CallError, CallErrorKind, Cloud};
 use crate::world::{Chapter, World};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 /// The List can be asked with our clock a little ahead of AWS's.
 const CLOCK_SKEW: f64 = 120.0;
@@ -23,6 +24,7 @@ pub async fn watch<C: Cloud, B, W>(
     service: &ServiceRef,
     definition: &TaskDefinition,
     moving: &mut Moving,
+    poll: &Poll,
     world: &World<'_, C, B, W>,
 ) -> Verdict {
     let chapter = world.start(Step::RollOut, format!("watching {service}")).of(service.name.as_str());
@@ -35,10 +37,15 @@ pub async fn watch<C: Cloud, B, W>(
         let at = began.elapsed();
         let (pause, ask) = rollout.next(at);
         if let Some(last) = last {
-            sleep(pause.saturating_sub(at.saturating_sub(last))).await;
+            let until = Instant::now() + pause.saturating_sub(at.saturating_sub(last));
+            match &ask {
+                Ask::Service => poll.services.wait(service, until).await,
+                Ask::ServiceDeployment(arn) => poll.deployments.wait(arn, until).await,
+                Ask::Locate => sleep_until(until).await,
+            }
         }
         last = Some(began.elapsed());
-        let observation = read(&ask, service, target, since, world.cloud).await;
+        let observation = read(&ask, service, target, since, poll, world.cloud).await;
         for news in rollout.observe(began.elapsed(), observation) {
             chapter.progress(news);
         }
@@ -67,14 +74,21 @@ pub async fn watch<C: Cloud, B, W>(
     }
 }
 
-async fn read<C: Cloud>(ask: &Ask, service: &ServiceRef, target: &Target, since: f64, cloud: &C) -> Observation {
+async fn read<C: Cloud>(
+    ask: &Ask,
+    service: &ServiceRef,
+    target: &Target,
+    since: f64,
+    poll: &Poll,
+    cloud: &C,
+) -> Observation {
     match ask {
-        Ask::Service => match cloud.services(std::slice::from_ref(service)).await {
-            Ok(mut found) => Observation::Service(found.pop().flatten().map(Box::new)),
+        Ask::Service => match poll.service(service, cloud).await {
+            Ok(found) => Observation::Service(found.map(Box::new)),
             Err(e) => Observation::Unreadable(e.to_string()),
         },
         Ask::Locate => optional(locate(service, target, since, cloud).await, Observation::Located),
-        Ask::ServiceDeployment(arn) => optional(cloud.service_deployment(arn).await, Observation::ServiceDeployment),
+        Ask::ServiceDeployment(arn) => optional(poll.deployment(arn, cloud).await, Observation::ServiceDeployment),
     }
 }
 

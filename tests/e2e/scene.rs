@@ -136,6 +136,11 @@ impl Scene {
         .await;
     }
 
+    /// What a deploy finds in its environment beside what says which run it is.
+    pub fn env(&self) -> &Env {
+        &self.program.env
+    }
+
     /// As the account's root, unseen by [`Scene::mutations_since`].
     pub async fn call(&self, service: &str, operation: &str, body: Value) -> Value {
         self.stage.call(service, operation, body).await.unwrap_or_else(|e| panic!("{operation}: {e:?}"))

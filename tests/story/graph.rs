@@ -3,7 +3,7 @@
 use crate::fake::rollout::Ending;
 use crate::fake::task::Run;
 use crate::scene::{Scene, definition, migration, old_image, service_config};
-use fargate_deploy::config::{ReleaseCommand, When};
+use fargate_deploy::config::{OnFailure, ReleaseCommand, When};
 use fargate_deploy::domain::outcome::{Reason, Success};
 use serde_json::json;
 use std::time::Duration;
@@ -138,4 +138,35 @@ async fn a_command_can_have_a_task_definition_of_its_own() {
     assert!(app["image"].as_str().unwrap().contains("shop-app@sha256:"), "{app:?}");
     assert!(!app.contains_key("restartPolicy"), "a command is run once");
     assert_eq!(scene.journal.count("ecs:RunTask web-migrate:"), 1);
+}
+
+/// Reads of DescribeServices and DescribeServiceDeployments in a release of that many services.
+async fn reads(services: usize) -> (usize, usize) {
+    let mut scene = Scene::without_migration();
+    for n in 1..services {
+        let name = format!("web{n}");
+        let arn = scene.cloud.aws().add_definition(&definition(&name, &old_image("shop-app")), Some(7));
+        scene.cloud.aws().add_service(&name, &arn);
+        scene.order.config.services.push(service_config(&name));
+    }
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:UpdateService"), services);
+    (scene.journal.count("ecs:DescribeServices "), scene.journal.count("ecs:DescribeServiceDeployments"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_that_roll_out_at_once_are_read_ten_a_call() {
+    let (one, twenty) = (reads(1).await, reads(20).await);
+    // Finding one's own deployment and a look at the end are each service's own.
+    assert!(twenty.0 <= 2 * one.0 + 2 * 20, "DescribeServices: {one:?}, {twenty:?}");
+    assert!(twenty.1 <= 2 * one.1 + 20, "DescribeServiceDeployments: {one:?}, {twenty:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_service_of_several_that_is_slow_or_fails_does_not_change_what_is_read_of_the_others() {
+    let mut scene = Scene::without_migration().with_worker().next_rollouts("worker", [Ending::Failed]);
+    scene.order.config.on_failure = OnFailure::Leave;
+    let ended = scene.deploy().await;
+    assert_eq!(ended.state()[0], "shop/web: web:42 serves", "{ended:?}");
+    assert!(ended.state()[1].contains("worker:42 failed"), "{ended:?}");
 }

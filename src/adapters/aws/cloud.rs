@@ -88,7 +88,12 @@ impl Cloud for AwsCloud {
     }
 
     async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>> {
-        self.describe_service_deployment(arn).await
+        let found = self.describe_service_deployments(std::slice::from_ref(arn)).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    async fn service_deployments_by_arn(&self, arns: &[ServiceDeploymentArn]) -> Call<Vec<Option<ServiceDeployment>>> {
+        self.describe_service_deployments(arns).await
     }
 
     async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {

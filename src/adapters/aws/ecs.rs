@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// `DescribeServices` takes ten, `DescribeTasks` a hundred.
 const SERVICES_PER_CALL: usize = 10;
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html>
+const DEPLOYMENTS_PER_CALL: usize = 20;
 const TASKS_PER_CALL: usize = 100;
 
 const REGISTER_ATTEMPTS: u32 = 8;
@@ -159,14 +161,19 @@ impl AwsCloud {
         Ok(found.into_iter().map(|(_, arn)| arn).collect())
     }
 
-    pub(super) async fn describe_service_deployment(
+    pub(super) async fn describe_service_deployments(
         &self,
-        arn: &ServiceDeploymentArn,
-    ) -> Call<Option<ServiceDeployment>> {
-        let body = json!({ "serviceDeploymentArns": [arn] });
-        let answer = ask!(self, "ecs:DescribeServiceDeployments", describe_service_deployments, body)?;
-        refuse_other_failures("ecs:DescribeServiceDeployments", &answer)?;
-        Ok(list(&answer, "serviceDeployments").first().map(wire::service_deployment))
+        arns: &[ServiceDeploymentArn],
+    ) -> Call<Vec<Option<ServiceDeployment>>> {
+        let mut found: Vec<Option<ServiceDeployment>> = Vec::with_capacity(arns.len());
+        for arns in arns.chunks(DEPLOYMENTS_PER_CALL) {
+            let body = json!({ "serviceDeploymentArns": arns });
+            let answer = ask!(self, "ecs:DescribeServiceDeployments", describe_service_deployments, body)?;
+            refuse_other_failures("ecs:DescribeServiceDeployments", &answer)?;
+            let described: Vec<_> = list(&answer, "serviceDeployments").iter().map(wire::service_deployment).collect();
+            found.extend(arns.iter().map(|arn| described.iter().find(|d| d.arn == *arn).cloned()));
+        }
+        Ok(found)
     }
 
     pub(super) async fn describe_service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {

@@ -185,6 +185,16 @@ impl Cloud for FakeCloud {
         .await
     }
 
+    async fn service_deployments_by_arn(&self, arns: &[ServiceDeploymentArn]) -> Call<Vec<Option<ServiceDeployment>>> {
+        self.call("ecs:DescribeServiceDeployments", "", |aws| {
+            let find = |arn: &ServiceDeploymentArn| {
+                aws.service_deployments.iter().find(|(_, d)| d.arn == *arn).map(|(_, d)| d.clone())
+            };
+            Ok(arns.iter().map(find).collect())
+        })
+        .await
+    }
+
     async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
         self.call("ecs:DescribeServiceRevisions", "", |aws| {
             let found = aws.revisions.get(arn).cloned();

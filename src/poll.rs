@@ -1,0 +1,117 @@
+//! What several services of a release want to read at about the same time is read in one call: DescribeServices takes ten
+//! services, DescribeServiceDeployments twenty deployments. Who was read for is woken, so that watches that began apart
+//! come to read together.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html>,
+//! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html>
+
+use crate::domain::names::{ServiceDeploymentArn, ServiceRef};
+use crate::domain::service::{Service, ServiceDeployment};
+use crate::ports::{Call, Cloud};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, sleep_until};
+
+/// Who wants to read within this time is read for now.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+/// One reader for everything that is watched in a release.
+#[derive(Debug)]
+pub struct Poll {
+    pub(crate) services: Round<ServiceRef, Service>,
+    pub(crate) deployments: Round<ServiceDeploymentArn, ServiceDeployment>,
+}
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self { services: Round::new(10), deployments: Round::new(20) }
+    }
+}
+
+impl Poll {
+    pub async fn service<C: Cloud>(&self, service: &ServiceRef, cloud: &C) -> Call<Option<Service>> {
+        self.services.read(service, async |all| cloud.services(all).await).await
+    }
+
+    pub async fn deployment<C: Cloud>(&self, arn: &ServiceDeploymentArn, cloud: &C) -> Call<Option<ServiceDeployment>> {
+        self.deployments.read(arn, async |all| cloud.service_deployments_by_arn(all).await).await
+    }
+}
+
+/// Reads of one kind.
+#[derive(Debug)]
+pub(crate) struct Round<K, V> {
+    /// Keys that one call takes.
+    most: usize,
+    due: RefCell<BTreeMap<K, Instant>>,
+    /// What was read for somebody who has not taken it yet.
+    found: RefCell<BTreeMap<K, Call<Option<V>>>>,
+    news: Notify,
+    one_at_a_time: Mutex<()>,
+}
+
+impl<K: Ord + Clone, V: Clone> Round<K, V> {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            due: RefCell::default(),
+            found: RefCell::default(),
+            news: Notify::new(),
+            one_at_a_time: Mutex::default(),
+        }
+    }
+
+    /// Returns at `until`, or as soon as somebody has read for `key`.
+    pub(crate) async fn wait(&self, key: &K, until: Instant) {
+        self.found.borrow_mut().remove(key);
+        self.due.borrow_mut().insert(key.clone(), until);
+        let time = sleep_until(until);
+        tokio::pin!(time);
+        loop {
+            let news = self.news.notified();
+            if self.found.borrow().contains_key(key) {
+                return;
+            }
+            tokio::select! {
+                () = &mut time => return,
+                () = news => {}
+            }
+        }
+    }
+
+    /// What was read for `key` since it began to wait, or one call for it and for all that are due soon. A call that is
+    /// dropped leaves the others to ask for themselves.
+    async fn read(&self, key: &K, ask: impl AsyncFnOnce(&[K]) -> Call<Vec<Option<V>>>) -> Call<Option<V>> {
+        let _one_at_a_time = self.one_at_a_time.lock().await;
+        if let Some(found) = self.found.borrow_mut().remove(key) {
+            return found;
+        }
+        let keys = self.due_with(key);
+        let answer = ask(&keys).await;
+        let mut answers: Vec<Call<Option<V>>> = match answer {
+            Ok(all) => all.into_iter().map(Ok).collect(),
+            Err(e) => keys.iter().map(|_| Err(e.clone())).collect(),
+        };
+        answers.resize_with(keys.len(), || Ok(None));
+        let ours = answers.remove(0);
+        self.found.borrow_mut().extend(keys.into_iter().skip(1).zip(answers));
+        self.news.notify_waiters();
+        ours
+    }
+
+    /// `key` first, then those that are due soon, the earliest first.
+    fn due_with(&self, key: &K) -> Vec<K> {
+        let mut due = self.due.borrow_mut();
+        due.remove(key);
+        let soon = Instant::now() + TOGETHER;
+        let mut others: Vec<(Instant, K)> =
+            due.iter().filter(|(_, at)| **at <= soon).map(|(key, at)| (*at, key.clone())).collect();
+        others.sort();
+        others.truncate(self.most - 1);
+        for (_, other) in &others {
+            due.remove(other);
+        }
+        std::iter::once(key.clone()).chain(others.into_iter().map(|(_, key)| key)).collect()
+    }
+}
