@@ -60,7 +60,7 @@ impl Sink for Watch {
     fn emit(&self, event: Event) {
         let (step, text, is_end) = match event {
             Event::Started { step, subject } => (step, subject, false),
-            Event::Finished { step, text } => (step, text, true),
+            Event::Finished { step, text, .. } => (step, text, true),
             _ => return,
         };
         self.seen.lock().unwrap().push((step, text, is_end, self.began.elapsed().as_secs_f64()));
