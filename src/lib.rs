@@ -46,9 +46,12 @@ use std::time::Duration;
 pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>) -> ExitCode {
     let text = |pair: (OsString, OsString)| Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?));
     let env: BTreeMap<String, String> = env.filter_map(text).collect();
+    let is_json = arguments.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::read(arguments, &env) {
         Ok(arguments) => arguments,
-        Err(help) if help.use_stderr() && is_in_actions(&env) => return ExitCode::from(bad_input(&help, &env)),
+        Err(help) if help.use_stderr() && is_in_actions(&env) => {
+            return ExitCode::from(bad_input(&help, is_json, &env));
+        }
         Err(help) => {
             let _ = help.print();
             return ExitCode::from(if help.use_stderr() { Reason::Config.exit_code() } else { 0 });
@@ -79,15 +82,17 @@ fn is_in_actions(env: &BTreeMap<String, String>) -> bool {
 }
 
 /// A job is told of a bad input as of every other failure: one annotation, and the outputs.
-fn bad_input(error: &clap::Error, env: &BTreeMap<String, String>) -> u8 {
+fn bad_input(error: &clap::Error, is_json: bool, env: &BTreeMap<String, String>) -> u8 {
     let text = error.to_string();
     let mut lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("For more information"));
     let what = lines.next().unwrap_or_default();
     let mut failure = Failure::new(Reason::Config, what.strip_prefix("error: ").unwrap_or(what));
     failure.evidence = lines.map(str::to_owned).collect();
-    let log = Log::new(std::io::stdout(), Style { detail: Detail::Normal, fence: Some(random()) });
-    conclude(&(Err(failure), Record::default()), None::<&mut std::io::Stdout>, env, &log)
+    let style = Style { detail: Detail::Normal, fence: Some(random()) };
+    let out: Box<dyn Write + Send> = if is_json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+    let mut json = is_json.then(std::io::stdout);
+    conclude(&(Err(failure), Record::default()), json.as_mut(), env, &Log::new(out, style))
 }
 
 fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCode {

@@ -170,7 +170,7 @@ async fn after_the_rollout_the_new_release_serves_and_on_the_way_back_ecs_is_sai
     let running = scene.start(&["--skip-release-commands"]);
     running.says("  smoke     ").await;
     scene.stage.sabotage().set(SabotageKind::SlowStarts);
-    running.says("rollback  deployment ecs-svc/").await;
+    running.says("rollback  web: deployment ecs-svc/").await;
     let said = cancel(&scene, "going back", running, "TERM").await;
     assert!(said.contains(&format!("shop/web: ECS is still going back to r2 ({revision})")), "{said}");
     let service = scene.service().await;

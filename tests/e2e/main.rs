@@ -18,6 +18,7 @@ mod elsewhere;
 mod examples;
 mod identity;
 mod interrupts;
+mod locks;
 mod plan;
 mod postgres;
 mod program;

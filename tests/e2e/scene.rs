@@ -157,6 +157,11 @@ impl Scene {
         self.program.begin("plan", arguments, variables, self.app.path(), &self.sha()).ended().await
     }
 
+    /// Any command.
+    pub async fn run(&self, name: &str, arguments: &[&str]) -> Run {
+        self.program.begin(name, arguments, &[], self.app.path(), &self.sha()).ended().await
+    }
+
     pub fn sha(&self) -> String {
         format!("{:040x}", 0xC0FFEE + self.commit.load(Ordering::SeqCst))
     }
