@@ -165,8 +165,10 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
     let success = moves::move_services(&plan, &revisions, order, leases, interrupt, world).await?;
     if !order.is_unwatched {
         let images = shelf.all().await?;
-        let commands = run_commands(When::After, &plan, &revisions, &images, order, leases, world);
-        or_cancelled(interrupt, world, commands).await?;
+        for command in due(&plan, order, When::After) {
+            let running = run_command(command, &plan, &revisions, &images, order, leases, world);
+            or_cancelled(interrupt, world, running).await?;
+        }
     }
     Ok(success)
 }
@@ -181,8 +183,7 @@ async fn prepare<C: Cloud, B, W>(
     revisions: &mut Vec<Revision>,
     world: &World<'_, C, B, W>,
 ) -> Result<(), Failure> {
-    let before = plan.commands.iter().filter(|c| c.command.when == When::Before && !order.skips_commands);
-    for (at, command) in before.enumerate() {
+    for (at, command) in due(plan, order, When::Before).enumerate() {
         let images = shelf.wait_until(|ready| has_all(ready, command.images())).await?;
         register_ready(plan, &images, order, revisions, world).await?;
         if let Some(instance) = order.config.snapshot.as_ref().filter(|_| at == 0) {
@@ -200,7 +201,7 @@ async fn prepare<C: Cloud, B, W>(
 /// Waits until there is something to begin with: a change that is certain, and the images of the first release
 /// command; or every image.
 async fn enough_to_begin(plan: &Plan, order: &Order, shelf: &Shelf) -> Result<Images, Failure> {
-    let first = plan.commands.iter().find(|c| c.command.when == When::Before).filter(|_| !order.skips_commands);
+    let first = due(plan, order, When::Before).next();
     shelf
         .wait_until(|ready| {
             let is_certain = || order.config.force || !plan.certain_changes(ready).is_empty();
@@ -343,19 +344,10 @@ async fn register_ready<C: Cloud, B, W>(
     Ok(())
 }
 
-async fn run_commands<C: Cloud, B, W>(
-    when: When,
-    plan: &Plan,
-    revisions: &[Revision],
-    images: &Images,
-    order: &Order,
-    leases: &[Lease],
-    world: &World<'_, C, B, W>,
-) -> Result<(), Failure> {
-    for command in plan.commands.iter().filter(|c| c.command.when == when && !order.skips_commands) {
-        run_command(command, plan, revisions, images, order, leases, world).await?;
-    }
-    Ok(())
+/// The release commands of one time, in order.
+fn due<'a>(plan: &'a Plan, order: &Order, when: When) -> impl Iterator<Item = &'a CommandPlan> {
+    let commands = if order.skips_commands { &[][..] } else { &plan.commands };
+    commands.iter().filter(move |command| command.command.when == when)
 }
 
 async fn run_command<C: Cloud, B, W>(

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod context;
+pub mod definition_file;
 pub mod deploy;
 pub mod domain;
 pub mod error;
@@ -81,6 +82,11 @@ fn is_in_actions(env: &BTreeMap<String, String>) -> bool {
     env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true")
 }
 
+/// Where the log goes: where data does not.
+fn beside_data(is_data: bool) -> Box<dyn Write + Send> {
+    if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) }
+}
+
 /// A job is told of a bad input as of every other failure: one annotation, and the outputs.
 fn bad_input(error: &clap::Error, is_json: bool, env: &BTreeMap<String, String>) -> u8 {
     let text = error.to_string();
@@ -90,9 +96,8 @@ fn bad_input(error: &clap::Error, is_json: bool, env: &BTreeMap<String, String>)
     let mut failure = Failure::new(Reason::Config, what.strip_prefix("error: ").unwrap_or(what));
     failure.evidence = lines.map(str::to_owned).collect();
     let style = Style { detail: Detail::Normal, fence: Some(random()) };
-    let out: Box<dyn Write + Send> = if is_json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
     let mut json = is_json.then(std::io::stdout);
-    conclude(&(Err(failure), Record::default()), json.as_mut(), env, &Log::new(out, style))
+    conclude(&(Err(failure), Record::default()), json.as_mut(), env, &Log::new(beside_data(is_json), style))
 }
 
 fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCode {
@@ -116,8 +121,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Plan(flags) => flags.format != Format::Text,
         _ => false,
     } || arguments.global.json;
-    let out: Box<dyn Write + Send> = if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
-    let log = Arc::new(Log::new(out, style));
+    let log = Arc::new(Log::new(beside_data(is_data), style));
     let directory = directory(env);
     let ending = match &arguments.command {
         Command::Rehearse(flags) => {

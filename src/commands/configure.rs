@@ -8,6 +8,7 @@ use crate::config::{self, Answers, Config, ImageSource, Request};
 use crate::context::RunContext;
 use crate::domain::names::RoleArn;
 use crate::domain::outcome::{Failure, Reason};
+use crate::domain::promotion::Promoted;
 use crate::events::{Event, Sink, Step};
 use crate::steps::look_up::look_up;
 use crate::steps::promote::promote;
@@ -81,9 +82,7 @@ impl Desk<'_> {
         for found in promote(&source, &wanted, &cloud, self.sink.as_ref()).await? {
             let text = format!("image {}: {} of {environment} ({})", found.key, found.reference, found.seen_in);
             self.sink.emit(Event::Progress { step: Step::Preflight, text });
-            if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
-                image.source = ImageSource::Existing(found.reference);
-            }
+            take(&mut config, found);
         }
         let what = if wanted.len() == 1 { "image" } else { "images" };
         self.finish(format!("{} {what} of {environment}, by digest", wanted.len()));
@@ -97,11 +96,7 @@ impl Desk<'_> {
         let sha = RunContext::read(self.env, &config.root).sha;
         let found = resume(&config, sha.as_deref(), &cloud).await?;
         let seen: Vec<_> = found.iter().map(|found| format!("{} of {}", found.key, found.seen_in)).collect();
-        for found in found {
-            if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
-                image.source = ImageSource::Existing(found.reference);
-            }
-        }
+        found.into_iter().for_each(|found| take(&mut config, found));
         self.finish(format!("resumed: image {}", seen.join(", ")));
         Ok(config)
     }
@@ -124,5 +119,12 @@ impl Desk<'_> {
 
     fn finish(&self, text: String) {
         self.sink.emit(Event::Finished { step: Step::Preflight, text, took: None });
+    }
+}
+
+/// The image is deployed as it was found: nothing is built.
+fn take(config: &mut Config, found: Promoted) {
+    if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
+        image.source = ImageSource::Existing(found.reference);
     }
 }

@@ -157,10 +157,7 @@ fn order(
             run_url: context.run_url.clone(),
         },
         run: RunKey { key, attempt: context.run_attempt.clone().unwrap_or_else(|| "1".to_owned()) },
-        owner: Owner {
-            run: context.run_url.clone().unwrap_or_else(|| context.host.clone()),
-            actor: context.actor.clone().unwrap_or_default(),
-        },
+        owner: owner(context),
         token: random(),
         env: env.clone(),
         is_dry_run: options.is_dry_run,
@@ -171,6 +168,14 @@ fn order(
         push_endpoint: env.get("FARGATE_DEPLOY_REGISTRY_ENDPOINT").filter(|e| !e.is_empty()).cloned(),
         config,
     })
+}
+
+/// Who this run is to others that meet its lease or its lock.
+pub fn owner(context: &RunContext) -> Owner {
+    Owner {
+        run: context.run_url.clone().unwrap_or_else(|| context.host.clone()),
+        actor: context.actor.clone().unwrap_or_default(),
+    }
 }
 
 /// What CloudTrail shows: the repository and the run.

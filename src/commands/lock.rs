@@ -3,13 +3,13 @@
 use crate::adapters::aws::AwsCloud;
 use crate::cli::{Arguments, LockAction, LockFlags};
 use crate::commands::configure::configure;
-use crate::commands::deploy::open_session;
+use crate::commands::deploy::{open_session, owner};
 use crate::config;
 use crate::context::RunContext;
 use crate::domain::names::{RoleArn, ServiceRef};
 use crate::domain::outcome::{Failure, Reason};
 use crate::events::Sink;
-use crate::lease::{self, Owner, State, Sticky};
+use crate::lease::{self, State, Sticky};
 use crate::ports::Cloud;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -68,10 +68,7 @@ pub async fn lock(
     let cloud = AwsCloud::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
     let sticky = Sticky {
         reason: flags.reason.clone().unwrap_or_default(),
-        owner: Owner {
-            run: context.run_url.clone().unwrap_or_else(|| context.host.clone()),
-            actor: context.actor.clone().unwrap_or_default(),
-        },
+        owner: owner(&context),
         since: jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default(),
     };
     let mut lines = vec![];

@@ -1,10 +1,9 @@
 //! The step summary: a table a person reads after the run, in GitHub's Markdown.
 
 use super::outputs::service_state;
+use super::plan::markdown::SUMMARY;
+use crate::domain::markdown::fence;
 use crate::domain::outcome::{Failure, Record, Success};
-
-/// Below GitHub's limit of 1 MiB, beyond which the whole summary is dropped.
-const LIMIT: usize = 900 * 1024;
 
 pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
     let release = record.release.map(|n| format!(" r{n}")).unwrap_or_default();
@@ -39,7 +38,8 @@ pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
             text.push_str(&format!("- next: {}\n", cell(next)));
         }
         if !failure.log.is_empty() {
-            text.push_str(&fenced(&failure.log));
+            let lines: Vec<_> = failure.log.iter().map(|line| super::log::clean(line)).collect();
+            text.push_str(&format!("\n{}", fence("text", &lines.join("\n"))));
         }
     }
     if let Some(plan) = super::plan::summary(record) {
@@ -71,17 +71,9 @@ fn cell(text: &str) -> String {
     clean
 }
 
-/// A code block whose fence is longer than any run of backticks in it.
-fn fenced(lines: &[String]) -> String {
-    let body: Vec<String> = lines.iter().map(|l| super::log::clean(l)).collect();
-    let longest = body.iter().flat_map(|l| l.split(|c| c != '`')).map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    format!("\n{fence}text\n{}\n{fence}\n", body.join("\n"))
-}
-
 fn cut(mut text: String) -> String {
-    if text.len() > LIMIT {
-        let at = (0..=LIMIT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    if text.len() > SUMMARY {
+        let at = (0..=SUMMARY).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(at);
         text.push_str("\n(cut)\n");
     }

@@ -1,19 +1,18 @@
 //! What is there: services, the revisions that they run, repositories, images that need no build. Reads only.
 
 use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
+use crate::definition_file::read_definition;
 use crate::domain::image::{CONTENT_TAG, Digest, ImageRef};
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason};
 use crate::domain::plan::{Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use crate::domain::service::{Service, State};
-use crate::domain::task_definition::TaskDefinition;
 use crate::error::{build_failed, call_failed};
 use crate::events::Step;
 use crate::ports::{Build, Builder, CallErrorKind, Cloud, EcrAddress, RegistryImage, Repository};
 use crate::world::{Chapter, World};
 use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
-use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -163,12 +162,6 @@ async fn describe<C: Cloud, B, W>(
         running,
         base,
     })
-}
-
-async fn read_definition(path: &Path) -> Result<TaskDefinition, Failure> {
-    let failure = |why: String| Failure::new(Reason::Config, format!("task definition `{}`: {why}", path.display()));
-    let text = tokio::fs::read_to_string(path).await.map_err(|e| failure(e.to_string()))?;
-    TaskDefinition::from_json(&text).map_err(failure)
 }
 
 async fn find_image<C: Cloud, B: Builder, W>(

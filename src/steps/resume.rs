@@ -1,11 +1,11 @@
 //! What did a release that stopped leave behind? Reads only.
 
 use crate::config::Config;
+use crate::definition_file::read_definition;
 use crate::domain::names::ServiceRef;
 use crate::domain::outcome::{Failure, Reason};
 use crate::domain::promotion::Promoted;
 use crate::domain::resume::{Stopped, resumed};
-use crate::domain::task_definition::TaskDefinition;
 use crate::error::call_failed;
 use crate::ports::Cloud;
 use futures_util::future::try_join_all;
@@ -26,7 +26,7 @@ pub async fn resume<C: Cloud>(config: &Config, sha: Option<&str>, cloud: &C) -> 
         let running =
             cloud.task_definition(found.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
         let family = match &service.task_definition {
-            Some(file) => family_of(file).await?,
+            Some(file) => read_definition(file).await?.family().to_owned(),
             None => running.family().to_owned(),
         };
         let newest = cloud.task_definition(&family).await;
@@ -34,10 +34,4 @@ pub async fn resume<C: Cloud>(config: &Config, sha: Option<&str>, cloud: &C) -> 
         Ok(Stopped { key: service.key.clone(), running, newest })
     });
     resumed(config, sha, &try_join_all(stopped).await?)
-}
-
-async fn family_of(file: &std::path::Path) -> Result<String, Failure> {
-    let failure = |why: String| Failure::new(Reason::Config, format!("task definition `{}`: {why}", file.display()));
-    let text = tokio::fs::read_to_string(file).await.map_err(|e| failure(e.to_string()))?;
-    Ok(TaskDefinition::from_json(&text).map_err(failure)?.family().to_owned())
 }

@@ -33,7 +33,7 @@ fn build(repository: &str, tags: &[&str]) -> ImageSource {
     ImageSource::Build(Box::new(BuildConfig {
         repository: repository.to_owned(),
         create_repository: false,
-        context: PathBuf::from("/work"),
+        context: PathBuf::from("/shop"),
         dockerfile: None,
         target: None,
         args: BTreeMap::new(),
@@ -112,7 +112,7 @@ impl World {
     fn new() -> Self {
         let config = Config {
             file: None,
-            root: PathBuf::from("/work"),
+            root: PathBuf::from("/shop"),
             environment: Some("production".to_owned()),
             region: None,
             roles: vec![],
@@ -152,7 +152,7 @@ impl World {
             cluster: "shop".into(),
             name: name.into(),
             containers: vec![(Some("app".into()), "app".to_owned())],
-            task_definition: Some(PathBuf::from(format!("/work/infra/{name}.json"))),
+            task_definition: Some(PathBuf::from(format!("/shop/infra/{name}.json"))),
             after: vec![],
             smoke: vec![],
         });
@@ -363,7 +363,7 @@ fn the_digest_is_the_same_before_and_after_the_push_and_another_one_for_another_
     assert_ne!(of("1"), of("2"), "a value counts although it is not shown");
     assert_ne!(world().migrating(&["other"]).planned().digest, reviewed.digest);
     let mut elsewhere = world();
-    elsewhere.config.root = PathBuf::from("/work");
+    elsewhere.config.root = PathBuf::from("/shop");
     elsewhere.config.environment = Some("staging".to_owned());
     assert_ne!(elsewhere.planned().digest, reviewed.digest);
 }

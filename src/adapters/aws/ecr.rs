@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/Welcome.html>
 
 use super::cloud::AwsCloud;
-use super::failure::call_error;
+use super::failure::{call_error, unreadable};
 use crate::domain::image::Digest;
 use crate::domain::redact::Secret;
 use crate::ports::{Call, CallError, CallErrorKind, EcrAddress, RegistryImage, RegistryLogin, Repository};
@@ -234,14 +234,4 @@ fn only_platform(image: &Image) -> Option<String> {
     });
     let first = platforms.next()?;
     platforms.all(|other| other == first).then_some(first)
-}
-
-fn unreadable(action: &str, why: &str) -> CallError {
-    CallError {
-        action: action.to_owned(),
-        kind: CallErrorKind::Unreachable,
-        code: String::new(),
-        message: format!("cannot read the answer: {why}"),
-        request_id: None,
-    }
 }

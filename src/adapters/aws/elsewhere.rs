@@ -1,9 +1,9 @@
 //! Values that a config takes from elsewhere: outputs of CloudFormation stacks, objects of S3, plain parameters.
 
 use super::cloud::AwsCloud;
-use super::failure::call_error;
+use super::failure::{call_error, unreadable};
 use super::signed::{Ask, Refusal, each, fields};
-use crate::ports::{Call, CallError, CallErrorKind, Parameter};
+use crate::ports::{Call, CallError, Parameter};
 use aws_sdk_ssm::types::ParameterType;
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
 use std::collections::BTreeMap;
@@ -173,16 +173,6 @@ fn percent_encoded(key: &str) -> String {
         }
     }
     encoded
-}
-
-pub(super) fn unreadable(action: &str, why: &str) -> CallError {
-    CallError {
-        action: action.to_owned(),
-        kind: CallErrorKind::Unreachable,
-        code: String::new(),
-        message: format!("cannot read the answer: {why}"),
-        request_id: None,
-    }
 }
 
 #[cfg(test)]

@@ -119,6 +119,17 @@ pub(super) fn denied_action(message: &str) -> Option<&str> {
     action.contains(':').then_some(action)
 }
 
+/// An answer that is not what the service documents: what the call did is not known.
+pub(super) fn unreadable(action: &str, why: &str) -> CallError {
+    CallError {
+        action: action.to_owned(),
+        kind: CallErrorKind::Unreachable,
+        code: String::new(),
+        message: format!("cannot read the answer: {why}"),
+        request_id: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,8 @@
 //! Snapshots of a database, taken before its schema changes.
 
 use super::cloud::AwsCloud;
-use super::elsewhere::{dns_suffix, unreadable};
+use super::elsewhere::dns_suffix;
+use super::failure::unreadable;
 use super::signed::{Ask, each, fields};
 use crate::ports::{Call, CallErrorKind, DatabaseSnapshot};
 use aws_smithy_xml::decode::{Document, XmlDecodeError};

@@ -2,6 +2,7 @@
 //! smoke checks at the stage's load balancers, repositories in the stage's registry.
 
 use crate::config::{Config, ImageSource, ServiceConfig};
+use crate::definition_file::read_definition;
 use crate::domain::image::ImageRef;
 use crate::domain::names::ContainerName;
 use crate::domain::outcome::{Failure, Reason};
@@ -37,14 +38,14 @@ impl Setting {
         for command in &config.release {
             let Some(file) = &command.task_definition else { continue };
             let what = format!("release command `{}`", command.name);
-            let definition = adapted(read(file).await?, platform, &what)?;
+            let definition = adapted(read_definition(file).await?, platform, &what)?;
             let text = serde_json::to_string_pretty(&definition.body).unwrap_or_default();
             tokio::fs::write(directory.join(own_file(&command.name)), text).await.map_err(io)?;
             own.insert(command.name.clone(), definition);
         }
         for service in &config.services {
             let definition = match &service.task_definition {
-                Some(file) => read(file).await?,
+                Some(file) => read_definition(file).await?,
                 None => made_up(config, service),
             };
             let definition = adapted(definition, platform, &format!("service `{}`", service.key))?;
@@ -127,12 +128,6 @@ pub fn repository(text: &str) -> String {
 pub fn path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.find('/').map_or("/", |at| &rest[at..])
-}
-
-async fn read(path: &std::path::Path) -> Result<TaskDefinition, Failure> {
-    let failure = |why: String| Failure::new(Reason::Config, format!("task definition `{}`: {why}", path.display()));
-    let text = tokio::fs::read_to_string(path).await.map_err(|e| failure(e.to_string()))?;
-    TaskDefinition::from_json(&text).map_err(failure)
 }
 
 /// The smallest definition that runs the service's containers: for a config that starts from the revision in AWS, which a
