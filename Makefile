@@ -1,7 +1,7 @@
 # The targets are what a person types.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check bench setup clean
+.PHONY: help demo quick test soak check bench setup clean
 
 CARGO ?= cargo
 # The checkers and stand-ins that `make setup` installs come first, so that a newer one on the machine changes nothing.
@@ -15,16 +15,20 @@ demo: ## four releases of a small application with real containers and a real Po
 	$(CARGO) build
 	scripts/demo
 
+quick: ## the tests that need no Docker and no network but loopback
+	$(CARGO) test --workspace --lib --test fast
+
 test: setup ## every test: unit, wire level, real containers, the action's shim
 	@if compgen -G 'action/test/*.test.js' >/dev/null; then $(TOOLS) node --test action/test/*.test.js; fi
-	$(TOOLS) $(CARGO) test --no-fail-fast
+	$(TOOLS) $(CARGO) test --workspace --no-fail-fast
 
 soak: setup ## 25 rounds of twenty racing deploys, with kills; SOAK_ROUNDS and RACE_SEED choose others
 	SOAK_ROUNDS=$${SOAK_ROUNDS:-25} $(TOOLS) $(CARGO) test --test race -- --nocapture
 
 check: ## format, lints and workflow audit, without running tests
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) check --no-default-features
 	@if command -v cargo-deny >/dev/null; then cargo deny check; fi
 	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline . workflows/*.yml examples/*/workflows/*.yml; fi
 

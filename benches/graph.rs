@@ -5,25 +5,23 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark prints its figures")]
 #![allow(dead_code, reason = "the stories use more of their scene")]
 
-#[path = "../tests/story/fake/mod.rs"]
+#[path = "../tests/fast/story/fake/mod.rs"]
 mod fake;
 #[path = "../tests/e2e/program.rs"]
 mod program;
 #[path = "../tests/e2e/scene.rs"]
 mod real;
-#[path = "../tests/story/scene.rs"]
+#[path = "../tests/fast/story/scene.rs"]
 mod scene;
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use fake::task::Run;
 use fargate_deploy::commands::deploy::{self as commands, Options};
 use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
 use fargate_deploy::deploy::deploy;
-use fargate_deploy::domain::outcome::Record;
 use fargate_deploy::events::{Event, Sink, Step};
 use fargate_deploy::world::World;
+use fargate_deploy_core::outcome::Record;
 use scene::{Scene, definition, old_image, service_config};
 use serde_json::json;
 use std::cell::RefCell;
@@ -176,20 +174,20 @@ async fn on_stage() {
         scene.call("ecs", "CreateService", service).await;
     }
     scene.app.write("fargate-deploy.yml", CONFIG);
-    scene.commit("r1", support::Behaviour::Serves);
+    scene.commit("r1", test_support::Behaviour::Serves);
     front("r1");
     let first = scene.deploy(&[]).await;
     assert_eq!(first.code, 0, "{}", first.log);
     for name in ["worker", "front"] {
         scene.call("ecs", "UpdateService", json!({"cluster": "shop", "service": name, "desiredCount": 1})).await;
-        support::eventually("it is scaled up", || async {
+        test_support::eventually("it is scaled up", || async {
             let body = json!({"cluster": "shop", "services": [name]});
             let found = scene.call("ecs", "DescribeServices", body).await;
             (found["services"][0]["runningCount"] == 1).then_some(())
         })
         .await;
     }
-    scene.commit("r2", support::Behaviour::Serves);
+    scene.commit("r2", test_support::Behaviour::Serves);
     scene.app.write("app/migrate", "sleep 5\n");
     front("r2");
     let env = scene.env();

@@ -3,8 +3,8 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints its figures")]
 
-use fargate_deploy::domain::rollout::{Ask, Observation, Rollout, Target};
-use fargate_deploy::domain::service::{
+use fargate_deploy_core::rollout::{Ask, Observation, Rollout, Target};
+use fargate_deploy_core::service::{
     Breaker, Controller, Counts, Deployment, Role, Service, ServiceDeployment, ServiceDeploymentStatus, State, Strategy,
 };
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 pub mod aws;
 pub mod builder;
-pub mod docker;
 pub mod github;
 pub mod github_files;
 pub mod web;

@@ -155,7 +155,7 @@ pub enum Format {
 }
 
 fn plan_digest(text: &str) -> Result<String, String> {
-    crate::domain::image::Digest::parse(text).map(String::from)
+    fargate_deploy_core::image::Digest::parse(text).map(String::from)
 }
 
 #[derive(Clone, Debug, Default, Args)]

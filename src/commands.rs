@@ -6,11 +6,12 @@ pub mod deployment;
 pub mod lock;
 pub mod plan;
 pub mod post;
+#[cfg(feature = "rehearse")]
 pub mod rehearse;
 mod reviewed;
 
 use crate::config::ConfigErrors;
-use crate::domain::outcome::{Failure, Place, Reason};
+use fargate_deploy_core::outcome::{Failure, Place, Reason};
 
 /// Every error of a config as one failure: the first with its place, the others as evidence.
 pub fn bad_config(errors: &ConfigErrors) -> Failure {

@@ -1,7 +1,7 @@
 //! Which run this is: from GitHub's variables, or from the local git checkout.
 
 use crate::config::{TagPart, tag_template};
-use crate::domain::image::is_tag;
+use fargate_deploy_core::image::is_tag;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

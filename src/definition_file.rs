@@ -1,7 +1,7 @@
 //! A task definition that lies in git.
 
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::task_definition::TaskDefinition;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::task_definition::TaskDefinition;
 use std::path::Path;
 
 /// # Errors

@@ -1,9 +1,9 @@
 //! From a call that failed to a failure that a person can act on.
 
-use crate::domain::outcome::Place;
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::permission::{Permission, advice};
 use crate::ports::{BuildFailure, BuildFailureKind, CallError, CallErrorKind};
+use fargate_deploy_core::outcome::Place;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::permission::{Permission, advice};
 
 /// What a failed call means to the user, `while_doing` being a gerund: `describing service shop/web`.
 pub fn call_failed(while_doing: &str, error: &CallError) -> Failure {

@@ -1,6 +1,6 @@
 //! Everything worth telling, as data. Steps emit; `render` decides how it looks. Nothing else prints.
 
-use crate::domain::redact::Secret;
+use fargate_deploy_core::redact::Secret;
 use serde::Serialize;
 use std::time::Duration;
 

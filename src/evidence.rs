@@ -1,9 +1,9 @@
 //! Why did it fail? The evidence that AWS keeps for an hour: stopped tasks, exit codes, the last lines of the container.
 
-use crate::domain::names::{ContainerName, DeploymentId, ServiceRef, TaskArn};
-use crate::domain::task::{ContainerState, Task};
-use crate::domain::task_definition::TaskDefinition;
 use crate::ports::{Cloud, LogStream};
+use fargate_deploy_core::names::{ContainerName, DeploymentId, ServiceRef, TaskArn};
+use fargate_deploy_core::task::{ContainerState, Task};
+use fargate_deploy_core::task_definition::TaskDefinition;
 
 /// How many last lines of a failed container are shown.
 pub const LOG_LINES: usize = 20;

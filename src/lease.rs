@@ -13,13 +13,13 @@ mod sticky;
 pub use claim::{Claim, ClaimedTask, Owner, RunKey};
 pub use sticky::{State, Sticky, clear, set, state};
 
-use crate::domain::names::{ClusterName, ServiceRef, TaskArn};
-use crate::domain::outcome::{Failure, Reason};
 use crate::error::call_failed;
 use crate::events::{Event, Step};
 use crate::ports::{CallError, CallErrorKind, Cloud};
 use crate::world::World;
 use claim::{Chain, Generation, chain, denied, locked, path, text};
+use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
+use fargate_deploy_core::outcome::{Failure, Reason};
 use futures_util::future::join_all;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;

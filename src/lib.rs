@@ -1,11 +1,9 @@
 //! fargate-deploy: from a Dockerfile to a verified ECS Fargate release, and back when the release is bad.
 //!
 //! The map of the story: [`cli`] and [`config`] turn raw inputs into one validated config; [`deploy`] tells what is done
-//! with it, chapter by chapter in [`steps`]; every choice is made in [`domain`], which is pure; every effect goes through
+//! with it, chapter by chapter in [`steps`]; every choice is made in [`fargate_deploy_core`], which is pure; every effect goes through
 //! [`ports`] and is carried out in [`adapters`]; what is worth telling is an [`events::Event`], and [`render`] decides how
-//! it looks. [`stage`] is the stand-in for AWS behind `rehearse`.
-
-#![allow(clippy::result_large_err, reason = "a failure tells everything and is made once a run")]
+//! it looks. `aws_stage` is the stand-in for AWS behind `rehearse`.
 
 pub mod adapters;
 pub mod cli;
@@ -14,7 +12,6 @@ pub mod config;
 pub mod context;
 pub mod definition_file;
 pub mod deploy;
-pub mod domain;
 pub mod error;
 pub mod events;
 pub mod evidence;
@@ -23,7 +20,6 @@ pub mod moving;
 pub mod poll;
 pub mod ports;
 pub mod render;
-pub mod stage;
 pub mod steps;
 pub mod world;
 
@@ -31,7 +27,7 @@ use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};
 use commands::plan::How;
 use context::RunContext;
-use domain::outcome::{Failure, Reason, Record};
+use fargate_deploy_core::outcome::{Failure, Reason, Record};
 use futures_util::FutureExt as _;
 use render::ending;
 use render::log::{Detail, Log, Style};
@@ -124,6 +120,13 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let log = Arc::new(Log::new(beside_data(is_data), style));
     let directory = directory(env);
     let ending = match &arguments.command {
+        #[cfg(not(feature = "rehearse"))]
+        Command::Rehearse(_) => {
+            let what = "`rehearse`: this build was made without the stand-in for AWS";
+            let failure = Failure::new(Reason::Config, what).with_next("use a build with the feature `rehearse`");
+            (Err(failure), Record::default())
+        }
+        #[cfg(feature = "rehearse")]
         Command::Rehearse(flags) => {
             match commands::rehearse::run(flags, &arguments.global, &directory, env, &log).await {
                 Some(ending) => ending,

@@ -1,7 +1,7 @@
 //! A service on its way to another revision.
 
-use crate::domain::names::ServiceDeploymentArn;
-use crate::domain::rollout::{Rollout, Target};
+use fargate_deploy_core::names::ServiceDeploymentArn;
+use fargate_deploy_core::rollout::{Rollout, Target};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 

@@ -4,9 +4,9 @@
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html>,
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html>
 
-use crate::domain::names::{ServiceDeploymentArn, ServiceRef};
-use crate::domain::service::{Service, ServiceDeployment};
 use crate::ports::{Call, Cloud};
+use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
+use fargate_deploy_core::service::{Service, ServiceDeployment};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;

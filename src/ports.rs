@@ -2,17 +2,17 @@
 //! Docker Engine and HTTP; the specs implement them by hand and record the calls.
 
 use crate::config::BuildConfig;
-use crate::domain::comment::{Comment, Viewer};
-use crate::domain::deployment::{DeploymentStatus, NewDeployment};
-use crate::domain::image::Digest;
-use crate::domain::names::{
+use fargate_deploy_core::comment::{Comment, Viewer};
+use fargate_deploy_core::deployment::{DeploymentStatus, NewDeployment};
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::names::{
     ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
 };
-use crate::domain::plan::offline::ContextFacts;
-use crate::domain::redact::Secret;
-use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
-use crate::domain::task::Task;
-use crate::domain::task_definition::TaskDefinition;
+use fargate_deploy_core::plan::offline::ContextFacts;
+use fargate_deploy_core::redact::Secret;
+use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
+use fargate_deploy_core::task::Task;
+use fargate_deploy_core::task_definition::TaskDefinition;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What a step is given: the ports, the teller, and the record of what has been done.
 
-use crate::domain::outcome::{Record, ServiceState};
 use crate::events::{Event, Sink, Step};
+use fargate_deploy_core::outcome::{Record, ServiceState};
 use std::cell::RefCell;
 use tokio::time::Instant;
 

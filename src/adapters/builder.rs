@@ -1,13 +1,13 @@
 //! [`Builder`] on the Docker Engine, which is looked for only when something must be built or pushed.
 
-use crate::adapters::docker::{
+use crate::ports::{Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryLogin};
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::plan::offline::ContextFacts;
+use fargate_deploy_core::redact::Secret;
+use fargate_deploy_engine::{
     BuildEvent, BuildRequest, DigestInput, Engine, EngineError, PushEvent, PushTarget, RegistryCredentials, StepState,
     context_digest, context_facts,
 };
-use crate::domain::image::Digest;
-use crate::domain::plan::offline::ContextFacts;
-use crate::domain::redact::Secret;
-use crate::ports::{Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryLogin};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use tokio::sync::{OnceCell, mpsc};
@@ -115,7 +115,10 @@ impl Builder for EngineBuilder {
         let counting =
             tokio::task::spawn_blocking(move || context_facts(&request.context, request.dockerfile.as_deref()));
         match counting.await {
-            Ok(facts) => facts.map_err(|e| failure(BuildFailureKind::Build, &e, None)),
+            Ok(Ok(facts)) => {
+                Ok(ContextFacts { files: facts.files, bytes: facts.bytes, has_ignore_file: facts.has_ignore_file })
+            }
+            Ok(Err(e)) => Err(failure(BuildFailureKind::Build, &e, None)),
             Err(e) => Err(BuildFailure {
                 kind: BuildFailureKind::Build,
                 message: format!("reading the build context: {e}"),

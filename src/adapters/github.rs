@@ -8,12 +8,12 @@ mod failure;
 mod wire;
 
 use crate::adapters::aws::Network;
-use crate::domain::comment::{Comment, Viewer};
-use crate::domain::deployment::{DeploymentStatus, NewDeployment};
-use crate::domain::redact::Secret;
 use crate::events::{Event, Sink};
 use crate::ports::{Call, CallError, CallErrorKind, GitHub, PullRequest};
 use failure::unreadable;
+use fargate_deploy_core::comment::{Comment, Viewer};
+use fargate_deploy_core::deployment::{DeploymentStatus, NewDeployment};
+use fargate_deploy_core::redact::Secret;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use wire::{Ask, Wire};

@@ -4,10 +4,10 @@ use crate::adapters::aws::{Network, Session};
 use crate::adapters::github::{GitHubApi, Patience};
 use crate::context::RunContext;
 use crate::deploy::Order;
-use crate::domain::deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
-use crate::domain::outcome::{Failure, Reason, Record, Success};
 use crate::events::{Event, Sink};
 use crate::steps::deployment::{close, open};
+use fargate_deploy_core::deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
+use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

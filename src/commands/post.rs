@@ -3,9 +3,9 @@
 
 use crate::adapters::aws::{AwsCloud, Session, SessionInputs};
 use crate::commands::deployment::abandon;
-use crate::domain::names::RoleArn;
 use crate::events::{Event, Sink};
 use crate::lease::{Left, release_left};
+use fargate_deploy_core::names::RoleArn;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

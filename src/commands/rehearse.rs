@@ -11,11 +11,11 @@ use crate::cli::{Fault, Global, RehearseFlags};
 use crate::commands::deploy::{self, Ending, Options, random};
 use crate::config::{self, Config, ImageSource, Request};
 use crate::context::RunContext;
-use crate::domain::outcome::{Failure, Reason, Record};
 use crate::events::Sink;
 use crate::ports::Builder as _;
 use crate::render::log::Log;
-use crate::stage::{Stage, StageOptions};
+use aws_stage::{Stage, StageOptions};
+use fargate_deploy_core::outcome::{Failure, Reason, Record};
 use setting::Setting;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -187,7 +187,7 @@ fn account(config: &Config) -> String {
     let of_role = config.roles.first().and_then(|r| r.as_str().split(':').nth(4).map(str::to_owned));
     let of_image = config.images.iter().find_map(|i| match &i.source {
         ImageSource::Build(build) => {
-            crate::domain::image::ImageRef::parse(&build.repository).ok()?.ecr().map(|e| e.account)
+            fargate_deploy_core::image::ImageRef::parse(&build.repository).ok()?.ecr().map(|e| e.account)
         }
         ImageSource::Existing(_) => None,
     });

@@ -5,19 +5,19 @@ use crate::adapters::github::{GitHubApi, Patience};
 use crate::config::Config;
 use crate::context::RunContext;
 use crate::deploy::RequiredPlan;
-use crate::domain::comment::{Key, Marker};
-use crate::domain::names::short;
-use crate::domain::outcome::{Failure, Reason, Record, Success};
-use crate::domain::permission::Permission;
-use crate::domain::plan::digest::{hidden_parts, parts_of};
-use crate::domain::plan::document::{PlanDocument, Shown};
-use crate::domain::redact::{Secret, mask};
 use crate::error::github_failed;
 use crate::events::{Event, Sink};
 use crate::ports::{CallError, CallErrorKind, GitHub};
 use crate::render::plan::concluded::{outcome, put};
 use crate::render::plan::markdown::{Around, COMMENT, comment};
 use crate::steps::comment::{standing, stick};
+use fargate_deploy_core::comment::{Key, Marker};
+use fargate_deploy_core::names::short;
+use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::permission::Permission;
+use fargate_deploy_core::plan::digest::{hidden_parts, parts_of};
+use fargate_deploy_core::plan::document::{PlanDocument, Shown};
+use fargate_deploy_core::redact::{Secret, mask};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -67,8 +67,11 @@ pub(super) async fn tell(
     // Masked as a whole first: the rest of a secret that is cut in two would not be recognised.
     let text = mask(&comment(plan, around, usize::MAX), masks);
     let note = crate::render::plan::markdown::note(around);
-    let body =
-        format!("{}\n{}", hidden_parts(&plan.parts), crate::domain::markdown::fit(&text, COMMENT - HIDDEN, &note));
+    let body = format!(
+        "{}\n{}",
+        hidden_parts(&plan.parts),
+        fargate_deploy_core::markdown::fit(&text, COMMENT - HIDDEN, &note)
+    );
     stick(&github, pull_request, &marker, &body).await.map(drop).map_err(|e| failed(&e))
 }
 

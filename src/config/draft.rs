@@ -12,8 +12,8 @@ use super::sources::{Answers, Rehearsed, Sources, TerraformAt, TerraformSource};
 use super::tree::{Node, Value, shown};
 use super::validate::{Surroundings, validate};
 use super::{Config, syntax};
-use crate::domain::names::RoleArn;
-use crate::domain::outcome;
+use fargate_deploy_core::names::RoleArn;
+use fargate_deploy_core::outcome;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

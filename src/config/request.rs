@@ -3,7 +3,7 @@
 use super::error::{ConfigError, Place};
 use super::syntax;
 use super::tree::{Key, Kind, Node, Scalar, Value};
-use crate::domain::names::short;
+use fargate_deploy_core::names::short;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -5,9 +5,9 @@ use super::decode::suggestion;
 use super::error::{ConfigError, Place};
 use super::interpolate::{Reference, of_env};
 use super::tree::{Node, Value, shown};
-use crate::domain::terraform::Outputs;
-use crate::domain::terraform::outputs::OutputError;
 use crate::ports::Parameter;
+use fargate_deploy_core::terraform::Outputs;
+use fargate_deploy_core::terraform::outputs::OutputError;
 use std::collections::BTreeMap;
 use std::path::Path;
 

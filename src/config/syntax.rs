@@ -2,7 +2,7 @@
 //! published schema); `tests/spec/schema.rs` holds the two against each other. The patterns let `${...}` pass: what a
 //! reference stands for is not known to an editor.
 
-use crate::domain::image::is_tag;
+use fargate_deploy_core::image::is_tag;
 use std::time::Duration;
 
 pub(super) const KEY: &str = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";

@@ -15,8 +15,8 @@ use super::{
     BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, OnCancel, OnFailure,
     RehearseConfig, ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
 };
-use crate::domain::image::ImageRef;
-use crate::domain::names::{ClusterName, ContainerName, RoleArn, ServiceName, short};
+use fargate_deploy_core::image::ImageRef;
+use fargate_deploy_core::names::{ClusterName, ContainerName, RoleArn, ServiceName, short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -2,10 +2,6 @@
 
 use super::moves::{Moved, state_of};
 use super::{Order, take_back};
-use crate::domain::outcome::{Failure, Reason, Success};
-use crate::domain::plan::{Plan, ServicePlan};
-use crate::domain::rollout::{Target, Verdict};
-use crate::domain::service::{Role, State};
 use crate::events::Step;
 use crate::moving::{self, Moving};
 use crate::poll::Poll;
@@ -13,6 +9,10 @@ use crate::ports::Cloud;
 use crate::steps::register::Revision;
 use crate::steps::watch;
 use crate::world::World;
+use fargate_deploy_core::outcome::{Failure, Reason, Success};
+use fargate_deploy_core::plan::{Plan, ServicePlan};
+use fargate_deploy_core::rollout::{Target, Verdict};
+use fargate_deploy_core::service::{Role, State};
 use futures_util::future::join_all;
 
 /// A deployment that an earlier run started is looked for among those of the last day.

@@ -2,13 +2,13 @@
 
 use super::{Order, RequiredPlan};
 use crate::config::ImageSource;
-use crate::domain::outcome::{Failure, Reason, Success};
-use crate::domain::plan::document::PlanDocument;
-use crate::domain::plan::{ImageAction, ImagePlan, Plan};
 use crate::events::Step;
 use crate::ports::{Builder, Cloud};
 use crate::steps::{build, push};
 use crate::world::World;
+use fargate_deploy_core::outcome::{Failure, Reason, Success};
+use fargate_deploy_core::plan::document::PlanDocument;
+use fargate_deploy_core::plan::{ImageAction, ImagePlan, Plan};
 use futures_util::future::try_join_all;
 
 /// Notes what would be done, and does nothing of it. With `builds_images` the images that a deploy would build are

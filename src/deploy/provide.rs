@@ -3,12 +3,12 @@
 use super::Order;
 use super::shelf::Shelf;
 use crate::config::ImageSource;
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::plan::{ImageAction, ImagePlan, Plan};
 use crate::events::Step;
 use crate::ports::{Builder, Cloud};
 use crate::steps::{build, push};
 use crate::world::World;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::plan::{ImageAction, ImagePlan, Plan};
 use futures_util::future::try_join_all;
 
 /// Puts each image on the shelf when it is in its repository. The first that cannot be had ends the others.

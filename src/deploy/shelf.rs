@@ -1,6 +1,6 @@
 //! Images of the release as they become ready. Whoever needs one waits for it here, and nobody for more than they need.
 
-use crate::domain::outcome::Failure;
+use fargate_deploy_core::outcome::Failure;
 use tokio::sync::watch;
 
 /// Image key and `HOST/NAME@DIGEST`.

@@ -3,11 +3,6 @@
 use super::lease_of;
 use super::moves::{Moved, is_open, state_of};
 use crate::config::OnFailure;
-use crate::domain::outcome::{Failure, Reason, ServiceState};
-use crate::domain::plan::ServicePlan;
-use crate::domain::rollback::{Restore, Trouble, decide};
-use crate::domain::rollout::Verdict;
-use crate::domain::service::State;
 use crate::evidence;
 use crate::lease::Lease;
 use crate::moving::Moving;
@@ -16,6 +11,11 @@ use crate::ports::Cloud;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch::{self, sentence};
 use crate::world::World;
+use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
+use fargate_deploy_core::plan::ServicePlan;
+use fargate_deploy_core::rollback::{Restore, Trouble, decide};
+use fargate_deploy_core::rollout::Verdict;
+use fargate_deploy_core::service::State;
 use futures_util::future::join_all;
 
 const STILL_MOVING: &str = "was still rolling out when the release was given up";

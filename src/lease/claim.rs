@@ -2,10 +2,10 @@
 
 use super::Claimant;
 use super::sticky::{self, Sticky};
-use crate::domain::names::{ServiceRef, short};
-use crate::domain::outcome::{Failure, Reason};
 use crate::error::call_failed;
 use crate::ports::{CallError, CallErrorKind, Cloud};
+use fargate_deploy_core::names::{ServiceRef, short};
+use fargate_deploy_core::outcome::{Failure, Reason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -2,9 +2,9 @@
 //! it has no heartbeat and is never taken over.
 
 use super::claim::{Owner, chain, denied, path};
-use crate::domain::names::ServiceRef;
-use crate::domain::outcome::{Failure, Reason};
 use crate::ports::{CallErrorKind, Cloud};
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::outcome::{Failure, Reason};
 use serde::{Deserialize, Serialize};
 
 /// The parameter's name beside the numbers of the generations.

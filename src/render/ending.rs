@@ -1,7 +1,7 @@
 //! The last lines of a run: what happened, the evidence, the state now, the next step; the container's own words last.
 
 use super::log::{clean, escape};
-use crate::domain::outcome::{Failure, Record, Success};
+use fargate_deploy_core::outcome::{Failure, Record, Success};
 
 /// The ending of a bad run, without the quoted log lines, which follow it.
 pub fn failure(failure: &Failure, record: &Record) -> Vec<String> {
@@ -67,7 +67,7 @@ pub fn success(success: Success, record: &Record) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::{Place, Reason};
+    use fargate_deploy_core::outcome::{Place, Reason};
 
     #[test]
     fn one_error_carries_place_and_evidence_in_a_single_line() {

@@ -292,7 +292,7 @@ pub fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::redact::Secret;
+    use fargate_deploy_core::redact::Secret;
 
     fn log(fence: Option<&str>) -> Log<Vec<u8>> {
         Log::new(vec![], Style { detail: Detail::Normal, fence: fence.map(str::to_owned) })

@@ -1,6 +1,6 @@
 //! The outputs of a run: the Action's, and the one object of `--json`. Set on failure too.
 
-use crate::domain::outcome::{CommandState, Failure, Record, ServiceState, Success};
+use fargate_deploy_core::outcome::{CommandState, Failure, Record, ServiceState, Success};
 use serde_json::{Value, json};
 
 /// The Action's outputs, in the order of `action.yml`. A value that is not known is empty.
@@ -119,7 +119,7 @@ pub fn service_state(state: ServiceState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::Reason;
+    use fargate_deploy_core::outcome::Reason;
 
     #[test]
     fn outputs_are_set_on_failure_too() {

@@ -5,7 +5,7 @@ pub mod markdown;
 pub mod text;
 
 use crate::cli::Format;
-use crate::domain::outcome::Record;
+use fargate_deploy_core::outcome::Record;
 use markdown::Around;
 use serde_json::json;
 

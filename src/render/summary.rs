@@ -2,8 +2,8 @@
 
 use super::outputs::service_state;
 use super::plan::markdown::SUMMARY;
-use crate::domain::markdown::fence;
-use crate::domain::outcome::{Failure, Record, Success};
+use fargate_deploy_core::markdown::fence;
+use fargate_deploy_core::outcome::{Failure, Record, Success};
 
 pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
     let release = record.release.map(|n| format!(" r{n}")).unwrap_or_default();
@@ -83,7 +83,7 @@ fn cut(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::Reason;
+    use fargate_deploy_core::outcome::Reason;
 
     #[test]
     fn hostile_text_stays_text() {

@@ -1,6 +1,6 @@
 //! Terraform's plan beside ours: what it destroys and replaces first, then the rest, then what it does to our values.
 
-use crate::domain::terraform::{Action, OutputAction, OutputConcern, ResourceChange, TerraformSummary};
+use fargate_deploy_core::terraform::{Action, OutputAction, OutputConcern, ResourceChange, TerraformSummary};
 use std::fmt::Write as _;
 
 /// The first line, such as `1 to destroy, 2 to create`; `no changes` where there are none.

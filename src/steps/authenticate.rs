@@ -1,10 +1,10 @@
 //! Who are we on AWS? The first call with the credentials, so that a wrong identity is found before anything else.
 
-use crate::domain::outcome::Failure;
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::ports::{Caller, Cloud};
 use crate::world::World;
+use fargate_deploy_core::outcome::Failure;
 
 /// # Errors
 /// `identity`: nothing was touched.
@@ -12,7 +12,7 @@ pub async fn authenticate<C: Cloud, B, W>(world: &World<'_, C, B, W>) -> Result<
     let chapter = world.start(Step::Identity, world.cloud.region());
     let caller = world.cloud.caller().await.map_err(|e| {
         let mut failure = call_failed("finding out who we are on AWS", &e);
-        failure.reason = crate::domain::outcome::Reason::Identity;
+        failure.reason = fargate_deploy_core::outcome::Reason::Identity;
         failure
     })?;
     chapter.done(format!("{} in {}", caller.arn, world.cloud.region()));

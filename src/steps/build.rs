@@ -1,13 +1,13 @@
 //! Dockerfile -> an image in the Engine.
 
 use crate::config::{BuildConfig, BuildSecretSource, Cache};
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::plan::Provenance;
-use crate::domain::redact::Secret;
 use crate::error::build_failed;
 use crate::events::{Event, Step};
 use crate::ports::{Build, BuildProgress, Builder, LocalImage, RegistryLogin};
 use crate::world::World;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::plan::Provenance;
+use fargate_deploy_core::redact::Secret;
 use std::collections::BTreeMap;
 
 /// What to build, and with what.

@@ -1,7 +1,7 @@
 //! The one comment of an environment on a pull request: found again, edited in place, left alone when it says it all.
 
-use crate::domain::comment::{Comment, Key, Marker, Step, marked, ours, says, step};
 use crate::ports::{Call, CallErrorKind, GitHub};
+use fargate_deploy_core::comment::{Comment, Key, Marker, Step, marked, ours, says, step};
 
 /// What became of the comment, with its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub async fn standing<G: GitHub>(github: &G, pull_request: u64, key: &Key) -> Ca
 }
 
 /// Makes the pull request say `text` under `marker`, in one comment: ours is edited, somebody else's is left alone, and
-/// an equal one costs no write. `text` must fit into a comment ([`crate::domain::markdown::fit`]).
+/// an equal one costs no write. `text` must fit into a comment ([`fargate_deploy_core::markdown::fit`]).
 ///
 /// # Errors
 /// `Denied` without `pull-requests: write`, and whatever else GitHub answers.

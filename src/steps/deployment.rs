@@ -1,11 +1,11 @@
 //! GitHub's Deployment around a deploy. Telling GitHub is never worth failing a deploy for: what goes wrong here is one
 //! warning, and the deploy goes on without it.
 
-use crate::domain::deployment::{DeploymentStatus, NewDeployment, started};
-use crate::domain::permission::{Permission, advice};
 use crate::error::sentence;
 use crate::events::{Event, Sink};
 use crate::ports::{CallError, CallErrorKind, GitHub};
+use fargate_deploy_core::deployment::{DeploymentStatus, NewDeployment, started};
+use fargate_deploy_core::permission::{Permission, advice};
 use std::time::Duration;
 use tokio::time::timeout;
 

@@ -1,9 +1,9 @@
 //! Values that the config takes from AWS: read before anything else is, and all at once.
 
 use crate::config::{Answers, Asker, Needs};
-use crate::domain::outcome::{Failure, Reason};
 use crate::error::call_failed;
 use crate::ports::{CallError, CallErrorKind, Cloud};
+use fargate_deploy_core::outcome::{Failure, Reason};
 use futures_util::future::{FutureExt as _, try_join_all};
 use std::collections::BTreeMap;
 

@@ -2,15 +2,15 @@
 
 use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
 use crate::definition_file::read_definition;
-use crate::domain::image::{CONTENT_TAG, Digest, ImageRef};
-use crate::domain::names::ServiceRef;
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::plan::{Before, Found, ImageBefore, ImageFound, ServiceBefore};
-use crate::domain::service::{Service, State};
 use crate::error::{build_failed, call_failed};
 use crate::events::Step;
 use crate::ports::{Build, Builder, CallErrorKind, Cloud, EcrAddress, RegistryImage, Repository};
 use crate::world::{Chapter, World};
+use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, ServiceBefore};
+use fargate_deploy_core::service::{Service, State};
 use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;

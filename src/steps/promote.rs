@@ -1,13 +1,13 @@
 //! What does the other environment run? Reads only, as that environment's own identity.
 
 use crate::config::{Config, ServiceConfig};
-use crate::domain::names::{ServiceDeploymentArn, ServiceRef};
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::promotion::{Promoted, Standing, promoted, users};
-use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
 use crate::error::call_failed;
 use crate::events::{Event, Sink};
 use crate::ports::{Call, CallErrorKind, Cloud};
+use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::promotion::{Promoted, Standing, promoted, users};
+use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
 use futures_util::future::try_join_all;
 
 /// The images `wanted`, by the exact digests that the services of `source` run.

@@ -1,12 +1,12 @@
 //! An image in the Engine -> a digest in the repository, or a digest that is there already -> its missing tags.
 
 use crate::config::BuildConfig;
-use crate::domain::image::{CONTENT_TAG, Digest, ImageRef};
-use crate::domain::outcome::{Failure, ImageRecord, Reason};
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Step};
 use crate::ports::{BuildProgress, Builder, CallErrorKind, Cloud, EcrAddress, LocalImage, RegistryLogin, Repository};
 use crate::world::World;
+use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
+use fargate_deploy_core::outcome::{Failure, ImageRecord, Reason};
 
 /// Where an image goes.
 #[derive(Clone, Debug)]

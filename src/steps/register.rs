@@ -1,13 +1,13 @@
 //! The release as a new revision of each service's task definition, by digest.
 
-use crate::domain::names::TaskDefinitionArn;
-use crate::domain::outcome::Failure;
-use crate::domain::plan::{Provenance, ServicePlan};
-use crate::domain::task_definition::{TaskDefinition, compare};
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::ports::Cloud;
 use crate::world::World;
+use fargate_deploy_core::names::TaskDefinitionArn;
+use fargate_deploy_core::outcome::Failure;
+use fargate_deploy_core::plan::{Provenance, ServicePlan};
+use fargate_deploy_core::task_definition::{TaskDefinition, compare};
 
 /// A service and the revision that it shall run.
 #[derive(Clone, Debug)]

@@ -1,11 +1,6 @@
 //! A release command: one task, once, from the new image.
 
 use crate::config::When;
-use crate::domain::names::{ClusterName, TaskArn, TaskDefinitionArn};
-use crate::domain::outcome::{CommandRecord, CommandState, Failure, Reason};
-use crate::domain::plan::{CommandPlan, ServicePlan};
-use crate::domain::task::{Task, TaskVerdict, judge};
-use crate::domain::task_definition::{TaskDefinition, compare};
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::evidence;
@@ -13,6 +8,11 @@ use crate::lease::Lease;
 pub use crate::lease::RunKey;
 use crate::ports::{CallErrorKind, Cloud, LogStream, RunTask};
 use crate::world::{Chapter, World};
+use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
+use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
+use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
+use fargate_deploy_core::task::{Task, TaskVerdict, judge};
+use fargate_deploy_core::task_definition::{TaskDefinition, compare};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;

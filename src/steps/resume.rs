@@ -2,12 +2,12 @@
 
 use crate::config::Config;
 use crate::definition_file::read_definition;
-use crate::domain::names::ServiceRef;
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::promotion::Promoted;
-use crate::domain::resume::{Stopped, resumed};
 use crate::error::call_failed;
 use crate::ports::Cloud;
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::promotion::Promoted;
+use fargate_deploy_core::resume::{Stopped, resumed};
 use futures_util::future::try_join_all;
 
 /// The images of the config, as the release that stopped pushed them.

@@ -1,14 +1,14 @@
 //! Puts the previous revision back where ECS does not do it by itself.
 
-use crate::domain::names::TaskDefinitionArn;
-use crate::domain::outcome::ServiceState;
-use crate::domain::plan::ServicePlan;
-use crate::domain::rollback::Restore;
-use crate::domain::rollout::Target;
 use crate::events::Step;
 use crate::moving::{self, Moving};
 use crate::ports::Cloud;
 use crate::world::World;
+use fargate_deploy_core::names::TaskDefinitionArn;
+use fargate_deploy_core::outcome::ServiceState;
+use fargate_deploy_core::plan::ServicePlan;
+use fargate_deploy_core::rollback::Restore;
+use fargate_deploy_core::rollout::Target;
 use std::time::Duration;
 
 /// How long the previous revision may take to serve again.

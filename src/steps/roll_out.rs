@@ -1,17 +1,17 @@
 //! UpdateService, and from its answer the id of the deployment that is ours.
 
 use crate::config::Config;
-use crate::domain::names::TaskDefinitionArn;
-use crate::domain::outcome::{Failure, Reason, ServiceState};
-use crate::domain::plan::ServicePlan;
-use crate::domain::rollout::Target;
-use crate::domain::service::Service;
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::lease::Lease;
 use crate::moving::{self, Moving};
 use crate::ports::{CallErrorKind, Cloud};
 use crate::world::World;
+use fargate_deploy_core::names::TaskDefinitionArn;
+use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
+use fargate_deploy_core::plan::ServicePlan;
+use fargate_deploy_core::rollout::Target;
+use fargate_deploy_core::service::Service;
 use std::time::Duration;
 use tokio::time::sleep;
 

@@ -1,10 +1,10 @@
 //! A snapshot of the database, before a release command changes its schema: what a rollback cannot give back.
 
-use crate::domain::outcome::{Failure, Reason};
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::ports::{CallErrorKind, Cloud};
 use crate::world::World;
+use fargate_deploy_core::outcome::{Failure, Reason};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 

@@ -1,9 +1,9 @@
 //! "Stable" must mean that ours runs: the tasks of our deployment, with the digests that were deployed.
 
-use crate::domain::names::{DeploymentId, ServiceRef};
-use crate::domain::task_definition::{TaskDefinition, container_name};
 use crate::ports::Cloud;
 use crate::world::World;
+use fargate_deploy_core::names::{DeploymentId, ServiceRef};
+use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 
 /// Compares the digests of our deployment's running tasks with those of its revision, as far as they are in
 /// `manifests`: an image index is deployed by its own digest and runs as one of its platforms' manifests.

@@ -1,15 +1,15 @@
 //! Follows a deployment to its end. Nothing is decided here: the state machine asks, this page reads.
 
-use crate::domain::names::ServiceRef;
-use crate::domain::rollout::{Ask, Observation, Target, Verdict};
-use crate::domain::service::ServiceDeployment;
-use crate::domain::task_definition::TaskDefinition;
 use crate::events::Step;
 use crate::evidence;
 use crate::moving::Moving;
 use crate::poll::Poll;
 use crate::ports::{Call, CallError, CallErrorKind, Cloud};
 use crate::world::{Chapter, World};
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::rollout::{Ask, Observation, Target, Verdict};
+use fargate_deploy_core::service::ServiceDeployment;
+use fargate_deploy_core::task_definition::TaskDefinition;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 

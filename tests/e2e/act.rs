@@ -3,9 +3,9 @@
 use crate::program::{BINARY, scrubbed};
 use crate::scene::{CONFIG, definition};
 use crate::served::Served;
-use crate::support::{App, Behaviour};
 use std::path::Path;
 use std::process::Command;
+use test_support::{App, Behaviour};
 
 const WORKFLOW: &str = r#"
 on: push

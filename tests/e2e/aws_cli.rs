@@ -3,9 +3,9 @@
 use crate::program::{Program, scrubbed};
 use crate::scene::{CONFIG, definition};
 use crate::served::Served;
-use crate::support::{App, Behaviour};
 use serde_json::Value;
 use std::path::Path;
+use test_support::{App, Behaviour};
 
 struct Cli<'a> {
     served: &'a Served,

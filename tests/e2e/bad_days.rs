@@ -2,10 +2,10 @@
 
 use crate::program::Run;
 use crate::scene::{Scene, Setting};
-use crate::support::Behaviour;
-use fargate_deploy::stage::fault::{FaultAction, FaultPlan, FaultRule};
-use fargate_deploy::stage::play::{CurrentServiceDeployment, Play};
+use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
+use aws_stage::play::{CurrentServiceDeployment, Play};
 use std::time::Duration;
+use test_support::Behaviour;
 
 /// A part of AWS's calls goes wrong. The registry's bad days are Docker's to deal with, and have tests of their own.
 pub fn sometimes(probability: f64, seed: u64, action: FaultAction) -> FaultPlan {

@@ -3,10 +3,10 @@
 use crate::interrupts::ends;
 use crate::program::Running;
 use crate::scene::{CONFIG, Scene, Setting};
-use crate::support::{Behaviour, eventually};
-use fargate_deploy::stage::fault::{FaultAction, FaultPlan, FaultRule};
-use fargate_deploy::stage::play::SabotageKind;
+use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
+use aws_stage::play::SabotageKind;
 use serde_json::{Value, json};
+use test_support::{Behaviour, eventually};
 
 /// Calls of this operation take that long on their way to AWS.
 fn slow(scene: &Scene, service: &str, operation: &str, seconds: u64) {

@@ -3,11 +3,11 @@
 use crate::bad_days::sometimes;
 use crate::postgres::Database;
 use crate::scene::{Scene, Setting, definition};
-use crate::support::Behaviour;
-use fargate_deploy::stage::fault::{FaultAction, FaultPlan};
+use aws_stage::fault::{FaultAction, FaultPlan};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
+use test_support::Behaviour;
 
 fn migration(release: &str) -> String {
     format!(

@@ -1,7 +1,6 @@
 //! A config whose values are in AWS, and production that gets what staging runs.
 
 use crate::scene::{Images, Scene, Setting, definition};
-use crate::support::{App, Behaviour, Env, Lines, eventually};
 use fargate_deploy::adapters::aws::{AwsCloud, Session, SessionInputs};
 use fargate_deploy::commands::rehearse::open;
 use fargate_deploy::config::Request;
@@ -11,6 +10,7 @@ use fargate_deploy::render::log::{Detail, Log, Style};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use test_support::{App, Behaviour, Env, Lines, eventually};
 
 const CONFIG: &str = r#"
 terraform: s3://states/env:/prod/shop.tfstate

@@ -11,13 +11,13 @@ mod stand_in;
 use crate::postgres::Database;
 use crate::program::{Program, Run};
 use crate::served::Served;
-use crate::support::{Aws, Env, eventually};
 use serde_json::{Value, json};
 use stand_in::StandIn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use test_support::{Aws, Env, eventually};
 
 /// A copy of an example, deployed once by `rehearse --serve`: its previous release serves.
 struct Example {

@@ -1,9 +1,9 @@
 //! A role that does not trust this job: told with the statement to add, before anything is touched.
 
 use crate::scene::{ROLE, Scene, Setting, trust_of};
-use crate::support::Behaviour;
-use fargate_deploy::stage::oidc::GithubJob;
+use aws_stage::oidc::GithubJob;
 use serde_json::json;
+use test_support::Behaviour;
 
 async fn refused(github: GithubJob, trusted: &str) {
     let (by_name, by_id) = ("repo:acme/shop:ref:refs/heads/main", "repo:acme@1001/shop@2002:ref:refs/heads/main");

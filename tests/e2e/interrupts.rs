@@ -2,10 +2,10 @@
 
 use crate::program::Run;
 use crate::scene::{Scene, Setting};
-use crate::support::{Behaviour, eventually};
-use fargate_deploy::stage::play::SabotageKind;
+use aws_stage::play::SabotageKind;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use test_support::{Behaviour, eventually};
 
 /// GitHub kills 10 s after the first signal, and the program promises 5: printed, since a machine may be busy.
 pub async fn ends(at: &str, run: impl Future<Output = Run>) -> Run {
@@ -41,7 +41,7 @@ async fn sigterm_leaves_the_migration_running_and_the_lease_claimed_until_it_end
     assert_eq!(scene.answer().await.as_deref(), Some("r0"));
 
     // Its time has come: nobody killed it.
-    let label = format!("label={}={}", fargate_deploy::stage::LABEL, scene.stage.id());
+    let label = format!("label={}={}", aws_stage::LABEL, scene.stage.id());
     for container in crate::scene::docker(&["ps", "-q", "--filter", &label]).lines() {
         crate::scene::docker(&["exec", container, "/bin/sh", "-c", "mkdir -p /tmp && echo > /tmp/go"]);
     }

@@ -1,8 +1,8 @@
 //! A person's lock, by the command line and without a config file.
 
 use crate::scene::{Scene, Setting};
-use crate::support::Behaviour;
 use serde_json::Value;
+use test_support::Behaviour;
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/shop-deploy";
 

@@ -10,6 +10,7 @@
 )]
 
 mod act;
+mod action;
 mod aws_cli;
 mod bad_days;
 mod cancellations;
@@ -19,17 +20,15 @@ mod examples;
 mod identity;
 mod interrupts;
 mod locks;
+mod ministack;
 mod plan;
 mod postgres;
 mod program;
-#[path = "../docker/support.rs"]
-#[allow(dead_code, reason = "only its registry is used here")]
-mod registry;
+mod references;
 mod releases;
 mod reports;
 mod rollbacks;
 mod scene;
 mod served;
-#[path = "../support/mod.rs"]
 mod support;
 mod unchanged;

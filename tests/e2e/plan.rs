@@ -1,9 +1,9 @@
 //! A plan changes nothing, and a deploy does what the plan listed.
 
 use crate::scene::{CONFIG, Scene, Setting, definition};
-use crate::support::Behaviour;
-use fargate_deploy::stage::github::PullRequest;
+use aws_stage::github::PullRequest;
 use serde_json::{Value, json};
+use test_support::Behaviour;
 
 /// What a plan lists or the stage saw: in ECS call by call, of a registry the manifests, of the lease only that it was
 /// taken. Layers and heartbeats belong to these.

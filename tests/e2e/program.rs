@@ -2,11 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use crate::support::{Env, eventually};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use test_support::{Env, eventually};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_fargate-deploy");
 

@@ -1,9 +1,9 @@
 //! Good releases of several shapes, and releases that somebody or something else decides about.
 
 use crate::scene::{Scene, Setting, container, definition};
-use crate::support::Behaviour;
-use fargate_deploy::stage::play::{Play, SabotageKind, SupersededServiceDeployment};
+use aws_stage::play::{Play, SabotageKind, SupersededServiceDeployment};
 use serde_json::{Value, json};
+use test_support::Behaviour;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_output_is_set_and_the_new_digest_answers() {
@@ -106,7 +106,7 @@ async fn without_a_file_the_revision_that_runs_is_the_base_and_not_the_newest() 
 
     // Once the service runs theirs, theirs is the base.
     scene.call("ecs", "UpdateService", json!({"cluster": "shop", "service": "web", "taskDefinition": theirs})).await;
-    crate::support::eventually("their revision serves", || async {
+    test_support::eventually("their revision serves", || async {
         let service = scene.service().await;
         let only = service["deployments"].as_array().unwrap().len() == 1;
         (only && service["deployments"][0]["rolloutState"] == "COMPLETED").then_some(())

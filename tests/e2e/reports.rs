@@ -1,9 +1,9 @@
 //! GitHub's Deployment of a run that was given the job's token.
 
 use crate::scene::{Scene, Setting};
-use crate::support::Behaviour;
-use fargate_deploy::stage::github::Deployment;
-use fargate_deploy::stage::oidc::GithubJob;
+use aws_stage::github::Deployment;
+use aws_stage::oidc::GithubJob;
+use test_support::Behaviour;
 
 fn states(deployment: &Deployment) -> Vec<&str> {
     deployment.statuses.iter().map(|status| status.state.as_str()).collect()

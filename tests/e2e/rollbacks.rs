@@ -1,9 +1,9 @@
 //! Bad releases: the previous one answers before, meanwhile and after, and the log says why.
 
 use crate::scene::{Scene, Setting};
-use crate::support::Behaviour;
-use fargate_deploy::stage::play::{Play, RollbackPrimary};
+use aws_stage::play::{Play, RollbackPrimary};
 use serde_json::json;
+use test_support::Behaviour;
 
 /// `r1` serves, `r2` crashes.
 async fn crash(setting: Setting) -> Scene {

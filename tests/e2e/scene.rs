@@ -4,15 +4,15 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use crate::program::{Job, Program, Run, Running};
-use crate::support::{App, Behaviour, Env, eventually};
-use fargate_deploy::stage::oidc::GithubJob;
-use fargate_deploy::stage::play::Play;
-use fargate_deploy::stage::{LABEL, Stage, StageOptions};
+use aws_stage::oidc::GithubJob;
+use aws_stage::play::Play;
+use aws_stage::{LABEL, Stage, StageOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use test_support::{App, Behaviour, Env, eventually};
 
 pub const ACCOUNT: &str = "111122223333";
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/shop-deploy";
@@ -233,11 +233,7 @@ impl Scene {
         self.calls_since(mark, |call| call.mutating)
     }
 
-    pub fn calls_since(
-        &self,
-        mark: usize,
-        of_interest: impl Fn(&fargate_deploy::stage::audit::CallRecord) -> bool,
-    ) -> Vec<String> {
+    pub fn calls_since(&self, mark: usize, of_interest: impl Fn(&aws_stage::audit::CallRecord) -> bool) -> Vec<String> {
         let calls = self.stage.calls();
         let chosen = calls[mark..].iter().filter(|call| of_interest(call));
         chosen.map(|call| format!("{}:{}", call.service, call.operation)).collect()

@@ -2,11 +2,11 @@
 
 use crate::program::{BINARY, scrubbed};
 use crate::scene::{Images, docker, get};
-use crate::support::{Env, eventually};
-use fargate_deploy::stage::LABEL;
+use aws_stage::LABEL;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use test_support::{Env, eventually};
 
 pub struct Served {
     child: tokio::process::Child,

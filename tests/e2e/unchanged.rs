@@ -3,7 +3,7 @@
 use crate::program::Program;
 use crate::scene::{CONFIG, definition};
 use crate::served::Served;
-use crate::support::{App, Behaviour};
+use test_support::{App, Behaviour};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_commit_again_builds_pushes_registers_and_updates_nothing() {

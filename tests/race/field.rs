@@ -3,15 +3,15 @@
 
 use crate::postgres::Database;
 use crate::scene::{CONFIG, Scene, Setting, definition};
-use crate::support::Behaviour;
+use aws_stage::LABEL;
 use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use fargate_deploy::stage::LABEL;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use test_support::Behaviour;
 
 pub struct Field {
     pub scene: Scene,

@@ -19,8 +19,6 @@ mod program;
 mod round;
 #[path = "../e2e/scene.rs"]
 mod scene;
-#[path = "../support/mod.rs"]
-mod support;
 
 use dice::Dice;
 use field::Field;

@@ -2,17 +2,17 @@
 
 use super::failure::is_expired;
 use super::session::Session;
-use crate::domain::image::Digest;
-use crate::domain::names::{
-    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
-};
-use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
-use crate::domain::task::Task;
-use crate::domain::task_definition::TaskDefinition;
 use crate::ports::{
     Call, CallErrorKind, Caller, Cloud, DatabaseSnapshot, EcrAddress, LogEvent, LogPage, LogStream, Parameter,
     RegistryImage, RegistryLogin, Repository, RunTask, RunTaskAnswer,
 };
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::names::{
+    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
+};
+use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
+use fargate_deploy_core::task::Task;
+use fargate_deploy_core::task_definition::TaskDefinition;
 use std::collections::BTreeMap;
 
 /// AWS, through one session. Calls are retried by the SDK's standard rules, eight attempts, 30 s each and 120 s

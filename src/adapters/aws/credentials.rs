@@ -3,10 +3,10 @@
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
 use super::sts::Sts;
-use crate::domain::names::RoleArn;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use fargate_deploy_core::names::RoleArn;
 use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;

@@ -3,13 +3,13 @@
 
 use super::cloud::AwsCloud;
 use super::failure::{call_error, unreadable};
-use crate::domain::image::Digest;
-use crate::domain::redact::Secret;
 use crate::ports::{Call, CallError, CallErrorKind, EcrAddress, RegistryImage, RegistryLogin, Repository};
 use aws_config::Region;
 use aws_sdk_ecr::types::{Image, ImageIdentifier, ImageScanningConfiguration};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::redact::Secret;
 use serde_json::Value;
 
 /// Everything that a tag can point to. AWS documents the first three; indexes are asked for by the same names as

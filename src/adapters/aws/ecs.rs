@@ -6,14 +6,14 @@ use super::ecs_wire::{self as wire, list, maybe, text, time};
 use super::failure::call_error;
 use super::pace::backoff;
 use super::raw::RawJson;
-use crate::domain::names::{
-    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn, short,
-};
-use crate::domain::service::{Service, ServiceDeployment, ServiceRevision};
-use crate::domain::task::Task;
-use crate::domain::task_definition::{READ_ONLY, TaskDefinition};
 use crate::ports::{Call, CallError, CallErrorKind, RunTask, RunTaskAnswer};
 use aws_sdk_ecs::config::retry::RetryConfig;
+use fargate_deploy_core::names::{
+    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn, short,
+};
+use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
+use fargate_deploy_core::task::Task;
+use fargate_deploy_core::task_definition::{READ_ONLY, TaskDefinition};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;

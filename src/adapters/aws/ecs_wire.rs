@@ -2,13 +2,13 @@
 //! must not stop a deploy that can do without it.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Types.html>
 
-use crate::domain::names::TaskDefinitionArn;
-use crate::domain::service::{
+use fargate_deploy_core::names::TaskDefinitionArn;
+use fargate_deploy_core::service::{
     Breaker, Controller, Counts, Deployment, Role, Service, ServiceDeployment, ServiceDeploymentStatus, ServiceEvent,
     ServiceRevision, State, Strategy,
 };
-use crate::domain::task::{ContainerState, Task};
-use crate::domain::task_definition::TaskDefinition;
+use fargate_deploy_core::task::{ContainerState, Task};
+use fargate_deploy_core::task_definition::TaskDefinition;
 use serde_json::Value;
 
 pub(super) fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {

@@ -4,8 +4,8 @@
 use super::identity::{Claims, IdentityFailure};
 use super::network::{Network, deepest};
 use super::pace::backoff;
-use crate::domain::redact::Secret;
 use crate::events::{Event, Sink};
+use fargate_deploy_core::redact::Secret;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

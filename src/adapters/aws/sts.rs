@@ -5,13 +5,13 @@ use super::failure::{call_error, describe};
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
 use super::pace::backoff;
-use crate::domain::names::RoleArn;
-use crate::domain::redact::Secret;
 use crate::events::{Event, Sink};
 use crate::ports::{Call, CallErrorKind, Caller};
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::config::retry::RetryConfig;
+use fargate_deploy_core::names::RoleArn;
+use fargate_deploy_core::redact::Secret;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -1,9 +1,9 @@
 //! The bad days of `--fault`, as settings of the stage.
 
 use crate::cli::Fault;
-use crate::stage::Stage;
-use crate::stage::fault::{FaultAction, FaultPlan, FaultRule};
-use crate::stage::play::SabotageKind;
+use aws_stage::Stage;
+use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
+use aws_stage::play::SabotageKind;
 
 /// Makes it a bad day, from now on.
 pub fn apply(fault: Fault, stage: &Stage) {

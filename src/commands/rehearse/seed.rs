@@ -3,14 +3,14 @@
 use super::setting::{Setting, path, repository};
 use crate::adapters::builder::EngineBuilder;
 use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig, When};
-use crate::domain::names::{ContainerName, short};
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::redact::Secret;
-use crate::domain::task_definition::{TaskDefinition, container_name};
 use crate::error::build_failed;
 use crate::events::{Event, Sink, Step};
 use crate::ports::{Build, BuildProgress, Builder as _, RegistryLogin};
-use crate::stage::Stage;
+use aws_stage::Stage;
+use fargate_deploy_core::names::{ContainerName, short};
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::redact::Secret;
+use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -408,7 +408,7 @@ async fn wait_until_it_serves(stage: &Stage, service: &ServiceConfig) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::terraform::Outputs;
+    use fargate_deploy_core::terraform::Outputs;
 
     #[test]
     fn the_state_on_the_stage_gives_the_values_of_the_rehearsal() {

@@ -3,10 +3,10 @@
 
 use crate::config::{Config, ImageSource, ServiceConfig};
 use crate::definition_file::read_definition;
-use crate::domain::image::ImageRef;
-use crate::domain::names::ContainerName;
-use crate::domain::outcome::{Failure, Reason};
-use crate::domain::task_definition::{TaskDefinition, validate};
+use fargate_deploy_core::image::ImageRef;
+use fargate_deploy_core::names::ContainerName;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::task_definition::{TaskDefinition, validate};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! What became of a plan, above the plan itself in the comment of the pull request.
 
-use crate::domain::markdown::{fence, fit, plain};
-use crate::domain::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::markdown::{fence, fit, plain};
+use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 
 const OPENS: &str = "<!-- fargate-deploy:outcome -->";
 const CLOSES: &str = "<!-- /fargate-deploy:outcome -->";

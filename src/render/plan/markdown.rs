@@ -3,11 +3,11 @@
 //! <https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#alerts>
 
 use super::text;
-use crate::domain::markdown::{code, fence, fit, plain};
-use crate::domain::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
-use crate::domain::plan::offline::OfflineDocument;
-use crate::domain::plan::risk::{Level, Risk};
-use crate::domain::task_definition::change::Change;
+use fargate_deploy_core::markdown::{code, fence, fit, plain};
+use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
+use fargate_deploy_core::plan::offline::OfflineDocument;
+use fargate_deploy_core::plan::risk::{Level, Risk};
+use fargate_deploy_core::task_definition::change::Change;
 use serde_json::Value;
 
 /// Of the 65,536 characters that GitHub takes in a comment, with room for what it counts differently.

@@ -1,10 +1,10 @@
 //! For terminals and logs: the decision, the risks, then what is done in its order.
 
-use crate::domain::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
-use crate::domain::plan::offline::OfflineDocument;
-use crate::domain::plan::risk::Level;
-use crate::domain::task_definition::change::Change;
 use crate::render::log::clean;
+use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
+use fargate_deploy_core::plan::offline::OfflineDocument;
+use fargate_deploy_core::plan::risk::Level;
+use fargate_deploy_core::task_definition::change::Change;
 use serde_json::Value;
 
 pub fn lines(plan: &PlanDocument) -> Vec<String> {

@@ -2,9 +2,9 @@
 
 use super::stand_in::StandIn;
 use super::{Example, digest, of_service};
-use crate::registry::Registry;
-use crate::support::Env;
 use serde_json::json;
+use test_support::Env;
+use test_support::Registry;
 
 const API: StandIn = StandIn {
     context: "api",
@@ -94,7 +94,7 @@ async fn three_containers_of_a_task_move_together_from_a_registry_that_is_not_ec
     assert_eq!(example.answer("SITE", "/api/places").await, None);
     assert_eq!(example.database.ask(migrations), "0001_create_place 0002_place_route 0003_place_map");
     example.scale("city-guided-staging", 1).await;
-    crate::support::eventually("the first visitor is answered", || async {
+    test_support::eventually("the first visitor is answered", || async {
         let answer = example.answer("SITE", "/api/places").await?;
         (answer["release"] == "r3: maps").then_some(())
     })

@@ -2,8 +2,8 @@
 
 use super::stand_in::{StandIn, engine};
 use super::{Example, digest, of_service};
-use crate::support::Env;
 use serde_json::json;
+use test_support::Env;
 
 const APP: StandIn = StandIn {
     context: ".",

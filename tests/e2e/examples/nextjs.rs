@@ -2,8 +2,8 @@
 
 use super::stand_in::StandIn;
 use super::{Example, digest, of_service};
-use crate::support::eventually;
 use serde_json::json;
+use test_support::eventually;
 
 const APP: StandIn = StandIn {
     context: ".",

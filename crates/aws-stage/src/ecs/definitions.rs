@@ -1,0 +1,329 @@
+//! Task definitions: families, revisions, and what AWS refuses to register.
+
+use super::task::Definition;
+use crate::api::{AwsError, Caller, Reply, partition};
+use crate::members::{epoch_seconds, list, lock, number, page, required, text};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+pub struct Definitions {
+    account: String,
+    region: String,
+    families: Mutex<BTreeMap<String, Vec<Revision>>>,
+}
+
+struct Revision {
+    definition: Arc<Definition>,
+    is_active: bool,
+    tags: Vec<Value>,
+    registered_at: f64,
+    registered_by: String,
+    deregistered_at: Option<f64>,
+}
+
+impl Definitions {
+    pub fn new(account: &str, region: &str) -> Self {
+        Self { account: account.to_owned(), region: region.to_owned(), families: Mutex::default() }
+    }
+
+    /// By ARN or `family:revision`, also an inactive one; by family its latest active one. The flag: is it active?
+    pub fn find(&self, name: &str) -> Option<(Arc<Definition>, bool)> {
+        let short = name.rsplit('/').next().unwrap_or(name);
+        let families = lock(&self.families);
+        match short.split_once(':') {
+            Some((family, revision)) => {
+                let index = revision.parse::<usize>().ok()?.checked_sub(1)?;
+                let found = families.get(family)?.get(index)?;
+                Some((found.definition.clone(), found.is_active))
+            }
+            None => {
+                let found = families.get(short)?.iter().rfind(|r| r.is_active)?;
+                Some((found.definition.clone(), true))
+            }
+        }
+    }
+
+    /// One that a task or service may be started from.
+    pub fn active(&self, name: &str) -> Result<Arc<Definition>, AwsError> {
+        match self.find(name) {
+            Some((definition, true)) => Ok(definition),
+            Some((_, false)) => Err(AwsError::client("ClientException", "TaskDefinition is inactive")),
+            None => Err(AwsError::client("ClientException", "TaskDefinition not found.")),
+        }
+    }
+
+    pub fn tags(&self, arn: &str) -> Vec<Value> {
+        let families = lock(&self.families);
+        families.values().flatten().find(|r| r.definition.arn == arn).map(|r| r.tags.clone()).unwrap_or_default()
+    }
+
+    /// False when the ARN is none of a task definition.
+    pub fn set_tags(&self, arn: &str, tags: Vec<Value>) -> bool {
+        let mut families = lock(&self.families);
+        let found = families.values_mut().flatten().find(|r| r.definition.arn == arn);
+        found.map(|revision| revision.tags = tags).is_some()
+    }
+
+    pub fn call(&self, caller: &Caller, operation: &str, body: &Value) -> Option<Reply> {
+        Some(match operation {
+            "RegisterTaskDefinition" => self.register(caller, body),
+            "DescribeTaskDefinition" => self.describe(body),
+            "DeregisterTaskDefinition" => self.deregister(body),
+            "ListTaskDefinitions" => self.list(body),
+            "ListTaskDefinitionFamilies" => {
+                let prefix = text(body, "familyPrefix").unwrap_or_default();
+                let families: Vec<String> =
+                    lock(&self.families).keys().filter(|f| f.starts_with(prefix)).cloned().collect();
+                Ok(json!({"families": families}))
+            }
+            _ => return None,
+        })
+    }
+
+    fn register(&self, caller: &Caller, body: &Value) -> Reply {
+        check(body)?;
+        let mut members: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
+        let tags = members.shift_remove("tags").and_then(|t| t.as_array().cloned()).unwrap_or_default();
+        let family = required(body, "family")?.to_owned();
+        for (name, default) in [("volumes", json!([])), ("placementConstraints", json!([]))] {
+            members.entry(name).or_insert(default);
+        }
+        let mut families = lock(&self.families);
+        let revisions = families.entry(family.clone()).or_default();
+        let number = revisions.len() + 1;
+        let arn = format!(
+            "arn:{}:ecs:{}:{}:task-definition/{family}:{number}",
+            partition(&self.region),
+            self.region,
+            self.account
+        );
+        let definition = Arc::new(Definition { arn, family, body: members });
+        let revision = Revision {
+            definition,
+            is_active: true,
+            tags: tags.clone(),
+            registered_at: epoch_seconds(),
+            registered_by: caller.arn.clone(),
+            deregistered_at: None,
+        };
+        let shown = shape(&revision);
+        revisions.push(revision);
+        Ok(json!({"taskDefinition": shown, "tags": tags}))
+    }
+
+    fn describe(&self, body: &Value) -> Reply {
+        let name = required(body, "taskDefinition")?;
+        let missing = || AwsError::client("ClientException", "Unable to describe task definition.");
+        let (definition, _) = self.find(name).ok_or_else(missing)?;
+        let families = lock(&self.families);
+        let revision = families.values().flatten().find(|r| r.definition.arn == definition.arn).ok_or_else(missing)?;
+        let mut answer = json!({"taskDefinition": shape(revision)});
+        if list(body, "include").iter().any(|i| i == "TAGS") {
+            answer["tags"] = json!(revision.tags);
+        }
+        Ok(answer)
+    }
+
+    fn deregister(&self, body: &Value) -> Reply {
+        let (definition, _) = self
+            .find(required(body, "taskDefinition")?)
+            .ok_or_else(|| AwsError::client("ClientException", "The specified task definition does not exist."))?;
+        let mut families = lock(&self.families);
+        let revision = families.values_mut().flatten().find(|r| r.definition.arn == definition.arn);
+        let revision = revision
+            .ok_or_else(|| AwsError::client("ClientException", "The specified task definition does not exist."))?;
+        revision.is_active = false;
+        revision.deregistered_at = Some(epoch_seconds());
+        Ok(json!({"taskDefinition": shape(revision)}))
+    }
+
+    fn list(&self, body: &Value) -> Reply {
+        let wants_active = text(body, "status") != Some("INACTIVE");
+        let family = text(body, "familyPrefix");
+        let families = lock(&self.families);
+        let mut arns: Vec<String> = families
+            .iter()
+            .filter(|(name, _)| family.is_none_or(|family| family == name.as_str()))
+            .flat_map(|(_, revisions)| {
+                revisions.iter().filter(|r| r.is_active == wants_active).map(|r| r.definition.arn.clone())
+            })
+            .collect();
+        if text(body, "sort") == Some("DESC") {
+            arns.reverse();
+        }
+        let (arns, next) = page(&arns, text(body, "nextToken"), number(body, "maxResults").unwrap_or(100) as usize)?;
+        let mut answer = json!({"taskDefinitionArns": arns});
+        if let Some(next) = next {
+            answer["nextToken"] = json!(next);
+        }
+        Ok(answer)
+    }
+}
+
+fn shape(revision: &Revision) -> Value {
+    let mut members = revision.definition.body.clone();
+    let number = revision.definition.arn.rsplit(':').next().and_then(|n| n.parse::<u64>().ok());
+    members.insert("taskDefinitionArn".to_owned(), json!(revision.definition.arn));
+    members.insert("revision".to_owned(), json!(number));
+    members.insert("status".to_owned(), json!(if revision.is_active { "ACTIVE" } else { "INACTIVE" }));
+    members.insert(
+        "requiresAttributes".to_owned(),
+        json!([{"name": "com.amazonaws.ecs.capability.docker-remote-api.1.18"}]),
+    );
+    members.insert("compatibilities".to_owned(), json!(["EC2", "FARGATE"]));
+    members.insert("registeredAt".to_owned(), json!(revision.registered_at));
+    members.insert("registeredBy".to_owned(), json!(revision.registered_by));
+    if let Some(at) = revision.deregistered_at {
+        members.insert("deregisteredAt".to_owned(), json!(at));
+    }
+    Value::Object(members)
+}
+
+/// What RegisterTaskDefinition refuses, in AWS's words.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>
+fn check(body: &Value) -> Result<(), AwsError> {
+    let refuse = |message: String| Err(AwsError::client("ClientException", message));
+    let family = required(body, "family")?;
+    if family.len() > 255 || !family.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return refuse("Family should not contain more than 255 characters, and may only contain letters, numbers, hyphens and underscores.".to_owned());
+    }
+    let containers = list(body, "containerDefinitions");
+    if containers.is_empty() {
+        return refuse("Container list cannot be empty.".to_owned());
+    }
+    let mut names = vec![];
+    for container in containers {
+        let Some(name) = text(container, "name") else {
+            return refuse("Container.name should not be null or empty.".to_owned());
+        };
+        if text(container, "image").is_none_or(str::is_empty) {
+            return refuse("Container.image should not be null or empty.".to_owned());
+        }
+        if names.contains(&name) {
+            return refuse("Container names must be unique.".to_owned());
+        }
+        names.push(name);
+    }
+    if !containers.iter().any(|c| c.get("essential") != Some(&Value::Bool(false))) {
+        return refuse("Task definition does not have any essential containers.".to_owned());
+    }
+    if !list(body, "requiresCompatibilities").iter().any(|c| c == "FARGATE") {
+        return Ok(());
+    }
+    if text(body, "networkMode") != Some("awsvpc") {
+        return refuse("Fargate only supports network mode 'awsvpc'.".to_owned());
+    }
+    let (Some(cpu), Some(memory)) = (size(body.get("cpu")), size(body.get("memory"))) else {
+        return refuse("Fargate requires that 'cpu' and 'memory' be defined at the task level.".to_owned());
+    };
+    if !is_fargate_size(cpu, memory) {
+        return refuse(format!(
+            "No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS documentation for the valid values."
+        ));
+    }
+    let has_role = text(body, "executionRoleArn").is_some_and(|r| !r.is_empty());
+    for container in containers {
+        for mapping in list(container, "portMappings") {
+            let (port, host) = (number(mapping, "containerPort"), number(mapping, "hostPort"));
+            if host.is_some_and(|host| host != 0 && Some(host) != port) {
+                return refuse(
+                    "When networkMode=awsvpc, the host ports and container ports in port mappings must match."
+                        .to_owned(),
+                );
+            }
+        }
+        let logs = container.get("logConfiguration").and_then(|l| text(l, "logDriver")) == Some("awslogs");
+        if logs && !has_role {
+            return refuse(
+                "Fargate requires task definition to have execution role ARN to support log driver awslogs.".to_owned(),
+            );
+        }
+        if !list(container, "secrets").is_empty() && !has_role {
+            return refuse(
+                "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'."
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn size(value: Option<&Value>) -> Option<u64> {
+    let text = value?.as_str()?.trim().to_ascii_lowercase();
+    let (number, scale) = match text.strip_suffix("vcpu").or_else(|| text.strip_suffix("gb")) {
+        Some(number) => (number, 1024.0),
+        None => (text.as_str(), 1.0),
+    };
+    Some((number.trim().parse::<f64>().ok()? * scale) as u64)
+}
+
+fn is_fargate_size(cpu: u64, memory: u64) -> bool {
+    let between = |from: u64, to: u64, step: u64| {
+        (from * 1024..=to * 1024).contains(&memory) && memory.is_multiple_of(step * 1024)
+    };
+    match cpu {
+        256 => [512, 1024, 2048].contains(&memory),
+        512 => between(1, 4, 1),
+        1024 => between(2, 8, 1),
+        2048 => between(4, 16, 1),
+        4096 => between(8, 30, 1),
+        8192 => between(16, 60, 4),
+        16384 => between(32, 120, 8),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition() -> Value {
+        json!({"family": "web", "cpu": "256", "memory": "512", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
+            "containerDefinitions": [{"name": "app", "image": "i", "heardOf": "never"}], "tags": [{"key": "k", "value": "v"}]})
+    }
+
+    fn register(definitions: &Definitions, body: &Value) -> Reply {
+        let caller = Caller { account: String::new(), region: String::new(), arn: "arn:me".to_owned() };
+        definitions.call(&caller, "RegisterTaskDefinition", body).unwrap()
+    }
+
+    #[test]
+    fn unknown_members_are_kept_and_tags_are_shown_only_when_asked_for() {
+        let definitions = Definitions::new("111122223333", "eu-central-1");
+        register(&definitions, &definition()).unwrap();
+        let shown = definitions.describe(&json!({"taskDefinition": "web"})).unwrap();
+        assert_eq!(shown["taskDefinition"]["containerDefinitions"][0]["heardOf"], "never");
+        assert_eq!(shown["taskDefinition"]["revision"], 1);
+        assert!(shown.get("tags").is_none());
+        let tagged = definitions.describe(&json!({"taskDefinition": "web:1", "include": ["TAGS"]})).unwrap();
+        assert_eq!(tagged["tags"][0]["key"], "k");
+    }
+
+    #[test]
+    fn a_family_means_its_latest_active_revision() {
+        let definitions = Definitions::new("111122223333", "eu-central-1");
+        for _ in 0..2 {
+            register(&definitions, &definition()).unwrap();
+        }
+        definitions.deregister(&json!({"taskDefinition": "web:2"})).unwrap();
+        assert!(definitions.find("web").unwrap().0.arn.ends_with("web:1"));
+        assert_eq!(definitions.active("web:2").unwrap_err().message, "TaskDefinition is inactive");
+    }
+
+    #[test]
+    fn fargate_refuses_what_it_does_not_offer() {
+        let definitions = Definitions::new("111122223333", "eu-central-1");
+        let mut bad = definition();
+        bad["cpu"] = json!("300");
+        assert!(
+            register(&definitions, &bad)
+                .unwrap_err()
+                .message
+                .starts_with("No Fargate configuration exists for given values: 300 CPU")
+        );
+        let mut logs = definition();
+        logs["containerDefinitions"][0]["logConfiguration"] = json!({"logDriver": "awslogs"});
+        assert!(register(&definitions, &logs).unwrap_err().message.contains("execution role ARN"));
+    }
+}

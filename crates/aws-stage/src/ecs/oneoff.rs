@@ -1,0 +1,222 @@
+//! RunTask, StopTask, DescribeTasks, ListTasks.
+
+use super::clusters::Clusters;
+use super::definitions::Definitions;
+use super::task::{Definition, TaskSpec, TaskView};
+use super::tasks::{Tasks, describe};
+use crate::api::{AwsError, Reply};
+use crate::members::{epoch_seconds, list, lock, number, page, required, text, texts};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// Cluster and token -> the request, and the tasks that it started.
+type Tokens = HashMap<(String, String), (Value, Vec<String>)>;
+
+/// One-off tasks, and the client tokens that they were started with.
+pub struct OneOffs {
+    tasks: Arc<Tasks>,
+    tokens: Mutex<Tokens>,
+}
+
+fn invalid(message: impl Into<String>) -> AwsError {
+    AwsError::client("InvalidParameterException", message)
+}
+
+impl OneOffs {
+    pub fn new(tasks: Arc<Tasks>) -> Self {
+        Self { tasks, tokens: Mutex::default() }
+    }
+
+    pub fn call(&self, definitions: &Definitions, clusters: &Clusters, operation: &str, body: &Value) -> Option<Reply> {
+        Some(match operation {
+            "RunTask" => self.run(definitions, clusters, body),
+            "StopTask" => self.stop(clusters, body),
+            "DescribeTasks" => self.describe(clusters, body),
+            "ListTasks" => self.list(clusters, body),
+            _ => return None,
+        })
+    }
+
+    fn run(&self, definitions: &Definitions, clusters: &Clusters, body: &Value) -> Reply {
+        let cluster = clusters.find(text(body, "cluster"))?;
+        let definition = definitions.active(required(body, "taskDefinition")?)?;
+        let count = number(body, "count").unwrap_or(1);
+        if !(1..=10).contains(&count) {
+            return Err(invalid("Count must be between 1 and 10."));
+        }
+        let has_strategy = !list(body, "capacityProviderStrategy").is_empty();
+        if has_strategy && text(body, "launchType").is_some() {
+            return Err(invalid(
+                "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+            ));
+        }
+        if definition.body.get("networkMode") == Some(&json!("awsvpc"))
+            && body.get("networkConfiguration").is_none_or(Value::is_null)
+        {
+            return Err(invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified."));
+        }
+        check_started_by(text(body, "startedBy"))?;
+        check_overrides(&definition, body)?;
+        let spec = TaskSpec {
+            cluster_arn: cluster.arn.clone(),
+            overrides: body.get("overrides").cloned().unwrap_or_else(|| json!({})),
+            started_by: text(body, "startedBy").map(str::to_owned),
+            group: text(body, "group").map_or_else(|| format!("family:{}", definition.family), str::to_owned),
+            launch_type: (!has_strategy).then(|| text(body, "launchType").unwrap_or("FARGATE").to_owned()),
+            capacity_provider: list(body, "capacityProviderStrategy")
+                .first()
+                .and_then(|s| text(s, "capacityProvider"))
+                .map(str::to_owned),
+            platform_version: text(body, "platformVersion").filter(|v| *v != "LATEST").unwrap_or("1.4.0").to_owned(),
+            network_configuration: body.get("networkConfiguration").cloned().unwrap_or(Value::Null),
+            tags: list(body, "tags").to_vec(),
+            resolved_images: vec![],
+            definition,
+        };
+        // Held over the start: two calls with one token at once start one task.
+        let mut tokens = lock(&self.tokens);
+        let token = text(body, "clientToken").map(|token| (cluster.arn.clone(), token.to_owned()));
+        if let Some(token) = &token
+            && let Some(answer) = self.replay(&mut tokens, token, body)
+        {
+            return answer;
+        }
+        let started: Vec<TaskView> = (0..count).map(|_| self.tasks.start(spec.clone())).collect();
+        if let Some(token) = token {
+            tokens.insert(token, (body.clone(), started.iter().map(|t| t.arn.clone()).collect()));
+        }
+        Ok(json!({"tasks": started.iter().map(describe).collect::<Vec<_>>(), "failures": []}))
+    }
+
+    /// The same token with the same parameters answers with the same tasks, as long as they live and an hour more; with
+    /// other parameters it is a conflict that names them.
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html>
+    fn replay(&self, tokens: &mut Tokens, token: &(String, String), body: &Value) -> Option<Reply> {
+        let (known, arns) = tokens.get(token)?;
+        let tasks: Vec<TaskView> = arns.iter().filter_map(|arn| self.tasks.get(arn)).collect();
+        let is_over = tasks.iter().all(|t| t.stopped_at.is_some_and(|at| epoch_seconds() - at > 3600.0));
+        if is_over {
+            tokens.remove(token);
+            return None;
+        }
+        if known != body {
+            let mut conflict =
+                AwsError::client("ConflictException", "The client token was used with different parameters.");
+            conflict.members = json!({"resourceIds": arns});
+            return Some(Err(conflict));
+        }
+        let shown: Vec<Value> = tasks
+            .iter()
+            .map(|task| match task.stopped_at {
+                Some(_) => json!({"taskArn": task.arn, "lastStatus": "STOPPED", "desiredStatus": "STOPPED"}),
+                None => describe(task),
+            })
+            .collect();
+        Some(Ok(json!({"tasks": shown, "failures": []})))
+    }
+
+    fn stop(&self, clusters: &Clusters, body: &Value) -> Reply {
+        let cluster = clusters.find(text(body, "cluster"))?;
+        let wanted = required(body, "task")?;
+        let found = self.find(&cluster.arn, wanted).ok_or_else(|| invalid("The referenced task was not found."))?;
+        let reason = text(body, "reason").unwrap_or("Task stopped by user");
+        self.tasks.stop(&found.arn, "UserInitiated", reason);
+        Ok(json!({"task": self.tasks.get(&found.arn).as_ref().map(describe)}))
+    }
+
+    fn describe(&self, clusters: &Clusters, body: &Value) -> Reply {
+        let cluster = clusters.find(text(body, "cluster"))?;
+        let wanted = texts(body, "tasks");
+        if wanted.is_empty() || wanted.len() > 100 {
+            return Err(invalid("Tasks must be between 1 and 100."));
+        }
+        let is_hidden =
+            |t: &TaskView| self.tasks.play().missing_right_after_run_task && epoch_seconds() - t.created_at < 1.0;
+        let (mut found, mut failures) = (vec![], vec![]);
+        for name in wanted {
+            match self.find(&cluster.arn, name).filter(|t| !is_hidden(t)) {
+                Some(task) => found.push(describe(&task)),
+                None => {
+                    let arn = if name.starts_with("arn:") {
+                        name.to_owned()
+                    } else {
+                        format!("{}/{name}", cluster.arn.replace(":cluster/", ":task/"))
+                    };
+                    failures.push(json!({"arn": arn, "reason": "MISSING"}));
+                }
+            }
+        }
+        Ok(json!({"tasks": found, "failures": failures}))
+    }
+
+    fn list(&self, clusters: &Clusters, body: &Value) -> Reply {
+        let cluster = clusters.find(text(body, "cluster"))?;
+        let (started_by, family, service) = (text(body, "startedBy"), text(body, "family"), text(body, "serviceName"));
+        if started_by.is_some() && (family.is_some() || service.is_some()) {
+            return Err(invalid("Cannot specify startedBy with other filters."));
+        }
+        let wants_running = text(body, "desiredStatus") != Some("STOPPED");
+        let service = service.map(|s| format!("service:{}", s.rsplit('/').next().unwrap_or(s)));
+        let matches = |t: &TaskView| {
+            t.spec.cluster_arn == cluster.arn
+                && t.is_wanted == wants_running
+                && started_by.is_none_or(|by| t.spec.started_by.as_deref() == Some(by))
+                && family.is_none_or(|family| t.spec.definition.family == family)
+                && service.as_ref().is_none_or(|service| t.spec.group == *service)
+                && text(body, "launchType").is_none_or(|kind| t.spec.launch_type.as_deref() == Some(kind))
+        };
+        let arns: Vec<String> = self.tasks.all().into_iter().filter(matches).map(|t| t.arn).collect();
+        let (arns, next) = page(&arns, text(body, "nextToken"), number(body, "maxResults").unwrap_or(100) as usize)?;
+        let mut answer = json!({"taskArns": arns});
+        if let Some(next) = next {
+            answer["nextToken"] = json!(next);
+        }
+        Ok(answer)
+    }
+
+    /// By ARN or id, in one cluster.
+    fn find(&self, cluster_arn: &str, name: &str) -> Option<TaskView> {
+        let id = name.rsplit('/').next().unwrap_or(name);
+        self.tasks
+            .all()
+            .into_iter()
+            .find(|t| t.spec.cluster_arn == cluster_arn && (t.arn == name || (!name.starts_with("arn:") && t.id == id)))
+    }
+}
+
+fn check_started_by(started_by: Option<&str>) -> Result<(), AwsError> {
+    let Some(text) = started_by else { return Ok(()) };
+    let is_good = text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(&b));
+    if is_good {
+        Ok(())
+    } else {
+        Err(invalid(
+            "startedBy must be 128 characters or fewer, and may only contain letters, numbers, hyphens, underscores and slashes.",
+        ))
+    }
+}
+
+fn check_overrides(definition: &Definition, body: &Value) -> Result<(), AwsError> {
+    let overrides = body.get("overrides").cloned().unwrap_or(Value::Null);
+    if overrides.to_string().len() > 8192 {
+        return Err(invalid("Container Overrides length must be at most 8192"));
+    }
+    let names: Vec<&str> = definition
+        .body
+        .get("containerDefinitions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|c| text(c, "name"))
+        .collect();
+    for container in list(&overrides, "containerOverrides") {
+        let name = text(container, "name").unwrap_or_default();
+        if !names.contains(&name) {
+            return Err(invalid(format!(
+                "Override for container named {name} is not a container in the TaskDefinition."
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! ECS services: the loop that carries out what each service's scheduler decides, and the API over them.
+
+pub mod configuration;
+mod describe;
+mod health;
+pub mod history;
+pub mod model;
+mod operations;
+mod request;
+mod rollout;
+pub mod scheduler;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::Deps;
+use super::clusters::Clusters;
+use super::definitions::Definitions;
+use super::task::TaskView;
+use super::tasks::Tasks;
+use crate::elb::TargetState;
+use crate::members::{epoch_seconds, lock};
+use model::{Service, ServiceStatus};
+use scheduler::{Action, Target, World};
+
+/// The scheduler looks at least this often, for what is due by the clock alone.
+const TICK: Duration = Duration::from_millis(40);
+
+/// Every service of the stage.
+pub struct Services {
+    deps: Arc<Deps>,
+    tasks: Arc<Tasks>,
+    definitions: Arc<Definitions>,
+    clusters: Arc<Clusters>,
+    /// By cluster ARN and service name.
+    book: Mutex<Book>,
+    wake: Arc<Notify>,
+    scheduler: Mutex<Option<JoinHandle<()>>>,
+}
+
+type Key = (String, String);
+type Book = BTreeMap<Key, Service>;
+
+impl Services {
+    /// No services, and the loop that will schedule them.
+    pub fn new(
+        deps: Arc<Deps>,
+        tasks: Arc<Tasks>,
+        definitions: Arc<Definitions>,
+        clusters: Arc<Clusters>,
+    ) -> Arc<Services> {
+        let services = Arc::new(Services {
+            deps,
+            tasks,
+            definitions,
+            clusters,
+            book: Mutex::default(),
+            wake: Arc::default(),
+            scheduler: Mutex::default(),
+        });
+        let changes = (services.tasks.changed(), services.deps.elb.changed());
+        let run = run(Arc::downgrade(&services), services.wake.clone(), changes);
+        *lock(&services.scheduler) = Some(tokio::spawn(run));
+        services
+    }
+
+    /// Ends the scheduling. Tasks are left to whoever runs them.
+    pub fn shutdown(&self) {
+        if let Some(scheduler) = lock(&self.scheduler).take() {
+            scheduler.abort();
+        }
+    }
+
+    /// How many services of the cluster are not INACTIVE.
+    pub fn count_in(&self, cluster_arn: &str) -> usize {
+        let book = lock(&self.book);
+        let there = book.values().filter(|service| service.cluster_arn == cluster_arn);
+        there.filter(|service| service.status != ServiceStatus::Inactive).count()
+    }
+
+    /// One look at every service, and what follows from it.
+    fn turn(self: &Arc<Self>) {
+        let tasks = self.tasks.all();
+        let mut due = Vec::new();
+        for (key, service) in lock(&self.book).iter_mut() {
+            let group = format!("service:{}", service.name);
+            let is_own = |view: &&TaskView| view.spec.group == group && view.spec.cluster_arn == service.cluster_arn;
+            let own: Vec<TaskView> = tasks.iter().filter(is_own).cloned().collect();
+            let world = World {
+                play: &self.deps.play,
+                now: Instant::now(),
+                epoch: epoch_seconds(),
+                tasks: &own,
+                target: &|group, task| self.target(group, task),
+            };
+            due.extend(service.step(&world).into_iter().map(|action| (key.clone(), action)));
+        }
+        for (key, action) in due {
+            self.carry_out(key, action);
+        }
+    }
+
+    fn target(&self, group: &str, task: &str) -> Target {
+        let Some(health) = self.deps.elb.health(group, task) else { return Target::Absent };
+        match health.state {
+            TargetState::Healthy => Target::Healthy,
+            TargetState::Unhealthy => {
+                let why = health.description.or(health.reason);
+                Target::Unhealthy(why.unwrap_or_else(|| "Health checks failed".to_owned()))
+            }
+            TargetState::Initial | TargetState::Draining => Target::Undecided,
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, key: Key, action: Action) {
+        match action {
+            Action::Start(spec) => {
+                self.tasks.start(*spec);
+            }
+            Action::Stop { task, reason } => self.tasks.stop(&task, "ServiceSchedulerInitiated", &reason),
+            Action::Register { group, task, address } => self.deps.elb.register(&group, &task, address),
+            Action::Deregister { group, task } => self.deps.elb.deregister(&group, &task),
+            Action::Resolve { revision, images } => {
+                let digest = |image: &str| self.tasks.resolve_image(image).ok().flatten();
+                let known = images.into_iter().filter_map(|(container, image)| Some((container, digest(&image)?)));
+                let known = known.collect();
+                if let Some(service) = lock(&self.book).get_mut(&key) {
+                    service.resolved(&revision, known);
+                }
+                self.wake.notify_one();
+            }
+        }
+    }
+}
+
+async fn run(
+    services: Weak<Services>,
+    wake: Arc<Notify>,
+    (mut tasks, mut targets): (watch::Receiver<u64>, watch::Receiver<u64>),
+) {
+    while let Some(services) = services.upgrade() {
+        services.turn();
+        drop(services);
+        tokio::select! {
+            () = wake.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+            Ok(()) = tasks.changed() => {}
+            Ok(()) = targets.changed() => {}
+        }
+    }
+}

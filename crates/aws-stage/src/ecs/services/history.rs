@@ -1,0 +1,203 @@
+//! Service deployments: the record of each deployment from its start to its end, a rollback included.
+//!
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html>
+
+use serde_json::{Value, json};
+
+use crate::members::random_hex;
+
+/// `serviceDeployments[].status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeploymentStatus {
+    Pending,
+    InProgress,
+    RollbackRequested,
+    RollbackInProgress,
+    Successful,
+    /// Failed where nothing rolls back, or ended by somebody.
+    Stopped,
+    RollbackSuccessful,
+    RollbackFailed,
+}
+
+impl DeploymentStatus {
+    /// AWS's spelling.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::InProgress => "IN_PROGRESS",
+            Self::RollbackRequested => "ROLLBACK_REQUESTED",
+            Self::RollbackInProgress => "ROLLBACK_IN_PROGRESS",
+            Self::Successful => "SUCCESSFUL",
+            Self::Stopped => "STOPPED",
+            Self::RollbackSuccessful => "ROLLBACK_SUCCESSFUL",
+            Self::RollbackFailed => "ROLLBACK_FAILED",
+        }
+    }
+
+    /// Whether the deployment has not ended yet.
+    pub fn is_ongoing(self) -> bool {
+        matches!(self, Self::Pending | Self::InProgress | Self::RollbackRequested | Self::RollbackInProgress)
+    }
+}
+
+/// A service deployment. A rollback happens inside of it and makes no record of its own.
+#[derive(Clone, Debug)]
+pub struct ServiceDeployment {
+    pub arn: String,
+    pub status: DeploymentStatus,
+    pub reason: Option<String>,
+    /// ARNs of the revisions that ran before.
+    pub sources: Vec<String>,
+    /// ARN of the revision that it brings.
+    pub target: String,
+    pub rollback: Option<Rollback>,
+    pub breaker: BreakerMonitor,
+    pub configuration: Value,
+    /// Tasks that the target revision has, as far as this record follows them.
+    pub counts: Counts,
+    pub created_at: f64,
+    pub started_at: Option<f64>,
+    pub updated_at: f64,
+    pub finished_at: Option<f64>,
+    pub stopped_at: Option<f64>,
+}
+
+/// `rollback` of a service deployment.
+#[derive(Clone, Debug)]
+pub struct Rollback {
+    pub reason: String,
+    pub started_at: f64,
+    /// ARN of the revision gone back to.
+    pub revision: String,
+}
+
+/// `deploymentCircuitBreaker` of a service deployment.
+#[derive(Clone, Debug)]
+pub struct BreakerMonitor {
+    pub status: &'static str,
+    pub failure_count: usize,
+    pub threshold: usize,
+}
+
+/// Tasks of one revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub requested: usize,
+    pub running: usize,
+    pub pending: usize,
+}
+
+impl ServiceDeployment {
+    /// One that has been asked for. `service` is the service's ARN.
+    pub fn new(service: &str, sources: Vec<String>, target: &str, configuration: Value, epoch: f64) -> Self {
+        Self {
+            arn: format!("{}/{}", service.replacen(":service/", ":service-deployment/", 1), &random_hex(11)),
+            status: DeploymentStatus::Pending,
+            reason: None,
+            sources,
+            target: target.to_owned(),
+            rollback: None,
+            breaker: BreakerMonitor { status: "DISABLED", failure_count: 0, threshold: 0 },
+            configuration,
+            counts: Counts::default(),
+            created_at: epoch,
+            started_at: None,
+            updated_at: epoch,
+            finished_at: None,
+            stopped_at: None,
+        }
+    }
+
+    /// Takes the next status; the first ongoing one is its start, one that is not ongoing its end.
+    pub fn enter(&mut self, status: DeploymentStatus, reason: Option<String>, epoch: f64) {
+        self.status = status;
+        self.updated_at = epoch;
+        if reason.is_some() {
+            self.reason = reason;
+        }
+        if status != DeploymentStatus::Pending && self.started_at.is_none() {
+            self.started_at = Some(epoch);
+        }
+        if status == DeploymentStatus::Stopped {
+            self.stopped_at = Some(epoch);
+        }
+        if !status.is_ongoing() {
+            self.finished_at = Some(epoch);
+            if self.breaker.status == "MONITORING" {
+                self.breaker.status = "MONITORING_COMPLETE";
+            }
+        }
+    }
+
+    /// The item of ListServiceDeployments.
+    pub fn brief(&self, service: &str, cluster: &str) -> Value {
+        let mut brief = json!({
+            "serviceDeploymentArn": self.arn,
+            "serviceArn": service,
+            "clusterArn": cluster,
+            "createdAt": self.created_at,
+            "targetServiceRevisionArn": self.target,
+            "status": self.status.word(),
+        });
+        set(&mut brief, "statusReason", self.reason.as_deref());
+        set(&mut brief, "startedAt", self.started_at);
+        set(&mut brief, "finishedAt", self.finished_at);
+        brief
+    }
+
+    /// The item of DescribeServiceDeployments. `sources` is how many tasks each revision before it has left.
+    pub fn describe(&self, service: &str, cluster: &str, sources: &[(String, Counts)]) -> Value {
+        let source = |arn: &String| {
+            let counts = sources.iter().find(|(of, _)| of == arn).map_or_else(Counts::default, |(_, counts)| *counts);
+            summary(arn, counts)
+        };
+        let mut described = json!({
+            "serviceDeploymentArn": self.arn,
+            "serviceArn": service,
+            "clusterArn": cluster,
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+            "sourceServiceRevisions": self.sources.iter().map(source).collect::<Vec<_>>(),
+            "targetServiceRevision": summary(&self.target, self.counts),
+            "status": self.status.word(),
+            "deploymentConfiguration": self.configuration,
+            "deploymentCircuitBreaker": {
+                "status": self.breaker.status,
+                "failureCount": self.breaker.failure_count,
+                "threshold": self.breaker.threshold,
+            },
+            "alarms": { "status": "DISABLED" },
+        });
+        set(&mut described, "statusReason", self.reason.as_deref());
+        set(&mut described, "startedAt", self.started_at);
+        set(&mut described, "finishedAt", self.finished_at);
+        set(&mut described, "stoppedAt", self.stopped_at);
+        let rollback = self.rollback.as_ref().map(|rollback| {
+            json!({
+                "reason": rollback.reason,
+                "startedAt": rollback.started_at,
+                "serviceRevisionArn": rollback.revision,
+            })
+        });
+        set(&mut described, "rollback", rollback);
+        described
+    }
+}
+
+/// A ServiceRevisionSummary.
+pub fn summary(arn: &str, counts: Counts) -> Value {
+    json!({
+        "arn": arn,
+        "requestedTaskCount": counts.requested,
+        "runningTaskCount": counts.running,
+        "pendingTaskCount": counts.pending,
+    })
+}
+
+/// Sets a member that AWS leaves out when there is no value.
+pub fn set(shape: &mut Value, name: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        shape[name] = value.into();
+    }
+}

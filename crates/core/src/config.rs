@@ -1,0 +1,206 @@
+//! One validated config: what a command needs to know, every value sound. The program's `config` module reads the file
+//! and makes it; nothing downstream asks again.
+
+use crate::names::{ClusterName, ContainerName, RoleArn, ServiceName};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything a command needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from; `None` in the no-file form (`--cluster --service --image|--context`).
+    pub file: Option<PathBuf>,
+    /// What relative paths start from: the file's folder, or the working directory. All paths below are joined to it.
+    pub root: PathBuf,
+    /// The environment chosen with `-e`, already overlaid.
+    pub environment: Option<String>,
+    /// From the config, else the SDK's own chain decides (`AWS_REGION`, profile).
+    pub region: Option<String>,
+    /// Roles to assume, in order: the first by GitHub OIDC (or from ambient credentials), each next from the one before.
+    pub roles: Vec<RoleArn>,
+    /// In the order of the file.
+    pub images: Vec<ImageConfig>,
+    /// One-off tasks of the release, in order.
+    pub release: Vec<ReleaseCommand>,
+    /// In the order of the file; with `--only` those alone, with the images and release commands that are theirs.
+    pub services: Vec<ServiceConfig>,
+    /// Keys of the services that `--only` leaves out.
+    pub left_out: Vec<String>,
+    /// The RDS instance of which a snapshot is taken before the first release command.
+    pub snapshot: Option<String>,
+    /// What becomes of the release's other services when one fails.
+    pub on_failure: OnFailure,
+    /// A crash loop ends the rollout before the circuit breaker's threshold does.
+    pub fail_fast: bool,
+    /// What becomes of rollouts on SIGINT or SIGTERM.
+    pub on_cancel: OnCancel,
+    pub lock: Lock,
+    /// How long to watch a rollout before saying `timeout`. Default 30 minutes.
+    pub wait: Duration,
+    /// Deploy only what was reviewed as a plan.
+    pub require_plan: bool,
+    /// Roll on although nothing changed (`force-new-deployment`).
+    pub force: bool,
+    pub rehearse: RehearseConfig,
+    /// Names of the Terraform outputs that values were taken from: what a Terraform plan is checked for.
+    pub terraform_outputs: Vec<String>,
+}
+
+/// An image of the release: built here, or given by reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageConfig {
+    pub key: String,
+    pub source: ImageSource,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageSource {
+    /// `--image KEY=REF`: already built; only its digest is looked up.
+    Existing(String),
+    Build(Box<BuildConfig>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildConfig {
+    /// A bare ECR repository name (`team/app`), or a full reference with host.
+    pub repository: String,
+    pub create_repository: bool,
+    /// From `Config::root`.
+    pub context: PathBuf,
+    /// From `Config::root`; `None` is `Dockerfile` in the context.
+    pub dockerfile: Option<PathBuf>,
+    pub target: Option<String>,
+    pub args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub secrets: Vec<BuildSecret>,
+    /// `linux/arm64` or `linux/amd64`; `None` takes it from the task definition's runtimePlatform.
+    pub platform: Option<String>,
+    /// With placeholders: `{sha}`, `{short-sha}`, `{branch}`, `{run}`, `{env}`.
+    pub tags: Vec<String>,
+    pub cache: Cache,
+    pub reuse: Reuse,
+}
+
+/// A build secret, by where its value is. The value itself is read when the build starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildSecret {
+    pub id: String,
+    pub source: BuildSecretSource,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum BuildSecretSource {
+    File(PathBuf),
+    Env(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// `BUILDKIT_INLINE_CACHE` written into the image and read back from the repository.
+    Inline,
+    Off,
+}
+
+/// When an image that is already in the repository is taken instead of being built again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Same commit and same content. The default.
+    Commit,
+    /// Same content, of any commit.
+    Content,
+    Never,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceConfig {
+    /// What the config and the outputs call it.
+    pub key: String,
+    pub cluster: ClusterName,
+    /// The ECS service.
+    pub name: ServiceName,
+    /// Container name -> image key. No name: the only essential container of the task definition.
+    pub containers: Vec<(Option<ContainerName>, String)>,
+    /// The file in git; `None` starts from the revision that the service runs.
+    pub task_definition: Option<PathBuf>,
+    pub after: Vec<String>,
+    pub smoke: Vec<SmokeCheck>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SmokeCheck {
+    pub url: String,
+    pub status: u16,
+    pub within: Duration,
+    /// A text that the body must contain.
+    pub contains: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReleaseCommand {
+    pub name: String,
+    /// Key of the service that gives network, roles, logs and task definition.
+    pub service: String,
+    /// `None`: the container that carries the (first) image of the release.
+    pub container: Option<ContainerName>,
+    /// The argv that replaces CMD; a string in the file became `sh -c STRING`.
+    pub command: Vec<String>,
+    pub timeout: Duration,
+    pub when: When,
+    /// A task definition of its own, with its own family; `None` runs from the service's.
+    pub task_definition: Option<PathBuf>,
+}
+
+/// When a release command runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Before any service moves.
+    #[default]
+    Before,
+    /// When every service of the release serves and answers.
+    After,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Every service that moved goes back.
+    #[default]
+    RollbackAll,
+    /// Only those that failed go back.
+    RollbackFailed,
+    /// Nothing is put back, except by ECS itself.
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCancel {
+    /// ECS goes on with what it was told.
+    #[default]
+    Leave,
+    /// Services that are moving are told to go back.
+    Rollback,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Server-side, on SSM parameters; waits this long for another holder.
+    Lease {
+        wait: Duration,
+    },
+    None,
+}
+
+/// What `rehearse` cannot know from the rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RehearseConfig {
+    /// Secret or parameter (as `valueFrom` names it) -> the value it has on the stage.
+    pub values: BTreeMap<String, String>,
+    /// What follows `tf:` in a reference -> its value.
+    pub terraform: BTreeMap<String, String>,
+    /// Stack -> output -> its value.
+    pub stacks: BTreeMap<String, BTreeMap<String, String>>,
+    /// Parameter -> its value.
+    pub parameters: BTreeMap<String, String>,
+    /// Where the config says that Terraform's outputs are (`s3://...`): the stage holds them there.
+    pub terraform_at: Option<String>,
+}

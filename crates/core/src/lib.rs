@@ -1,0 +1,26 @@
+//! The functional core: what production's state means and what to do about it.
+//!
+//! Pure: no async, no SDK, no environment, no clock (`tests/spec/architecture.rs` enforces it). The three
+//! judgements that users bet production on live here and are tested on literal tables: [`rollout`] (what the
+//! observations of a rolling deployment mean), [`task`] (what a stopped task means) and [`rollback`] (what to
+//! put back after a failure).
+
+pub mod comment;
+pub mod config;
+pub mod deployment;
+pub mod image;
+pub mod markdown;
+pub mod names;
+pub mod outcome;
+pub mod permission;
+pub mod plan;
+pub mod promotion;
+pub mod redact;
+pub mod resume;
+pub mod rollback;
+pub mod rollout;
+pub mod service;
+pub mod snapshot;
+pub mod task;
+pub mod task_definition;
+pub mod terraform;

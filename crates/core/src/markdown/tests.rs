@@ -1,0 +1,157 @@
+use super::*;
+use crate::redact::{Secret, mask};
+
+const HOSTILE: [&str; 26] = [
+    "",
+    " ",
+    "`",
+    "``` ```` `",
+    "a`b``c",
+    "</details>",
+    "<details><summary>",
+    "<!-- fargate-deploy:plan v=1",
+    "-->",
+    "@everyone @org/team x@y",
+    "#123 org/repo#4 GH-5 gh-6",
+    "a|b\\|c",
+    "[x](javascript:alert(1)) ![i](http://x)",
+    "**bold** _it_ ~no~ $x$",
+    "&lt;script&gt; <script>",
+    "\u{1b}[31mred\u{1b}[0m \u{1b}]8;;http://x\u{7}link\u{1b}]8;;\u{1b}\\",
+    "\u{1b}]never ended\nnext",
+    "line\nbreak\r\n# heading\n- item",
+    "1. one",
+    "2) two",
+    "- dash",
+    "=====",
+    "\u{202e}gnp.exe\u{2069}",
+    "ünïcödé 🚀🚀",
+    "\0\u{7}\u{9b}31m",
+    "\t tab \\",
+];
+
+/// What GitHub would see as a tag, a comment or a cell's end: outside of entities.
+fn is_quiet(text: &str) -> bool {
+    let own = text.replace("<code>", "").replace("</code>", "");
+    !own.contains(['<', '>', '|', '\n', '\r', '\u{1b}', '\0', '\u{202e}'])
+}
+
+#[test]
+fn hostile_text_is_one_quiet_line_as_prose_and_as_code() {
+    for text in HOSTILE {
+        assert!(is_quiet(&plain(text)), "{text:?}: {:?}", plain(text));
+        let code = code(text);
+        let inner = code.replace("&#124;", "");
+        assert!(!inner.contains(['|', '\n']), "{text:?}: {code:?}");
+        assert!(code.starts_with("<code>") == code.ends_with("</code>"), "{code:?}");
+    }
+}
+
+#[test]
+fn prose_mentions_nobody_refers_to_nothing_and_has_no_markup() {
+    for (text, expected) in [
+        ("@everyone", "@\u{200b}everyone"),
+        ("org/repo#4", "org/repo\\#\u{200b}4"),
+        ("GH-5", "GH-\u{200b}5"),
+        ("a_b*c*", "a\\_b\\*c\\*"),
+        ("[x](y)", "\\[x\\](y)"),
+        ("- item", "\\- item"),
+        ("12. twelve", "12\\. twelve"),
+        ("1.2", "1\\.2"),
+        ("# heading", "\\#\u{200b} heading"),
+        ("a|b", "a&#124;b"),
+        ("</details><!--", "&lt;/details&gt;&lt;!--"),
+        ("web:42 (eu-central-1)", "web:42 (eu-central-1)"),
+    ] {
+        assert_eq!(plain(text), expected);
+    }
+}
+
+#[test]
+fn inline_code_shows_any_text_and_its_delimiter_is_in_none_of_it() {
+    for (text, expected) in [
+        ("web:42", "`web:42`"),
+        ("a`b", "``a`b``"),
+        ("`a``", "``` `a`` ```"),
+        ("a|b", "<code>a&#124;b</code>"),
+        ("</code>", "<code>&#60;/code&#62;</code>"),
+        ("", "<code></code>"),
+        ("two\nlines", "`two lines`"),
+    ] {
+        assert_eq!(code(text), expected);
+    }
+}
+
+#[test]
+fn a_fence_is_longer_than_any_run_of_backticks_in_it() {
+    assert_eq!(fence("diff", "+a\n-b\n"), "```diff\n+a\n-b\n```\n");
+    assert_eq!(fence("", "x\n````\ny"), "`````\nx\n````\ny\n`````\n");
+    assert_eq!(fence("te`xt\nx", ""), "```textx\n```\n");
+    for text in HOSTILE {
+        let fenced = fence("text", text);
+        let open = fenced.lines().next().unwrap().trim_end_matches("text").len();
+        assert!(fenced.lines().filter(|l| l.trim() == "`".repeat(open)).count() == 1, "{fenced:?}");
+    }
+}
+
+#[test]
+fn terminal_control_is_stripped_and_the_lines_stay() {
+    assert_eq!(stripped("\u{1b}[1;31mred\u{1b}[0m\r\nnext\tcell\u{7}"), "red\nnext\tcell");
+    assert_eq!(stripped("\u{1b}]8;;http://x\u{7}link"), "link");
+    assert_eq!(stripped("\u{1b}]never ended\nnext"), "\nnext");
+    assert_eq!(stripped("10%\r20%"), "10%\n20%");
+}
+
+/// A comment as ours are made: prose, a table, a folded code block of hostile lines.
+fn comment(lines: usize) -> String {
+    let log: Vec<_> = HOSTILE.iter().cycle().take(lines).copied().collect();
+    let table: String = HOSTILE.iter().map(|t| format!("| {} | {} |\n", plain(t), code(t))).collect();
+    format!(
+        "### plan\n\n| a | b |\n|---|---|\n{table}\n<details><summary>diff</summary>\n\n{}\n</details>\n\nend\n",
+        fence("diff", &log.join("\n"))
+    )
+}
+
+/// Whether every fence and every `<details>` of a text ends.
+fn is_closed(text: &str) -> bool {
+    let open = text.split_inclusive('\n').fold(Open::default(), |open, line| open.after(line));
+    open.fence.is_none() && open.details == 0
+}
+
+#[test]
+fn whatever_is_cut_stays_within_the_budget_and_closed_at_every_budget() {
+    let text = comment(60);
+    assert!(is_closed(&text), "{text}");
+    for budget in 0..text.len() + 2 {
+        let cut = fit(&text, budget, "_(cut: the whole plan is in the step summary)_");
+        assert!(cut.len() <= budget, "{budget}: {}", cut.len());
+        if budget >= 100 {
+            assert!(is_closed(&cut), "{budget}: {cut}");
+            assert_eq!(cut == text, budget >= text.len(), "{budget}");
+            assert_eq!(cut.ends_with("summary)_\n"), budget < text.len(), "{budget}: {cut}");
+        }
+    }
+}
+
+#[test]
+fn three_hundred_kilobytes_on_one_line_fill_the_budget_and_no_character_is_halved() {
+    let text = format!("<details>\n\n{}\n</details>\n", fence("text", &"ü🚀".repeat(50_000)));
+    let cut = fit(&text, 60_000, "cut");
+    assert!((59_900..=60_000).contains(&cut.len()), "{}", cut.len());
+    assert!(cut.ends_with("\n```\n\n</details>\n\ncut\n"), "{}", &cut[cut.len() - 40..]);
+}
+
+#[test]
+fn text_within_the_budget_is_left_as_it_is() {
+    assert_eq!(fit("a\nb", 3, "note"), "a\nb");
+}
+
+#[test]
+fn a_secret_across_the_cut_is_gone_before_the_cut() {
+    let secrets = [Secret::new("hunter2-and-more")];
+    let text = fence("text", &format!("{}hunter2-and-more", "x".repeat(85)));
+    for budget in 80..text.len() {
+        let cut = fit(&mask(&text, &secrets), budget, "cut");
+        assert!(!cut.contains("hunter"), "{budget}: {cut}");
+    }
+}

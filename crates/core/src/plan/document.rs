@@ -1,0 +1,363 @@
+//! A plan as it is shown, kept and compared: everything that `deploy` will do, and no secret.
+
+use super::digest::{self, Parts};
+pub use super::infrastructure::Infrastructure;
+use super::risk::{self, Risk, RiskKind};
+use super::{ImageAction, ImagePlan, Plan, ServicePlan};
+use crate::config::{Config, ImageSource, Lock, When};
+use crate::names::{ContainerName, ServiceRef};
+use crate::task_definition::change::Change;
+use crate::task_definition::compare::Difference;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Computed from the very [`Plan`] that `deploy` carries out. The JSON form of `plan`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanDocument {
+    pub environment: Option<String>,
+    /// The number that the release gets.
+    pub release: u64,
+    pub decision: Decision,
+    /// Before everything else: what can hurt.
+    pub risks: Vec<Risk>,
+    pub images: Vec<PlannedImage>,
+    /// In the order of the config.
+    pub services: Vec<PlannedService>,
+    /// Those that will run, in their order.
+    pub release_commands: Vec<PlannedCommand>,
+    /// What this release leaves as it is, one sentence each.
+    pub untouched: Vec<String>,
+    /// Every call that changes something, in order.
+    pub calls: Vec<PlannedCall>,
+    /// `sha256:...` over what the plan means: not over times, runs, commits or release numbers.
+    pub digest: String,
+    /// The same for each part, so that two plans can be told apart without their texts.
+    pub parts: Parts,
+    /// A Terraform plan that was given beside the config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub infrastructure: Option<Infrastructure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// What runs is what the config describes.
+    Nothing,
+    /// New images in unchanged task definitions.
+    ImageOnly,
+    Changes,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedImage {
+    pub key: String,
+    /// `HOST/NAME`.
+    pub name: String,
+    pub action: PlannedAction,
+    pub platform: Option<String>,
+    /// The tags that are pushed, or put on what is there.
+    pub tags: Vec<String>,
+    /// Unknown until it is built.
+    pub digest: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlannedAction {
+    Build,
+    /// The same content is in the repository already.
+    Reuse,
+    /// Given by reference.
+    Existing,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedService {
+    pub key: String,
+    #[serde(flatten)]
+    pub service: ServiceRef,
+    /// `web:41`, the revision that it runs.
+    pub running: String,
+    /// The release of that revision, where its tags tell.
+    pub running_release: Option<u64>,
+    /// The file that the new revision starts from; `null`: the running revision.
+    pub base: Option<String>,
+    /// Services of wave 0 move first.
+    pub wave: usize,
+    pub moves: bool,
+    /// Old to new, with AWS's defaults filled in on both sides.
+    pub changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedCommand {
+    pub name: String,
+    pub service: String,
+    pub container: ContainerName,
+    pub command: Vec<String>,
+    pub timeout_seconds: u64,
+    /// Only when every service of the release serves; else before any of them moves.
+    pub runs_after: bool,
+    /// The family of its own task definition, where it has one.
+    pub family: Option<String>,
+}
+
+/// One call that changes something: `ecs:UpdateService` on `shop/web`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedCall {
+    pub action: String,
+    pub on: String,
+}
+
+impl PlanDocument {
+    /// `skips_commands`: the release commands are left out of this run.
+    pub fn of(plan: &Plan, config: &Config, skips_commands: bool) -> Self {
+        let known = plan.known_images();
+        let differences: Vec<(&ServicePlan, Vec<Difference>)> =
+            plan.services.iter().map(|s| (s, s.differences(plan.number, &known))).collect();
+        let services: Vec<_> = differences.iter().map(|(s, found)| planned_service(s, found, config)).collect();
+        let is_moving = services.iter().any(|s| s.moves);
+        let runs_commands = is_moving && !skips_commands;
+        let mut risks = plan.warnings.clone();
+        for (service, found) in &differences {
+            let name = format!("service `{}`", service.service.name);
+            let new = service.definition(plan.number, &known, &super::Provenance::default());
+            risks.extend(risk::of_differences(&name, found, &new));
+        }
+        risks.extend(risk::of_tags(&plan.images, &plan.services));
+        if runs_commands {
+            risks.extend(risk::of_commands(&plan.commands, &plan.services));
+        }
+        risks.sort_by_key(|risk| risk.level);
+        let commands = plan.commands.iter().filter(|_| runs_commands).map(|c| PlannedCommand {
+            name: c.command.name.clone(),
+            service: c.service.clone(),
+            container: c.container.clone(),
+            command: c.command.command.clone(),
+            timeout_seconds: c.command.timeout.as_secs(),
+            runs_after: c.command.when == When::After,
+            family: c.own.as_ref().map(|own| own.family().to_owned()),
+        });
+        let release_commands: Vec<_> = commands.collect();
+        let parts = digest::parts(plan, config, &differences, &release_commands);
+        Self {
+            environment: config.environment.clone(),
+            release: plan.number,
+            decision: decision(&services),
+            risks,
+            images: plan.images.iter().map(|image| planned_image(image, config)).collect(),
+            untouched: untouched(plan, config, &services, skips_commands),
+            calls: calls(plan, config, &services, &release_commands),
+            services,
+            release_commands,
+            digest: digest::whole(config.environment.as_deref(), &parts),
+            parts,
+            infrastructure: None,
+        }
+    }
+
+    /// Services that change, as the output `plan-changes` counts them.
+    pub fn changed_services(&self) -> usize {
+        self.services.iter().filter(|s| !s.changes.is_empty()).count()
+    }
+
+    /// How many risks are of a kind.
+    pub fn has(&self, kind: RiskKind) -> bool {
+        self.risks.iter().any(|risk| risk.kind == kind)
+    }
+
+    /// Notes that the revision below a service is another one than when this plan was last shown.
+    pub fn compare_bases(&mut self, shown: &Parts) {
+        for service in &self.services {
+            let part = format!("base.{}", service.key);
+            if let (Some(then), Some(now)) = (shown.get(&part), self.parts.get(&part))
+                && then != now
+            {
+                self.risks.insert(
+                    0,
+                    Risk {
+                        level: risk::Level::Caution,
+                        kind: RiskKind::BaseMoved,
+                        text: format!(
+                            "service `{}`: the revision below this plan moved since it was last shown; it is {} now",
+                            service.service.name, service.running
+                        ),
+                    },
+                );
+            }
+        }
+    }
+}
+
+fn decision(services: &[PlannedService]) -> Decision {
+    let is_image = |change: &Change| change.path.ends_with(".image");
+    match services.iter().all(|s| !s.moves) {
+        true => Decision::Nothing,
+        false if services.iter().all(|s| s.changes.iter().all(is_image)) => Decision::ImageOnly,
+        false => Decision::Changes,
+    }
+}
+
+fn planned_image(image: &ImagePlan, config: &Config) -> PlannedImage {
+    let (action, tags) = match &image.action {
+        ImageAction::Build { tags, .. } => (PlannedAction::Build, tags.clone()),
+        ImageAction::Reuse { missing_tags, .. } => (PlannedAction::Reuse, missing_tags.clone()),
+        ImageAction::Existing { .. } => (PlannedAction::Existing, vec![]),
+    };
+    let configured = config.images.iter().find(|i| i.key == image.key).and_then(|i| match &i.source {
+        ImageSource::Build(build) => build.platform.clone(),
+        ImageSource::Existing(_) => None,
+    });
+    let platform = match &image.action {
+        ImageAction::Build { platform, .. } => Some(platform.clone()),
+        _ => configured,
+    };
+    PlannedImage {
+        key: image.key.clone(),
+        name: image.name.clone(),
+        action,
+        platform,
+        tags,
+        digest: image.digest().map(ToString::to_string),
+    }
+}
+
+fn planned_service(service: &ServicePlan, differences: &[Difference], config: &Config) -> PlannedService {
+    let file = config.services.iter().find(|s| s.key == service.key).and_then(|s| s.task_definition.as_deref());
+    let base = file.map(|file| file.strip_prefix(&config.root).unwrap_or(file).display().to_string());
+    PlannedService {
+        key: service.key.clone(),
+        service: service.service.clone(),
+        running: service.before.task_definition.short().to_owned(),
+        running_release: service.running.release(),
+        base,
+        wave: service.wave,
+        moves: !differences.is_empty() || config.force,
+        changes: differences.iter().map(Change::of).collect(),
+    }
+}
+
+fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], skips_commands: bool) -> Vec<String> {
+    let mut lines = vec![];
+    for left_out in &config.left_out {
+        lines.push(format!("service `{left_out}`: left out by `--only`"));
+    }
+    for service in services {
+        let Some(before) = plan.service(&service.key).map(|s| &s.before) else { continue };
+        if service.moves {
+            let behind = match before.target_groups.len() {
+                0 => "load balancers".to_owned(),
+                1 => "load balancer (1 target group)".to_owned(),
+                many => format!("load balancers ({many} target groups)"),
+            };
+            lines.push(format!(
+                "service `{}`: desired count ({}), autoscaling, {behind} and deployment settings stay",
+                service.service.name, before.counts.desired
+            ));
+        } else {
+            lines.push(format!("service `{}`: nothing differs from {}", service.service.name, service.running));
+        }
+    }
+    if !config.release.is_empty() {
+        if skips_commands {
+            lines.push("release commands: left out by `--skip-release-commands`".to_owned());
+        } else if services.iter().all(|s| !s.moves) {
+            lines.push("release commands: no service moves, so none runs".to_owned());
+        }
+    }
+    lines
+}
+
+/// In the order of the story: images, leases, revisions, commands, services wave by wave.
+fn calls(plan: &Plan, config: &Config, services: &[PlannedService], commands: &[PlannedCommand]) -> Vec<PlannedCall> {
+    let call = |action: &str, on: String| PlannedCall { action: action.to_owned(), on };
+    let mut calls = vec![];
+    for image in &plan.images {
+        let pushed = match &image.action {
+            ImageAction::Build { tags, .. } => tags,
+            ImageAction::Reuse { missing_tags, .. } => missing_tags,
+            ImageAction::Existing { .. } => continue,
+        };
+        if image.is_to_be_created && !pushed.is_empty() {
+            calls.push(call("ecr:CreateRepository", image.name.clone()));
+        }
+        calls.extend(pushed.iter().map(|tag| call("ecr:PutImage", format!("{}:{tag}", image.name))));
+    }
+    if services.iter().all(|s| !s.moves) {
+        return calls;
+    }
+    if let Lock::Lease { .. } = config.lock {
+        let mut leased: Vec<_> = services.iter().map(|s| &s.service).collect();
+        leased.sort();
+        calls.extend(leased.into_iter().map(|s| call("ssm:PutParameter", format!("lease of {s}"))));
+    }
+    let changed = |key: &str| services.iter().any(|s| s.key == key && !s.changes.is_empty());
+    let revisions = plan.services.iter().filter(|s| changed(&s.key));
+    calls.extend(revisions.map(|s| call("ecs:RegisterTaskDefinition", s.base.family().to_owned())));
+    if let Some(instance) = config.snapshot.as_ref().filter(|_| commands.iter().any(|c| !c.runs_after)) {
+        calls.push(call("rds:CreateDBSnapshot", instance.clone()));
+    }
+    let run = |runs_after: bool, calls: &mut Vec<PlannedCall>| {
+        for planned in commands.iter().filter(|c| c.runs_after == runs_after) {
+            let command = plan.commands.iter().find(|c| c.command.name == planned.name);
+            let Some((command, service)) = command.zip(plan.service(&planned.service)) else { continue };
+            // An equal definition of an earlier release is taken again.
+            let definition = command.definition(plan.number, &service.base, &[], &super::Provenance::default());
+            if let Some(definition) = definition.filter(|_| changed(&planned.service)) {
+                calls.push(call("ecs:RegisterTaskDefinition", definition.family().to_owned()));
+            }
+            calls.push(call("ecs:RunTask", planned.name.clone()));
+        }
+    };
+    run(false, &mut calls);
+    let mut moving: Vec<_> = services.iter().filter(|s| s.moves).collect();
+    moving.sort_by_key(|s| s.wave);
+    calls.extend(moving.into_iter().map(|s| call("ecs:UpdateService", s.service.to_string())));
+    run(true, &mut calls);
+    calls
+}
+
+/// What was shown to a reviewer: the digest, and its parts where they are known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    pub digest: String,
+    pub parts: BTreeMap<String, String>,
+}
+
+impl PlanDocument {
+    /// Whether this is what was shown; if not, in what it differs, one sentence each.
+    ///
+    /// # Errors
+    /// The plan is stale.
+    pub fn is_still(&self, shown: &Shown) -> Result<(), Vec<String>> {
+        if self.digest == shown.digest {
+            return Ok(());
+        }
+        let spoken = |part: &str| match part.split_once('.') {
+            Some(("base", key)) => format!("the revision that service `{key}` runs"),
+            Some(("service", key)) => format!("the changes of service `{key}`"),
+            Some(("command", key)) => format!("release command `{key}`"),
+            Some(("image", key)) => format!("image `{key}`"),
+            _ => part.to_owned(),
+        };
+        let mut lines = vec![];
+        if !shown.parts.is_empty() {
+            for part in shown.parts.keys().filter(|part| !self.parts.contains_key(*part)) {
+                lines.push(format!("{} was in the reviewed plan and is not in this one", spoken(part)));
+            }
+            for (part, hash) in &self.parts {
+                match shown.parts.get(part) {
+                    None => lines.push(format!("{} was not in the reviewed plan", spoken(part))),
+                    Some(then) if then != hash => lines.push(format!("{} is not what was reviewed", spoken(part))),
+                    Some(_) => {}
+                }
+            }
+        }
+        lines.push(format!("reviewed {}, now {}", shown.digest, self.digest));
+        Err(lines)
+    }
+}

@@ -1,0 +1,78 @@
+//! Terraform beside the release: what its plan takes away comes first.
+
+use crate::terraform::{Action, Counts, OutputAction, ResourceChange, TerraformSummary};
+use serde::Serialize;
+
+/// What a Terraform plan beside this one would do, by names alone: no value is in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Infrastructure {
+    /// `1 to create, 2 to destroy`.
+    pub headline: String,
+    /// Destroys, replacements, and outputs that the config takes and the plan touches.
+    pub cautions: Vec<String>,
+    pub lines: Vec<String>,
+}
+
+impl Infrastructure {
+    /// `taken`: the names of the outputs that the config takes values from.
+    pub fn of(summary: &TerraformSummary, taken: &[String]) -> Self {
+        let mut cautions = vec![];
+        if summary.is_errored {
+            cautions.push("planning ended with an error: this is only what was found until then".to_owned());
+        }
+        let why = |change: &ResourceChange| change.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        cautions.extend(summary.destroyed().map(|c| format!("`{}` is destroyed{}", c.address, why(c))));
+        cautions.extend(summary.replaced().map(|c| format!("`{}` is replaced{}", c.address, why(c))));
+        cautions.extend(summary.concerns(taken.iter().map(String::as_str)).iter().map(ToString::to_string));
+        let mut lines: Vec<String> = summary.changes.iter().map(line).collect();
+        lines.extend(summary.outputs.iter().map(|output| {
+            let sign = match output.action {
+                OutputAction::Create => "+",
+                OutputAction::Update => "~",
+                OutputAction::Destroy => "-",
+            };
+            format!("{sign} output {}", output.name)
+        }));
+        lines.extend(summary.deferred.iter().map(|(address, why)| format!("? {address}: put off: {why}")));
+        lines.extend(summary.drift.iter().map(|address| format!("! {address}: changed outside of Terraform")));
+        Self { headline: headline(summary), cautions, lines }
+    }
+}
+
+fn headline(summary: &TerraformSummary) -> String {
+    let Counts { create, update, replace, destroy, import, forget, moved } = summary.counts;
+    let counts = [
+        (destroy, "to destroy"),
+        (replace, "to replace"),
+        (forget, "to forget"),
+        (update, "to update"),
+        (create, "to create"),
+        (import, "to import"),
+        (moved, "moved"),
+    ];
+    let parts: Vec<_> =
+        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    match (parts.is_empty(), summary.outputs.len(), summary.is_incomplete) {
+        (true, 0, _) => "nothing to apply".to_owned(),
+        (true, outputs, _) => format!("{outputs} outputs change"),
+        (false, _, true) => format!("{}; more plans are needed after this one", parts.join(", ")),
+        (false, ..) => parts.join(", "),
+    }
+}
+
+fn line(change: &ResourceChange) -> String {
+    let sign = match change.action {
+        Action::Destroy => "-",
+        Action::Replace => "-/+",
+        Action::Forget => "x",
+        Action::Update => "~",
+        Action::Create => "+",
+        Action::Keep => " ",
+    };
+    let attributes = match change.attributes.is_empty() {
+        true => String::new(),
+        false => format!(": {}", change.attributes.join(", ")),
+    };
+    let moved = change.moved_from.as_ref().map(|from| format!(" (was {from})")).unwrap_or_default();
+    format!("{sign} {}{moved}{attributes}", change.address)
+}

@@ -1,0 +1,115 @@
+//! A difference as it may be shown: what could be a secret is hidden before it gets anywhere near a comment or a log.
+
+use super::compare::Difference;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Stands for a value that is not shown.
+pub const HIDDEN: &str = "(not shown)";
+
+/// One changed place of a task definition.
+///
+/// The value of an environment variable is never in it, nor that of a log driver's or label's option whose name speaks
+/// of a secret. A secret shows its `valueFrom`, which is a reference and no value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// `containerDefinitions.app.image`.
+    pub path: String,
+    /// `null`: it is added.
+    pub before: Option<Value>,
+    /// `null`: it is removed.
+    pub after: Option<Value>,
+}
+
+impl Change {
+    pub fn of(difference: &Difference) -> Self {
+        let shown = |value: &Option<Value>| value.as_ref().map(|value| shown(&difference.path, value));
+        Self { path: difference.dotted(), before: shown(&difference.old), after: shown(&difference.new) }
+    }
+
+    /// Neither side may be shown, so that all there is to say is that they differ.
+    pub fn is_hidden(&self) -> bool {
+        let hides = |value: &Option<Value>| value.as_ref().is_none_or(|value| value == HIDDEN);
+        hides(&self.before) && hides(&self.after)
+    }
+}
+
+fn shown(path: &[String], value: &Value) -> Value {
+    if is_secret(path) {
+        return json!(HIDDEN);
+    }
+    match value {
+        Value::Object(members) => {
+            let inner = members.iter().map(|(name, value)| {
+                let below: Vec<String> = path.iter().chain([name]).cloned().collect();
+                (name.clone(), shown(&below, value))
+            });
+            Value::Object(inner.collect::<Map<_, _>>())
+        }
+        // A list whose items could not be told apart by name: `[{"name": "A", "value": "..."}]`.
+        Value::Array(items) if is_environment(path) => {
+            Value::Array(items.iter().map(|item| json!({"name": item.get("name"), "value": HIDDEN})).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_environment(path: &[String]) -> bool {
+    matches!(path, [list, _, member] if list == "containerDefinitions" && member == "environment")
+}
+
+fn is_secret(path: &[String]) -> bool {
+    match path {
+        [list, _, member, _, ..] if list == "containerDefinitions" && member == "environment" => true,
+        [.., member, name] if member == "options" || member == "dockerLabels" => {
+            let name = name.to_ascii_lowercase();
+            ["token", "secret", "password", "credential", "key"].iter().any(|word| name.contains(word))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task_definition::{TaskDefinition, compare::changes};
+
+    fn between(old: Value, new: Value) -> Vec<Change> {
+        let parsed = |value: Value| TaskDefinition::from_json(&value.to_string()).unwrap();
+        changes(&parsed(old), &parsed(new)).iter().map(Change::of).collect()
+    }
+
+    #[test]
+    fn no_value_of_a_variable_is_ever_in_a_change() {
+        let before = json!({"containerDefinitions": [
+            {"name": "app", "environment": [{"name": "A", "value": "hunter1"}, {"name": "GONE", "value": "hunter2"}]},
+            {"name": "gone", "environment": [{"name": "B", "value": "hunter3"}]}]});
+        let after = json!({"containerDefinitions": [
+            {"name": "app", "environment": [{"name": "A", "value": "hunter4"}, {"name": "NEW", "value": "hunter5"}]},
+            {"name": "twice", "environment": [{"name": "B", "value": "hunter6"}, {"name": "B", "value": "hunter7"}]}]});
+        let text = serde_json::to_string(&between(before, after)).unwrap();
+        assert!(!text.contains("hunter"), "{text}");
+        for name in ["environment.A", "environment.GONE", "environment.NEW", "containerDefinitions.gone", "twice"] {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_shows_its_reference() {
+        let of = |from: &str| json!({"containerDefinitions": [{"name": "app", "secrets": [{"name": "S", "valueFrom": from}]}]});
+        let found = between(of("arn:one"), of("arn:two"));
+        assert_eq!((&found[0].before, &found[0].after), (&Some(json!("arn:one")), &Some(json!("arn:two"))));
+        assert!(!found[0].is_hidden());
+    }
+
+    #[test]
+    fn a_log_drivers_token_is_hidden_and_its_group_is_not() {
+        let of = |token: &str, group: &str| {
+            json!({"containerDefinitions": [{"name": "app", "logConfiguration": {"logDriver": "splunk", "options":
+                {"splunk-token": token, "group": group}}}]})
+        };
+        let found = between(of("t1", "g1"), of("t2", "g2"));
+        assert!(found[0].is_hidden(), "{found:?}");
+        assert_eq!(found[1].after, Some(json!("g2")));
+    }
+}

@@ -1,0 +1,364 @@
+//! Who we are: tokens, roles, chains, renewals and refusals.
+
+use crate::contract::played::{
+    Answer, Played, Told, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
+};
+use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
+use fargate_deploy::events::{Event, Sink};
+use fargate_deploy::ports::{CallErrorKind, Cloud as _};
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub const BY_TOKEN: &str = "AssumeRoleWithWebIdentity";
+pub const SUB: &str = "repo:org/shop:ref:refs/heads/main";
+pub const ROLE: &str = "arn:aws:iam::111122223333:role/deploy";
+const NEXT_ROLE: &str = "arn:aws:iam::444455556666:role/target";
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+pub fn job(played: &Played, roles: &[&str]) -> SessionInputs {
+    SessionInputs {
+        roles: roles.iter().map(|&role| role.into()).collect(),
+        session_name: "org/shop 17#2".to_owned(),
+        ..inputs(played.job_env())
+    }
+}
+
+pub async fn open(inputs: &SessionInputs) -> Result<AwsCloud, IdentityFailure> {
+    Session::open(inputs, Arc::new(Told::default())).await.map(AwsCloud::new)
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_with_the_jobs_token_and_signs_the_calls() {
+    let played = Played::start().await;
+    played
+        .on("GET", [token(&jwt(SUB, 1))])
+        .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
+        .on("GetCallerIdentity", [caller_identity()]);
+    let cloud = open(&job(&played, &[ROLE])).await.unwrap();
+    assert_eq!(cloud.caller().await.unwrap().account, "111122223333");
+
+    let asked = &played.asked_for("GET")[0];
+    assert_eq!(asked.uri, "/token?api-version=2.0&audience=sts.amazonaws.com");
+    assert_eq!(asked.headers["authorization"], "Bearer request-token");
+    let assumed = &played.asked_for(BY_TOKEN)[0];
+    assert_eq!(assumed.form("RoleArn"), ROLE);
+    assert_eq!(assumed.form("RoleSessionName"), "org-shop-17-2");
+    assert_eq!(assumed.form("DurationSeconds"), "3600");
+    assert_eq!(assumed.form("WebIdentityToken"), jwt(SUB, 1));
+    assert!(!assumed.headers.contains_key("authorization"), "the token is the only credential");
+    let called = &played.asked_for("GetCallerIdentity")[0];
+    assert_eq!(called.signed_by(), "AKIDROLE");
+    assert_eq!(called.headers["x-amz-security-token"], "token-of-AKIDROLE");
+}
+
+#[tokio::test]
+async fn another_audience_is_asked_for_where_one_is_given() {
+    let played = Played::start().await;
+    played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
+    let inputs = SessionInputs { audience: Some("sts.amazonaws.com.cn/x y".to_owned()), ..job(&played, &[ROLE]) };
+    open(&inputs).await.unwrap();
+    assert!(played.asked()[0].uri.ends_with("&audience=sts.amazonaws.com.cn%2Fx%20y"), "{:?}", played.asked()[0].uri);
+}
+
+/// Notes what had been asked when each secret was masked.
+struct WhenMasked {
+    played: Played,
+    masks: Mutex<Vec<(String, Vec<String>)>>,
+}
+
+impl Sink for WhenMasked {
+    fn emit(&self, event: Event) {
+        if let Event::Mask(secret) = event {
+            let asked = self.played.asked().into_iter().map(|a| a.operation).collect();
+            self.masks.lock().unwrap().push((secret.expose().to_owned(), asked));
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_secret_is_masked_before_it_is_used() {
+    let played = Played::start().await;
+    played
+        .on("GET", [token(&jwt(SUB, 1))])
+        .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
+        .on("AssumeRole", [credentials("AssumeRole", "AKIDNEXT", HOUR)]);
+    let sink = Arc::new(WhenMasked { played: played.clone(), masks: Mutex::default() });
+    Session::open(&job(&played, &[ROLE, NEXT_ROLE]), sink.clone()).await.unwrap();
+    let masks = sink.masks.lock().unwrap().clone();
+    let expected = [
+        (jwt(SUB, 1), vec!["GET"]),
+        ("secret-of-AKIDROLE".to_owned(), vec!["GET", BY_TOKEN]),
+        ("token-of-AKIDROLE".to_owned(), vec!["GET", BY_TOKEN]),
+        ("secret-of-AKIDNEXT".to_owned(), vec!["GET", BY_TOKEN, "AssumeRole"]),
+        ("token-of-AKIDNEXT".to_owned(), vec!["GET", BY_TOKEN, "AssumeRole"]),
+    ];
+    let masks: Vec<(String, Vec<&str>)> =
+        masks.iter().map(|(secret, asked)| (secret.clone(), asked.iter().map(String::as_str).collect())).collect();
+    assert_eq!(masks, expected);
+}
+
+#[tokio::test]
+async fn further_roles_are_assumed_with_the_credentials_of_the_one_before() {
+    let played = Played::start().await;
+    played
+        .on("GET", [token(&jwt(SUB, 1))])
+        .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
+        .on("AssumeRole", [credentials("AssumeRole", "AKIDNEXT", HOUR)])
+        .on("GetCallerIdentity", [caller_identity()]);
+    let cloud = open(&job(&played, &[ROLE, NEXT_ROLE])).await.unwrap();
+    cloud.caller().await.unwrap();
+    let chained = &played.asked_for("AssumeRole")[0];
+    assert_eq!((chained.form("RoleArn").as_str(), chained.signed_by()), (NEXT_ROLE, "AKIDROLE"));
+    assert_eq!(played.asked_for("GetCallerIdentity")[0].signed_by(), "AKIDNEXT");
+}
+
+#[tokio::test]
+async fn outside_of_actions_roles_are_assumed_with_the_ambient_credentials() {
+    let played = Played::start().await;
+    played.on("AssumeRole", [credentials("AssumeRole", "AKIDROLE", HOUR)]).on("GetCallerIdentity", [caller_identity()]);
+    let cloud = open(&SessionInputs { roles: vec![ROLE.into()], ..inputs(played.env()) }).await.unwrap();
+    cloud.caller().await.unwrap();
+    assert_eq!(played.asked_for("AssumeRole")[0].signed_by(), "AKIDPLAIN");
+    assert_eq!(played.asked_for("GetCallerIdentity")[0].signed_by(), "AKIDROLE");
+}
+
+#[tokio::test]
+async fn a_session_about_to_end_is_renewed_with_a_fresh_token() {
+    let played = Played::start().await;
+    played
+        .on("GET", [token(&jwt(SUB, 1)), token(&jwt(SUB, 2))])
+        .on(
+            BY_TOKEN,
+            [credentials(BY_TOKEN, "AKIDFIRST", Duration::from_secs(60)), credentials(BY_TOKEN, "AKIDSECOND", HOUR)],
+        )
+        .on("GetCallerIdentity", [caller_identity()]);
+    let cloud = open(&job(&played, &[ROLE])).await.unwrap();
+    cloud.caller().await.unwrap();
+    cloud.caller().await.unwrap();
+    let tokens: Vec<String> = played.asked_for(BY_TOKEN).iter().map(|a| a.form("WebIdentityToken")).collect();
+    assert_eq!(tokens, [jwt(SUB, 1), jwt(SUB, 2)], "one token per assumption, and none while the session lasts");
+    assert!(played.asked_for("GetCallerIdentity").iter().all(|a| a.signed_by() == "AKIDSECOND"));
+}
+
+#[tokio::test]
+async fn while_a_renewal_fails_the_old_session_is_used_to_its_end() {
+    let played = Played::start().await;
+    played
+        .on("GET", [token(&jwt(SUB, 1))])
+        .on(
+            BY_TOKEN,
+            [
+                credentials(BY_TOKEN, "AKIDFIRST", Duration::from_secs(60)),
+                sts_error(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"),
+            ],
+        )
+        .on("GetCallerIdentity", [caller_identity()]);
+    let cloud = open(&job(&played, &[ROLE])).await.unwrap();
+    cloud.caller().await.unwrap();
+    assert_eq!(played.asked_for("GetCallerIdentity")[0].signed_by(), "AKIDFIRST");
+}
+
+#[tokio::test]
+async fn a_session_that_aws_calls_expired_is_renewed_and_the_call_made_again() {
+    let played = Played::start().await;
+    let expired = error(400, "ExpiredTokenException", "The security token included in the request is expired");
+    played
+        .on("GET", [token(&jwt(SUB, 1)), token(&jwt(SUB, 2))])
+        .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDFIRST", HOUR), credentials(BY_TOKEN, "AKIDSECOND", HOUR)])
+        .on("ListTasks", [expired, ok(json!({ "taskArns": ["arn:task/1"] }))]);
+    let cloud = open(&job(&played, &[ROLE])).await.unwrap();
+    assert_eq!(cloud.tasks_started_by(&"shop".into(), "me").await.unwrap(), ["arn:task/1".into()]);
+    let signers: Vec<String> = played.asked_for("ListTasks").iter().map(|a| a.signed_by().to_owned()).collect();
+    assert_eq!(signers, ["AKIDFIRST", "AKIDSECOND"]);
+}
+
+#[tokio::test]
+async fn a_session_that_stays_expired_is_given_up_after_one_renewal() {
+    let played = Played::start().await;
+    played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]).on(
+        "ListTasks",
+        [error(400, "ExpiredTokenException", "The security token included in the request is expired")],
+    );
+    let cloud = open(&job(&played, &[ROLE])).await.unwrap();
+    let failure = cloud.tasks_started_by(&"shop".into(), "me").await.unwrap_err();
+    assert_eq!((failure.kind, failure.code.as_str()), (CallErrorKind::Identity, "ExpiredTokenException"));
+    assert_eq!((played.asked_for("ListTasks").len(), played.asked_for(BY_TOKEN).len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_denied_is_a_failure_of_identity_that_says_why() {
+    let played = Played::start().await;
+    played
+        .on("GET", [token(&jwt(SUB, 1))])
+        .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR), sts_error(403, "AccessDenied", "Not authorized")])
+        .on("ListTasks", [error(400, "ExpiredTokenException", "expired")]);
+    let cloud = open(&job(&played, &[ROLE])).await.unwrap();
+    let failure = cloud.tasks_started_by(&"shop".into(), "me").await.unwrap_err();
+    assert_eq!(failure.kind, CallErrorKind::Identity);
+    assert!(
+        failure.to_string().contains("`arn:aws:iam::111122223333:role/deploy`: this job may not assume it"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn a_denial_is_believed_at_once_and_says_which_condition_would_match() {
+    let played = Played::start().await;
+    let message = "Not authorized to perform sts:AssumeRoleWithWebIdentity";
+    played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [sts_error(403, "AccessDenied", message)]);
+    let failure = open(&job(&played, &[ROLE])).await.err().unwrap();
+    assert!(matches!(failure, IdentityFailure::Denied { .. }), "{failure:?}");
+    assert_eq!(played.asked_for(BY_TOKEN).len(), 1, "a denial is not retried");
+    let hint = failure.hint();
+    for expected in [
+        r#""token.actions.githubusercontent.com:sub": "repo:org/shop:ref:refs/heads/main""#,
+        r#""token.actions.githubusercontent.com:sub": "repo:org@11/shop@22:ref:refs/heads/main""#,
+        r#""token.actions.githubusercontent.com:aud": "sts.amazonaws.com""#,
+        r#""Federated": "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com""#,
+    ] {
+        assert!(hint.contains(expected), "{expected} is not in\n{hint}");
+    }
+    let shown = format!("{failure:?} {failure} {hint}");
+    assert!(!shown.contains(&jwt(SUB, 1)), "the token itself is never shown");
+}
+
+#[tokio::test]
+async fn refusals_of_sts_are_told_apart_and_not_retried() {
+    type Is = fn(&IdentityFailure) -> bool;
+    let cases: [(&str, &str, Is, &str); 6] = [
+        (
+            "InvalidIdentityToken",
+            "No OpenIDConnect provider found in your account for https://token.actions.githubusercontent.com",
+            |f| matches!(f, IdentityFailure::NoProvider { .. }),
+            "create-open-id-connect-provider --url https://token.actions.githubusercontent.com",
+        ),
+        (
+            "InvalidIdentityToken",
+            "Incorrect token audience",
+            |f| matches!(f, IdentityFailure::WrongAudience { .. }),
+            "--client-id sts.amazonaws.com",
+        ),
+        ("ExpiredTokenException", "Token expired", |f| matches!(f, IdentityFailure::Expired { .. }), "clock"),
+        (
+            "ValidationError",
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            |f| matches!(f, IdentityFailure::DurationTooLong { .. }),
+            "an hour",
+        ),
+        ("ValidationError", "invalid ARN", |f| matches!(f, IdentityFailure::Refused { .. }), "exists"),
+        ("RegionDisabledException", "STS is off", |f| matches!(f, IdentityFailure::Refused { .. }), "exists"),
+    ];
+    for (code, message, is_it, hint) in cases {
+        let played = Played::start().await;
+        played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [sts_error(400, code, message)]);
+        let failure = open(&job(&played, &[ROLE])).await.err().unwrap();
+        assert!(is_it(&failure), "{code}: {failure:?}");
+        assert!(failure.hint().contains(hint), "{code}: {}", failure.hint());
+        assert_eq!(played.asked_for(BY_TOKEN).len(), 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_is_retried_with_a_fresh_token_each_time() {
+    let passing = [
+        sts_error(
+            400,
+            "InvalidIdentityToken",
+            "Couldn't retrieve verification key from your identity provider, please reference",
+        ),
+        sts_error(400, "IDPCommunicationError", "Error communicating with the identity provider"),
+        sts_error(503, "ServiceUnavailable", "try again"),
+        sts_error(400, "Throttling", "Rate exceeded"),
+        Answer::Reset,
+    ];
+    for answer in passing {
+        let played = Played::start().await;
+        played
+            .on("GET", [token(&jwt(SUB, 1)), token(&jwt(SUB, 2))])
+            .on(BY_TOKEN, [answer.clone(), credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
+        open(&job(&played, &[ROLE])).await.unwrap();
+        let tokens: Vec<String> = played.asked_for(BY_TOKEN).iter().map(|a| a.form("WebIdentityToken")).collect();
+        assert_eq!(tokens, [jwt(SUB, 1), jwt(SUB, 2)], "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_identity_provider_that_stays_away_ends_after_bounded_attempts() {
+    let played = Played::start().await;
+    played.on("GET", [token(&jwt(SUB, 1))]).on(
+        BY_TOKEN,
+        [sts_error(400, "InvalidIdentityToken", "Couldn't retrieve verification key from your identity provider")],
+    );
+    let failure = open(&job(&played, &[ROLE])).await.err().unwrap();
+    assert!(matches!(failure, IdentityFailure::Unreachable { .. }), "{failure:?}");
+    assert_eq!(played.asked_for(BY_TOKEN).len(), 4);
+}
+
+#[tokio::test]
+async fn the_token_endpoint_is_retried_when_it_stumbles_and_not_when_it_refuses() {
+    let played = Played::start().await;
+    played
+        .on("GET", [text(503, "busy"), Answer::Reset, Answer::CutOff("{".to_owned()), token(&jwt(SUB, 1))])
+        .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
+    open(&job(&played, &[ROLE])).await.unwrap();
+    assert_eq!(played.asked_for("GET").len(), 4);
+
+    let refusing = Played::start().await;
+    refusing.on("GET", [text(403, "no")]);
+    let failure = open(&job(&refusing, &[ROLE])).await.err().unwrap();
+    assert_eq!(failure, IdentityFailure::TokenRefused { status: 403 });
+    assert_eq!(refusing.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_chained_role_that_is_denied_shows_the_statement_for_its_trust_policy() {
+    let played = Played::start().await;
+    played
+        .on("GET", [token(&jwt(SUB, 1))])
+        .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
+        .on("AssumeRole", [sts_error(403, "AccessDenied", "User: x is not authorized to perform: sts:AssumeRole")]);
+    let failure = open(&job(&played, &[ROLE, NEXT_ROLE])).await.err().unwrap();
+    assert!(failure.to_string().starts_with(&format!("`{NEXT_ROLE}`: may not be assumed by `{ROLE}`: ")), "{failure}");
+    assert!(failure.hint().contains(&format!(r#""AWS": "{ROLE}""#)), "{}", failure.hint());
+    assert_eq!(played.asked_for("AssumeRole").len(), 1);
+}
+
+#[tokio::test]
+async fn credentials_that_end_with_their_session_are_warned_about() {
+    let played = Played::start().await;
+    let (plain, bound) = (Told::default(), Arc::new(Told::default()));
+    Session::open(&inputs(played.env()), Arc::new(plain)).await.unwrap();
+    let mut env = played.env();
+    env.insert("AWS_SESSION_TOKEN".to_owned(), "ends".to_owned());
+    Session::open(&inputs(env), bound.clone()).await.unwrap();
+    assert_eq!(bound.warnings().len(), 1);
+    assert!(bound.warnings()[0].contains("cannot be renewed"));
+    assert_eq!(bound.masked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn endpoints_of_one_service_come_before_the_general_one() {
+    let (sts, ecs) = (Played::start().await, Played::start().await);
+    sts.on("GetCallerIdentity", [caller_identity()]);
+    ecs.on("ListTasks", [ok(json!({ "taskArns": [] }))]);
+    let mut env = sts.env();
+    env.insert("AWS_ENDPOINT_URL_ECS".to_owned(), ecs.url.clone());
+    let cloud = open(&inputs(env)).await.unwrap();
+    cloud.caller().await.unwrap();
+    cloud.tasks_started_by(&"shop".into(), "me").await.unwrap();
+    assert_eq!((sts.asked().len(), ecs.asked().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn calls_are_signed_for_the_region_of_the_config_before_that_of_the_environment() {
+    let played = Played::start().await;
+    played.on("ListTasks", [ok(json!({ "taskArns": [] }))]);
+    for (region, expected) in [(Some("us-gov-west-1"), "us-gov-west-1"), (None, "eu-central-1")] {
+        let cloud = open(&SessionInputs { region: region.map(str::to_owned), ..inputs(played.env()) }).await.unwrap();
+        cloud.tasks_started_by(&"shop".into(), "me").await.unwrap();
+        assert_eq!(cloud.region(), expected);
+        let signed = played.asked().last().unwrap().headers["authorization"].clone();
+        assert!(signed.contains(&format!("/{expected}/ecs/")), "{signed}");
+    }
+}

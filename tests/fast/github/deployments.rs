@@ -1,0 +1,111 @@
+//! GitHub's Deployment around a deploy, which never fails for it.
+
+use crate::github::scene::{BOT, HEAD, Scene, Told};
+use aws_stage::fault::FaultAction;
+use fargate_deploy::commands::post::{HeldFile, post};
+use fargate_deploy::steps::deployment::{close, open};
+use fargate_deploy_core::deployment::{NewDeployment, ended};
+use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use std::sync::Arc;
+use std::time::Duration;
+
+const RUN: &str = "https://github.com/acme/shop/actions/runs/1";
+
+fn states(scene: &Scene) -> Vec<Vec<String>> {
+    let of = |d: aws_stage::github::Deployment| d.statuses.into_iter().map(|s| s.state).collect();
+    scene.github().deployments().into_iter().map(of).collect()
+}
+
+async fn deploy(scene: &Scene, environment: &str, ending: Result<Success, Failure>) {
+    let api = scene.api();
+    let wanted = NewDeployment::new(HEAD, Some(environment), "by octocat");
+    let id = open(&wanted, Some(RUN), &api, &scene.told).await.unwrap();
+    let status = ended(&ending, &Record { release: Some(3), ..Record::default() }, Some(RUN));
+    close(id, &status, Duration::from_secs(10), &api, &scene.told).await;
+}
+
+#[tokio::test]
+async fn a_deploy_is_in_progress_and_then_what_it_became() {
+    let scene = Scene::open().await;
+    deploy(&scene, "staging", Ok(Success::Deployed)).await;
+    deploy(&scene, "staging", Err(Failure::new(Reason::RolledBack, "web:42 was rolled back"))).await;
+    assert_eq!(states(&scene), [["in_progress", "success"], ["in_progress", "failure"]]);
+    deploy(&scene, "staging", Ok(Success::Deployed)).await;
+    assert_eq!(states(&scene)[0], ["in_progress", "success", "inactive"]);
+    assert_eq!(states(&scene)[1], ["in_progress", "failure"]);
+
+    let first = scene.github().deployments().remove(0);
+    assert_eq!((first.sha.as_str(), first.task.as_str(), first.creator.as_str()), (HEAD, "deploy", BOT));
+    assert_eq!((first.environment.as_str(), first.is_production), ("staging", false));
+    assert_eq!((first.statuses[1].description.as_str(), first.statuses[1].log_url.as_str()), ("r3: deployed", RUN));
+    assert_eq!(scene.told.warnings(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn without_the_permission_there_is_one_warning_with_the_block_to_paste() {
+    let scene = Scene::open().await;
+    scene.github().set_account(scene.github().token(), BOT, &[("contents", "read")]);
+    let wanted = NewDeployment::new(HEAD, None, "");
+    assert_eq!(open(&wanted, None, &scene.api(), &scene.told).await, None);
+    insta::assert_snapshot!(scene.told.warnings().join("\n---\n"));
+}
+
+#[tokio::test]
+async fn a_status_whose_answer_was_lost_is_set_again_and_a_deployment_is_not_made_twice() {
+    let scene = Scene::open().await;
+    scene.fault("CreateDeploymentStatus", 1, FaultAction::DropAfterEffect);
+    deploy(&scene, "production", Ok(Success::Deployed)).await;
+    assert_eq!(states(&scene), [["in_progress", "in_progress", "success"]]);
+
+    scene.fault("CreateDeployment", 1, FaultAction::DropAfterEffect);
+    let wanted = NewDeployment::new(HEAD, None, "");
+    assert_eq!(open(&wanted, None, &scene.api(), &scene.told).await, None);
+    assert_eq!(scene.github().deployments().len(), 2);
+    assert_eq!(scene.told.warnings().len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_has_no_time_left_does_not_wait_for_github() {
+    let scene = Scene::open().await;
+    let api = scene.api();
+    let id = open(&NewDeployment::new(HEAD, None, ""), None, &api, &scene.told).await.unwrap();
+    scene.fault("CreateDeploymentStatus", 1, FaultAction::Delay { milliseconds: 60_000 });
+    let status = ended(&Err(Failure::new(Reason::Cancelled, "cancelled")), &Record::default(), None);
+    close(id, &status, Duration::from_millis(50), &api, &scene.told).await;
+    assert_eq!(scene.told.warnings(), ["GitHub Deployment: it does not say `failure`: GitHub did not answer in time"]);
+}
+
+#[tokio::test]
+async fn the_deployment_of_a_killed_run_is_ended_by_the_jobs_last_step() {
+    let scene = Scene::open().await;
+    let wanted = NewDeployment::new(HEAD, Some("staging"), "");
+    let id = open(&wanted, None, &scene.api(), &scene.told).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut env = scene.env();
+    for (name, value) in [
+        ("RUNNER_TEMP", folder.path().to_str().unwrap()),
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_RUN_ID", "1"),
+        ("GITHUB_RUN_ATTEMPT", "1"),
+        ("GITHUB_JOB", "deploy"),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    let told = Arc::new(Told::default());
+    let killed = HeldFile::new(told.clone(), &env, None, vec![]);
+    killed.set_deployment(Some(id));
+
+    assert_eq!(post(&env, told.clone()).await, Vec::<String>::new());
+    assert_eq!(states(&scene), [["in_progress", "failure"]]);
+    let last = scene.github().deployments()[0].statuses[1].clone();
+    assert_eq!(last.log_url, RUN);
+    assert!(last.description.contains("killed"), "{last:?}");
+    post(&env, told.clone()).await;
+    assert_eq!(states(&scene)[0].len(), 2);
+
+    let ended = HeldFile::new(told.clone(), &env, None, vec![]);
+    ended.set_deployment(Some(id));
+    ended.set_deployment(None);
+    post(&env, told).await;
+    assert_eq!(states(&scene)[0].len(), 2);
+}

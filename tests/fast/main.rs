@@ -1,0 +1,14 @@
+//! Fast and hermetic: no Docker, no network but loopback. What `make quick` runs beside the unit tests.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod contract;
+mod github;
+mod spec;
+mod story;

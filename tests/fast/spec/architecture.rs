@@ -1,0 +1,65 @@
+//! The shape of the code, where the compiler does not keep it.
+
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = vec![];
+    let mut left = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(next) = left.pop() {
+        for entry in std::fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has no sources");
+    found
+}
+
+/// What a crate could not do without naming the dependency is held by `crates/core/Cargo.toml`; the standard library is
+/// everybody's.
+#[test]
+fn the_core_is_pure() {
+    for (path, text) in sources("crates/core/src") {
+        for word in ["std::env", "std::fs", "std::net", "std::process", "Instant::now", "SystemTime", "async fn"] {
+            assert!(!text.contains(word), "{} names `{word}`", path.display());
+        }
+    }
+}
+
+#[test]
+fn steps_never_call_steps() {
+    for (path, text) in sources("src/steps") {
+        assert!(!text.contains("crate::steps::"), "{} uses another step", path.display());
+        assert!(!text.contains("super::"), "{} reaches over to its neighbours", path.display());
+    }
+}
+
+#[test]
+fn sdk_types_stop_in_the_adapters() {
+    for (path, text) in sources("src") {
+        let name = path.to_string_lossy().replace('\\', "/");
+        if name.contains("/src/adapters") {
+            continue;
+        }
+        // A URL is parsed by the library that will ask for it.
+        let text = text.replace("reqwest::Url", "");
+        for word in ["aws_sdk_", "aws_config", "bollard::", "reqwest::"] {
+            assert!(!text.contains(word), "{name} names `{word}`");
+        }
+    }
+}
+
+/// About 400 lines is when to look for the second idea in a file; this is where it must have been found.
+#[test]
+fn no_file_grows_beyond_its_second_idea() {
+    let folders = ["src", "crates/core/src", "crates/engine/src", "crates/aws-stage/src", "crates/test-support/src"];
+    for (path, text) in folders.into_iter().flat_map(sources) {
+        let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+        assert!(lines <= 600, "{} has {lines} lines before its tests", path.display());
+    }
+}

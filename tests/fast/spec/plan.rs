@@ -1,0 +1,429 @@
+//! What a reviewer sees: the text and the comment of plans that were made as `deploy` makes them.
+
+use fargate_deploy::config::*;
+use fargate_deploy::render::plan::markdown::{Around, COMMENT, comment, summary};
+use fargate_deploy::render::plan::text;
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, Shown};
+use fargate_deploy_core::plan::risk::RiskKind;
+use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, Plan, ServiceBefore};
+use fargate_deploy_core::service::{Breaker, Controller, Counts, Service, Strategy};
+use fargate_deploy_core::task_definition::TaskDefinition;
+use fargate_deploy_core::terraform::TerraformSummary;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const REGISTRY: &str = "111122223333.dkr.ecr.eu-central-1.amazonaws.com";
+const AROUND: Around<'_> = Around {
+    head: Some("4f2c1d6b0d9f4b1d8a7c3e5f60718293a4b5c6d7"),
+    run_url: Some("https://github.com/acme/shop/actions/runs/7"),
+    next: "merging deploys this",
+};
+
+/// What a release of some services starts from.
+struct World {
+    config: Config,
+    before: Before,
+}
+
+fn build(repository: &str, tags: &[&str]) -> ImageSource {
+    ImageSource::Build(Box::new(BuildConfig {
+        repository: repository.to_owned(),
+        create_repository: false,
+        context: PathBuf::from("/shop"),
+        dockerfile: None,
+        target: None,
+        args: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        secrets: vec![],
+        platform: None,
+        tags: tags.iter().map(|t| (*t).to_owned()).collect(),
+        cache: Cache::Inline,
+        reuse: Reuse::Commit,
+    }))
+}
+
+fn digest(of: char) -> String {
+    format!("sha256:{}", of.to_string().repeat(64))
+}
+
+fn image(key: &str) -> ImageBefore {
+    ImageBefore {
+        key: key.to_owned(),
+        name: format!("{REGISTRY}/{key}"),
+        tags: vec!["4f2c1d6".to_owned()],
+        content_tag: Some("content-0123456789".to_owned()),
+        found: None,
+        is_immutable: false,
+        is_to_be_created: false,
+    }
+}
+
+fn definition(family: &str, app: Value) -> Value {
+    let mut container = json!({"name": "app", "image": format!("{REGISTRY}/app@{}", digest('a')), "essential": true});
+    container.as_object_mut().unwrap().extend(app.as_object().unwrap().clone());
+    json!({
+        "family": family, "cpu": "512", "memory": "1024", "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"], "executionRoleArn": "arn:aws:iam::111122223333:role/execution",
+        "containerDefinitions": [container]
+    })
+}
+
+fn running(definition: &Value, revision: u64, release: Option<u64>) -> TaskDefinition {
+    let family = definition["family"].as_str().unwrap();
+    let mut described = TaskDefinition::from_json(&definition.to_string()).unwrap();
+    let arn = format!("arn:aws:ecs:eu-central-1:111122223333:task-definition/{family}:{revision}");
+    described.body.insert("taskDefinitionArn".to_owned(), json!(arn));
+    if let Some(release) = release {
+        described.set_tag("fargate-deploy:release", format!("r{release}"));
+    }
+    described
+}
+
+fn service(name: &str, definition: &TaskDefinition) -> Service {
+    Service {
+        arn: format!("arn:aws:ecs:eu-central-1:111122223333:service/shop/{name}"),
+        name: name.to_owned(),
+        cluster_arn: "arn:aws:ecs:eu-central-1:111122223333:cluster/shop".to_owned(),
+        status: "ACTIVE".to_owned(),
+        task_definition: definition.arn().unwrap(),
+        counts: Counts { desired: 2, running: 2, pending: 0 },
+        controller: Controller::Ecs,
+        strategy: Strategy::Rolling,
+        is_express: false,
+        breaker: Breaker { is_enabled: true, rolls_back: true },
+        minimum_healthy_percent: Some(100),
+        maximum_percent: Some(200),
+        network_configuration: Some(json!({})),
+        platform_version: None,
+        launch_type: Some("FARGATE".to_owned()),
+        target_groups: vec!["arn:tg".to_owned()],
+        deployments: vec![],
+        events: vec![],
+        current_service_deployment: None,
+    }
+}
+
+impl World {
+    /// One image, no service.
+    fn new() -> Self {
+        let config = Config {
+            file: None,
+            root: PathBuf::from("/shop"),
+            environment: Some("production".to_owned()),
+            region: None,
+            roles: vec![],
+            images: vec![ImageConfig { key: "app".to_owned(), source: build("app", &["{short-sha}"]) }],
+            release: vec![],
+            services: vec![],
+            left_out: vec![],
+            snapshot: None,
+            on_failure: OnFailure::RollbackAll,
+            fail_fast: false,
+            on_cancel: OnCancel::Leave,
+            lock: Lock::Lease { wait: Duration::from_secs(900) },
+            wait: Duration::from_secs(1800),
+            require_plan: false,
+            force: false,
+            rehearse: RehearseConfig::default(),
+            terraform_outputs: vec![],
+        };
+        Self {
+            config,
+            before: Before { services: vec![], found: Found { images: vec![image("app")], definitions: vec![] } },
+        }
+    }
+
+    /// A service that runs `old`; its file in git says `new`.
+    fn with(mut self, name: &str, old: &Value, new: &Value) -> Self {
+        let old = running(old, 41, Some(7));
+        self.before.services.push(ServiceBefore {
+            key: name.to_owned(),
+            service: service(name, &old),
+            running: old,
+            base: TaskDefinition::from_json(&new.to_string()).unwrap(),
+            latest_release: 7,
+        });
+        self.config.services.push(ServiceConfig {
+            key: name.to_owned(),
+            cluster: "shop".into(),
+            name: name.into(),
+            containers: vec![(Some("app".into()), "app".to_owned())],
+            task_definition: Some(PathBuf::from(format!("/shop/infra/{name}.json"))),
+            after: vec![],
+            smoke: vec![],
+        });
+        self
+    }
+
+    fn migrating(mut self, command: &[&str]) -> Self {
+        self.config.release.push(ReleaseCommand {
+            name: "migrate".to_owned(),
+            service: "web".to_owned(),
+            container: None,
+            command: command.iter().map(|c| (*c).to_owned()).collect(),
+            timeout: Duration::from_secs(900),
+            when: When::Before,
+            task_definition: None,
+        });
+        self
+    }
+
+    /// The image is in the repository already.
+    fn built(mut self, of: char) -> Self {
+        self.before.found.images[0].found = Some(ImageFound {
+            digest: Digest::parse(&digest(of)).unwrap(),
+            tags: vec!["4f2c1d6".to_owned()],
+            platform: None,
+        });
+        self
+    }
+
+    fn planned(&self) -> PlanDocument {
+        let plan = Plan::new(&self.config, self.before.clone()).unwrap_or_else(|e| panic!("{e:?}"));
+        PlanDocument::of(&plan, &self.config, false)
+    }
+}
+
+fn both(plan: &PlanDocument) -> String {
+    format!("{}\n\n======\n{}", text::lines(plan).join("\n"), comment(plan, AROUND, COMMENT))
+}
+
+/// The Markdown outside of code blocks; no fence and no fold is left open.
+fn closed(text: &str) -> String {
+    let mut outside = String::new();
+    let mut open: Option<String> = None;
+    for line in text.lines() {
+        let run: String = line.chars().take_while(|c| *c == '`').collect();
+        match &open {
+            Some(fence) if line == *fence => open = None,
+            Some(_) => {}
+            None if run.len() >= 3 => open = Some(run),
+            None => outside.extend([line, "\n"]),
+        }
+    }
+    assert_eq!(open, None, "a fence is open");
+    assert_eq!(outside.matches("<details>").count(), outside.matches("</details>").count());
+    outside
+}
+
+#[test]
+fn a_first_deploy_onto_a_service_that_we_never_released() {
+    let old = definition("web", json!({"image": "nginx:latest"}));
+    let mut world = World::new().with("web", &old, &definition("web", json!({}))).migrating(&["yarn", "migrate"]);
+    world.before.services[0].running.tags.clear();
+    world.before.services[0].latest_release = 0;
+    let plan = world.planned();
+    assert!(plan.has(RiskKind::DatabaseCommand));
+    assert_snapshot!(both(&plan));
+}
+
+#[test]
+fn an_image_only_release_says_so() {
+    let same = definition("web", json!({}));
+    let plan = World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]).planned();
+    assert_eq!(plan.decision, Decision::ImageOnly);
+    assert!(plan.risks.is_empty(), "{:?}", plan.risks);
+    assert_snapshot!(both(&plan));
+}
+
+#[test]
+fn a_difference_of_forty_lines() {
+    let variables =
+        |from: usize| (0..40).map(move |n| json!({"name": format!("V{n:02}"), "value": format!("hunter{}", n + from)}));
+    let of = |from: usize| definition("web", json!({"environment": variables(from).collect::<Vec<_>>(), "cpu": 256}));
+    let plan = World::new().with("web", &of(1), &of(2)).planned();
+    let text = both(&plan);
+    assert!(!text.contains("hunter"), "a value is shown");
+    assert_snapshot!(text);
+}
+
+#[test]
+fn three_services_of_which_one_waits_for_another_and_one_is_left_alone() {
+    let plain = |name: &str, cpu: &str| {
+        let mut of = definition(name, json!({}));
+        of["cpu"] = json!(cpu);
+        of
+    };
+    let mut world = World::new()
+        .with("api", &plain("api", "512"), &plain("api", "1024"))
+        .with("web", &plain("web", "512"), &plain("web", "512"))
+        .with("cron", &plain("cron", "512"), &plain("cron", "512"));
+    world.config.services[1].after = vec!["api".to_owned()];
+    world.config.services[2].containers = vec![];
+    world.before.services[0].base.body["memory"] = json!("2048");
+    world.before.services[0].running.body["memory"] = json!("4096");
+    let plan = world.planned();
+    let moved: Vec<_> = plan.calls.iter().filter(|c| c.action == "ecs:UpdateService").map(|c| c.on.as_str()).collect();
+    assert_eq!(moved, ["shop/api", "shop/web"]);
+    assert_snapshot!(both(&plan));
+}
+
+#[test]
+fn a_removed_secret_comes_before_everything() {
+    let secrets = json!({"secrets": [
+        {"name": "STRIPE_KEY", "valueFrom": "arn:aws:secretsmanager:eu-central-1:111122223333:secret:stripe"},
+        {"name": "DATABASE_URL", "valueFrom": "/shop/database-url"}]});
+    let fewer = json!({"secrets": [{"name": "DATABASE_URL", "valueFrom": "/shop/database-url-2"}]});
+    let plan = World::new().with("web", &definition("web", secrets), &definition("web", fewer)).planned();
+    assert!(plan.has(RiskKind::RemovedSecret));
+    assert_snapshot!(both(&plan));
+}
+
+#[test]
+fn terraform_that_destroys_is_called_out_beside_the_plan() {
+    let same = definition("web", json!({}));
+    let mut plan = World::new().with("web", &same, &same).planned();
+    let change = |address: &str, actions: Value| {
+        let kind = address.split('.').next().unwrap();
+        json!({"address": address, "mode": "managed", "type": kind, "name": "x", "change": {"actions": actions,
+            "before": {"password": "hunter2"}, "after": null}})
+    };
+    let terraform = json!({
+        "format_version": "1.2", "terraform_version": "1.13.0", "planned_values": {}, "configuration": {},
+        "resource_changes": [
+            change("aws_db_instance.main", json!(["delete"])),
+            change("aws_lb_target_group.web", json!(["delete", "create"])),
+            change("aws_sqs_queue.jobs", json!(["create"]))],
+        "output_changes": {"queue": {"actions": ["create"], "before": null, "after_unknown": true}},
+    });
+    let summary = TerraformSummary::parse(terraform.to_string().as_bytes()).unwrap();
+    plan.infrastructure = Some(Infrastructure::of(&summary, &["queue".to_owned(), "vpc".to_owned()]));
+    assert!(!both(&plan).contains("hunter2"));
+    assert_snapshot!(both(&plan));
+}
+
+#[test]
+fn three_hundred_kilobytes_of_difference_fit_into_a_comment_and_a_summary() {
+    let long = |word: &str| {
+        let items: Vec<_> = (0..3000).map(|n| format!("{word} ünïcödé 🚀 ```` {n} {}", "x".repeat(70))).collect();
+        definition("web", json!({"command": items}))
+    };
+    let plan = World::new().with("web", &long("old"), &long("new")).planned();
+    let full = summary(&plan, AROUND);
+    assert!(full.len() > 300_000 && full.len() <= 900 * 1024, "{}", full.len());
+    closed(&full);
+    let short = comment(&plan, AROUND, COMMENT);
+    assert!(short.len() <= 60_000, "{}", short.len());
+    assert!(short.len() > 50_000, "{}", short.len());
+    assert!(short.contains("step summary of [the run](https://github.com/acme/shop/actions/runs/7)"));
+    closed(&short);
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let hostile = "</details> @everyone `x` ``` | #1 <!-- \u{1b}[31m -->\n::error::no";
+    let of = |image: &str| {
+        definition(
+            "web",
+            json!({
+                "environment": [{"name": hostile, "value": "hunter2"}], "command": [image, hostile],
+                "dockerLabels": {hostile: image},
+            }),
+        )
+    };
+    let mut world = World::new().with("web", &of("a"), &of("b")).migrating(&["sh", "-c", hostile]);
+    world.config.environment = Some(hostile.to_owned());
+    let plan = world.planned();
+    let markdown = comment(&plan, AROUND, COMMENT);
+    assert!(!markdown.contains("hunter2") && !markdown.contains('\u{1b}'), "{markdown}");
+    let outside = closed(&markdown);
+    assert!(!outside.contains("<!--") && !outside.contains("@everyone"), "{outside}");
+    for line in text::lines(&plan) {
+        assert!(!line.starts_with("::") && !line.contains('\u{1b}') && !line.contains('\n'), "{line}");
+    }
+    assert_snapshot!(both(&plan));
+}
+
+#[test]
+fn nothing_to_do_is_no_change_and_calls_nothing() {
+    let same = definition("web", json!({}));
+    let plan = World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]).built('a').planned();
+    assert_eq!((plan.decision, plan.changed_services()), (Decision::Nothing, 0));
+    assert_eq!(plan.calls, []);
+    assert_eq!(plan.release_commands, []);
+    assert_snapshot!(both(&plan));
+}
+
+#[test]
+fn the_digest_is_the_same_before_and_after_the_push_and_another_one_for_another_meaning() {
+    let same = definition("web", json!({}));
+    let world = || World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]);
+    let reviewed = world().planned();
+    let mut merged = world().built('b');
+    merged.before.found.images[0].tags = vec!["another".to_owned()];
+    merged.before.services[0].latest_release = 9;
+    assert_eq!(merged.planned().digest, reviewed.digest);
+
+    let with = |value: &str| definition("web", json!({"environment": [{"name": "A", "value": value}]}));
+    let of = |value: &str| World::new().with("web", &same, &with(value)).planned().digest;
+    assert_ne!(of("1"), of("2"), "a value counts although it is not shown");
+    assert_ne!(world().migrating(&["other"]).planned().digest, reviewed.digest);
+    let mut elsewhere = world();
+    elsewhere.config.root = PathBuf::from("/shop");
+    elsewhere.config.environment = Some("staging".to_owned());
+    assert_ne!(elsewhere.planned().digest, reviewed.digest);
+}
+
+#[test]
+fn a_stale_plan_says_in_what_it_differs() {
+    let same = definition("web", json!({}));
+    let reviewed = World::new().with("web", &same, &same).planned();
+    let shown = Shown { digest: reviewed.digest.clone(), parts: reviewed.parts.clone() };
+    assert_eq!(reviewed.is_still(&shown), Ok(()));
+    let mut moved = World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]);
+    let arn = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42";
+    moved.before.services[0].service.task_definition = arn.into();
+    let mut now = moved.planned();
+    let told = now.is_still(&shown).unwrap_err();
+    assert!(told.contains(&"the revision that service `web` runs is not what was reviewed".to_owned()), "{told:?}");
+    assert!(told.contains(&"release command `migrate` was not in the reviewed plan".to_owned()), "{told:?}");
+    now.compare_bases(&shown.parts);
+    assert_eq!(now.risks[0].kind, RiskKind::BaseMoved);
+}
+
+#[test]
+fn settings_that_hurt_are_risks_and_cautions_come_first() {
+    let same = definition("web", json!({}));
+    let mut world = World::new().with("web", &same, &same);
+    let service = &mut world.before.services[0].service;
+    service.breaker = Breaker::default();
+    service.minimum_healthy_percent = Some(0);
+    let plan = world.planned();
+    let kinds: Vec<_> = plan.risks.iter().map(|r| r.kind).collect();
+    assert_eq!(kinds, [RiskKind::Downtime, RiskKind::BreakerOff]);
+
+    let service = &mut world.before.services[0].service;
+    service.minimum_healthy_percent = Some(100);
+    service.maximum_percent = Some(100);
+    assert!(world.planned().has(RiskKind::NoProgress));
+    world.before.services[0].service.counts.desired = 0;
+    assert!(world.planned().has(RiskKind::DesiredZero) && !world.planned().has(RiskKind::NoProgress));
+}
+
+#[test]
+fn a_moving_tag_in_a_repository_with_immutable_tags_is_a_caution() {
+    let same = definition("web", json!({}));
+    let mut world = World::new().with("web", &same, &same);
+    world.config.images[0].source = build("app", &["{short-sha}", "latest"]);
+    world.before.found.images[0].tags.push("latest".to_owned());
+    assert!(!world.planned().has(RiskKind::MutableTag));
+    world.before.found.images[0].is_immutable = true;
+    assert!(world.planned().has(RiskKind::MutableTag));
+}
+
+#[test]
+fn a_migration_that_the_running_release_had_is_nothing_new() {
+    let same = definition("web", json!({}));
+    let world = World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]);
+    let plan = Plan::new(&world.config, world.before.clone()).unwrap();
+    let released = plan.services[0].definition(8, &[], &Default::default());
+    let mut next = World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]);
+    next.before.services[0].running.tags.clone_from(&released.tags);
+    assert!(!next.planned().has(RiskKind::DatabaseCommand));
+    next.config.release[0].command = vec!["yarn".to_owned(), "migrate:down".to_owned()];
+    assert!(next.planned().has(RiskKind::DatabaseCommand));
+}

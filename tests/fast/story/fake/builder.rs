@@ -1,0 +1,122 @@
+//! A Docker Engine that turns content into a digest.
+
+use super::cloud::FakeCloud;
+use super::{Journal, digest_of};
+use fargate_deploy::ports::{
+    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryImage, RegistryLogin,
+};
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::plan::offline::ContextFacts;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub struct FakeBuilder {
+    pub journal: Journal,
+    pub cloud: Rc<FakeCloud>,
+    /// What the context holds: another content is another image.
+    pub content: RefCell<String>,
+    pub is_down: Cell<bool>,
+    /// How long a build of a context takes; others take no time.
+    pub takes: RefCell<BTreeMap<String, Duration>>,
+    /// The context whose build fails.
+    pub breaks: RefCell<Option<String>>,
+    /// What it builds whatever platform was asked for.
+    pub builds_for: RefCell<Option<String>>,
+}
+
+impl FakeBuilder {
+    fn reach(&self) -> Result<(), BuildFailure> {
+        if !self.is_down.get() {
+            return Ok(());
+        }
+        Err(BuildFailure {
+            kind: BuildFailureKind::Engine,
+            message: "no Docker Engine answers on unix:///var/run/docker.sock".to_owned(),
+            log: vec![],
+            hint: Some("start Docker".to_owned()),
+            at: None,
+        })
+    }
+}
+
+impl Builder for FakeBuilder {
+    async fn platform(&self) -> Result<String, BuildFailure> {
+        self.reach().map(|()| "linux/amd64".to_owned())
+    }
+
+    async fn build(&self, request: &Build, tell: &dyn Fn(BuildProgress)) -> Result<LocalImage, BuildFailure> {
+        let platform = request.platform.clone().unwrap_or_default();
+        self.journal.note(format!("build {} for {platform}", request.context.display()));
+        self.reach()?;
+        tell(BuildProgress::Line("step 1".to_owned()));
+        let context = request.context.display().to_string();
+        let takes = self.takes.borrow().get(&context).copied().unwrap_or_default();
+        tokio::time::sleep(takes).await;
+        if *self.breaks.borrow() == Some(context) {
+            return Err(BuildFailure {
+                kind: BuildFailureKind::Build,
+                message: "`RUN make` exited with 2".to_owned(),
+                log: vec![],
+                hint: None,
+                at: None,
+            });
+        }
+        let id = digest_of(&format!("{} {}", request.context.display(), self.content.borrow()));
+        let platform = self.builds_for.borrow().clone().unwrap_or(platform);
+        Ok(LocalImage { id: id.as_str().to_owned(), platform })
+    }
+
+    async fn push(
+        &self,
+        image: &LocalImage,
+        target: &str,
+        login: Option<&RegistryLogin>,
+        _tell: &dyn Fn(BuildProgress),
+    ) -> Result<Digest, BuildFailure> {
+        let (name, tag) = target.rsplit_once(':').unwrap();
+        let repository = name.split_once('/').unwrap().1;
+        let shown = if tag.starts_with("content-") { "CONTENT" } else { tag };
+        let whose = if login.is_some() { "in-memory login" } else { "docker login" };
+        self.journal.note(format!("push {repository}:{shown} by {whose}"));
+        self.reach()?;
+        let digest = Digest::parse(&image.id).unwrap();
+        self.cloud.push(repository, &digest, tag, &image.platform);
+        Ok(digest)
+    }
+
+    async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure> {
+        Ok(format!("{} {} {:?}", request.context.display(), self.content.borrow(), request.platform))
+    }
+
+    async fn context(&self, _request: &Build) -> Result<ContextFacts, BuildFailure> {
+        Ok(ContextFacts { files: 1, bytes: 1, has_ignore_file: true })
+    }
+
+    async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure> {
+        self.journal.note(format!("resolve {reference}"));
+        Ok(digest_of(reference))
+    }
+}
+
+/// One image of a repository with its tags.
+pub fn tagged(images: &mut Vec<(String, RegistryImage)>, repository: &str, digest: &Digest, tag: &str, platform: &str) {
+    for (name, image) in images.iter_mut() {
+        if name == repository {
+            image.tags.retain(|t| t != tag);
+        }
+    }
+    match images.iter_mut().find(|(name, image)| name == repository && image.digest == *digest) {
+        Some((_, image)) => image.tags.push(tag.to_owned()),
+        None => images.push((
+            repository.to_owned(),
+            RegistryImage {
+                digest: digest.clone(),
+                tags: vec![tag.to_owned()],
+                is_active: true,
+                platform: Some(platform.to_owned()),
+            },
+        )),
+    }
+}

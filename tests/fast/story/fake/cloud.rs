@@ -1,0 +1,419 @@
+//! `Cloud` by hand: a line in the journal, a fault if one was ordered, the effect, the answer.
+
+use super::builder::tagged;
+use super::ecs::Aws;
+use super::{ACCOUNT, Journal, REGION, REGISTRY};
+use fargate_deploy::ports::*;
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::names::*;
+use fargate_deploy_core::redact::Secret;
+use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
+use fargate_deploy_core::task::Task;
+use fargate_deploy_core::task_definition::TaskDefinition;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Half of the time that a call takes: the other half is the answer's way back.
+const WAY: Duration = Duration::from_millis(40);
+
+struct Fault {
+    action: String,
+    kind: CallErrorKind,
+    /// The effect takes place, the answer is lost.
+    is_late: bool,
+    skip: usize,
+    times: usize,
+}
+
+pub struct FakeCloud {
+    pub journal: Journal,
+    aws: RefCell<Aws>,
+    faults: RefCell<Vec<Fault>>,
+    /// Lists of parameters that are shown instead of the true one.
+    pub stale_lists: RefCell<VecDeque<BTreeMap<String, String>>>,
+    /// How long the answer of a PutParameter with Overwrite stays on its way to SSM, next first.
+    pub slow_puts: RefCell<VecDeque<Duration>>,
+    pub region: Cell<&'static str>,
+}
+
+impl FakeCloud {
+    pub fn new(journal: Journal) -> Self {
+        Self {
+            journal,
+            aws: RefCell::default(),
+            faults: RefCell::default(),
+            stale_lists: RefCell::default(),
+            slow_puts: RefCell::default(),
+            region: Cell::new(REGION),
+        }
+    }
+
+    /// What AWS knows now.
+    pub fn aws(&self) -> RefMut<'_, Aws> {
+        let mut aws = self.aws.borrow_mut();
+        aws.tick();
+        aws
+    }
+
+    pub fn deny(&self, action: &str) {
+        self.fail(action, CallErrorKind::Denied, 0, usize::MAX);
+    }
+
+    /// Lets `skip` calls pass, then fails `times`.
+    pub fn fail(&self, action: &str, kind: CallErrorKind, skip: usize, times: usize) {
+        self.faults.borrow_mut().push(Fault { action: action.to_owned(), kind, is_late: false, skip, times });
+    }
+
+    /// The effect takes place and its answer is lost.
+    pub fn lose_answer(&self, action: &str, skip: usize) {
+        let action = action.to_owned();
+        let kind = CallErrorKind::Unreachable;
+        self.faults.borrow_mut().push(Fault { action, kind, is_late: true, skip, times: 1 });
+    }
+
+    pub fn push(&self, repository: &str, digest: &Digest, tag: &str, platform: &str) {
+        tagged(&mut self.aws().images, repository, digest, tag, platform);
+    }
+
+    fn fault(&self, action: &str) -> Option<(CallErrorKind, bool)> {
+        let mut faults = self.faults.borrow_mut();
+        let fault = faults.iter_mut().find(|f| f.action == action && f.times > 0)?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
+        }
+        fault.times -= 1;
+        Some((fault.kind, fault.is_late))
+    }
+
+    async fn call<T>(&self, action: &str, detail: &str, effect: impl FnOnce(&mut Aws) -> Call<T>) -> Call<T> {
+        self.journal.note(format!("{action} {detail}").trim_end().to_owned());
+        sleep(WAY).await;
+        let fault = self.fault(action);
+        if let Some((kind, false)) = fault {
+            return Err(error(action, kind));
+        }
+        let answer = effect(&mut self.aws());
+        sleep(WAY).await;
+        match fault {
+            Some((kind, true)) => Err(error(action, kind)),
+            _ => answer,
+        }
+    }
+}
+
+pub fn error(action: &str, kind: CallErrorKind) -> CallError {
+    let (code, message) = match kind {
+        CallErrorKind::Denied => ("AccessDeniedException", "User is not authorized"),
+        CallErrorKind::Identity => ("ExpiredTokenException", "The security token is expired"),
+        CallErrorKind::Throttled => ("ThrottlingException", "Rate exceeded"),
+        CallErrorKind::NotFound => ("NotFound", "it does not exist"),
+        CallErrorKind::Conflict => ("ConflictException", "the state forbids it"),
+        CallErrorKind::Invalid => ("InvalidParameterException", "the request is wrong"),
+        CallErrorKind::Unreachable => ("", "no answer within 30 s"),
+    };
+    CallError { action: action.to_owned(), kind, code: code.to_owned(), message: message.to_owned(), request_id: None }
+}
+
+/// Task definitions by their short name, and the hash of a content tag by its name: what tests can write down.
+fn shown(tag: &str) -> &str {
+    if tag.starts_with("content-") { "CONTENT" } else { tag }
+}
+
+fn names(services: &[ServiceRef]) -> String {
+    services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// `web 3` of `/fargate-deploy/shop/web/lease/3`.
+fn lease_of(name: &str) -> String {
+    let mut parts = name.rsplit('/');
+    let generation = parts.next().unwrap_or_default();
+    format!("{} {generation}", parts.nth(1).unwrap_or_default())
+}
+
+impl Cloud for FakeCloud {
+    async fn caller(&self) -> Call<Caller> {
+        let caller =
+            Caller { account: ACCOUNT.to_owned(), arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/deploy/1") };
+        self.call("sts:GetCallerIdentity", "", |_| Ok(caller)).await
+    }
+
+    fn region(&self) -> &str {
+        self.region.get()
+    }
+
+    async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
+        self.call("ecs:DescribeServices", &names(services), |aws| {
+            Ok(services.iter().map(|s| aws.services.get(s.name.as_str()).cloned()).collect())
+        })
+        .await
+    }
+
+    async fn task_definition(&self, name: &str) -> Call<TaskDefinition> {
+        self.call("ecs:DescribeTaskDefinition", short(name), |aws| {
+            aws.definition(name).cloned().ok_or_else(|| error("ecs:DescribeTaskDefinition", CallErrorKind::NotFound))
+        })
+        .await
+    }
+
+    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
+        let family = task_definition.family().to_owned();
+        self.call("ecs:RegisterTaskDefinition", &family, |aws| Ok(aws.register(task_definition))).await
+    }
+
+    async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service> {
+        let detail = format!("{} -> {}{}", service.name, to.short(), if force { " by force" } else { "" });
+        self.call("ecs:UpdateService", &detail, |aws| Ok(aws.update(service.name.as_str(), to, force))).await
+    }
+
+    async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>> {
+        self.call("ecs:ListServiceDeployments", service.name.as_str(), |aws| {
+            let ours = aws.service_deployments.iter().filter(|(name, _)| name == service.name.as_str());
+            let is_listed = |arn| aws.listed_from.get(arn).is_none_or(|from| *from <= Instant::now());
+            let ours = ours.filter(|(_, d)| d.created_at >= since && is_listed(&d.arn));
+            Ok(ours.map(|(_, d)| d.arn.clone()).collect())
+        })
+        .await
+    }
+
+    async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>> {
+        self.call("ecs:DescribeServiceDeployments", "", |aws| {
+            Ok(aws.service_deployments.iter().find(|(_, d)| d.arn == *arn).map(|(_, d)| d.clone()))
+        })
+        .await
+    }
+
+    async fn service_deployments_by_arn(&self, arns: &[ServiceDeploymentArn]) -> Call<Vec<Option<ServiceDeployment>>> {
+        self.call("ecs:DescribeServiceDeployments", "", |aws| {
+            let find = |arn: &ServiceDeploymentArn| {
+                aws.service_deployments.iter().find(|(_, d)| d.arn == *arn).map(|(_, d)| d.clone())
+            };
+            Ok(arns.iter().map(find).collect())
+        })
+        .await
+    }
+
+    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
+        self.call("ecs:DescribeServiceRevisions", "", |aws| {
+            let found = aws.revisions.get(arn).cloned();
+            let images: Vec<_> =
+                aws.resolved.iter().map(|(name, digest)| (name.clone(), Some(digest.clone()))).collect();
+            Ok(found.map(|task_definition| ServiceRevision { arn: arn.clone(), task_definition, images }))
+        })
+        .await
+    }
+
+    async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()> {
+        self.call("ecs:StopServiceDeployment", "", |aws| {
+            if aws.stop_deployment(arn) {
+                Ok(())
+            } else {
+                Err(error("ecs:StopServiceDeployment", CallErrorKind::Conflict))
+            }
+        })
+        .await
+    }
+
+    async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
+        let definition = request.task_definition.short();
+        self.call("ecs:RunTask", definition, |aws| Ok(aws.start_one_off(request))).await
+    }
+
+    async fn tasks(&self, _cluster: &ClusterName, tasks: &[TaskArn]) -> Call<Vec<Task>> {
+        self.call("ecs:DescribeTasks", "", |aws| {
+            let known = aws.tasks.iter().filter(|t| tasks.contains(&t.task.arn) && t.known_from <= Instant::now());
+            Ok(known.map(|t| t.task.clone()).collect())
+        })
+        .await
+    }
+
+    async fn tasks_started_by(&self, _cluster: &ClusterName, started_by: &str) -> Call<Vec<TaskArn>> {
+        self.call("ecs:ListTasks", &format!("started by {started_by}"), |aws| {
+            let found = aws.tasks.iter().filter(|t| t.task.started_by.as_deref() == Some(started_by));
+            let found = found.filter(|t| t.task.desired_status == "RUNNING" && t.known_from <= Instant::now());
+            Ok(found.map(|t| t.task.arn.clone()).collect())
+        })
+        .await
+    }
+
+    async fn stopped_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
+        self.call("ecs:ListTasks", &format!("stopped of {}", service.name), |aws| {
+            let of_service = aws.tasks.iter().filter(|t| t.service.as_deref() == Some(service.name.as_str()));
+            Ok(of_service.filter(|t| t.task.is_stopped()).map(|t| t.task.arn.clone()).collect())
+        })
+        .await
+    }
+
+    async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
+        self.call("ecs:ListTasks", &format!("running of {}", service.name), |aws| {
+            let of_service = aws.tasks.iter().filter(|t| t.service.as_deref() == Some(service.name.as_str()));
+            Ok(of_service.filter(|t| !t.task.is_stopped()).map(|t| t.task.arn.clone()).collect())
+        })
+        .await
+    }
+
+    async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
+        self.call("logs:GetLogEvents", "", |aws| {
+            let Some(events) = aws.logs.get(&stream.stream) else {
+                return Err(error("logs:GetLogEvents", CallErrorKind::NotFound));
+            };
+            let from: usize = after.map_or(0, |token| token.parse().unwrap());
+            // Two lines a page, so that a burst takes several.
+            let to = events.len().min(from + 2);
+            Ok(LogPage { events: events[from..to].to_vec(), next: Some(to.to_string()) })
+        })
+        .await
+    }
+
+    async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>> {
+        self.call("logs:GetLogEvents", "tail", |aws| {
+            let Some(events) = aws.logs.get(&stream.stream) else {
+                return Err(error("logs:GetLogEvents", CallErrorKind::NotFound));
+            };
+            Ok(events[events.len().saturating_sub(lines)..].to_vec())
+        })
+        .await
+    }
+
+    async fn repository(&self, _registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>> {
+        self.call("ecr:DescribeRepositories", name, |aws| Ok(aws.repositories.get(name).cloned())).await
+    }
+
+    async fn create_repository(&self, _registry: Option<&EcrAddress>, name: &str) -> Call<Repository> {
+        self.call("ecr:CreateRepository", name, |aws| {
+            let made = repository(name);
+            aws.repositories.insert(name.to_owned(), made.clone());
+            Ok(made)
+        })
+        .await
+    }
+
+    async fn registry_login(&self, _registry: Option<&EcrAddress>) -> Call<RegistryLogin> {
+        let login = RegistryLogin {
+            host: REGISTRY.to_owned(),
+            username: "AWS".to_owned(),
+            password: Secret::new("registry-password"),
+        };
+        self.call("ecr:GetAuthorizationToken", "", |_| Ok(login)).await
+    }
+
+    async fn image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>> {
+        let detail = format!("{}:{}", repository.name, shown(reference));
+        self.call("ecr:DescribeImages", &detail, |aws| {
+            let mut of_repository = aws.images.iter().filter(|(name, _)| *name == repository.name).map(|(_, i)| i);
+            let found = of_repository.find(|i| i.digest.as_str() == reference || i.tags.iter().any(|t| t == reference));
+            Ok(found.cloned())
+        })
+        .await
+    }
+
+    async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool> {
+        self.call("ecr:BatchGetImage", &format!("{}@{}", repository.name, digest.short()), |aws| {
+            Ok(aws.images.iter().any(|(name, image)| *name == repository.name && image.digest == *digest))
+        })
+        .await
+    }
+
+    async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
+        self.call("ecr:PutImage", &format!("{}:{}", repository.name, shown(tag)), |aws| {
+            tagged(&mut aws.images, &repository.name, digest, tag, "linux/amd64");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn create_parameter(&self, name: &str, value: &str) -> Call<()> {
+        self.call("ssm:PutParameter", &format!("create {}", lease_of(name)), |aws| {
+            if aws.parameters.contains_key(name) {
+                return Err(error("ssm:PutParameter", CallErrorKind::Conflict));
+            }
+            aws.parameters.insert(name.to_owned(), value.to_owned());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn put_parameter(&self, name: &str, value: &str) -> Call<()> {
+        let delay = self.slow_puts.borrow_mut().pop_front();
+        if let Some(delay) = delay {
+            sleep(delay).await;
+        }
+        let claim: serde_json::Value = serde_json::from_str(value).unwrap();
+        let says = match (&claim["isReleased"], &claim["task"]["arn"], &claim["task"]) {
+            (serde_json::Value::Bool(true), _, _) => "released",
+            (_, serde_json::Value::String(_), _) => "with task",
+            (_, _, serde_json::Value::Object(_)) => "with intent",
+            _ => "held",
+        };
+        self.call("ssm:PutParameter", &format!("{} {says}", lease_of(name)), |aws| {
+            aws.parameters.insert(name.to_owned(), value.to_owned());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn parameters_under(&self, path: &str) -> Call<Vec<(String, String)>> {
+        let stale = self.stale_lists.borrow_mut().pop_front();
+        self.call("ssm:GetParametersByPath", path.rsplit('/').nth(1).unwrap_or_default(), |aws| {
+            let start = format!("{path}/");
+            let all = stale.as_ref().unwrap_or(&aws.parameters).iter();
+            Ok(all.filter(|(name, _)| name.starts_with(&start)).map(|(n, v)| (n.clone(), v.clone())).collect())
+        })
+        .await
+    }
+
+    async fn delete_parameter(&self, name: &str) -> Call<()> {
+        self.call("ssm:DeleteParameter", &lease_of(name), |aws| {
+            aws.parameters.remove(name);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn parameter(&self, name: &str) -> Call<Option<Parameter>> {
+        self.call("ssm:GetParameter", name, |aws| Ok(aws.values.get(name).cloned())).await
+    }
+
+    async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
+        self.call("rds:CreateDBSnapshot", instance, |aws| match aws.snapshots.insert(snapshot.to_owned(), 0) {
+            None => Ok(()),
+            Some(reads) => {
+                aws.snapshots.insert(snapshot.to_owned(), reads);
+                Err(error("rds:CreateDBSnapshot", CallErrorKind::Conflict))
+            }
+        })
+        .await
+    }
+
+    async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>> {
+        self.call("rds:DescribeDBSnapshots", "one", |aws| {
+            Ok(aws.snapshots.get_mut(snapshot).map(|reads| {
+                *reads += 1;
+                let status = if *reads > 2 { "available" } else { "creating" };
+                DatabaseSnapshot { status: status.to_owned(), percent: Some(50) }
+            }))
+        })
+        .await
+    }
+
+    async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
+        self.call("cloudformation:DescribeStacks", stack, |aws| Ok(aws.stacks.get(stack).cloned())).await
+    }
+
+    async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>> {
+        let name = format!("s3://{bucket}/{key}");
+        self.call("s3:GetObject", &name, |aws| Ok(aws.objects.get(&name).cloned())).await
+    }
+}
+
+pub fn repository(name: &str) -> Repository {
+    Repository {
+        registry_id: ACCOUNT.to_owned(),
+        region: None,
+        name: name.to_owned(),
+        uri: format!("{REGISTRY}/{name}"),
+        is_immutable: false,
+    }
+}

@@ -1,0 +1,97 @@
+//! Ports written by hand. Every call is a line of one shared journal.
+
+pub mod builder;
+pub mod cloud;
+pub mod ecs;
+pub mod rollout;
+pub mod task;
+
+use fargate_deploy::events::{Event, Sink};
+use fargate_deploy::ports::Web;
+use fargate_deploy_core::image::Digest;
+use sha2::Digest as _;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub const ACCOUNT: &str = "111122223333";
+pub const REGION: &str = "eu-central-1";
+pub const REGISTRY: &str = "111122223333.dkr.ecr.eu-central-1.amazonaws.com";
+
+/// What was called, in order.
+#[derive(Clone, Default)]
+pub struct Journal(Rc<RefCell<Vec<String>>>);
+
+impl Journal {
+    pub fn note(&self, line: String) {
+        self.0.borrow_mut().push(line);
+    }
+
+    /// Repeated reads are one line.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = self.0.borrow().clone();
+        lines.dedup();
+        lines
+    }
+
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
+    pub fn count(&self, start: &str) -> usize {
+        self.0.borrow().iter().filter(|line| line.starts_with(start)).count()
+    }
+}
+
+pub fn digest_of(content: &str) -> Digest {
+    let hex: String = sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    Digest::parse(&format!("sha256:{hex}")).unwrap()
+}
+
+pub fn definition_arn(name: &str) -> String {
+    format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/{name}")
+}
+
+/// Answers from a list, then `200 ok` for ever.
+pub struct FakeWeb {
+    pub journal: Journal,
+    pub answers: RefCell<VecDeque<Result<(u16, String), String>>>,
+}
+
+impl Web for FakeWeb {
+    async fn get(&self, url: &str, _timeout: Duration) -> Result<(u16, String), String> {
+        self.journal.note(format!("GET {url}"));
+        self.answers.borrow_mut().pop_front().unwrap_or_else(|| Ok((200, "ok".to_owned())))
+    }
+}
+
+/// Keeps what was told.
+#[derive(Default)]
+pub struct Told(RefCell<Vec<Event>>);
+
+impl Sink for Told {
+    fn emit(&self, event: Event) {
+        self.0.borrow_mut().push(event);
+    }
+}
+
+impl Told {
+    pub fn output(&self) -> Vec<String> {
+        let events = self.0.borrow();
+        let lines = events.iter().filter_map(|e| match e {
+            Event::Output { line, .. } => Some(line.clone()),
+            _ => None,
+        });
+        lines.collect()
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        let events = self.0.borrow();
+        let lines = events.iter().filter_map(|e| match e {
+            Event::Warning(text) => Some(text.clone()),
+            _ => None,
+        });
+        lines.collect()
+    }
+}
