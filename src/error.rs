@@ -17,11 +17,10 @@ pub fn call_failed(while_doing: &str, error: &CallError) -> Failure {
             "check that the credentials of this run are still valid; with `role` they are renewed as needed",
         ),
         CallErrorKind::Invalid | CallErrorKind::NotFound => Failure::new(Reason::Config, what),
-        CallErrorKind::Throttled => {
-            Failure::new(Reason::Internal, what).with_next("AWS kept throttling after every retry: run it again later")
-        }
+        CallErrorKind::Throttled => Failure::new(Reason::Unavailable, what)
+            .with_next("AWS kept throttling after every retry: run it again later"),
         CallErrorKind::Conflict => Failure::new(Reason::Internal, what),
-        CallErrorKind::Unreachable => Failure::new(Reason::Internal, what).with_next(
+        CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(
             "AWS could not be reached: check the network, HTTPS_PROXY and AWS_ENDPOINT_URL, then run it again",
         ),
     };
@@ -38,10 +37,9 @@ pub fn github_failed(while_doing: &str, error: &CallError, wanted: &[Permission]
         CallErrorKind::Denied => Failure::new(Reason::Permission, what).with_next(advice(wanted)),
         CallErrorKind::Identity => Failure::new(Reason::Identity, what)
             .with_next("give the step the job's token: `github-token: ${{ github.token }}`, or `GITHUB_TOKEN`"),
-        CallErrorKind::Throttled => {
-            Failure::new(Reason::Internal, what).with_next("GitHub kept limiting the rate of calls: run it again later")
-        }
-        CallErrorKind::Unreachable => Failure::new(Reason::Internal, what).with_next(
+        CallErrorKind::Throttled => Failure::new(Reason::Unavailable, what)
+            .with_next("GitHub kept limiting the rate of calls: run it again later"),
+        CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(
             "GitHub could not be reached: check the network, HTTPS_PROXY and GITHUB_API_URL, then run it again",
         ),
         CallErrorKind::NotFound | CallErrorKind::Conflict | CallErrorKind::Invalid => {

@@ -204,7 +204,7 @@ async fn succeeded_earlier<C: Cloud, B, W>(
 
 fn not_started(plan: &CommandPlan, mut failure: Failure) -> Failure {
     failure.what = format!("release command `{}` did not start: {}", plan.command.name, failure.what);
-    if failure.reason == Reason::Internal {
+    if matches!(failure.reason, Reason::Internal | Reason::Unavailable) {
         failure.reason = Reason::ReleaseCommand;
     }
     failure

@@ -113,6 +113,8 @@ fn of_failure(reason: Reason) -> DeploymentState {
         | Reason::RolledBack
         | Reason::Unsteady
         | Reason::Timeout
+        | Reason::Unavailable
+        | Reason::AfterCommand
         | Reason::Cancelled => DeploymentState::Failure,
     }
 }
@@ -153,6 +155,8 @@ mod tests {
             (Ok(Success::Started), "in_progress"),
             (Err(Failure::new(Reason::RolledBack, "x")), "failure"),
             (Err(Failure::new(Reason::Cancelled, "x")), "failure"),
+            (Err(Failure::new(Reason::Unavailable, "x")), "failure"),
+            (Err(Failure::new(Reason::AfterCommand, "x")), "failure"),
             (Err(Failure::new(Reason::Superseded, "x")), "inactive"),
             (Err(Failure::new(Reason::Locked, "x")), "inactive"),
         ];

@@ -24,11 +24,15 @@ pub enum Reason {
     Locked,
     Superseded,
     Timeout,
+    /// AWS, the Docker Engine or GitHub could not do its part within the step's deadline: safe to run again.
+    Unavailable,
+    /// The services serve the new release; a release command with `when: after` failed.
+    AfterCommand,
     Cancelled,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 16] = [
         Reason::Internal,
         Reason::Config,
         Reason::PlanStale,
@@ -42,6 +46,8 @@ impl Reason {
         Reason::Locked,
         Reason::Superseded,
         Reason::Timeout,
+        Reason::Unavailable,
+        Reason::AfterCommand,
         Reason::Cancelled,
     ];
 
@@ -56,6 +62,8 @@ impl Reason {
             Reason::Unsteady => 7,
             Reason::Locked | Reason::Superseded => 8,
             Reason::Timeout => 9,
+            Reason::Unavailable => 10,
+            Reason::AfterCommand => 11,
             Reason::Cancelled => 130,
         }
     }
@@ -75,6 +83,8 @@ impl Reason {
             Reason::Locked => "locked",
             Reason::Superseded => "superseded",
             Reason::Timeout => "timeout",
+            Reason::Unavailable => "unavailable",
+            Reason::AfterCommand => "after-command",
             Reason::Cancelled => "cancelled",
         }
     }
@@ -367,6 +377,8 @@ mod tests {
                 (8, "locked"),
                 (8, "superseded"),
                 (9, "timeout"),
+                (10, "unavailable"),
+                (11, "after-command"),
                 (130, "cancelled"),
             ]
         );

@@ -258,7 +258,7 @@ async fn an_update_that_never_arrived_leaves_the_service_and_says_so() {
     let scene = Scene::without_migration();
     scene.cloud.fail("ecs:UpdateService", CallErrorKind::Unreachable, 0, 1);
     let ended = scene.deploy().await;
-    assert_eq!(ended.reason(), Reason::Internal, "{ended:?}");
+    assert_eq!(ended.reason(), Reason::Unavailable, "{ended:?}");
     assert!(ended.state()[0].contains("untouched, r7 (web:41) serves"), "{:?}", ended.state());
 }
 
