@@ -2,8 +2,8 @@
 
 use crate::program::Run;
 use crate::scene::{Scene, Setting};
-use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
-use aws_stage::play::{CurrentServiceDeployment, Play};
+use aws_stage::behavior::{Behavior, CurrentServiceDeployment};
+use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use std::time::Duration;
 use test_support::Behaviour;
 
@@ -54,8 +54,8 @@ async fn answers_that_get_lost_after_the_effect_start_no_second_migration() {
 }
 
 /// `r1` is deployed, `r2` crashes: neither is mistaken for the other.
-async fn told_apart(play: Play) {
-    let scene = Scene::open(Setting { play, ..Setting::default() }).await;
+async fn told_apart(behavior: Behavior) {
+    let scene = Scene::open(Setting { behavior, ..Setting::default() }).await;
     scene.commit("r1", Behaviour::Serves);
     let good: Run = scene.deploy(&[]).await;
     good.succeeded("deployed");
@@ -70,16 +70,16 @@ async fn told_apart(play: Play) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_that_lag_behind_update_service_are_no_false_green() {
-    told_apart(Play { read_lag: Duration::from_secs(5), ..Play::default() }).await;
+    told_apart(Behavior { read_lag: Duration::from_secs(5), ..Behavior::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_current_service_deployment_in_the_answer_is_not_ours() {
     let stale = CurrentServiceDeployment::Stale;
-    told_apart(Play { current_service_deployment_in_update: stale, ..Play::default() }).await;
+    told_apart(Behavior { current_service_deployment_in_update: stale, ..Behavior::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_missing_right_after_run_task_is_waited_for() {
-    told_apart(Play { missing_right_after_run_task: true, ..Play::default() }).await;
+    told_apart(Behavior { missing_right_after_run_task: true, ..Behavior::default() }).await;
 }

@@ -3,8 +3,8 @@
 use crate::interrupts::ends;
 use crate::program::Running;
 use crate::scene::{CONFIG, Scene, Setting};
-use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
-use aws_stage::play::SabotageKind;
+use aws_stage::behavior::InjectedFailure;
+use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use serde_json::{Value, json};
 use test_support::{Behaviour, eventually};
 
@@ -169,7 +169,7 @@ async fn after_the_rollout_the_new_release_serves_and_on_the_way_back_ecs_is_sai
     let mark = scene.mark();
     let running = scene.start(&["--skip-release-commands"]);
     running.says("  smoke     ").await;
-    scene.stage.sabotage().set(SabotageKind::SlowStarts);
+    scene.stage.failure_injection().set(InjectedFailure::SlowStarts);
     running.says("rollback  web: deployment ecs-svc/").await;
     let said = cancel(&scene, "going back", running, "TERM").await;
     assert!(said.contains(&format!("shop/web: ECS is still going back to r2 ({revision})")), "{said}");
@@ -178,7 +178,7 @@ async fn after_the_rollout_the_new_release_serves_and_on_the_way_back_ecs_is_sai
     assert_eq!(service["deployments"][0]["rolloutState"], "IN_PROGRESS", "{service}");
     assert_eq!(scene.lease().await["isReleased"], true);
     assert!(!scene.mutations_since(mark).contains(&"ecs:StopServiceDeployment".to_owned()));
-    scene.stage.sabotage().set(SabotageKind::None);
+    scene.stage.failure_injection().set(InjectedFailure::None);
     eventually("ECS goes back as it was told", || async {
         (scene.answer().await.as_deref() == Some("r1")).then_some(())
     })

@@ -3,7 +3,7 @@
 use crate::bad_days::sometimes;
 use crate::postgres::Database;
 use crate::scene::{Scene, Setting, definition};
-use aws_stage::fault::{FaultAction, FaultPlan};
+use aws_stage::faults::{FaultAction, FaultPlan};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;

@@ -2,7 +2,7 @@
 
 use crate::program::Run;
 use crate::scene::{Scene, Setting};
-use aws_stage::play::SabotageKind;
+use aws_stage::behavior::InjectedFailure;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use test_support::{Behaviour, eventually};
@@ -54,7 +54,7 @@ async fn sigterm_leaves_the_migration_running_and_the_lease_claimed_until_it_end
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_during_a_rollout_lets_ecs_go_on_and_the_next_run_in() {
     let scene = Scene::open(Setting::default()).await;
-    scene.stage.sabotage().set(SabotageKind::SlowStarts);
+    scene.stage.failure_injection().set(InjectedFailure::SlowStarts);
     scene.commit("r1", Behaviour::Serves);
     let mark = scene.mark();
     let running = scene.start(&["--skip-release-commands"]);
@@ -68,7 +68,7 @@ async fn sigint_during_a_rollout_lets_ecs_go_on_and_the_next_run_in() {
     let updates = scene.mutations_since(mark);
     assert_eq!(updates.iter().filter(|call| *call == "ecs:UpdateService").count(), 1, "{updates:?}");
 
-    scene.stage.sabotage().set(SabotageKind::None);
+    scene.stage.failure_injection().set(InjectedFailure::None);
     let again = scene.deploy(&["--skip-release-commands"]).await;
     again.succeeded("unchanged");
     eventually("ECS finishes what it was told", || async {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
+use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use aws_stage::{Stage, StageOptions};
 use fargate_deploy::adapters::aws::{AwsCloud, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};

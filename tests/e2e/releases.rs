@@ -1,7 +1,7 @@
 //! Good releases of several shapes, and releases that somebody or something else decides about.
 
 use crate::scene::{Scene, Setting, container, definition};
-use aws_stage::play::{Play, SabotageKind, SupersededServiceDeployment};
+use aws_stage::behavior::{Behavior, InjectedFailure, SupersededServiceDeployment};
 use serde_json::{Value, json};
 use test_support::Behaviour;
 
@@ -162,16 +162,16 @@ async fn two_containers_of_one_task_move_together() {
 }
 
 async fn superseded(how: SupersededServiceDeployment) {
-    let play = Play { superseded_service_deployment: how, ..Play::default() };
-    let scene = Scene::open(Setting { play, ..Setting::default() }).await;
+    let behavior = Behavior { superseded_service_deployment: how, ..Behavior::default() };
+    let scene = Scene::open(Setting { behavior, ..Setting::default() }).await;
     let theirs = changed_by_hand(&scene).await;
-    scene.stage.sabotage().set(SabotageKind::SlowStarts);
+    scene.stage.failure_injection().set(InjectedFailure::SlowStarts);
     scene.commit("r1", Behaviour::Serves);
     let mark = scene.mark();
     let running = scene.start(&["--skip-release-commands"]);
     running.says("deployment ecs-svc/").await;
     scene.call("ecs", "UpdateService", json!({"cluster": "shop", "service": "web", "taskDefinition": theirs})).await;
-    scene.stage.sabotage().set(SabotageKind::None);
+    scene.stage.failure_injection().set(InjectedFailure::None);
     let run = running.ended().await;
     run.failed(8, "superseded");
     assert!(run.log.contains("a newer deployment owns it"), "{}", run.log);

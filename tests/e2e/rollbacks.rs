@@ -1,7 +1,7 @@
 //! Bad releases: the previous one answers before, meanwhile and after, and the log says why.
 
 use crate::scene::{Scene, Setting};
-use aws_stage::play::{Play, RollbackPrimary};
+use aws_stage::behavior::{Behavior, RollbackPrimary};
 use serde_json::json;
 use test_support::Behaviour;
 
@@ -30,14 +30,14 @@ async fn crash(setting: Setting) -> Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_rolled_back_by_ecs_under_the_old_deployments_id() {
-    let play = Play { rollback_primary: RollbackPrimary::ReusedId, ..Play::default() };
-    crash(Setting { play, ..Setting::default() }).await.close().await;
+    let behavior = Behavior { rollback_primary: RollbackPrimary::ReusedId, ..Behavior::default() };
+    crash(Setting { behavior, ..Setting::default() }).await.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_rolled_back_by_ecs_under_a_fresh_deployments_id() {
-    let play = Play { rollback_primary: RollbackPrimary::FreshId, ..Play::default() };
-    crash(Setting { play, ..Setting::default() }).await.close().await;
+    let behavior = Behavior { rollback_primary: RollbackPrimary::FreshId, ..Behavior::default() };
+    crash(Setting { behavior, ..Setting::default() }).await.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

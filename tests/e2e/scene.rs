@@ -4,8 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use crate::program::{Job, Program, Run, Running};
+use aws_stage::behavior::Behavior;
 use aws_stage::oidc::GithubJob;
-use aws_stage::play::Play;
 use aws_stage::{LABEL, Stage, StageOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ pub const ROLE: &str = "arn:aws:iam::111122223333:role/shop-deploy";
 
 /// What is on the stage before the first deploy.
 pub struct Setting {
-    pub play: Play,
+    pub behavior: Behavior,
     pub github: GithubJob,
     pub config: String,
     pub definition: Value,
@@ -33,7 +33,7 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         Self {
-            play: Play::default(),
+            behavior: Behavior::default(),
             github: GithubJob::default(),
             config: CONFIG.to_owned(),
             definition: definition(),
@@ -100,7 +100,7 @@ impl Scene {
     pub async fn open_with(setting: Setting, furnish_app: impl FnOnce(&App)) -> Self {
         let options = StageOptions {
             account: ACCOUNT.to_owned(),
-            play: setting.play.clone(),
+            behavior: setting.behavior.clone(),
             github: setting.github.clone(),
             ..StageOptions::default()
         };
@@ -233,7 +233,11 @@ impl Scene {
         self.calls_since(mark, |call| call.mutating)
     }
 
-    pub fn calls_since(&self, mark: usize, of_interest: impl Fn(&aws_stage::audit::CallRecord) -> bool) -> Vec<String> {
+    pub fn calls_since(
+        &self,
+        mark: usize,
+        of_interest: impl Fn(&aws_stage::call_log::CallRecord) -> bool,
+    ) -> Vec<String> {
         let calls = self.stage.calls();
         let chosen = calls[mark..].iter().filter(|call| of_interest(call));
         chosen.map(|call| format!("{}:{}", call.service, call.operation)).collect()

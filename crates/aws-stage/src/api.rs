@@ -26,7 +26,7 @@ pub fn partition(region: &str) -> &'static str {
     }
 }
 
-/// An error in AWS's shape. The front turns it into JSON 1.1 or Query XML.
+/// An error in AWS's shape. The server turns it into JSON 1.1 or Query XML.
 #[derive(Clone, Debug)]
 pub struct AwsError {
     /// HTTP status: 400 for client faults, 403 for authorization, 5xx for the service's own.

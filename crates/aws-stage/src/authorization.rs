@@ -4,12 +4,12 @@
 use serde_json::{Value, json};
 
 use super::api::{Caller, partition};
-use super::members::{list, text, texts};
 use super::policy::Context;
+use super::request::{list, text, texts};
 
 /// One permission that a call needs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Need {
+pub(crate) struct Need {
     /// `service:Operation`.
     pub action: String,
     /// An ARN, or `*`.
@@ -20,7 +20,7 @@ pub struct Need {
 
 /// The task definition that a call names, as ECS resolves it before it authorizes.
 #[derive(Clone, Debug, Default)]
-pub struct ResolvedDefinition {
+pub(crate) struct ResolvedDefinition {
     /// With its revision.
     pub arn: Option<String>,
     /// `taskRoleArn` and `executionRoleArn`.
@@ -29,7 +29,7 @@ pub struct ResolvedDefinition {
 
 /// Reads what is needed out of a call. `definition` is the one that RunTask or UpdateService names.
 #[must_use]
-pub fn needs(
+pub(crate) fn needs(
     caller: &Caller,
     service: &str,
     operation: &str,
@@ -200,14 +200,14 @@ fn passed_roles(operation: &str, body: &Value, definition: &ResolvedDefinition) 
 
 /// `taskRoleArn` and `executionRoleArn` of a task definition or of overrides.
 #[must_use]
-pub fn roles_of(definition: &Value) -> Vec<String> {
+pub(crate) fn roles_of(definition: &Value) -> Vec<String> {
     let named = ["taskRoleArn", "executionRoleArn"].into_iter().filter_map(|name| text(definition, name));
     named.filter(|role| !role.is_empty()).map(str::to_owned).collect()
 }
 
 /// The DescribeTaskDefinition call that resolves what `body` names, if it names any.
 #[must_use]
-pub fn definition_lookup(service: &str, operation: &str, body: &Value) -> Option<Value> {
+pub(crate) fn definition_lookup(service: &str, operation: &str, body: &Value) -> Option<Value> {
     let asks = service == "ecs" && matches!(operation, "RunTask" | "UpdateService" | "CreateService");
     text(body, "taskDefinition").filter(|_| asks).map(|name| json!({ "taskDefinition": name }))
 }

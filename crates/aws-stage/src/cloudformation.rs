@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::members::{lock, random_hex, text};
+use super::request::{lock, random_hex, text};
 
 /// The stacks of the stage's account and Region.
 #[derive(Debug)]
-pub struct Stacks {
+pub(crate) struct Stacks {
     account: String,
     region: String,
     stacks: Mutex<BTreeMap<String, Value>>,
@@ -20,12 +20,12 @@ pub struct Stacks {
 impl Stacks {
     /// No stacks.
     #[must_use]
-    pub fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), stacks: Mutex::default() }
     }
 
     /// A stack that was made, with these outputs.
-    pub fn insert(&self, name: &str, outputs: &BTreeMap<String, String>) {
+    pub(crate) fn insert(&self, name: &str, outputs: &BTreeMap<String, String>) {
         let outputs: Vec<_> =
             outputs.iter().map(|(key, value)| json!({ "OutputKey": key, "OutputValue": value })).collect();
         let id = [random_hex(4), random_hex(2), random_hex(2), random_hex(2), random_hex(6)].join("-");
@@ -43,7 +43,7 @@ impl Stacks {
     }
 
     /// One API call of `cloudformation`.
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         if operation != "DescribeStacks" {
             return Err(AwsError::unknown_operation(operation));
         }

@@ -1,6 +1,6 @@
 //! Containers on the local Docker Engine: what a Fargate microVM is on AWS.
 
-mod namespace;
+mod pause;
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 /// One container to run.
 #[derive(Clone, Debug, Default)]
-pub struct ContainerSpec {
+pub(crate) struct ContainerSpec {
     /// What the Engine knows the image by.
     pub image: String,
     pub entrypoint: Option<Vec<String>>,
@@ -33,7 +33,7 @@ pub struct ContainerSpec {
     /// MiB.
     pub memory: Option<i64>,
     /// The container whose network it is in; without one it has its own.
-    pub beside: Option<String>,
+    pub network_of: Option<String>,
     /// Published where the network is its own.
     pub ports: Vec<u16>,
     pub labels: HashMap<String, String>,
@@ -41,14 +41,14 @@ pub struct ContainerSpec {
 
 /// How a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exit {
+pub(crate) struct Exit {
     pub code: i64,
     pub out_of_memory: bool,
 }
 
 /// An image in the Engine's store.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub(crate) struct Image {
     /// `amd64` or `arm64`.
     pub architecture: Option<String>,
     /// The one that its registry gave under the name that was asked for; an image that was only built has none.
@@ -56,20 +56,20 @@ pub struct Image {
 }
 
 /// The Engine, for one stage.
-pub struct Containers {
+pub(crate) struct Containers {
     engine: Docker,
     network: String,
     /// The image of the containers that hold networks, once one was needed.
-    holder: OnceCell<String>,
+    pause_image: OnceCell<String>,
 }
 
 impl Containers {
-    pub fn new(engine: Docker, network: String) -> Self {
-        Self { engine, network, holder: OnceCell::new() }
+    pub(crate) fn new(engine: Docker, network: String) -> Self {
+        Self { engine, network, pause_image: OnceCell::new() }
     }
 
     /// The digest in the image's name, or the one that its registry gave.
-    pub async fn pull(&self, reference: &str, credentials: DockerCredentials) -> Result<(), String> {
+    pub(crate) async fn pull(&self, reference: &str, credentials: DockerCredentials) -> Result<(), String> {
         let options = CreateImageOptionsBuilder::default().from_image(reference).build();
         let mut progress = self.engine.create_image(Some(options), None, Some(credentials));
         while let Some(step) = progress.next().await {
@@ -82,7 +82,7 @@ impl Containers {
     }
 
     /// `None` when the Engine does not have the image.
-    pub async fn image(&self, reference: &str) -> Option<Image> {
+    pub(crate) async fn image(&self, reference: &str) -> Option<Image> {
         let found = self.engine.inspect_image(reference).await.ok()?;
         let of_registry = found.repo_digests.unwrap_or_default();
         let name = without_tag(reference);
@@ -92,16 +92,16 @@ impl Containers {
     }
 
     /// Creates and starts it. The id, or why it does not start.
-    pub async fn start(&self, spec: &ContainerSpec) -> Result<String, String> {
+    pub(crate) async fn start(&self, spec: &ContainerSpec) -> Result<String, String> {
         let exposed: Vec<String> = spec.ports.iter().map(|port| format!("{port}/tcp")).collect();
         let bindings = exposed.iter().map(|port| {
             let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
             (port.clone(), Some(vec![binding]))
         });
-        let has_own_network = spec.beside.is_none();
+        let has_own_network = spec.network_of.is_none();
         let host = HostConfig {
             network_mode: Some(
-                spec.beside.as_ref().map_or_else(|| self.network.clone(), |first| format!("container:{first}")),
+                spec.network_of.as_ref().map_or_else(|| self.network.clone(), |first| format!("container:{first}")),
             ),
             port_bindings: has_own_network.then(|| bindings.collect()),
             extra_hosts: has_own_network.then(|| vec!["host.docker.internal:host-gateway".to_owned()]),
@@ -135,12 +135,12 @@ impl Containers {
     }
 
     /// Starts a stopped container again.
-    pub async fn restart(&self, id: &str) -> Result<(), String> {
+    pub(crate) async fn restart(&self, id: &str) -> Result<(), String> {
         self.engine.start_container(id, None::<StartContainerOptions>).await.map_err(|e| e.to_string())
     }
 
     /// Waits for its end. `None`: it is gone.
-    pub async fn wait(&self, id: &str) -> Option<Exit> {
+    pub(crate) async fn wait(&self, id: &str) -> Option<Exit> {
         loop {
             // The stream's own answer is an error for every code but 0; the state has the whole truth.
             let mut waiting = std::pin::pin!(self.engine.wait_container(id, None));
@@ -155,19 +155,19 @@ impl Containers {
         }
     }
 
-    pub async fn signal(&self, id: &str, signal: &str) {
+    pub(crate) async fn signal(&self, id: &str, signal: &str) {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
         // One that has ended needs no signal.
         let _ = self.engine.kill_container(id, Some(options)).await;
     }
 
-    pub async fn remove(&self, id: &str) {
+    pub(crate) async fn remove(&self, id: &str) {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let _ = self.engine.remove_container(id, Some(options)).await;
     }
 
     /// Where the host reaches a published port.
-    pub async fn address(&self, id: &str, port: u16) -> Option<SocketAddr> {
+    pub(crate) async fn address(&self, id: &str, port: u16) -> Option<SocketAddr> {
         let found = self.engine.inspect_container(id, None::<InspectContainerOptions>).await.ok()?;
         let ports = found.network_settings?.ports?;
         let host_port =
@@ -176,7 +176,7 @@ impl Containers {
     }
 
     /// Hands over every line that it writes, both streams in their order, until it ends and nothing is left.
-    pub async fn follow(&self, id: &str, mut line: impl FnMut(i64, String)) {
+    pub(crate) async fn follow(&self, id: &str, mut line: impl FnMut(i64, String)) {
         let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
         let mut output = self.engine.logs(id, Some(options));
         let mut partial: [Vec<u8>; 2] = [vec![], vec![]];
@@ -194,7 +194,7 @@ impl Containers {
     }
 
     /// Runs a health check inside: did it exit with 0 in time?
-    pub async fn passes(&self, id: &str, command: &[String], limit: Duration) -> bool {
+    pub(crate) async fn passes(&self, id: &str, command: &[String], limit: Duration) -> bool {
         let config = ExecConfig {
             cmd: Some(command.to_vec()),
             attach_stdout: Some(true),
@@ -213,7 +213,7 @@ impl Containers {
 }
 
 /// A reference without tag and digest. A port is no tag.
-pub fn without_tag(reference: &str) -> &str {
+pub(crate) fn without_tag(reference: &str) -> &str {
     let name = reference.split('@').next().unwrap_or(reference);
     match name.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => path,

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 
 use super::api::{Caller, partition};
-use super::members::{lock, random_hex};
+use super::request::{lock, random_hex};
 
 /// The access key that acts as the account's root, with any secret.
-pub const ROOT_ACCESS_KEY: &str = "stage";
+pub(crate) const ROOT_ACCESS_KEY: &str = "stage";
 
 /// The sessions of every account.
 #[derive(Debug)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     account: String,
     region: String,
     sessions: Mutex<HashMap<String, Session>>,
@@ -32,7 +32,7 @@ struct Session {
 
 /// What STS hands out.
 #[derive(Clone, Debug)]
-pub struct Issued {
+pub(crate) struct Issued {
     /// Begins with `ASIA`, as every temporary key does.
     pub access_key: String,
     /// Never verified.
@@ -43,7 +43,7 @@ pub struct Issued {
 
 /// Why a request has no caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stranger {
+pub(crate) enum Unauthenticated {
     /// No signature at all.
     Unsigned,
     /// A key that nobody issued, or a session without its token.
@@ -55,7 +55,7 @@ pub enum Stranger {
 /// The credential scope of a SigV4 signature.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SigningScope {
+pub(crate) struct SigningScope {
     /// The access key id.
     pub access_key: String,
     /// E.g. `eu-central-1`.
@@ -67,7 +67,7 @@ pub struct SigningScope {
 impl SigningScope {
     /// Reads `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...`.
     #[must_use]
-    pub fn parse(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn parse(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256")?;
         let credential = value.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?;
         let mut parts = credential.rsplitn(5, '/').skip(1);
@@ -79,19 +79,19 @@ impl SigningScope {
 impl Credentials {
     /// No sessions yet; `account` is whose root the static key is.
     #[must_use]
-    pub fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), sessions: Mutex::default() }
     }
 
     /// The root of the stage's account, in its Region.
     #[must_use]
-    pub fn root(&self) -> Caller {
+    pub(crate) fn root(&self) -> Caller {
         root(&self.account, &self.region)
     }
 
     /// Keys for `arn` (an assumed-role ARN of `account`) that last `lifetime`.
     #[must_use]
-    pub fn issue(&self, account: &str, arn: &str, lifetime: Duration) -> Issued {
+    pub(crate) fn issue(&self, account: &str, arn: &str, lifetime: Duration) -> Issued {
         let issued = Issued {
             access_key: format!("ASIA{}", random_hex(8).to_uppercase()),
             secret_key: random_hex(20),
@@ -108,8 +108,8 @@ impl Credentials {
     }
 
     /// The caller behind a request's headers.
-    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Stranger> {
-        let scope = SigningScope::parse(headers).ok_or(Stranger::Unsigned)?;
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Unauthenticated> {
+        let scope = SigningScope::parse(headers).ok_or(Unauthenticated::Unsigned)?;
         let key = scope.access_key.as_str();
         if key == ROOT_ACCESS_KEY {
             return Ok(root(&self.account, &scope.region));
@@ -118,19 +118,19 @@ impl Credentials {
             return Ok(root(key, &scope.region));
         }
         let sessions = lock(&self.sessions);
-        let session = sessions.get(key).ok_or(Stranger::Unknown)?;
+        let session = sessions.get(key).ok_or(Unauthenticated::Unknown)?;
         let token = headers.get("x-amz-security-token").and_then(|value| value.to_str().ok());
         if token != Some(session.token.as_str()) {
-            return Err(Stranger::Unknown);
+            return Err(Unauthenticated::Unknown);
         }
         if session.until <= Instant::now() {
-            return Err(Stranger::Expired);
+            return Err(Unauthenticated::Expired);
         }
         Ok(Caller { account: session.account.clone(), region: scope.region, arn: session.arn.clone() })
     }
 
     /// Ends every session of an assumed-role ARN now.
-    pub fn expire(&self, arn: &str) {
+    pub(crate) fn expire(&self, arn: &str) {
         let now = Instant::now();
         for session in lock(&self.sessions).values_mut().filter(|session| session.arn == arn) {
             session.until = now;

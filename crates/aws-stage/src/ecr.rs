@@ -6,25 +6,25 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::members::{epoch_seconds, flag, list, lock, number, page, required, text, texts};
 use super::registry::repository::{Image, Mutability, PutRefusal, Repository, digest_of, no_repository};
 use super::registry::{Registry, Scope};
+use super::request::{epoch_seconds, flag, list, lock, number, page, required, text, texts};
 
 /// The `ecr` service.
 #[derive(Debug)]
-pub struct Ecr {
+pub(crate) struct Ecr {
     registry: Arc<Registry>,
 }
 
 impl Ecr {
     /// An API over `registry`.
     #[must_use]
-    pub fn new(registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
         Self { registry }
     }
 
     /// One API call of `ecr`, members in camelCase.
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         let asked = Asked { registry: &self.registry, caller, body: &body };
         match operation {
             "GetAuthorizationToken" => Ok(self.authorization_token(caller)),

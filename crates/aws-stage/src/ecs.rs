@@ -1,19 +1,19 @@
 //! ECS: task definitions, tasks as real containers, services with AWS's rolling deployments.
 
-pub mod clusters;
-pub mod definitions;
+pub(crate) mod clusters;
+pub(crate) mod definitions;
 mod oneoff;
-pub mod services;
+pub(crate) mod services;
 mod tags;
-pub mod task;
-pub mod tasks;
+pub(crate) mod task;
+pub(crate) mod tasks;
 
 use super::api::{AwsError, Caller, Reply};
+use super::behavior::Behavior;
 use super::elb::Elb;
 use super::logs::Logs;
-use super::members::text;
-use super::play::Play;
 use super::registry::Registry;
+use super::request::text;
 use super::secrets::Secrets;
 use super::ssm::Parameters;
 use clusters::Clusters;
@@ -27,10 +27,10 @@ use task::{Status, TaskView};
 use tasks::{TaskDeps, Tasks};
 
 /// What ECS leans on.
-pub struct Deps {
+pub(crate) struct Deps {
     pub account: String,
     pub region: String,
-    pub play: Play,
+    pub behavior: Behavior,
     pub engine: bollard::Docker,
     /// The Docker network of the stage.
     pub network: String,
@@ -43,7 +43,7 @@ pub struct Deps {
     pub images: Arc<Registry>,
 }
 
-pub struct Ecs {
+pub(crate) struct Ecs {
     clusters: Arc<Clusters>,
     definitions: Arc<Definitions>,
     tasks: Arc<Tasks>,
@@ -53,11 +53,9 @@ pub struct Ecs {
 }
 
 impl Ecs {
-    pub fn new(deps: Arc<Deps>) -> Self {
+    pub(crate) fn new(deps: Arc<Deps>) -> Self {
         let tasks = Tasks::new(TaskDeps {
-            account: deps.account.clone(),
-            region: deps.region.clone(),
-            play: deps.play.clone(),
+            behavior: deps.behavior.clone(),
             engine: deps.engine.clone(),
             network: deps.network.clone(),
             label: deps.label.clone(),
@@ -78,7 +76,7 @@ impl Ecs {
         }
     }
 
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         if operation == "DeleteCluster" {
             self.refuse_used_cluster(&body)?;
         }
@@ -101,7 +99,7 @@ impl Ecs {
     }
 
     /// Stops scheduling and removes every container.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.services.shutdown();
         self.tasks.shutdown().await;
     }

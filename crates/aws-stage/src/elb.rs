@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::members::lock;
-use super::play::Play;
+use super::behavior::Behavior;
+use super::request::lock;
 use group::Settings;
 
 /// `TargetHealth.State`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetState {
+pub(crate) enum TargetState {
     /// Not a single check has passed yet, nor enough of them failed.
     Initial,
     /// Gets requests.
@@ -35,7 +35,7 @@ pub enum TargetState {
 impl TargetState {
     /// AWS's spelling.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Initial => "initial",
             Self::Healthy => "healthy",
@@ -47,7 +47,7 @@ impl TargetState {
 
 /// What DescribeTargetHealth says of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetHealth {
+pub(crate) struct TargetHealth {
     /// See [`TargetState`].
     pub state: TargetState,
     /// `Elb.InitialHealthChecking`, `Target.FailedHealthChecks`, `Target.ResponseCodeMismatch`, `Target.Timeout`, ...
@@ -57,10 +57,10 @@ pub struct TargetHealth {
 }
 
 /// Target groups by ARN.
-pub struct Elb {
+pub(crate) struct Elb {
     account: String,
     region: String,
-    play: Play,
+    behavior: Behavior,
     groups: Mutex<BTreeMap<String, Group>>,
     changes: watch::Sender<u64>,
 }
@@ -93,12 +93,12 @@ impl Drop for Work {
 impl Elb {
     /// No target groups.
     #[must_use]
-    pub fn new(account: &str, region: &str, play: Play) -> Arc<Self> {
+    pub(crate) fn new(account: &str, region: &str, behavior: Behavior) -> Arc<Self> {
         let (changes, _) = watch::channel(0);
         Arc::new(Self {
             account: account.to_owned(),
             region: region.to_owned(),
-            play,
+            behavior,
             groups: Mutex::default(),
             changes,
         })
@@ -106,13 +106,13 @@ impl Elb {
 
     /// Whether a target group with this ARN is there.
     #[must_use]
-    pub fn exists(&self, arn: &str) -> bool {
+    pub(crate) fn exists(&self, arn: &str) -> bool {
         lock(&self.groups).contains_key(arn)
     }
 
     /// A target joins: health checking starts, and requests once it is healthy. Joining again ends its draining, and
     /// changes nothing where it already is.
-    pub fn register(self: &Arc<Self>, arn: &str, target: &str, address: SocketAddr) {
+    pub(crate) fn register(self: &Arc<Self>, arn: &str, target: &str, address: SocketAddr) {
         {
             let mut groups = lock(&self.groups);
             let Some(group) = groups.get_mut(arn) else { return };
@@ -133,11 +133,11 @@ impl Elb {
     }
 
     /// A target leaves: no new requests, gone after the deregistration delay.
-    pub fn deregister(self: &Arc<Self>, arn: &str, target: &str) {
+    pub(crate) fn deregister(self: &Arc<Self>, arn: &str, target: &str) {
         {
             let mut groups = lock(&self.groups);
             let Some(group) = groups.get_mut(arn) else { return };
-            let delay = self.play.waiting(f64::from(group.deregistration_delay));
+            let delay = self.behavior.waiting(f64::from(group.deregistration_delay));
             let Some(found) = group.targets.get_mut(target) else { return };
             if found.health.state == TargetState::Draining {
                 return;
@@ -155,24 +155,24 @@ impl Elb {
 
     /// What DescribeTargetHealth would say; `None` for what is not registered.
     #[must_use]
-    pub fn health(&self, arn: &str, target: &str) -> Option<TargetHealth> {
+    pub(crate) fn health(&self, arn: &str, target: &str) -> Option<TargetHealth> {
         Some(lock(&self.groups).get(arn)?.targets.get(target)?.health.clone())
     }
 
     /// Where the group's load balancer listens.
     #[must_use]
-    pub fn listener(&self, arn: &str) -> Option<SocketAddr> {
+    pub(crate) fn listener(&self, arn: &str) -> Option<SocketAddr> {
         Some(lock(&self.groups).get(arn)?.listener)
     }
 
     /// Moves at every change of any target.
     #[must_use]
-    pub fn changed(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Closes every listener and ends every check.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         lock(&self.groups).clear();
         self.bump();
     }

@@ -4,10 +4,10 @@
 //! It answers below `/api/v3` as GitHub Enterprise Server does, and without that prefix as github.com does.
 //! <https://docs.github.com/en/rest>
 
-mod alone;
 mod deployments;
 mod issues;
 mod reply;
+mod standalone;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,15 +17,15 @@ use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::audit::{Audit, CallRecord};
-use super::fault::{FaultAction, Faults, Ruling};
-use super::front::Dropped;
-use super::members::{lock, random_hex};
+use super::call_log::{CallLog, CallRecord};
+use super::faults::{FaultAction, Faults, Ruling};
+use super::request::{lock, random_hex};
+use super::server::ConnectionDropped;
 use reply::Reply;
 
-pub use alone::Alone;
 pub use deployments::{Deployment, Status};
 pub use issues::Comment;
+pub use standalone::Standalone;
 
 /// What a token may do: `none`, `read` or `write` of each permission that it has.
 pub type Permissions = BTreeMap<String, String>;
@@ -168,8 +168,8 @@ impl GitHub {
         head: &Parts,
         body: &[u8],
         faults: &Faults,
-        audit: &Audit,
-    ) -> Result<Response, Dropped> {
+        call_log: &CallLog,
+    ) -> Result<Response, ConnectionDropped> {
         let request = Request::read(prefix, head, body);
         let operation = request.route.as_ref().map_or("Unknown", Route::operation);
         let Ruling { delay, action } = faults.rule("github", operation);
@@ -180,7 +180,7 @@ impl GitHub {
             None => Some(self.answer(&request)),
         };
         let reply = reply.filter(|_| action != Some(FaultAction::DropAfterEffect));
-        audit.record(CallRecord {
+        call_log.record(CallRecord {
             time: jiff::Timestamp::now(),
             service: "github".to_owned(),
             operation: operation.to_owned(),
@@ -189,7 +189,7 @@ impl GitHub {
             status: reply.as_ref().map_or(0, |reply| reply.status),
             error: None,
         });
-        Ok(reply.ok_or(Dropped)?.response())
+        Ok(reply.ok_or(ConnectionDropped)?.response())
     }
 
     fn answer(&self, request: &Request) -> Reply {

@@ -10,12 +10,12 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::members::{list, lock, number, random_hex, required, text, texts};
 use super::policy::{Context, Decision, Policy, Request};
+use super::request::{list, lock, number, random_hex, required, text, texts};
 
 /// Roles and identity providers of every account.
 #[derive(Debug, Default)]
-pub struct Iam {
+pub(crate) struct Iam {
     accounts: Mutex<HashMap<String, Account>>,
 }
 
@@ -28,7 +28,7 @@ struct Account {
 
 /// An IAM role.
 #[derive(Clone, Debug)]
-pub struct Role {
+pub(crate) struct Role {
     /// The name, without path.
     pub name: String,
     /// `arn:aws:iam::ACCOUNT:role/PATH/NAME`.
@@ -47,7 +47,7 @@ pub struct Role {
 
 /// An OIDC identity provider.
 #[derive(Clone, Debug)]
-pub struct Provider {
+pub(crate) struct Provider {
     /// `arn:aws:iam::ACCOUNT:oidc-provider/HOST`.
     pub arn: String,
     /// The audiences that it accepts.
@@ -58,7 +58,7 @@ pub struct Provider {
 
 impl Iam {
     /// One API call of `iam`, members in PascalCase.
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         let mut accounts = lock(&self.accounts);
         let account = accounts.entry(caller.account.clone()).or_default();
         match operation {
@@ -143,7 +143,7 @@ impl Iam {
 
     /// The role of an ARN, in whichever account it is.
     #[must_use]
-    pub fn role(&self, arn: &str) -> Option<Role> {
+    pub(crate) fn role(&self, arn: &str) -> Option<Role> {
         let account = arn.split(':').nth(4)?;
         let name = arn.rsplit('/').next()?;
         lock(&self.accounts).get(account)?.roles.get(name).filter(|role| role.arn == arn).cloned()
@@ -151,19 +151,19 @@ impl Iam {
 
     /// The role whose session the caller is.
     #[must_use]
-    pub fn role_of(&self, caller: &Caller) -> Option<Role> {
+    pub(crate) fn role_of(&self, caller: &Caller) -> Option<Role> {
         lock(&self.accounts).get(&caller.account)?.roles.get(session_role(caller)?).cloned()
     }
 
     /// Whether any policy limits this caller.
     #[must_use]
-    pub fn is_restricted(&self, caller: &Caller) -> bool {
+    pub(crate) fn is_restricted(&self, caller: &Caller) -> bool {
         self.role_of(caller).is_some_and(|role| !role.inline.is_empty())
     }
 
     /// The provider of `issuer` (an `https://` URL) in an account.
     #[must_use]
-    pub fn provider(&self, account: &str, issuer: &str) -> Option<Provider> {
+    pub(crate) fn provider(&self, account: &str, issuer: &str) -> Option<Provider> {
         let host = issuer.strip_prefix("https://")?;
         lock(&self.accounts).get(account)?.providers.get(host).cloned()
     }

@@ -4,32 +4,34 @@
 //! interface, speaks AWS's wire protocols, and is seeded through AWS's own calls: the Rust SDK, the AWS CLI and botocore
 //! work against it with nothing but `AWS_ENDPOINT_URL`.
 
+#![warn(unreachable_pub)]
+
 pub mod api;
-pub mod audit;
 mod authorization;
-pub mod cloudformation;
-pub mod containers;
-pub mod credentials;
-pub mod ecr;
-pub mod ecs;
-pub mod elb;
-pub mod fault;
-mod front;
+pub mod behavior;
+pub mod call_log;
+mod cloudformation;
+mod containers;
+mod credentials;
+mod ecr;
+mod ecs;
+mod elb;
+pub mod faults;
 pub mod github;
-pub mod iam;
-pub mod logs;
-pub mod members;
+mod iam;
+mod logs;
 pub mod oidc;
-pub mod play;
 mod policy;
 mod protocol;
-pub mod rds;
+mod rds;
 pub mod registry;
-pub mod s3;
-pub mod secrets;
+mod request;
+mod s3;
+mod secrets;
+mod server;
 mod services;
-pub mod ssm;
-pub mod sts;
+mod ssm;
+mod sts;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,21 +46,21 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use api::Reply;
-use audit::{Audit, CallRecord};
+use behavior::Behavior;
+use call_log::{CallLog, CallRecord};
 use cloudformation::Stacks;
 use credentials::{Credentials, ROOT_ACCESS_KEY};
 use ecr::Ecr;
 use ecs::{Deps, Ecs};
 use elb::Elb;
-use fault::{FaultPlan, Faults};
+use faults::{FaultPlan, Faults};
 use github::GitHub;
 use iam::Iam;
 use logs::Logs;
-use members::random_hex;
 use oidc::{GithubJob, Oidc};
-use play::Play;
 use rds::Databases;
 use registry::Registry;
+use request::random_hex;
 use s3::Objects;
 use secrets::Secrets;
 use services::Services;
@@ -75,7 +77,7 @@ pub struct StageOptions {
     /// The Region of the stage.
     pub region: String,
     /// How open questions are played.
-    pub play: Play,
+    pub behavior: Behavior,
     /// What goes wrong from the start.
     pub faults: FaultPlan,
     /// The job that GitHub's token endpoint answers for.
@@ -88,7 +90,7 @@ impl Default for StageOptions {
             port: None,
             account: "123456789012".to_owned(),
             region: "eu-central-1".to_owned(),
-            play: Play::default(),
+            behavior: Behavior::default(),
             faults: FaultPlan::default(),
             github: GithubJob::default(),
         }
@@ -101,7 +103,7 @@ pub struct Stage {
     engine: Docker,
     address: SocketAddr,
     id: String,
-    sabotage: play::Sabotage,
+    failure_injection: behavior::FailureInjection,
     server: AbortHandle,
     open: bool,
 }
@@ -119,7 +121,7 @@ impl Stage {
         let address = listener.local_addr()?;
         let id = random_hex(6);
         let faults = options.faults.clone();
-        let sabotage = options.play.sabotage.clone();
+        let failure_injection = options.behavior.failure_injection.clone();
         let services = Arc::new(assemble(options, address, &engine, &id)?);
         services.faults.set(faults);
         let network = network_name(&id);
@@ -130,8 +132,8 @@ impl Stage {
         };
         let made = engine.create_network(request).await;
         made.with_context(|| format!("cannot make the Docker network `{network}`"))?;
-        let server = tokio::spawn(front::serve(services.clone(), listener)).abort_handle();
-        Ok(Self { services, engine, address, id, sabotage, server, open: true })
+        let server = tokio::spawn(server::serve(services.clone(), listener)).abort_handle();
+        Ok(Self { services, engine, address, id, failure_injection, server, open: true })
     }
 
     /// The endpoint of every service: `http://127.0.0.1:PORT`.
@@ -156,7 +158,7 @@ impl Stage {
     /// Every request that came over the wire, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<CallRecord> {
-        self.services.audit.calls()
+        self.services.call_log.calls()
     }
 
     /// Replaces the rules of what goes wrong.
@@ -190,8 +192,8 @@ impl Stage {
 
     /// What happens to tasks that start from now on.
     #[must_use]
-    pub fn sabotage(&self) -> &play::Sabotage {
-        &self.sabotage
+    pub fn failure_injection(&self) -> &behavior::FailureInjection {
+        &self.failure_injection
     }
 
     /// Where the load balancer of a target group listens.
@@ -284,13 +286,13 @@ impl Drop for Stage {
 }
 
 fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &str) -> anyhow::Result<Services> {
-    let StageOptions { account, region, play, github, .. } = options;
+    let StageOptions { account, region, behavior, github, .. } = options;
     let root = std::env::temp_dir().join(network_name(id));
-    let registry = Registry::new(address, &account, &region, root, play.identical_push_to_immutable_tag)
+    let registry = Registry::new(address, &account, &region, root, behavior.identical_push_to_immutable_tag)
         .context("cannot make a place for image layers")?;
     let registry = Arc::new(registry);
     let logs = Arc::new(Logs::new(&account, &region));
-    let elb = Elb::new(&account, &region, play.clone());
+    let elb = Elb::new(&account, &region, behavior.clone());
     let parameters = Arc::new(Parameters::new(&account, &region));
     let secrets = Arc::new(Secrets::new(&account, &region));
     let iam = Arc::new(Iam::default());
@@ -301,7 +303,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
     let ecs = Ecs::new(Arc::new(Deps {
         account,
         region,
-        play,
+        behavior,
         engine: engine.clone(),
         network: network_name(id),
         label: format!("{LABEL}={id}"),
@@ -328,7 +330,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
         registry,
         credentials,
         faults: Faults::default(),
-        audit: Audit::default(),
+        call_log: CallLog::default(),
     })
 }
 

@@ -1,13 +1,13 @@
 //! CloudWatch Logs: groups, streams and their events.
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::members::{epoch_seconds, flag, list, lock, number, page, required, text};
+use super::request::{epoch_seconds, flag, list, lock, number, page, required, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// Log groups by name.
-pub struct Logs {
+pub(crate) struct Logs {
     account: String,
     region: String,
     groups: Mutex<BTreeMap<String, Group>>,
@@ -33,16 +33,16 @@ struct Event {
 }
 
 impl Logs {
-    pub fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), groups: Mutex::default() }
     }
 
-    pub fn has_group(&self, group: &str) -> bool {
+    pub(crate) fn has_group(&self, group: &str) -> bool {
         lock(&self.groups).contains_key(group)
     }
 
     /// One line of a container; the stream is made on its first.
-    pub fn append(&self, group: &str, stream: &str, timestamp: i64, message: String) {
+    pub(crate) fn append(&self, group: &str, stream: &str, timestamp: i64, message: String) {
         let mut groups = lock(&self.groups);
         let Some(group) = groups.get_mut(group) else { return };
         let stream =
@@ -52,7 +52,7 @@ impl Logs {
         stream.events.sort_by_key(|event| event.timestamp);
     }
 
-    pub async fn call(&self, _caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, _caller: &Caller, operation: &str, body: Value) -> Reply {
         match operation {
             "CreateLogGroup" => self.create_group(&body),
             "DeleteLogGroup" => {

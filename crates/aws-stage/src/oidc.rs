@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::members::{lock, random_hex};
+use super::request::{lock, random_hex};
 
 /// The issuer of github.com; its keys are served by the stage.
 pub const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";

@@ -7,7 +7,7 @@ use super::api::AwsError;
 
 /// A parsed policy document, identity-based or a role's trust policy.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The text as it was given.
     pub text: String,
     statements: Vec<Statement>,
@@ -37,11 +37,11 @@ struct Condition {
 }
 
 /// What a request brings to the conditions: keys with their values.
-pub type Context = Vec<(String, Vec<String>)>;
+pub(crate) type Context = Vec<(String, Vec<String>)>;
 
 /// The answer of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Allowed by a statement and denied by none.
     Allowed,
     /// A Deny statement matched.
@@ -52,7 +52,7 @@ pub enum Decision {
 
 /// What a statement is matched with.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// `service:Operation`.
     pub action: &'a str,
     /// The ARN, or `*`.
@@ -63,7 +63,7 @@ pub struct Request<'a> {
 
 /// Who asks a trust policy.
 #[derive(Clone, Copy, Debug)]
-pub enum Principal<'a> {
+pub(crate) enum Principal<'a> {
     /// `Principal.Federated`: an identity provider's ARN.
     Federated(&'a str),
     /// `Principal.AWS`: every name that stands for the caller: its account, its role, its session.
@@ -72,7 +72,7 @@ pub enum Principal<'a> {
 
 impl Policy {
     /// Reads a document, refusing what IAM refuses.
-    pub fn parse(text: &str) -> Result<Self, AwsError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, AwsError> {
         let malformed = |why: &str| AwsError::client("MalformedPolicyDocument", why);
         let document: Value = serde_json::from_str(text).map_err(|_| malformed("This policy contains invalid Json"))?;
         let statements = match document.get("Statement") {
@@ -86,7 +86,7 @@ impl Policy {
     }
 
     /// Evaluates several identity-based policies as one.
-    pub fn decide<'p>(policies: impl IntoIterator<Item = &'p Self>, request: Request<'_>) -> Decision {
+    pub(crate) fn decide<'p>(policies: impl IntoIterator<Item = &'p Self>, request: Request<'_>) -> Decision {
         let matching = policies.into_iter().flat_map(|policy| &policy.statements).filter(|statement| {
             statement.actions.matches(request.action, true)
                 && statement.resources.as_ref().is_some_and(|resources| resources.matches(request.resource, false))
@@ -97,7 +97,7 @@ impl Policy {
 
     /// Evaluates a trust policy.
     #[must_use]
-    pub fn trusts(&self, principal: Principal<'_>, action: &str, context: &Context) -> Decision {
+    pub(crate) fn trusts(&self, principal: Principal<'_>, action: &str, context: &Context) -> Decision {
         decide(self.statements.iter().filter(|statement| {
             statement.actions.matches(action, true)
                 && statement.names(principal)

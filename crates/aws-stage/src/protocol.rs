@@ -8,11 +8,11 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::api::{AwsError, Reply};
-use super::members::random_hex;
+use super::request::random_hex;
 
 /// One API call, read from a request.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The signing name of the service.
     pub service: &'static str,
     /// E.g. `UpdateService`.
@@ -25,7 +25,7 @@ pub struct Call {
 
 /// A wire protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// `X-Amz-Target` and a JSON document; the minor version, 1.0 or 1.1, is echoed.
     Json {
         /// 0 or 1.
@@ -68,7 +68,7 @@ const NUMBERS: [&str; 8] = [
 
 impl Call {
     /// Reads a request; `Err` is AWS's answer to one that is no call.
-    pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, Box<Response>> {
+    pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, Box<Response>> {
         match headers.get("x-amz-target").and_then(|target| target.to_str().ok()) {
             Some(target) => Self::json(target, headers, body),
             None => Self::query(body),
@@ -110,7 +110,7 @@ impl Call {
 impl Protocol {
     /// Writes an answer.
     #[must_use]
-    pub fn respond(self, operation: &str, reply: &Reply, request_id: &str) -> Response {
+    pub(crate) fn respond(self, operation: &str, reply: &Reply, request_id: &str) -> Response {
         let status = reply.as_ref().err().map_or(200, |error| error.status);
         let (media_type, body) = match self {
             Self::Json { minor } => (format!("application/x-amz-json-1.{minor}"), json_body(reply).to_string()),
@@ -133,7 +133,7 @@ impl Protocol {
 
     /// The name that this protocol's services give to an error that all services share.
     #[must_use]
-    pub fn localized(self, error: AwsError) -> AwsError {
+    pub(crate) fn localized(self, error: AwsError) -> AwsError {
         let Self::Query { .. } = self else { return error };
         let (code, status) = match error.code.as_str() {
             "ThrottlingException" => ("Throttling", 400),
@@ -151,7 +151,7 @@ impl Protocol {
 
 /// What `x-amzn-requestid` carries.
 #[must_use]
-pub fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     let hex = random_hex(16);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
@@ -203,7 +203,7 @@ fn element(out: &mut String, name: &str, value: &Value) {
 
 /// As the content of an element.
 #[must_use]
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

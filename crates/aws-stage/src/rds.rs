@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::members::{lock, text};
+use super::request::{lock, text};
 
 /// How long a snapshot is being created: long enough that a client has to wait for it.
 const TAKES: Duration = Duration::from_secs(2);
 
 /// The instances and snapshots of the stage's account and Region.
 #[derive(Debug, Default)]
-pub struct Databases {
+pub(crate) struct Databases {
     instances: Mutex<BTreeSet<String>>,
     /// By their identifier: the instance, and since when.
     snapshots: Mutex<BTreeMap<String, (String, Instant)>>,
@@ -23,12 +23,12 @@ pub struct Databases {
 
 impl Databases {
     /// An instance that is available.
-    pub fn insert(&self, instance: &str) {
+    pub(crate) fn insert(&self, instance: &str) {
         lock(&self.instances).insert(instance.to_ascii_lowercase());
     }
 
     /// One API call of `rds`.
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         let snapshot = text(&body, "DBSnapshotIdentifier").unwrap_or_default().to_ascii_lowercase();
         match operation {
             "CreateDBSnapshot" => {

@@ -3,9 +3,9 @@
 //! The `container-registry` crate was looked at: it sits on axum 0.7 and knows no ECR rules, hence our own.
 //! `wire` speaks the distribution protocol to Docker; `ecr.rs` is AWS's API over the same images.
 
-pub mod repository;
+pub(crate) mod repository;
 mod upload;
-pub mod wire;
+pub(crate) mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::api::{Caller, partition};
-use super::members::{lock, random_hex};
-use super::play::IdenticalPush;
+use super::behavior::IdenticalPush;
+use super::request::{lock, random_hex};
 use repository::{Repository, is_digest};
 
 /// Every repository of the stage, the blobs on disk, and the passwords that open it.
@@ -67,7 +67,7 @@ pub enum Refusal {
 const PASSWORD_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
 impl Registry {
-    /// A registry that listens (through the stage's front) on `address`, with its blobs under `root`.
+    /// A registry that listens (through the stage's server) on `address`, with its blobs under `root`.
     pub fn new(
         address: SocketAddr,
         account: &str,
@@ -136,7 +136,7 @@ impl Registry {
     }
 
     /// Who a password was given to.
-    pub fn holder(&self, password: &str) -> Result<Caller, Refusal> {
+    pub fn caller_of(&self, password: &str) -> Result<Caller, Refusal> {
         let passwords = lock(&self.passwords);
         let grant = passwords.get(password).ok_or(Refusal::Unknown)?;
         match grant.until {

@@ -9,22 +9,22 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::api::{AwsError, Caller};
-use super::members::lock;
 use super::protocol::{escaped, request_id};
+use super::request::lock;
 
 /// Buckets of the stage's Region, by name, and their objects by key.
 #[derive(Debug, Default)]
-pub struct Objects(Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>);
+pub(crate) struct Objects(Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>);
 
 impl Objects {
     /// Puts an object where it can be got; its bucket is made.
-    pub fn insert(&self, bucket: &str, key: &str, bytes: Vec<u8>) {
+    pub(crate) fn insert(&self, bucket: &str, key: &str, bytes: Vec<u8>) {
         lock(&self.0).entry(bucket.to_owned()).or_default().insert(key.to_owned(), bytes);
     }
 
     /// # Errors
     /// As S3 words them.
-    pub fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>, AwsError> {
+    pub(crate) fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>, AwsError> {
         let missing = |code: &str, message: &str| AwsError { status: 404, ..AwsError::client(code, message) };
         let buckets = lock(&self.0);
         let objects =
@@ -35,20 +35,20 @@ impl Objects {
 
 /// Bucket and key of a request's path, decoded.
 #[must_use]
-pub fn address(path: &str) -> (String, String) {
+pub(crate) fn address(path: &str) -> (String, String) {
     let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
     (bucket.to_owned(), decoded(key))
 }
 
 /// What a policy calls the object.
 #[must_use]
-pub fn resource(caller: &Caller, bucket: &str, key: &str) -> String {
+pub(crate) fn resource(caller: &Caller, bucket: &str, key: &str) -> String {
     format!("arn:{}:s3:::{bucket}/{key}", super::api::partition(&caller.region))
 }
 
 /// Writes an answer.
 #[must_use]
-pub fn respond(reply: Result<Vec<u8>, AwsError>) -> Response {
+pub(crate) fn respond(reply: Result<Vec<u8>, AwsError>) -> Response {
     let (status, media_type, body) = match reply {
         Ok(bytes) => (200, "application/octet-stream", bytes),
         Err(error) => {

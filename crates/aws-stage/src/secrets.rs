@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::members::{epoch_seconds, lock, random_hex, required, text};
+use super::request::{epoch_seconds, lock, random_hex, required, text};
 
 /// The secrets of every account and Region.
 #[derive(Debug)]
-pub struct Secrets {
+pub(crate) struct Secrets {
     home: Scope,
     scopes: Mutex<HashMap<Scope, BTreeMap<String, Secret>>>,
 }
@@ -36,7 +36,7 @@ struct Version {
 
 /// Why a `valueFrom` could not be read. Its text is what the container agent reports as the stopped reason's cause.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SecretLookupError {
+pub(crate) enum SecretLookupError {
     /// No such secret.
     #[error("ResourceNotFoundException: Secrets Manager can't find the specified secret.")]
     NotFound,
@@ -54,12 +54,12 @@ pub enum SecretLookupError {
 impl Secrets {
     /// No secrets; `account` and `region` are where a task definition's bare name is looked up.
     #[must_use]
-    pub fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { home: (account.to_owned(), region.to_owned()), scopes: Mutex::default() }
     }
 
     /// One API call of `secretsmanager`, members in PascalCase.
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         let scope = (caller.account.clone(), caller.region.clone());
         let mut scopes = lock(&self.scopes);
         let secrets = scopes.entry(scope.clone()).or_default();
@@ -105,7 +105,7 @@ impl Secrets {
 
     /// A secret under an ARN that somebody already knows: CreateSecret would choose its last six characters anew. With a
     /// key the secret is a JSON object, and other keys of it stay.
-    pub fn insert(&self, arn: &str, key: Option<&str>, value: &str) {
+    pub(crate) fn insert(&self, arn: &str, key: Option<&str>, value: &str) {
         let fields: Vec<&str> = arn.split(':').collect();
         let [_, _, _, region, account, _, name, ..] = fields.as_slice() else { return };
         let mut scopes = lock(&self.scopes);
@@ -131,7 +131,7 @@ impl Secrets {
 
     /// The text behind `valueFrom`: an ARN or a name, with `:json-key:version-stage:version-id` after an ARN.
     /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html>
-    pub fn value(&self, value_from: &str) -> Result<String, SecretLookupError> {
+    pub(crate) fn value(&self, value_from: &str) -> Result<String, SecretLookupError> {
         let mut extras = Vec::new();
         let (scope, id) = if value_from.starts_with("arn:") {
             let fields: Vec<&str> = value_from.split(':').collect();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::api::{AwsError, Caller, Reply};
-use super::audit::Audit;
+use super::call_log::CallLog;
 use super::cloudformation::Stacks;
 use super::credentials::Credentials;
 use super::ecr::Ecr;
 use super::ecs::Ecs;
 use super::elb::Elb;
-use super::fault::Faults;
+use super::faults::Faults;
 use super::github::GitHub;
 use super::iam::Iam;
 use super::logs::Logs;
@@ -24,7 +24,7 @@ use super::ssm::Parameters;
 use super::sts::Sts;
 
 /// The services, and what stands before them.
-pub struct Services {
+pub(crate) struct Services {
     /// Elastic Container Service.
     pub ecs: Ecs,
     /// Elastic Container Registry.
@@ -58,12 +58,12 @@ pub struct Services {
     /// What goes wrong.
     pub faults: Faults,
     /// What was asked.
-    pub audit: Audit,
+    pub call_log: CallLog,
 }
 
 impl Services {
     /// One call, after identity and policies were dealt with.
-    pub async fn call(&self, caller: &Caller, service: &str, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, service: &str, operation: &str, body: Value) -> Reply {
         match service {
             "ecs" => self.ecs.call(caller, operation, body).await,
             "ecr" => self.ecr.call(caller, operation, body).await,

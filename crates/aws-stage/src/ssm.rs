@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::members::{epoch_seconds, flag, list, lock, number, required, text, texts};
+use super::request::{epoch_seconds, flag, list, lock, number, required, text, texts};
 
 /// The parameters of every account and Region. Each call is atomic.
 #[derive(Debug)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     home: Scope,
     scopes: Mutex<HashMap<Scope, BTreeMap<String, Parameter>>>,
 }
@@ -46,12 +46,12 @@ const ADVANCED_VALUE: usize = 8192;
 impl Parameters {
     /// An empty store; `account` and `region` are where tasks of the stage look names up.
     #[must_use]
-    pub fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { home: (account.to_owned(), region.to_owned()), scopes: Mutex::default() }
     }
 
     /// One API call of `ssm`, members in PascalCase.
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         let scope = (caller.account.clone(), caller.region.clone());
         let mut scopes = lock(&self.scopes);
         let parameters = scopes.entry(scope.clone()).or_default();
@@ -95,7 +95,7 @@ impl Parameters {
 
     /// The decrypted value behind a task definition's `valueFrom`: a name of this Region or a full ARN.
     #[must_use]
-    pub fn value(&self, name_or_arn: &str) -> Option<String> {
+    pub(crate) fn value(&self, name_or_arn: &str) -> Option<String> {
         let (scope, name) = match name_or_arn.strip_prefix("arn:").and_then(|_| name_or_arn.split_once(":parameter")) {
             Some((head, name)) => {
                 let mut fields = head.split(':').skip(3);
@@ -234,7 +234,7 @@ fn by_path(parameters: &BTreeMap<String, Parameter>, scope: &Scope, body: &Value
         .keys()
         .filter(|name| name.strip_prefix(&prefix).is_some_and(|rest| recursive || !rest.contains('/')))
         .collect();
-    let (names, next) = super::members::page(&names, text(body, "NextToken"), usize::try_from(size).unwrap_or(10))
+    let (names, next) = super::request::page(&names, text(body, "NextToken"), usize::try_from(size).unwrap_or(10))
         .map_err(|error| AwsError { code: "InvalidNextToken".to_owned(), ..error })?;
     let found: Result<Vec<_>, _> =
         names.into_iter().map(|name| described(parameters, scope, name, flag(body, "WithDecryption"))).collect();

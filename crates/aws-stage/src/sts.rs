@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::api::{AwsError, Caller, Reply, partition};
 use super::credentials::{Credentials, Issued};
 use super::iam::{Iam, Provider, Role};
-use super::members::{number, required, text};
 use super::oidc::{Oidc, Verdict};
 use super::policy::{Context, Decision, Principal};
+use super::request::{number, required, text};
 
 /// The `sts` service.
 #[derive(Debug)]
-pub struct Sts {
+pub(crate) struct Sts {
     iam: Arc<Iam>,
     oidc: Arc<Oidc>,
     credentials: Arc<Credentials>,
@@ -44,18 +44,18 @@ const DEFAULT_DURATION: i64 = 3600;
 impl Sts {
     /// An STS whose roles are in `iam` and whose one issuer is `oidc`.
     #[must_use]
-    pub fn new(iam: Arc<Iam>, oidc: Arc<Oidc>, credentials: Arc<Credentials>) -> Self {
+    pub(crate) fn new(iam: Arc<Iam>, oidc: Arc<Oidc>, credentials: Arc<Credentials>) -> Self {
         Self { iam, oidc, credentials }
     }
 
     /// Operations that need no signature.
     #[must_use]
-    pub fn is_anonymous(operation: &str) -> bool {
+    pub(crate) fn is_anonymous(operation: &str) -> bool {
         operation == "AssumeRoleWithWebIdentity"
     }
 
     /// One API call of `sts`, members in PascalCase. Who called is of no matter to an anonymous operation.
-    pub async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(&self, caller: &Caller, operation: &str, body: Value) -> Reply {
         match operation {
             "AssumeRoleWithWebIdentity" => self.assume_with_web_identity(&body),
             "AssumeRole" => self.assume(caller, &body),

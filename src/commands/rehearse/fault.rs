@@ -1,25 +1,25 @@
-//! The bad days of `--fault`, as settings of the stage.
+//! The failures of `--fault`, as settings of the stage.
 
 use crate::cli::Fault;
 use aws_stage::Stage;
-use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
-use aws_stage::play::SabotageKind;
+use aws_stage::behavior::InjectedFailure;
+use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 
-/// Makes it a bad day, from now on.
+/// Makes the stage fail in that way, from now on.
 pub fn apply(fault: Fault, stage: &Stage) {
-    let sabotage = stage.sabotage();
+    let injection = stage.failure_injection();
     match fault {
-        Fault::Crash => sabotage.set(SabotageKind::CrashNewTasks),
-        Fault::Unhealthy => sabotage.set(SabotageKind::UnhealthyNewTasks),
-        Fault::MigrationFails => sabotage.set(SabotageKind::FailOneOffs),
-        Fault::Slow => sabotage.set(SabotageKind::SlowStarts),
+        Fault::Crash => injection.set(InjectedFailure::CrashNewTasks),
+        Fault::Unhealthy => injection.set(InjectedFailure::UnhealthyNewTasks),
+        Fault::MigrationFails => injection.set(InjectedFailure::FailOneOffs),
+        Fault::Slow => injection.set(InjectedFailure::SlowStarts),
         Fault::Throttle => stage.set_faults(sometimes(0.33, FaultAction::Throttle)),
         Fault::Errors => stage.set_faults(sometimes(0.25, FaultAction::Status(503))),
         Fault::LostAnswers => stage.set_faults(sometimes(0.2, FaultAction::DropAfterEffect)),
     }
 }
 
-/// AWS's calls; the registry has bad days of its own, which Docker deals with.
+/// AWS's calls; the registry has faults of its own, which Docker deals with.
 fn sometimes(probability: f64, action: FaultAction) -> FaultPlan {
     let rule = |service: &str| FaultRule {
         service: Some(service.to_owned()),

@@ -1,7 +1,7 @@
 //! One comment a pull request and environment, whoever else comments there.
 
 use crate::github::scene::{BOT, HEAD, PULL, Scene, marker};
-use aws_stage::fault::FaultAction;
+use aws_stage::faults::FaultAction;
 use aws_stage::github::PullRequest;
 use fargate_deploy::ports::GitHub as _;
 use fargate_deploy::steps::comment::{Stuck, standing, stick};

@@ -1,7 +1,7 @@
 //! GitHub's Deployment around a deploy, which never fails for it.
 
 use crate::github::scene::{BOT, HEAD, Scene, Told};
-use aws_stage::fault::FaultAction;
+use aws_stage::faults::FaultAction;
 use fargate_deploy::commands::post::{HeldFile, post};
 use fargate_deploy::steps::deployment::{close, open};
 use fargate_deploy_core::deployment::{NewDeployment, ended};

@@ -1,7 +1,7 @@
 //! Bad days: permissions, rate limits, outages; and where the API is.
 
 use crate::github::scene::{BOT, HEAD, PULL, Scene, marker, patient};
-use aws_stage::fault::FaultAction;
+use aws_stage::faults::FaultAction;
 use fargate_deploy::adapters::aws::Network;
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::error::github_failed;
@@ -29,7 +29,7 @@ async fn a_secondary_rate_limit_is_waited_out_for_reads_and_writes() {
         stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
         assert_eq!(scene.github().comments(PULL).len(), 1);
         assert_eq!(scene.calls_of(operation), 2, "{operation}");
-        let calls = scene.alone.calls();
+        let calls = scene.server.calls();
         let at: Vec<_> = calls.iter().filter(|call| call.operation == operation).map(|call| call.time).collect();
         assert!(at[1].duration_since(at[0]).as_secs_f64() >= 1.0, "`retry-after: 1` was not honoured");
     }
@@ -113,7 +113,7 @@ async fn a_token_that_may_not_ask_who_it_is_belongs_to_a_job() {
 
 #[tokio::test]
 async fn the_api_is_where_its_address_says_with_and_without_a_path() {
-    let url = |scene: &Scene, path: &str| format!("{}{path}", scene.alone.url());
+    let url = |scene: &Scene, path: &str| format!("{}{path}", scene.server.url());
     for (api, graphql) in [
         ("/api/v3", None),
         ("/api/v3/", Some("/api/graphql")),
@@ -136,7 +136,7 @@ async fn the_api_is_where_its_address_says_with_and_without_a_path() {
         }
         assert_eq!(scene.writes(), ["CreateComment", "UpdateComment"]);
         assert_eq!(scene.calls_of("QueryViewer"), 2);
-        assert!(scene.alone.calls().iter().all(|call| call.status < 300), "{:?}", scene.alone.calls());
+        assert!(scene.server.calls().iter().all(|call| call.status < 300), "{:?}", scene.server.calls());
     }
 }
 

@@ -1,7 +1,7 @@
 //! A repository with one pull request, and a job that speaks to it.
 
-use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
-use aws_stage::github::{Alone, GitHub, PullRequest};
+use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
+use aws_stage::github::{GitHub, PullRequest, Standalone};
 use fargate_deploy::adapters::aws::Network;
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::events::{Event, Sink};
@@ -15,7 +15,7 @@ pub const PULL: u64 = 7;
 pub const HEAD: &str = "4f2c1d6b0d9f4b1d8a7c3e5f60718293a4b5c6d7";
 
 pub struct Scene {
-    pub alone: Alone,
+    pub server: Standalone,
     pub told: Told,
 }
 
@@ -23,16 +23,16 @@ impl Scene {
     pub async fn open() -> Self {
         let github = GitHub::new("acme/shop", 2002);
         github.add_pull_request(PullRequest { number: PULL, head: HEAD.to_owned(), merged_as: None });
-        Self { alone: Alone::start(github).await.unwrap(), told: Told::default() }
+        Self { server: Standalone::start(github).await.unwrap(), told: Told::default() }
     }
 
     pub fn github(&self) -> &GitHub {
-        self.alone.github()
+        self.server.github()
     }
 
     /// What the job's step finds in its environment.
     pub fn env(&self) -> BTreeMap<String, String> {
-        self.github().env(&self.alone.url()).into_iter().collect()
+        self.github().env(&self.server.url()).into_iter().collect()
     }
 
     /// The adapter, with waits that a test can afford.
@@ -54,15 +54,15 @@ impl Scene {
             probability: None,
             action,
         };
-        self.alone.set_faults(FaultPlan { seed: 0, rules: vec![rule] });
+        self.server.set_faults(FaultPlan { seed: 0, rules: vec![rule] });
     }
 
     pub fn calls_of(&self, operation: &str) -> usize {
-        self.alone.calls().iter().filter(|call| call.operation == operation).count()
+        self.server.calls().iter().filter(|call| call.operation == operation).count()
     }
 
     pub fn writes(&self) -> Vec<String> {
-        self.alone.calls().into_iter().filter(|call| call.mutating).map(|call| call.operation).collect()
+        self.server.calls().into_iter().filter(|call| call.mutating).map(|call| call.operation).collect()
     }
 }
 

@@ -1,37 +1,37 @@
 //! Clusters: names that everything else is looked up in.
 
 use crate::api::{AwsError, Reply, partition};
-use crate::members::{lock, text, texts};
+use crate::request::{lock, text, texts};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub name: String,
     pub arn: String,
 }
 
-pub struct Clusters {
+pub(crate) struct Clusters {
     account: String,
     region: String,
     known: Mutex<BTreeMap<String, Cluster>>,
 }
 
 impl Clusters {
-    pub fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), known: Mutex::default() }
     }
 
     /// By name or ARN; none given means `default`.
-    pub fn find(&self, name_or_arn: Option<&str>) -> Result<Cluster, AwsError> {
+    pub(crate) fn find(&self, name_or_arn: Option<&str>) -> Result<Cluster, AwsError> {
         let wanted = name_or_arn.unwrap_or("default");
         let name = wanted.rsplit('/').next().unwrap_or(wanted);
         let found = lock(&self.known).get(name).cloned().filter(|c| !wanted.starts_with("arn:") || c.arn == wanted);
         found.ok_or_else(|| AwsError::client("ClusterNotFoundException", "Cluster not found."))
     }
 
-    pub fn call(&self, operation: &str, body: &Value) -> Option<Reply> {
+    pub(crate) fn call(&self, operation: &str, body: &Value) -> Option<Reply> {
         Some(match operation {
             "CreateCluster" => {
                 let name = text(body, "clusterName").unwrap_or("default");

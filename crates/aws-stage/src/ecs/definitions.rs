@@ -2,12 +2,12 @@
 
 use super::task::Definition;
 use crate::api::{AwsError, Caller, Reply, partition};
-use crate::members::{epoch_seconds, list, lock, number, page, required, text};
+use crate::request::{epoch_seconds, list, lock, number, page, required, text};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-pub struct Definitions {
+pub(crate) struct Definitions {
     account: String,
     region: String,
     families: Mutex<BTreeMap<String, Vec<Revision>>>,
@@ -23,12 +23,12 @@ struct Revision {
 }
 
 impl Definitions {
-    pub fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), families: Mutex::default() }
     }
 
     /// By ARN or `family:revision`, also an inactive one; by family its latest active one. The flag: is it active?
-    pub fn find(&self, name: &str) -> Option<(Arc<Definition>, bool)> {
+    pub(crate) fn find(&self, name: &str) -> Option<(Arc<Definition>, bool)> {
         let short = name.rsplit('/').next().unwrap_or(name);
         let families = lock(&self.families);
         match short.split_once(':') {
@@ -45,7 +45,7 @@ impl Definitions {
     }
 
     /// One that a task or service may be started from.
-    pub fn active(&self, name: &str) -> Result<Arc<Definition>, AwsError> {
+    pub(crate) fn active(&self, name: &str) -> Result<Arc<Definition>, AwsError> {
         match self.find(name) {
             Some((definition, true)) => Ok(definition),
             Some((_, false)) => Err(AwsError::client("ClientException", "TaskDefinition is inactive")),
@@ -53,19 +53,19 @@ impl Definitions {
         }
     }
 
-    pub fn tags(&self, arn: &str) -> Vec<Value> {
+    pub(crate) fn tags(&self, arn: &str) -> Vec<Value> {
         let families = lock(&self.families);
         families.values().flatten().find(|r| r.definition.arn == arn).map(|r| r.tags.clone()).unwrap_or_default()
     }
 
     /// False when the ARN is none of a task definition.
-    pub fn set_tags(&self, arn: &str, tags: Vec<Value>) -> bool {
+    pub(crate) fn set_tags(&self, arn: &str, tags: Vec<Value>) -> bool {
         let mut families = lock(&self.families);
         let found = families.values_mut().flatten().find(|r| r.definition.arn == arn);
         found.map(|revision| revision.tags = tags).is_some()
     }
 
-    pub fn call(&self, caller: &Caller, operation: &str, body: &Value) -> Option<Reply> {
+    pub(crate) fn call(&self, caller: &Caller, operation: &str, body: &Value) -> Option<Reply> {
         Some(match operation {
             "RegisterTaskDefinition" => self.register(caller, body),
             "DescribeTaskDefinition" => self.describe(body),

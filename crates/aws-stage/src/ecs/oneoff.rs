@@ -5,7 +5,7 @@ use super::definitions::Definitions;
 use super::task::{Definition, TaskSpec, TaskView};
 use super::tasks::{Tasks, describe};
 use crate::api::{AwsError, Reply};
-use crate::members::{epoch_seconds, list, lock, number, page, required, text, texts};
+use crate::request::{epoch_seconds, list, lock, number, page, required, text, texts};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 type Tokens = HashMap<(String, String), (Value, Vec<String>)>;
 
 /// One-off tasks, and the client tokens that they were started with.
-pub struct OneOffs {
+pub(super) struct OneOffs {
     tasks: Arc<Tasks>,
     tokens: Mutex<Tokens>,
 }
@@ -24,11 +24,17 @@ fn invalid(message: impl Into<String>) -> AwsError {
 }
 
 impl OneOffs {
-    pub fn new(tasks: Arc<Tasks>) -> Self {
+    pub(super) fn new(tasks: Arc<Tasks>) -> Self {
         Self { tasks, tokens: Mutex::default() }
     }
 
-    pub fn call(&self, definitions: &Definitions, clusters: &Clusters, operation: &str, body: &Value) -> Option<Reply> {
+    pub(super) fn call(
+        &self,
+        definitions: &Definitions,
+        clusters: &Clusters,
+        operation: &str,
+        body: &Value,
+    ) -> Option<Reply> {
         Some(match operation {
             "RunTask" => self.run(definitions, clusters, body),
             "StopTask" => self.stop(clusters, body),
@@ -132,7 +138,7 @@ impl OneOffs {
             return Err(invalid("Tasks must be between 1 and 100."));
         }
         let is_hidden =
-            |t: &TaskView| self.tasks.play().missing_right_after_run_task && epoch_seconds() - t.created_at < 1.0;
+            |t: &TaskView| self.tasks.behavior().missing_right_after_run_task && epoch_seconds() - t.created_at < 1.0;
         let (mut found, mut failures) = (vec![], vec![]);
         for name in wanted {
             match self.find(&cluster.arn, name).filter(|t| !is_hidden(t)) {

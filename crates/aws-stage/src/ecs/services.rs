@@ -1,14 +1,14 @@
 //! ECS services: the loop that carries out what each service's scheduler decides, and the API over them.
 
-pub mod configuration;
+pub(crate) mod configuration;
 mod describe;
 mod health;
-pub mod history;
-pub mod model;
+pub(crate) mod history;
+pub(crate) mod model;
 mod operations;
 mod request;
 mod rollout;
-pub mod scheduler;
+pub(crate) mod scheduler;
 #[cfg(test)]
 mod tests;
 
@@ -25,15 +25,15 @@ use super::definitions::Definitions;
 use super::task::TaskView;
 use super::tasks::Tasks;
 use crate::elb::TargetState;
-use crate::members::{epoch_seconds, lock};
+use crate::request::{epoch_seconds, lock};
 use model::{Service, ServiceStatus};
-use scheduler::{Action, Target, World};
+use scheduler::{Action, ClusterView, Target};
 
 /// The scheduler looks at least this often, for what is due by the clock alone.
 const TICK: Duration = Duration::from_millis(40);
 
 /// Every service of the stage.
-pub struct Services {
+pub(crate) struct Services {
     deps: Arc<Deps>,
     tasks: Arc<Tasks>,
     definitions: Arc<Definitions>,
@@ -49,7 +49,7 @@ type Book = BTreeMap<Key, Service>;
 
 impl Services {
     /// No services, and the loop that will schedule them.
-    pub fn new(
+    pub(crate) fn new(
         deps: Arc<Deps>,
         tasks: Arc<Tasks>,
         definitions: Arc<Definitions>,
@@ -71,14 +71,14 @@ impl Services {
     }
 
     /// Ends the scheduling. Tasks are left to whoever runs them.
-    pub fn shutdown(&self) {
+    pub(crate) fn shutdown(&self) {
         if let Some(scheduler) = lock(&self.scheduler).take() {
             scheduler.abort();
         }
     }
 
     /// How many services of the cluster are not INACTIVE.
-    pub fn count_in(&self, cluster_arn: &str) -> usize {
+    pub(crate) fn count_in(&self, cluster_arn: &str) -> usize {
         let book = lock(&self.book);
         let there = book.values().filter(|service| service.cluster_arn == cluster_arn);
         there.filter(|service| service.status != ServiceStatus::Inactive).count()
@@ -92,14 +92,14 @@ impl Services {
             let group = format!("service:{}", service.name);
             let is_own = |view: &&TaskView| view.spec.group == group && view.spec.cluster_arn == service.cluster_arn;
             let own: Vec<TaskView> = tasks.iter().filter(is_own).cloned().collect();
-            let world = World {
-                play: &self.deps.play,
+            let cluster = ClusterView {
+                behavior: &self.deps.behavior,
                 now: Instant::now(),
                 epoch: epoch_seconds(),
                 tasks: &own,
                 target: &|group, task| self.target(group, task),
             };
-            due.extend(service.step(&world).into_iter().map(|action| (key.clone(), action)));
+            due.extend(service.step(&cluster).into_iter().map(|action| (key.clone(), action)));
         }
         for (key, action) in due {
             self.carry_out(key, action);

@@ -2,17 +2,17 @@
 
 use super::definitions::Definitions;
 use crate::api::Reply;
-use crate::members::{list, lock, required, text, texts};
+use crate::request::{list, lock, required, text, texts};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// Tags of services, clusters and tasks; a task definition keeps its own.
 #[derive(Default)]
-pub struct Tags(Mutex<BTreeMap<String, Vec<Value>>>);
+pub(super) struct Tags(Mutex<BTreeMap<String, Vec<Value>>>);
 
 impl Tags {
-    pub fn call(&self, definitions: &Definitions, operation: &str, body: &Value) -> Option<Reply> {
+    pub(super) fn call(&self, definitions: &Definitions, operation: &str, body: &Value) -> Option<Reply> {
         if !matches!(operation, "TagResource" | "UntagResource" | "ListTagsForResource") {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What the runner of tasks is told, and what it shows: the seam between tasks (containers) and services (deployments).
+//! What a task is started with, and what it shows: the interface between tasks (containers) and services (deployments).
 
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// A registered revision, as tasks need it.
 #[derive(Clone, Debug)]
-pub struct Definition {
+pub(crate) struct Definition {
     /// `arn:...:task-definition/FAMILY:REVISION`.
     pub arn: String,
     pub family: String,
@@ -17,7 +17,7 @@ pub struct Definition {
 
 /// A task to start.
 #[derive(Clone, Debug)]
-pub struct TaskSpec {
+pub(crate) struct TaskSpec {
     pub cluster_arn: String,
     pub definition: Arc<Definition>,
     /// `overrides` of RunTask, `{}` for services.
@@ -37,7 +37,7 @@ pub struct TaskSpec {
 
 /// `lastStatus`, in the order of a task's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub(crate) enum Status {
     Provisioning,
     Pending,
     Activating,
@@ -50,7 +50,7 @@ pub enum Status {
 
 impl Status {
     /// AWS's spelling.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Status::Provisioning => "PROVISIONING",
             Status::Pending => "PENDING",
@@ -66,7 +66,7 @@ impl Status {
 
 /// `healthStatus`, of a task and of each container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub(crate) enum Health {
     Unknown,
     Healthy,
     Unhealthy,
@@ -74,7 +74,7 @@ pub enum Health {
 
 /// A task at one moment.
 #[derive(Clone, Debug)]
-pub struct TaskView {
+pub(crate) struct TaskView {
     pub arn: String,
     /// 32 hex digits.
     pub id: String,
@@ -97,7 +97,7 @@ pub struct TaskView {
 }
 
 #[derive(Clone, Debug)]
-pub struct ContainerView {
+pub(crate) struct ContainerView {
     pub name: String,
     /// The Docker container, once there is one.
     pub container_id: Option<String>,

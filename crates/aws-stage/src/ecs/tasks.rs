@@ -5,14 +5,14 @@ mod life;
 mod prepare;
 mod shape;
 
-pub use shape::describe;
+pub(crate) use shape::describe;
 
 use super::task::{ContainerView, Health, Status, TaskSpec, TaskView};
+use crate::behavior::{Behavior, InjectedFailure};
 use crate::containers::Containers;
 use crate::logs::Logs;
-use crate::members::{epoch_seconds, lock, random_hex};
-use crate::play::{Play, SabotageKind};
 use crate::registry::Registry;
+use crate::request::{epoch_seconds, lock, random_hex};
 use crate::secrets::Secrets;
 use crate::ssm::Parameters;
 use std::collections::{BTreeMap, HashMap};
@@ -21,10 +21,8 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::AbortHandle;
 
 /// What tasks lean on.
-pub struct TaskDeps {
-    pub account: String,
-    pub region: String,
-    pub play: Play,
+pub(crate) struct TaskDeps {
+    pub behavior: Behavior,
     pub engine: bollard::Docker,
     /// The Docker network of the stage.
     pub network: String,
@@ -37,7 +35,7 @@ pub struct TaskDeps {
 }
 
 /// Every task of the stage; a stopped one can be described for an hour.
-pub struct Tasks {
+pub(crate) struct Tasks {
     deps: TaskDeps,
     containers: Containers,
     known: Mutex<BTreeMap<String, Entry>>,
@@ -52,15 +50,15 @@ struct Entry {
     /// Stop code and reason, once somebody wants it stopped.
     stop: Option<(String, String)>,
     /// The container that holds the task's network.
-    namespace: Option<String>,
-    sabotage: SabotageKind,
+    pause_container: Option<String>,
+    failure_injection: InjectedFailure,
 }
 
 /// How long a stopped task is remembered, in seconds.
 const REMEMBERED: f64 = 3600.0;
 
 impl Tasks {
-    pub fn new(deps: TaskDeps) -> Arc<Self> {
+    pub(crate) fn new(deps: TaskDeps) -> Arc<Self> {
         let containers = Containers::new(deps.engine.clone(), deps.network.clone());
         let (changes, _) = watch::channel(0);
         Arc::new(Self {
@@ -74,7 +72,7 @@ impl Tasks {
     }
 
     /// Starts a task; its life goes on by itself.
-    pub fn start(self: &Arc<Self>, spec: TaskSpec) -> TaskView {
+    pub(crate) fn start(self: &Arc<Self>, spec: TaskSpec) -> TaskView {
         let id = random_hex(16);
         let cluster = spec.cluster_arn.rsplit('/').next().unwrap_or_default();
         let arn = format!("{}:task/{cluster}/{id}", spec.cluster_arn.split(":cluster/").next().unwrap_or_default());
@@ -105,7 +103,12 @@ impl Tasks {
             stopped_at: None,
             running_since: None,
         };
-        let entry = Entry { view: view.clone(), stop: None, namespace: None, sabotage: self.deps.play.sabotage.get() };
+        let entry = Entry {
+            view: view.clone(),
+            stop: None,
+            pause_container: None,
+            failure_injection: self.deps.behavior.failure_injection.get(),
+        };
         lock(&self.known).insert(arn.clone(), entry);
         let life = tokio::spawn(life::live(self.clone(), arn));
         lock(&self.lives).push(life.abort_handle());
@@ -114,7 +117,7 @@ impl Tasks {
     }
 
     /// Wants a task stopped. The first to want it gives the reason.
-    pub fn stop(&self, arn: &str, stop_code: &str, reason: &str) {
+    pub(crate) fn stop(&self, arn: &str, stop_code: &str, reason: &str) {
         self.change(arn, |entry| {
             if entry.view.status == Status::Stopped {
                 return;
@@ -125,11 +128,11 @@ impl Tasks {
         });
     }
 
-    pub fn get(&self, arn: &str) -> Option<TaskView> {
+    pub(crate) fn get(&self, arn: &str) -> Option<TaskView> {
         lock(&self.known).get(arn).map(|entry| entry.view.clone())
     }
 
-    pub fn all(&self) -> Vec<TaskView> {
+    pub(crate) fn all(&self) -> Vec<TaskView> {
         let now = epoch_seconds();
         let mut known = lock(&self.known);
         known.retain(|_, entry| entry.view.stopped_at.is_none_or(|at| now - at < REMEMBERED));
@@ -137,29 +140,29 @@ impl Tasks {
     }
 
     /// Moves at every change of any task.
-    pub fn changed(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    pub fn play(&self) -> &Play {
-        &self.deps.play
+    pub(crate) fn behavior(&self) -> &Behavior {
+        &self.deps.behavior
     }
 
     /// Ends every life, and removes every container.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         for life in lock(&self.lives).drain(..) {
             life.abort();
         }
         let made = |e: &Entry| -> Vec<String> {
-            e.view.containers.iter().filter_map(|c| c.container_id.clone()).chain(e.namespace.clone()).collect()
+            e.view.containers.iter().filter_map(|c| c.container_id.clone()).chain(e.pause_container.clone()).collect()
         };
         let ids: Vec<String> = lock(&self.known).values().flat_map(made).collect();
         futures_util::future::join_all(ids.iter().map(|id| self.containers.remove(id))).await;
-        self.containers.forget_holder().await;
+        self.containers.remove_pause_image().await;
     }
 
-    fn namespace(&self, arn: &str) -> Option<String> {
-        lock(&self.known).get(arn)?.namespace.clone()
+    fn pause_container(&self, arn: &str) -> Option<String> {
+        lock(&self.known).get(arn)?.pause_container.clone()
     }
 
     fn labels(&self) -> HashMap<String, String> {
@@ -191,8 +194,8 @@ impl Tasks {
         lock(&self.known).get(arn)?.stop.clone()
     }
 
-    fn sabotage(&self, arn: &str) -> SabotageKind {
-        lock(&self.known).get(arn).map_or(SabotageKind::None, |entry| entry.sabotage)
+    fn failure_injection(&self, arn: &str) -> InjectedFailure {
+        lock(&self.known).get(arn).map_or(InjectedFailure::None, |entry| entry.failure_injection)
     }
 }
 

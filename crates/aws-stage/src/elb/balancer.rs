@@ -41,7 +41,7 @@ pub(super) async fn open(elb: Weak<Elb>, arn: String, is_http: bool) -> std::io:
 
 impl Route {
     /// Connects to the next healthy target; one can have died since its last check, so the others are tried too.
-    pub async fn connect(&self) -> Result<TcpStream, Unreachable> {
+    pub(super) async fn connect(&self) -> Result<TcpStream, Unreachable> {
         let targets = self.elb.upgrade().map(|elb| elb.healthy(&self.arn)).unwrap_or_default();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         for at in 0..targets.len() {

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::group::Check;
 use super::{Elb, TargetHealth, TargetState};
-use crate::members::lock;
+use crate::request::lock;
 
 /// However short the scaled interval is.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ async fn once(elb: &Weak<Elb>, arn: &str, target: &str, count: &mut Count) -> Op
     if is_changed {
         elb.bump();
     }
-    Some(elb.play.patience(f64::from(check.interval)).max(PAUSE))
+    Some(elb.behavior.patience(f64::from(check.interval)).max(PAUSE))
 }
 
 impl Count {

@@ -1,9 +1,9 @@
-//! What a target group is told: its protocol, and how the health of its targets is found out.
+//! The settings of a target group: its protocol, and how the health of its targets is found out.
 
 use serde_json::{Value, json};
 
 use crate::api::AwsError;
-use crate::members::{number, required, text};
+use crate::request::{number, required, text};
 
 /// CreateTargetGroup's members, with the defaults that AWS fills in.
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html>
@@ -30,7 +30,7 @@ pub(super) struct Check {
 }
 
 impl Settings {
-    pub fn read(body: &Value) -> Result<Self, AwsError> {
+    pub(super) fn read(body: &Value) -> Result<Self, AwsError> {
         let name = required(body, "Name")?;
         let is_word = name.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-');
         if name.is_empty() || name.len() > 32 || !is_word || name.starts_with('-') || name.ends_with('-') {
@@ -83,7 +83,7 @@ impl Settings {
         })
     }
 
-    pub fn shape(&self, arn: &str) -> Value {
+    pub(super) fn shape(&self, arn: &str) -> Value {
         let mut shown = json!({
             "TargetGroupArn": arn,
             "TargetGroupName": self.name,
@@ -114,7 +114,7 @@ impl Settings {
 
 impl Check {
     /// The members that CreateTargetGroup and ModifyTargetGroup share. Nothing is changed where one of them is refused.
-    pub fn change(&mut self, body: &Value, traffic_port: i64) -> Result<(), AwsError> {
+    pub(super) fn change(&mut self, body: &Value, traffic_port: i64) -> Result<(), AwsError> {
         let mut changed = self.clone();
         match text(body, "HealthCheckProtocol") {
             None => {}
@@ -161,7 +161,7 @@ impl Check {
         Ok(())
     }
 
-    pub fn accepts(&self, status: u16) -> bool {
+    pub(super) fn accepts(&self, status: u16) -> bool {
         ranges(&self.matcher).flatten().any(|(from, to)| (from..=to).contains(&status))
     }
 }

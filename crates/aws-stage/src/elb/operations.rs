@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::group::{Settings, invalid};
 use super::{Elb, Group, Work, balancer};
 use crate::api::{AwsError, Caller, Reply, partition};
-use crate::members::{list, lock, number, random_hex, required, text, texts};
+use crate::request::{list, lock, number, random_hex, required, text, texts};
 
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html>
 const DEREGISTRATION_DELAY: &str = "deregistration_delay.timeout_seconds";
 
 impl Elb {
     /// One API call of `elasticloadbalancing`, members in PascalCase.
-    pub async fn call(self: &Arc<Self>, _caller: &Caller, operation: &str, body: Value) -> Reply {
+    pub(crate) async fn call(self: &Arc<Self>, _caller: &Caller, operation: &str, body: Value) -> Reply {
         match operation {
             "CreateTargetGroup" => self.create(&body).await,
             "DescribeTargetGroups" => self.describe(&body),

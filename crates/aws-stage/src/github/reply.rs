@@ -5,8 +5,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::fault::FaultAction;
-use crate::members::{epoch_seconds, random_hex};
+use crate::faults::FaultAction;
+use crate::request::{epoch_seconds, random_hex};
 
 /// One answer.
 #[derive(Clone, Debug)]

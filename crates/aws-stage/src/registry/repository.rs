@@ -6,13 +6,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::api::AwsError;
-use crate::members::{epoch_seconds, hex};
+use crate::request::{epoch_seconds, hex};
 
 use super::Scope;
 
 /// Images by digest, tags by name, and the blobs that were pushed.
 #[derive(Clone, Debug)]
-pub struct Repository {
+pub(crate) struct Repository {
     /// `arn:aws:ecr:REGION:ACCOUNT:repository/NAME`.
     pub arn: String,
     /// The name in its registry, e.g. `shop/web`.
@@ -36,7 +36,7 @@ pub struct Repository {
 
 /// A manifest, byte for byte as it was pushed.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub(crate) struct Image {
     /// `sha256:` of the bytes.
     pub digest: String,
     /// The exact bytes.
@@ -54,7 +54,7 @@ pub struct Image {
 /// `imageTagMutability` with its exclusion filters.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>
 #[derive(Clone, Debug)]
-pub struct Mutability {
+pub(crate) struct Mutability {
     /// `MUTABLE`, `IMMUTABLE`, `IMMUTABLE_WITH_EXCLUSION` or `MUTABLE_WITH_EXCLUSION`.
     pub setting: String,
     /// The wildcard filters of the two `_WITH_EXCLUSION` settings.
@@ -64,7 +64,7 @@ pub struct Mutability {
 impl Mutability {
     /// Whether `tag`, once set, stays where it is.
     #[must_use]
-    pub fn pins(&self, tag: &str) -> bool {
+    pub(crate) fn pins(&self, tag: &str) -> bool {
         let excluded = self.exclusions.iter().any(|filter| wildcard(filter, tag));
         match self.setting.as_str() {
             "IMMUTABLE" => true,
@@ -77,7 +77,7 @@ impl Mutability {
 
 /// How a manifest was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PutRefusal {
+pub(crate) enum PutRefusal {
     /// The bytes are no manifest.
     Invalid,
     /// It names a blob that this repository does not have.
@@ -93,7 +93,7 @@ pub enum PutRefusal {
 impl Repository {
     /// An empty repository.
     #[must_use]
-    pub fn new(scope: Scope, arn: String, name: String, mutability: Mutability) -> Self {
+    pub(crate) fn new(scope: Scope, arn: String, name: String, mutability: Mutability) -> Self {
         Self {
             arn,
             name,
@@ -111,35 +111,40 @@ impl Repository {
 
     /// The digest that a tag or digest names, if the image is here.
     #[must_use]
-    pub fn resolve(&self, reference: &str) -> Option<&str> {
+    pub(crate) fn resolve(&self, reference: &str) -> Option<&str> {
         let digest = if is_digest(reference) { reference } else { self.tags.get(reference)? };
         self.images.get(digest).map(|image| image.digest.as_str())
     }
 
     /// The image that a tag or digest names.
     #[must_use]
-    pub fn image(&self, reference: &str) -> Option<&Image> {
+    pub(crate) fn image(&self, reference: &str) -> Option<&Image> {
         self.images.get(self.resolve(reference)?)
     }
 
     /// Every image, by digest.
-    pub fn images(&self) -> impl Iterator<Item = &Image> {
+    pub(crate) fn images(&self) -> impl Iterator<Item = &Image> {
         self.images.values()
     }
 
     /// Every tag, by name.
-    pub fn tags(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &String> {
         self.tags.keys()
     }
 
     /// The tags of one digest.
     #[must_use]
-    pub fn tags_of(&self, digest: &str) -> Vec<&String> {
+    pub(crate) fn tags_of(&self, digest: &str) -> Vec<&String> {
         self.tags.iter().filter(|(_, target)| *target == digest).map(|(tag, _)| tag).collect()
     }
 
     /// Stores a manifest and moves `tag` to it. The bytes are kept as they are: the digest is theirs.
-    pub fn put(&mut self, manifest: &[u8], media_type: Option<&str>, tag: Option<&str>) -> Result<String, PutRefusal> {
+    pub(crate) fn put(
+        &mut self,
+        manifest: &[u8],
+        media_type: Option<&str>,
+        tag: Option<&str>,
+    ) -> Result<String, PutRefusal> {
         let parsed: Value = serde_json::from_slice(manifest).map_err(|_| PutRefusal::Invalid)?;
         if !parsed.is_object() {
             return Err(PutRefusal::Invalid);
@@ -176,7 +181,7 @@ impl Repository {
     }
 
     /// Removes a tag, and the image with its last tag; or an image with all its tags.
-    pub fn remove(&mut self, reference: &str) -> Option<String> {
+    pub(crate) fn remove(&mut self, reference: &str) -> Option<String> {
         let digest = self.resolve(reference)?.to_owned();
         if is_digest(reference) {
             self.tags.retain(|_, target| *target != digest);
@@ -213,13 +218,13 @@ impl Repository {
 
     /// The compressed size of a layer that was pushed here.
     #[must_use]
-    pub fn layer_size(&self, digest: &str) -> Option<u64> {
+    pub(crate) fn layer_size(&self, digest: &str) -> Option<u64> {
         self.blobs.get(digest).copied()
     }
 
     /// ECR's words for a tag that must not move.
     #[must_use]
-    pub fn pinned(&self, tag: &str) -> String {
+    pub(crate) fn pinned(&self, tag: &str) -> String {
         format!(
             "The image tag '{tag}' already exists in the '{}' repository and cannot be overwritten because the tag is immutable.",
             self.name
@@ -229,7 +234,7 @@ impl Repository {
 
 /// ECR's words for a repository that is not there.
 #[must_use]
-pub fn no_repository(name: &str, account: &str) -> AwsError {
+pub(crate) fn no_repository(name: &str, account: &str) -> AwsError {
     AwsError::client(
         "RepositoryNotFoundException",
         format!("The repository with name '{name}' does not exist in the registry with id '{account}'"),
@@ -238,7 +243,7 @@ pub fn no_repository(name: &str, account: &str) -> AwsError {
 
 /// `sha256:` and 64 lowercase hexadecimal digits.
 #[must_use]
-pub fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|digits| {
         digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     })
@@ -246,7 +251,7 @@ pub fn is_digest(text: &str) -> bool {
 
 /// The digest of some bytes.
 #[must_use]
-pub fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 

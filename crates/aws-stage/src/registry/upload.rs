@@ -11,7 +11,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
 
-use crate::members::{hex, lock, random_hex};
+use crate::request::{hex, lock, random_hex};
 
 use super::Registry;
 

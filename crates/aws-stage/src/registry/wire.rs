@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
 use crate::api::Caller;
-use crate::members::lock;
-use crate::play::IdenticalPush;
+use crate::behavior::IdenticalPush;
+use crate::request::lock;
 
 use super::repository::{PutRefusal, Repository, digest_of, is_digest, no_repository};
 use super::{Refusal, Registry, Scope};
 
 /// What one request under `/v2/` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// `GET /v2/`: who am I?
     Base,
     /// A manifest by tag or digest.
@@ -38,7 +38,7 @@ pub enum Route {
 impl Route {
     /// Reads a path; `None` is not of the protocol.
     #[must_use]
-    pub fn parse(path: &str) -> Option<Self> {
+    pub(crate) fn parse(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/v2")?.trim_start_matches('/');
         if rest.is_empty() {
             return Some(Self::Base);
@@ -61,7 +61,7 @@ impl Route {
     /// The IAM action of `ecr` that this request needs, and the repository it is about.
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html>
     #[must_use]
-    pub fn action(&self, method: &Method) -> Option<(&'static str, &str)> {
+    pub(crate) fn action(&self, method: &Method) -> Option<(&'static str, &str)> {
         match self {
             Self::Base => None,
             Self::Manifest { repository, .. } => {
@@ -96,7 +96,7 @@ impl Route {
 }
 
 /// Who knocks.
-pub struct Visitor {
+pub(crate) struct Visitor {
     /// The principal that the password was issued to.
     pub caller: Caller,
     /// The stage itself, above every policy.
@@ -104,7 +104,7 @@ pub struct Visitor {
 }
 
 /// Basic authentication with a password of GetAuthorizationToken. `Err` is the answer to send.
-pub fn visitor(registry: &Registry, headers: &HeaderMap) -> Result<Visitor, Box<Response>> {
+pub(crate) fn visitor(registry: &Registry, headers: &HeaderMap) -> Result<Visitor, Box<Response>> {
     let challenge = || {
         let mut response = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Not Authorized");
         let realm = format!("Basic realm=\"http://{}/\",service=\"ecr.amazonaws.com\"", registry.address());
@@ -118,7 +118,7 @@ pub fn visitor(registry: &Registry, headers: &HeaderMap) -> Result<Visitor, Box<
         .and_then(|decoded| String::from_utf8(decoded).ok())
         .and_then(|pair| pair.strip_prefix("AWS:").map(str::to_owned))
         .ok_or_else(challenge)?;
-    match registry.holder(&password) {
+    match registry.caller_of(&password) {
         Ok(caller) => Ok(Visitor { caller, internal: registry.is_internal(&password) }),
         Err(Refusal::Unknown) => Err(challenge()),
         Err(Refusal::Expired) => {
@@ -128,7 +128,7 @@ pub fn visitor(registry: &Registry, headers: &HeaderMap) -> Result<Visitor, Box<
 }
 
 /// One request of an authenticated and authorized caller.
-pub struct Visit<'a> {
+pub(crate) struct Visit<'a> {
     /// The images.
     pub registry: &'a Registry,
     /// Whose registry is meant.
@@ -143,7 +143,7 @@ pub struct Visit<'a> {
 
 impl Visit<'_> {
     /// Answers.
-    pub async fn answer(&self, route: Route, body: Body) -> Response {
+    pub(crate) async fn answer(&self, route: Route, body: Body) -> Response {
         if let Some(name) = route.repository()
             && self.with(name, |_| ()).is_none()
         {
@@ -342,14 +342,14 @@ impl Visit<'_> {
 
 /// The protocol's error document.
 #[must_use]
-pub fn error(status: StatusCode, code: &str, message: &str) -> Response {
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     let document: Value = json!({ "errors": [{ "code": code, "message": message }] });
     body_of(status, "application/json; charset=utf-8", document.to_string())
 }
 
 /// 403 in the protocol's words.
 #[must_use]
-pub fn denied(message: &str) -> Response {
+pub(crate) fn denied(message: &str) -> Response {
     error(StatusCode::FORBIDDEN, "DENIED", message)
 }
 

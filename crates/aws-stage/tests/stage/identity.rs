@@ -189,8 +189,8 @@ async fn the_token_endpoint_wants_the_jobs_bearer_and_defaults_the_audience_to_t
     let env = stage.github_env();
     let (url, token) = (&env[0].1, &env[1].1);
     let client = reqwest::Client::new();
-    let stranger = client.get(url).bearer_auth("nobody").send().await.unwrap();
-    assert_eq!(stranger.status(), 401);
+    let unauthenticated = client.get(url).bearer_auth("nobody").send().await.unwrap();
+    assert_eq!(unauthenticated.status(), 401);
     for (suffix, audience) in [("&audience=sts.amazonaws.com", "sts.amazonaws.com"), ("", "https://github.com/acme")] {
         let answer = client.get(format!("{url}{suffix}")).bearer_auth(token).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_ecr::types::{
     ImageIdentifier, ImageTagMutability, ImageTagMutabilityExclusionFilter, ImageTagMutabilityExclusionFilterType,
 };
-use aws_stage::play::{IdenticalPush, Play};
-use aws_stage::registry::repository::digest_of;
+use aws_stage::behavior::{Behavior, IdenticalPush};
 use aws_stage::{Stage, StageOptions};
 use base64::Engine as _;
 use bollard::Docker;
@@ -17,8 +16,15 @@ use bollard::query_parameters::{
 };
 use futures_util::TryStreamExt as _;
 use reqwest::Method;
+use sha2::Digest as _;
 
 use crate::clients::{ecr, refusal, root, stage};
+
+/// `sha256:` and the hexadecimal digits.
+fn digest_of(bytes: &[u8]) -> String {
+    let hash = sha2::Sha256::digest(bytes);
+    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
 
 /// The password in an authorization token.
 pub async fn password(client: &aws_sdk_ecr::Client) -> String {
@@ -124,9 +130,9 @@ async fn the_registry_refuses_strangers_and_unknown_repositories_as_ecr_does() {
     let stage = stage().await;
     let base = format!("{}/v2/", stage.url());
     let client = reqwest::Client::new();
-    let stranger = client.get(&base).send().await.unwrap();
-    assert_eq!(stranger.status(), 401);
-    assert!(stranger.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic realm="));
+    let unauthenticated = client.get(&base).send().await.unwrap();
+    assert_eq!(unauthenticated.status(), 401);
+    assert!(unauthenticated.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic realm="));
     let wrong = client.get(&base).basic_auth("AWS", Some("wrong")).send().await.unwrap();
     assert_eq!(wrong.status(), 401);
     let password = password(&ecr(&stage, root())).await;
@@ -174,8 +180,8 @@ async fn an_immutable_tag_stays_where_it_is_and_an_excluded_one_moves() {
 
 #[tokio::test]
 async fn an_identical_push_to_an_immutable_tag_can_be_played_as_refused() {
-    let play = Play { identical_push_to_immutable_tag: IdenticalPush::Refused, ..Default::default() };
-    let stage = Stage::start(StageOptions { play, ..Default::default() }).await.unwrap();
+    let behavior = Behavior { identical_push_to_immutable_tag: IdenticalPush::Refused, ..Default::default() };
+    let stage = Stage::start(StageOptions { behavior, ..Default::default() }).await.unwrap();
     let create = ecr(&stage, root()).create_repository().repository_name("shop");
     create.image_tag_mutability(ImageTagMutability::Immutable).send().await.unwrap();
     let engine = Engine::of(&stage).await;

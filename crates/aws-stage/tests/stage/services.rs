@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use aws_stage::play::{Play, SabotageKind};
+use aws_stage::behavior::{Behavior, InjectedFailure};
 use aws_stage::{LABEL, Stage, StageOptions};
 use bollard::Docker;
 use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder};
@@ -10,16 +10,16 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 /// A stage with a cluster, a service behind a target group, and an image of busybox alone.
-struct World {
+struct Fixture {
     stage: Stage,
     engine: Docker,
     image: String,
     group: String,
 }
 
-impl World {
-    async fn new(play: Play) -> Self {
-        let stage = Stage::start(StageOptions { play, ..StageOptions::default() }).await.unwrap();
+impl Fixture {
+    async fn new(behavior: Behavior) -> Self {
+        let stage = Stage::start(StageOptions { behavior, ..StageOptions::default() }).await.unwrap();
         let engine = Docker::connect_with_defaults().unwrap();
         let image = format!("stage-services-{}:1", stage.id());
         import_busybox(&engine, &image).await;
@@ -143,78 +143,78 @@ fn serving(word: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_replaces_the_old_one_under_traffic_and_a_crashing_one_is_rolled_back() {
-    let world = World::new(Play::default()).await;
-    let first = world.register(&serving("one")).await;
-    world.create(&first, 2).await;
-    world.settled(&first).await;
-    assert_eq!(world.get().await.unwrap(), "one");
+    let cluster = Fixture::new(Behavior::default()).await;
+    let first = cluster.register(&serving("one")).await;
+    cluster.create(&first, 2).await;
+    cluster.settled(&first).await;
+    assert_eq!(cluster.get().await.unwrap(), "one");
 
-    let second = world.register(&serving("two")).await;
-    let good = world.deploy(&second).await;
+    let second = cluster.register(&serving("two")).await;
+    let good = cluster.deploy(&second).await;
     loop {
-        let served = world.get().await.expect("every request is answered during the deployment");
+        let served = cluster.get().await.expect("every request is answered during the deployment");
         assert!(served == "one" || served == "two", "{served}");
-        let service = world.service().await;
+        let service = cluster.service().await;
         if service["deployments"].as_array().unwrap().len() == 1
             && service["deployments"][0]["rolloutState"] == "COMPLETED"
         {
             break;
         }
     }
-    assert_eq!(world.get().await.unwrap(), "two");
+    assert_eq!(cluster.get().await.unwrap(), "two");
 
-    let third = world.register("exit 1").await;
-    let bad = world.deploy(&third).await;
-    let service = world.until(|service| service["events"].to_string().contains("rolling back to deployment")).await;
+    let third = cluster.register("exit 1").await;
+    let bad = cluster.deploy(&third).await;
+    let service = cluster.until(|service| service["events"].to_string().contains("rolling back to deployment")).await;
     assert_eq!(service["deployments"][0]["id"], json!(good));
-    assert_eq!(world.get().await.unwrap(), "two");
-    world.settled(&second).await;
-    let listed = world.ecs("ListServiceDeployments", json!({ "cluster": "main", "service": "web" })).await;
+    assert_eq!(cluster.get().await.unwrap(), "two");
+    cluster.settled(&second).await;
+    let listed = cluster.ecs("ListServiceDeployments", json!({ "cluster": "main", "service": "web" })).await;
     let arn = listed["serviceDeployments"][0]["serviceDeploymentArn"].clone();
     assert_eq!(listed["serviceDeployments"][0]["status"], "ROLLBACK_SUCCESSFUL");
     let body = json!({ "serviceDeploymentArns": [arn] });
-    let described = world.ecs("DescribeServiceDeployments", body).await["serviceDeployments"][0].clone();
+    let described = cluster.ecs("DescribeServiceDeployments", body).await["serviceDeployments"][0].clone();
     assert_eq!(described["deploymentCircuitBreaker"]["status"], "TRIGGERED");
     assert_eq!(described["rollback"]["serviceRevisionArn"], described["sourceServiceRevisions"][0]["arn"]);
 
     let body = json!({ "cluster": "main", "startedBy": bad, "desiredStatus": "STOPPED" });
-    let failed = world.ecs("ListTasks", body).await["taskArns"].as_array().unwrap().len();
+    let failed = cluster.ecs("ListTasks", body).await["taskArns"].as_array().unwrap().len();
     assert!(failed >= 3, "{failed} tasks of the failed deployment can be listed");
-    world.end().await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_never_answers_its_health_checks_is_rolled_back() {
-    let world = World::new(Play::default()).await;
-    let first = world.register(&serving("one")).await;
-    world.create(&first, 1).await;
-    world.settled(&first).await;
-    let deaf = world.register("trap 'exit 0' TERM; while :; do /bin/busybox sleep 0.1; done").await;
-    world.deploy(&deaf).await;
-    let service = world.until(|service| service["events"].to_string().contains("rolling back")).await;
+    let cluster = Fixture::new(Behavior::default()).await;
+    let first = cluster.register(&serving("one")).await;
+    cluster.create(&first, 1).await;
+    cluster.settled(&first).await;
+    let deaf = cluster.register("trap 'exit 0' TERM; while :; do /bin/busybox sleep 0.1; done").await;
+    cluster.deploy(&deaf).await;
+    let service = cluster.until(|service| service["events"].to_string().contains("rolling back")).await;
     assert!(service["events"].to_string().contains("(port 80) is unhealthy in (target-group"));
-    assert_eq!(world.get().await.unwrap(), "one");
-    world.settled(&first).await;
-    world.end().await;
+    assert_eq!(cluster.get().await.unwrap(), "one");
+    cluster.settled(&first).await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sabotaged_tasks_fail_a_deployment_and_a_deleted_service_leaves_nothing() {
-    let world = World::new(Play::default()).await;
-    let first = world.register(&serving("one")).await;
-    world.create(&first, 1).await;
-    world.settled(&first).await;
-    for kind in [SabotageKind::CrashNewTasks, SabotageKind::UnhealthyNewTasks] {
-        let next = world.register(&serving("next")).await;
-        world.stage.sabotage().set(kind);
-        let bad = world.deploy(&next).await;
-        world.until(|service| service["deployments"][0]["id"] != json!(bad)).await;
-        world.stage.sabotage().set(SabotageKind::None);
-        world.settled(&first).await;
+    let cluster = Fixture::new(Behavior::default()).await;
+    let first = cluster.register(&serving("one")).await;
+    cluster.create(&first, 1).await;
+    cluster.settled(&first).await;
+    for kind in [InjectedFailure::CrashNewTasks, InjectedFailure::UnhealthyNewTasks] {
+        let next = cluster.register(&serving("next")).await;
+        cluster.stage.failure_injection().set(kind);
+        let bad = cluster.deploy(&next).await;
+        cluster.until(|service| service["deployments"][0]["id"] != json!(bad)).await;
+        cluster.stage.failure_injection().set(InjectedFailure::None);
+        cluster.settled(&first).await;
     }
-    world.ecs("DeleteService", json!({ "cluster": "main", "service": "web", "force": true })).await;
-    world.until(|service| service["status"] == "INACTIVE").await;
-    let running = world.ecs("ListTasks", json!({ "cluster": "main" })).await;
+    cluster.ecs("DeleteService", json!({ "cluster": "main", "service": "web", "force": true })).await;
+    cluster.until(|service| service["status"] == "INACTIVE").await;
+    let running = cluster.ecs("ListTasks", json!({ "cluster": "main" })).await;
     assert_eq!(running["taskArns"], json!([]));
-    world.end().await;
+    cluster.end().await;
 }

@@ -3,7 +3,7 @@
 use aws_sdk_ecs::config::Credentials;
 use aws_sdk_ssm::types::ParameterType;
 use aws_stage::Stage;
-use aws_stage::fault::{FaultAction, FaultPlan, FaultRule};
+use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use bollard::Docker;
 use serde_json::{Value, json};
 

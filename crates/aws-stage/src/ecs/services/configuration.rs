@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::members::{flag, number, text};
+use crate::request::{flag, number, text};
 
 /// The members of `deploymentConfiguration` that steer a rolling deployment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Configuration {
+pub(crate) struct Configuration {
     /// Of the desired count, how many tasks have to stay healthy; default 100.
     pub minimum_healthy_percent: usize,
     /// Of the desired count, how many tasks may be pending or running; default 200.
@@ -17,7 +17,7 @@ pub struct Configuration {
 
 /// `deploymentCircuitBreaker`: <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     pub enable: bool,
     pub rollback: bool,
     /// A healthy task sets the count of failures back to zero; default true.
@@ -28,7 +28,7 @@ pub struct Breaker {
 
 /// `thresholdConfiguration`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Threshold {
+pub(crate) enum Threshold {
     /// A percentage of the desired count, at least 3 and at most 200.
     BoundedPercent(usize),
     /// A percentage of the desired count, at least 1.
@@ -39,7 +39,7 @@ pub enum Threshold {
 
 impl Configuration {
     /// Reads the member, absent values as their defaults.
-    pub fn read(value: &Value) -> Self {
+    pub(crate) fn read(value: &Value) -> Self {
         let percent = |name, default| number(value, name).and_then(|v| usize::try_from(v).ok()).unwrap_or(default);
         Self {
             minimum_healthy_percent: percent("minimumHealthyPercent", 100),
@@ -49,17 +49,17 @@ impl Configuration {
     }
 
     /// How many of `desired` have to stay healthy: rounded up.
-    pub fn minimum(&self, desired: usize) -> usize {
+    pub(crate) fn minimum(&self, desired: usize) -> usize {
         (desired * self.minimum_healthy_percent).div_ceil(100)
     }
 
     /// How many tasks there may be for `desired`: rounded down.
-    pub fn maximum(&self, desired: usize) -> usize {
+    pub(crate) fn maximum(&self, desired: usize) -> usize {
         desired * self.maximum_percent / 100
     }
 
     /// The member as DescribeServices shows it, with every default spelled out.
-    pub fn describe(&self) -> Value {
+    pub(crate) fn describe(&self) -> Value {
         json!({
             "deploymentCircuitBreaker": self.breaker.describe(),
             "maximumPercent": self.maximum_percent,
@@ -87,7 +87,7 @@ impl Breaker {
     }
 
     /// How many failed tasks fail a deployment of `desired` tasks.
-    pub fn threshold(&self, desired: usize) -> usize {
+    pub(crate) fn threshold(&self, desired: usize) -> usize {
         match self.threshold {
             Threshold::BoundedPercent(percent) => (desired * percent).div_ceil(100).clamp(3, 200),
             Threshold::UnboundedPercent(percent) => (desired * percent).div_ceil(100).max(1),

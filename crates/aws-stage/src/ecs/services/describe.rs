@@ -7,7 +7,7 @@ use super::model::{Deployment, Pins, Revision, Rollout, Service, ServiceStatus};
 
 impl Service {
     /// The `service` shape.
-    pub fn describe(&self, with_tags: bool) -> Value {
+    pub(crate) fn describe(&self, with_tags: bool) -> Value {
         let setting = |name: &str| self.settings.get(name).cloned();
         let total = |of: fn(&Deployment) -> usize| self.deployments.iter().map(of).sum::<usize>();
         let mut service = json!({
@@ -89,12 +89,12 @@ impl Service {
     }
 
     /// Tasks of each revision that has a deployment.
-    pub fn revision_counts(&self) -> Vec<(String, Counts)> {
+    pub(crate) fn revision_counts(&self) -> Vec<(String, Counts)> {
         self.deployments.iter().map(|deployment| (deployment.revision.clone(), deployment.counts())).collect()
     }
 
     /// The `serviceRevision` shape.
-    pub fn describe_revision(&self, revision: &Revision) -> Value {
+    pub(crate) fn describe_revision(&self, revision: &Revision) -> Value {
         let digests = match &revision.pins {
             Pins::Known(digests) => digests.as_slice(),
             _ => &[],

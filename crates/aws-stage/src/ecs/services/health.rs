@@ -1,7 +1,7 @@
 //! Which tasks are healthy, which fail, and what a failure does to a deployment.
 
 use super::model::{Rollout, Service};
-use super::scheduler::{Action, Target, World};
+use super::scheduler::{Action, ClusterView, Target};
 use crate::ecs::task::{Health, Status, TaskView};
 
 /// A task without any health check counts as healthy this long after RUNNING.
@@ -16,13 +16,19 @@ const CONSISTENT_FAILURES: u32 = 3;
 
 impl Service {
     /// `is_health` tells a failed health check from a task that did not stay up by itself.
-    pub(super) fn count_failure(&mut self, deployment: &str, was_healthy: bool, is_health: bool, world: &World) {
+    pub(super) fn count_failure(
+        &mut self,
+        deployment: &str,
+        was_healthy: bool,
+        is_health: bool,
+        cluster: &ClusterView,
+    ) {
         let is_primary = self.primary().is_some_and(|primary| primary.id == deployment);
         let Some(deployment) = self.deployments.iter_mut().find(|candidate| candidate.id == deployment) else { return };
         let is_counted = is_health || !deployment.pace.had_healthy_task;
         if is_primary && deployment.rollout == Rollout::InProgress && is_counted {
             deployment.failed_tasks += 1;
-            deployment.updated_at = world.epoch;
+            deployment.updated_at = cluster.epoch;
         }
         if was_healthy {
             return;
@@ -30,23 +36,23 @@ impl Service {
         let pace = &mut deployment.pace;
         let pause = FIRST_PAUSE_SECONDS * f64::from(2_u32.pow(pace.failures_in_a_row.min(8)));
         pace.failures_in_a_row += 1;
-        pace.not_before = Some(world.now + world.play.waiting(pause.min(LONGEST_PAUSE_SECONDS)));
-        if pace.failures_in_a_row >= CONSISTENT_FAILURES && !pace.told_unable_to_start {
-            pace.told_unable_to_start = true;
-            self.tell(
-                world.epoch,
+        pace.not_before = Some(cluster.now + cluster.behavior.waiting(pause.min(LONGEST_PAUSE_SECONDS)));
+        if pace.failures_in_a_row >= CONSISTENT_FAILURES && !pace.reported_unable_to_start {
+            pace.reported_unable_to_start = true;
+            self.add_event(
+                cluster.epoch,
                 "is unable to consistently start tasks successfully. For more information, see the Troubleshooting \
                  section of the Amazon ECS Developer Guide.",
             );
         }
     }
 
-    pub(super) fn register_targets(&mut self, world: &World, actions: &mut Vec<Action>) {
+    pub(super) fn register_targets(&mut self, cluster: &ClusterView, actions: &mut Vec<Action>) {
         let mut registered: Vec<(String, usize)> = Vec::new();
-        let delay = world.play.waiting(REGISTRATION_SECONDS);
-        for view in world.tasks.iter().filter(|view| view.is_wanted && view.status == Status::Running) {
+        let delay = cluster.behavior.waiting(REGISTRATION_SECONDS);
+        for view in cluster.tasks.iter().filter(|view| view.is_wanted && view.status == Status::Running) {
             let Some(watch) = self.watched.get(&view.arn).filter(|watch| watch.is_live()) else { continue };
-            if view.running_since.is_none_or(|since| world.now < since + delay) {
+            if view.running_since.is_none_or(|since| cluster.now < since + delay) {
                 continue;
             }
             for balancer in self.load_balancers(&watch.deployment) {
@@ -68,24 +74,24 @@ impl Service {
             }
         }
         for (group, count) in registered {
-            self.tell(world.epoch, &format!("registered {count} targets in (target-group {group})"));
+            self.add_event(cluster.epoch, &format!("registered {count} targets in (target-group {group})"));
         }
     }
 
     /// Replaces tasks whose health checks fail once their grace period is over, and notices the healthy ones.
-    pub(super) fn judge_health(&mut self, world: &World, actions: &mut Vec<Action>) {
-        for view in world.tasks {
+    pub(super) fn judge_health(&mut self, cluster: &ClusterView, actions: &mut Vec<Action>) {
+        for view in cluster.tasks {
             let Some(watch) = self.watched.get(&view.arn).filter(|watch| watch.is_live() && view.is_wanted) else {
                 continue;
             };
             let (deployment, was_healthy) = (watch.deployment.clone(), watch.was_healthy);
-            if self.is_healthy(view, world) {
+            if self.is_healthy(view, cluster) {
                 self.note_healthy(&view.arn, &deployment);
-            } else if let Some((event, reason)) = self.failed_check(view, world) {
-                self.tell(world.epoch, &event);
-                self.count_failure(&deployment, was_healthy, true, world);
+            } else if let Some((event, reason)) = self.failed_check(view, cluster) {
+                self.add_event(cluster.epoch, &event);
+                self.count_failure(&deployment, was_healthy, true, cluster);
                 if self.retire(&view.arn, &reason, actions) {
-                    self.tell(world.epoch, "has begun draining connections on 1 tasks.");
+                    self.add_event(cluster.epoch, "has begun draining connections on 1 tasks.");
                 }
             }
         }
@@ -108,9 +114,9 @@ impl Service {
     }
 
     /// The event and the stopped reason for a task that fails a health check.
-    fn failed_check(&self, view: &TaskView, world: &World) -> Option<(String, String)> {
-        let grace = world.play.patience(self.grace_seconds());
-        if view.running_since.is_none_or(|since| world.now < since + grace) {
+    fn failed_check(&self, view: &TaskView, cluster: &ClusterView) -> Option<(String, String)> {
+        let grace = cluster.behavior.patience(self.grace_seconds());
+        if view.running_since.is_none_or(|since| cluster.now < since + grace) {
             return None;
         }
         let watch = self.watched.get(&view.arn)?;
@@ -123,9 +129,9 @@ impl Service {
         }
         balancers.into_iter().find_map(|balancer| {
             let group = &balancer.target_group;
-            let why = match (world.target)(group, &view.id) {
+            let why = match (cluster.target)(group, &view.id) {
                 Target::Unhealthy(why) => why,
-                Target::Healthy if watch.is_sabotaged => "Health checks failed".to_owned(),
+                Target::Healthy if watch.is_made_to_fail => "Health checks failed".to_owned(),
                 _ if is_unhealthy => "Health checks failed".to_owned(),
                 _ => return None,
             };
@@ -138,19 +144,23 @@ impl Service {
     }
 
     /// Healthy in every target group and by its own checks; without either, settled after RUNNING.
-    pub(super) fn is_healthy(&self, view: &TaskView, world: &World) -> bool {
+    pub(super) fn is_healthy(&self, view: &TaskView, cluster: &ClusterView) -> bool {
         let Some(watch) = self.watched.get(&view.arn).filter(|watch| watch.is_live()) else { return false };
-        if watch.is_sabotaged || !view.is_wanted || view.status != Status::Running || view.health == Health::Unhealthy {
+        if watch.is_made_to_fail
+            || !view.is_wanted
+            || view.status != Status::Running
+            || view.health == Health::Unhealthy
+        {
             return false;
         }
         let balancers = self.load_balancers(&watch.deployment);
         let has_check = self.deployment_revision(&watch.deployment).is_some_and(|revision| revision.has_health_check());
         if balancers.is_empty() && !has_check {
-            let settling = world.play.waiting(SETTLING_SECONDS);
-            return view.running_since.is_some_and(|since| world.now >= since + settling);
+            let settling = cluster.behavior.waiting(SETTLING_SECONDS);
+            return view.running_since.is_some_and(|since| cluster.now >= since + settling);
         }
         let is_balanced =
-            balancers.iter().all(|balancer| (world.target)(&balancer.target_group, &view.id) == Target::Healthy);
+            balancers.iter().all(|balancer| (cluster.target)(&balancer.target_group, &view.id) == Target::Healthy);
         is_balanced && (!has_check || view.health == Health::Healthy)
     }
 }

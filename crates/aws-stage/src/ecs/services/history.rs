@@ -4,11 +4,11 @@
 
 use serde_json::{Value, json};
 
-use crate::members::random_hex;
+use crate::request::random_hex;
 
 /// `serviceDeployments[].status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeploymentStatus {
+pub(crate) enum DeploymentStatus {
     Pending,
     InProgress,
     RollbackRequested,
@@ -22,7 +22,7 @@ pub enum DeploymentStatus {
 
 impl DeploymentStatus {
     /// AWS's spelling.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::InProgress => "IN_PROGRESS",
@@ -36,14 +36,14 @@ impl DeploymentStatus {
     }
 
     /// Whether the deployment has not ended yet.
-    pub fn is_ongoing(self) -> bool {
+    pub(crate) fn is_ongoing(self) -> bool {
         matches!(self, Self::Pending | Self::InProgress | Self::RollbackRequested | Self::RollbackInProgress)
     }
 }
 
 /// A service deployment. A rollback happens inside of it and makes no record of its own.
 #[derive(Clone, Debug)]
-pub struct ServiceDeployment {
+pub(crate) struct ServiceDeployment {
     pub arn: String,
     pub status: DeploymentStatus,
     pub reason: Option<String>,
@@ -65,7 +65,7 @@ pub struct ServiceDeployment {
 
 /// `rollback` of a service deployment.
 #[derive(Clone, Debug)]
-pub struct Rollback {
+pub(crate) struct Rollback {
     pub reason: String,
     pub started_at: f64,
     /// ARN of the revision gone back to.
@@ -74,7 +74,7 @@ pub struct Rollback {
 
 /// `deploymentCircuitBreaker` of a service deployment.
 #[derive(Clone, Debug)]
-pub struct BreakerMonitor {
+pub(crate) struct BreakerMonitor {
     pub status: &'static str,
     pub failure_count: usize,
     pub threshold: usize,
@@ -82,7 +82,7 @@ pub struct BreakerMonitor {
 
 /// Tasks of one revision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub requested: usize,
     pub running: usize,
     pub pending: usize,
@@ -90,7 +90,7 @@ pub struct Counts {
 
 impl ServiceDeployment {
     /// One that has been asked for. `service` is the service's ARN.
-    pub fn new(service: &str, sources: Vec<String>, target: &str, configuration: Value, epoch: f64) -> Self {
+    pub(crate) fn new(service: &str, sources: Vec<String>, target: &str, configuration: Value, epoch: f64) -> Self {
         Self {
             arn: format!("{}/{}", service.replacen(":service/", ":service-deployment/", 1), &random_hex(11)),
             status: DeploymentStatus::Pending,
@@ -110,7 +110,7 @@ impl ServiceDeployment {
     }
 
     /// Takes the next status; the first ongoing one is its start, one that is not ongoing its end.
-    pub fn enter(&mut self, status: DeploymentStatus, reason: Option<String>, epoch: f64) {
+    pub(crate) fn enter(&mut self, status: DeploymentStatus, reason: Option<String>, epoch: f64) {
         self.status = status;
         self.updated_at = epoch;
         if reason.is_some() {
@@ -131,7 +131,7 @@ impl ServiceDeployment {
     }
 
     /// The item of ListServiceDeployments.
-    pub fn brief(&self, service: &str, cluster: &str) -> Value {
+    pub(crate) fn brief(&self, service: &str, cluster: &str) -> Value {
         let mut brief = json!({
             "serviceDeploymentArn": self.arn,
             "serviceArn": service,
@@ -147,7 +147,7 @@ impl ServiceDeployment {
     }
 
     /// The item of DescribeServiceDeployments. `sources` is how many tasks each revision before it has left.
-    pub fn describe(&self, service: &str, cluster: &str, sources: &[(String, Counts)]) -> Value {
+    pub(crate) fn describe(&self, service: &str, cluster: &str, sources: &[(String, Counts)]) -> Value {
         let source = |arn: &String| {
             let counts = sources.iter().find(|(of, _)| of == arn).map_or_else(Counts::default, |(_, counts)| *counts);
             summary(arn, counts)
@@ -186,7 +186,7 @@ impl ServiceDeployment {
 }
 
 /// A ServiceRevisionSummary.
-pub fn summary(arn: &str, counts: Counts) -> Value {
+pub(crate) fn summary(arn: &str, counts: Counts) -> Value {
     json!({
         "arn": arn,
         "requestedTaskCount": counts.requested,
@@ -196,7 +196,7 @@ pub fn summary(arn: &str, counts: Counts) -> Value {
 }
 
 /// Sets a member that AWS leaves out when there is no value.
-pub fn set(shape: &mut Value, name: &str, value: Option<impl Into<Value>>) {
+pub(crate) fn set(shape: &mut Value, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         shape[name] = value.into();
     }

@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 use super::configuration::Configuration;
 use super::history::ServiceDeployment;
 use crate::ecs::task::{Definition, TaskSpec};
-use crate::members::{number, random_hex, text};
+use crate::request::{number, random_hex, text};
 
 /// `services[].events` keeps this many.
 const EVENTS: usize = 100;
 
 /// `services[].status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceStatus {
+pub(crate) enum ServiceStatus {
     Active,
     /// Deleted, with tasks that still run.
     Draining,
@@ -26,7 +26,7 @@ pub enum ServiceStatus {
 
 /// A service.
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     pub arn: String,
     pub name: String,
     pub cluster_arn: String,
@@ -56,7 +56,7 @@ pub struct Service {
 
 /// `rolloutState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rollout {
+pub(crate) enum Rollout {
     InProgress,
     Completed,
     Failed,
@@ -64,7 +64,7 @@ pub enum Rollout {
 
 /// An item of `deployments[]`.
 #[derive(Clone, Debug)]
-pub struct Deployment {
+pub(crate) struct Deployment {
     /// `ecs-svc/` and 19 digits; the `startedBy` of its tasks.
     pub id: String,
     /// ARN of its service revision.
@@ -83,7 +83,7 @@ pub struct Deployment {
 
 /// When a deployment may start tasks, and what was said about that.
 #[derive(Clone, Debug, Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// Whether it went back to an earlier revision.
     pub is_rollback: bool,
     /// One of its tasks was healthy: from then on only failed health checks count.
@@ -92,13 +92,13 @@ pub struct Pace {
     pub failures_in_a_row: u32,
     pub not_before: Option<Instant>,
     pub failed_at: Option<Instant>,
-    pub told_unable_to_start: bool,
-    pub told_stuck: bool,
+    pub reported_unable_to_start: bool,
+    pub reported_stuck: bool,
 }
 
 /// A service revision: what a deployment runs. <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-revision.html>
 #[derive(Clone, Debug)]
-pub struct Revision {
+pub(crate) struct Revision {
     pub arn: String,
     pub definition: Arc<Definition>,
     /// Members of the request that make a revision, `taskDefinition` aside.
@@ -112,7 +112,7 @@ pub struct Revision {
 /// The digests that a revision's image tags stand for.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html#deployment-container-image-stability>
 #[derive(Clone, Debug, PartialEq)]
-pub enum Pins {
+pub(crate) enum Pins {
     Unknown,
     Asked,
     /// Digest by container name; what could not be resolved is missing and is asked for again with the next task.
@@ -121,7 +121,7 @@ pub enum Pins {
 
 /// An item of `events[]`.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub(crate) struct Event {
     pub id: String,
     pub created_at: f64,
     pub message: String,
@@ -129,12 +129,12 @@ pub struct Event {
 
 /// What the scheduler remembers of a task.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     pub id: String,
     pub deployment: String,
     pub was_healthy: bool,
     /// Started while new tasks are to answer no health check.
-    pub is_sabotaged: bool,
+    pub is_made_to_fail: bool,
     /// Its end has been dealt with.
     pub is_closed: bool,
     /// Target groups that it is registered in.
@@ -144,14 +144,14 @@ pub struct Watch {
 
 /// A task on its way out: first its connections drain, then it is stopped.
 #[derive(Clone, Debug)]
-pub struct Retiring {
+pub(crate) struct Retiring {
     pub reason: String,
     pub is_stopped: bool,
 }
 
 /// An item of `loadBalancers`.
 #[derive(Clone, Debug)]
-pub struct LoadBalancer {
+pub(crate) struct LoadBalancer {
     pub target_group: String,
     pub container: String,
     pub port: u16,
@@ -159,23 +159,28 @@ pub struct LoadBalancer {
 
 impl Service {
     /// The revision with that ARN.
-    pub fn revision(&self, arn: &str) -> Option<&Revision> {
+    pub(crate) fn revision(&self, arn: &str) -> Option<&Revision> {
         self.revisions.iter().find(|revision| revision.arn == arn)
     }
 
     /// The revision that a deployment runs.
-    pub fn deployment_revision(&self, id: &str) -> Option<&Revision> {
+    pub(crate) fn deployment_revision(&self, id: &str) -> Option<&Revision> {
         let deployment = self.deployments.iter().find(|deployment| deployment.id == id)?;
         self.revision(&deployment.revision)
     }
 
     /// Where the tasks of a deployment are registered.
-    pub fn load_balancers(&self, deployment: &str) -> Vec<LoadBalancer> {
+    pub(crate) fn load_balancers(&self, deployment: &str) -> Vec<LoadBalancer> {
         self.deployment_revision(deployment).map(Revision::load_balancers).unwrap_or_default()
     }
 
     /// A task of a deployment that runs the revision.
-    pub fn task_spec(&self, revision: &str, deployment: &str, digests: Vec<(String, String)>) -> Option<TaskSpec> {
+    pub(crate) fn task_spec(
+        &self,
+        revision: &str,
+        deployment: &str,
+        digests: Vec<(String, String)>,
+    ) -> Option<TaskSpec> {
         let revision = self.revision(revision)?;
         let member = |name: &str| revision.members.get(name);
         let word = |name: &str| member(name).and_then(Value::as_str).map(str::to_owned);
@@ -211,22 +216,22 @@ impl Service {
     }
 
     /// The PRIMARY deployment.
-    pub fn primary(&self) -> Option<&Deployment> {
+    pub(crate) fn primary(&self) -> Option<&Deployment> {
         self.deployments.first()
     }
 
     /// The revision of the PRIMARY deployment, or the latest where there are no deployments.
-    pub fn current_revision(&self) -> Option<&Revision> {
+    pub(crate) fn current_revision(&self) -> Option<&Revision> {
         self.primary().map_or_else(|| self.revisions.last(), |primary| self.revision(&primary.revision))
     }
 
     /// `healthCheckGracePeriodSeconds`.
-    pub fn grace_seconds(&self) -> f64 {
+    pub(crate) fn grace_seconds(&self) -> f64 {
         self.settings.get("healthCheckGracePeriodSeconds").and_then(Value::as_f64).unwrap_or(0.0)
     }
 
     /// Adds `(service NAME) message` to the events.
-    pub fn tell(&mut self, epoch: f64, message: &str) {
+    pub(crate) fn add_event(&mut self, epoch: f64, message: &str) {
         let message = format!("(service {}) {message}", self.name);
         self.events.push_front(Event { id: uuid(), created_at: epoch, message });
         self.events.truncate(EVENTS);
@@ -235,7 +240,7 @@ impl Service {
 
 impl Deployment {
     /// A new one that has started nothing.
-    pub fn new(revision: &str, desired: usize, epoch: f64) -> Self {
+    pub(crate) fn new(revision: &str, desired: usize, epoch: f64) -> Self {
         let id = format!("ecs-svc/{}", digits());
         Self {
             reason: format!("ECS deployment {id} in progress."),
@@ -255,7 +260,7 @@ impl Deployment {
 
 impl Revision {
     /// `loadBalancers` with a target group.
-    pub fn load_balancers(&self) -> Vec<LoadBalancer> {
+    pub(crate) fn load_balancers(&self) -> Vec<LoadBalancer> {
         let Some(items) = self.members.get("loadBalancers").and_then(Value::as_array) else { return Vec::new() };
         items
             .iter()
@@ -270,7 +275,7 @@ impl Revision {
     }
 
     /// Whether an essential container has a health check, so that tasks have a health of their own.
-    pub fn has_health_check(&self) -> bool {
+    pub(crate) fn has_health_check(&self) -> bool {
         self.containers().iter().any(|container| {
             let is_essential = container.get("essential").and_then(Value::as_bool).unwrap_or(true);
             is_essential && container.get("healthCheck").is_some_and(Value::is_object)
@@ -278,7 +283,7 @@ impl Revision {
     }
 
     /// Container name and image of those whose tag is pinned: all that have not opted out.
-    pub fn pinned_images(&self) -> Vec<(String, String)> {
+    pub(crate) fn pinned_images(&self) -> Vec<(String, String)> {
         self.containers()
             .iter()
             .filter(|container| text(container, "versionConsistency") != Some("disabled"))
@@ -287,12 +292,12 @@ impl Revision {
     }
 
     /// The task definition's containers.
-    pub fn containers(&self) -> &[Value] {
+    pub(crate) fn containers(&self) -> &[Value] {
         self.definition.body.get("containerDefinitions").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
     /// The provider that its tasks run on, where a strategy is in use: the one with the greatest weight.
-    pub fn capacity_provider(&self) -> Option<String> {
+    pub(crate) fn capacity_provider(&self) -> Option<String> {
         let strategy = self.members.get("capacityProviderStrategy")?.as_array()?;
         let weight = |item: &Value| number(item, "weight").unwrap_or(0);
         let heaviest = strategy.iter().rev().max_by_key(|item| weight(item))?;
@@ -302,12 +307,12 @@ impl Revision {
 
 impl Watch {
     /// A task that has just been started.
-    pub fn new(id: &str, deployment: &str, is_sabotaged: bool) -> Self {
+    pub(crate) fn new(id: &str, deployment: &str, is_made_to_fail: bool) -> Self {
         Self {
             id: id.to_owned(),
             deployment: deployment.to_owned(),
             was_healthy: false,
-            is_sabotaged,
+            is_made_to_fail,
             is_closed: false,
             groups: Vec::new(),
             retiring: None,
@@ -315,13 +320,13 @@ impl Watch {
     }
 
     /// Neither gone nor on its way out.
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         !self.is_closed && self.retiring.is_none()
     }
 }
 
 /// Nineteen random digits, as deployments and service revisions are numbered.
-pub fn digits() -> String {
+pub(crate) fn digits() -> String {
     let number = u64::from_str_radix(&random_hex(8), 16).unwrap_or_default();
     (number % 9_000_000_000_000_000_000 + 1_000_000_000_000_000_000).to_string()
 }

@@ -9,12 +9,12 @@ use super::model::{Service, ServiceStatus};
 use super::request::{Chosen, Origin, create, invalid};
 use super::{Book, Key, Services};
 use crate::api::{AwsError, Caller, Reply, partition};
-use crate::members::{epoch_seconds, flag, list, lock, number, page, required, text, texts};
-use crate::play::CurrentServiceDeployment;
+use crate::behavior::CurrentServiceDeployment;
+use crate::request::{epoch_seconds, flag, list, lock, number, page, required, text, texts};
 
 impl Services {
     /// One call; `None` where the operation is not about services.
-    pub fn call(&self, caller: &Caller, operation: &str, body: &Value) -> Option<Reply> {
+    pub(crate) fn call(&self, caller: &Caller, operation: &str, body: &Value) -> Option<Reply> {
         let reply = match operation {
             "CreateService" => self.create_service(caller, body),
             "UpdateService" => self.update_service(body),
@@ -41,7 +41,7 @@ impl Services {
         let arn_prefix = format!("arn:{}:ecs:{}:{}", partition(&caller.region), caller.region, caller.account);
         let epoch = epoch_seconds();
         let origin = Origin { arn_prefix: &arn_prefix, cluster_arn: &cluster.arn, caller_arn: &caller.arn, epoch };
-        let service = create(&origin, body, chosen, &|group| self.deps.elb.exists(group), &self.deps.play)?;
+        let service = create(&origin, body, chosen, &|group| self.deps.elb.exists(group), &self.deps.behavior)?;
         let key = (cluster.arn, service.name.clone());
         let mut book = lock(&self.book);
         match book.get(&key).map(|existing| existing.status) {
@@ -61,14 +61,14 @@ impl Services {
         let key = self.key(body)?;
         let service = book.get_mut(&key).ok_or_else(not_found)?;
         let chosen = text(body, "taskDefinition").map(|name| self.chosen(name)).transpose()?;
-        let play = &self.deps.play;
+        let behavior = &self.deps.behavior;
         let before = service.describe(true);
-        service.update(body, chosen, &|group| self.deps.elb.exists(group), play, epoch_seconds())?;
-        if !play.read_lag.is_zero() {
-            service.lagging = Some((Instant::now() + play.read_lag, before.clone()));
+        service.update(body, chosen, &|group| self.deps.elb.exists(group), behavior, epoch_seconds())?;
+        if !behavior.read_lag.is_zero() {
+            service.lagging = Some((Instant::now() + behavior.read_lag, before.clone()));
         }
         let mut described = service.describe(true);
-        if play.current_service_deployment_in_update == CurrentServiceDeployment::Stale {
+        if behavior.current_service_deployment_in_update == CurrentServiceDeployment::Stale {
             described["currentServiceDeployment"] = before["currentServiceDeployment"].clone();
         }
         Ok(json!({ "service": described }))

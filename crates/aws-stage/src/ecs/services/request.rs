@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::configuration::Configuration;
 use super::model::{Deployment, Pins, Revision, Service, ServiceStatus, digits};
 use crate::api::AwsError;
+use crate::behavior::Behavior;
 use crate::ecs::task::Definition;
-use crate::members::{flag, list, number, text};
-use crate::play::Play;
+use crate::request::{flag, list, number, text};
 
 /// Members that make a service revision, `taskDefinition` aside: changing one starts a deployment.
 const REVISION: [&str; 9] = [
@@ -42,7 +42,7 @@ const SETTINGS: [&str; 12] = [
 ];
 
 /// Where and for whom a service is made.
-pub struct Origin<'a> {
+pub(super) struct Origin<'a> {
     /// Everything before `:service/`, e.g. `arn:aws:ecs:eu-central-1:111122223333`.
     pub arn_prefix: &'a str,
     pub cluster_arn: &'a str,
@@ -51,23 +51,23 @@ pub struct Origin<'a> {
 }
 
 /// A task definition with its tags.
-pub struct Chosen {
+pub(crate) struct Chosen {
     pub definition: Arc<Definition>,
     pub tags: Vec<Value>,
 }
 
 /// An InvalidParameterException.
-pub fn invalid(message: impl Into<String>) -> AwsError {
+pub(super) fn invalid(message: impl Into<String>) -> AwsError {
     AwsError::client("InvalidParameterException", message)
 }
 
 /// CreateService, up to the first deployment.
-pub fn create(
+pub(super) fn create(
     origin: &Origin,
     body: &Value,
     chosen: Chosen,
     has_group: &dyn Fn(&str) -> bool,
-    play: &Play,
+    behavior: &Behavior,
 ) -> Result<Service, AwsError> {
     let name = service_name(body)?;
     check_common(body)?;
@@ -103,19 +103,19 @@ pub fn create(
     };
     let revision = service.add_revision(chosen, members, origin.epoch);
     if service.rolls_by_itself() {
-        service.begin_deployment(&revision, play, origin.epoch);
+        service.begin_deployment(&revision, behavior, origin.epoch);
     }
     Ok(service)
 }
 
 impl Service {
     /// UpdateService. A deployment begins where a member of the revision changes or one is forced.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         body: &Value,
         chosen: Option<Chosen>,
         has_group: &dyn Fn(&str) -> bool,
-        play: &Play,
+        behavior: &Behavior,
         epoch: f64,
     ) -> Result<(), AwsError> {
         if self.status != ServiceStatus::Active {
@@ -156,7 +156,7 @@ impl Service {
         let is_changed = before.is_none_or(|before| before != (&definition.arn, deploying(&members)));
         if self.rolls_by_itself() && (is_changed || flag(body, "forceNewDeployment")) {
             let revision = self.add_revision(Chosen { definition, tags }, members, epoch);
-            self.begin_deployment(&revision, play, epoch);
+            self.begin_deployment(&revision, behavior, epoch);
         } else if let Some(arn) = current.map(|revision| revision.arn)
             && let Some(revision) = self.revisions.iter_mut().find(|revision| revision.arn == arn)
         {
@@ -169,7 +169,7 @@ impl Service {
     }
 
     /// Whether ECS rolls its deployments (controller ECS), rather than CodeDeploy or somebody outside.
-    pub fn rolls_by_itself(&self) -> bool {
+    pub(crate) fn rolls_by_itself(&self) -> bool {
         self.controller() == "ECS"
     }
 
@@ -216,7 +216,7 @@ impl Service {
     }
 
     /// DeleteService: `force` where tasks are still wanted.
-    pub fn delete(&mut self, force: bool, epoch: f64) -> Result<(), AwsError> {
+    pub(crate) fn delete(&mut self, force: bool, epoch: f64) -> Result<(), AwsError> {
         match self.status {
             ServiceStatus::Inactive => {
                 return Err(AwsError::client("ServiceNotActiveException", "Service was not ACTIVE."));

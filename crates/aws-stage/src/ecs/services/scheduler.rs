@@ -1,21 +1,21 @@
 //! The service scheduler: given the tasks and the health of their targets at one moment, what to start and what to stop.
 //!
-//! No clock, no containers and no network in here: [`Service::step`] turns a [`World`] into [`Action`]s.
+//! No clock, no containers and no network in here: [`Service::step`] turns a [`ClusterView`] into [`Action`]s.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::history::{Counts, DeploymentStatus};
 use super::model::{Pins, Retiring, Rollout, Service, ServiceStatus, Watch};
+use crate::behavior::{Behavior, InjectedFailure};
 use crate::ecs::task::{Status, TaskSpec, TaskView};
-use crate::play::{Play, SabotageKind};
 
 /// A deployment that failed stays visible for about this long.
 const FAILED_VISIBLE_SECONDS: f64 = 60.0;
 
 /// What the scheduler sees.
-pub struct World<'a> {
-    pub play: &'a Play,
+pub(crate) struct ClusterView<'a> {
+    pub behavior: &'a Behavior,
     pub now: Instant,
     /// The same moment in epoch seconds.
     pub epoch: f64,
@@ -27,7 +27,7 @@ pub struct World<'a> {
 
 /// Health of a task in one target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Not registered, or no longer: its connections have drained.
     Absent,
     /// Not decided yet, or draining.
@@ -39,7 +39,7 @@ pub enum Target {
 
 /// What is to be done.
 #[derive(Clone, Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Ask which digests the images of the revision stand for, and answer with [`Service::resolved`].
     Resolve {
         revision: String,
@@ -68,55 +68,55 @@ struct Judged<'a> {
 }
 
 impl Service {
-    /// One look at the world.
-    pub fn step(&mut self, world: &World) -> Vec<Action> {
+    /// One look at the cluster.
+    pub(crate) fn step(&mut self, cluster: &ClusterView) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.status == ServiceStatus::Inactive {
             return actions;
         }
-        self.notice_new_tasks(world);
-        self.notice_ended_tasks(world, &mut actions);
-        self.register_targets(world, &mut actions);
-        self.judge_health(world, &mut actions);
+        self.notice_new_tasks(cluster);
+        self.notice_ended_tasks(cluster, &mut actions);
+        self.register_targets(cluster, &mut actions);
+        self.judge_health(cluster, &mut actions);
         if self.status == ServiceStatus::Active {
-            self.follow_record(world);
-            self.schedule(world, &mut actions);
-            self.scale_in(world, &mut actions);
+            self.follow_record(cluster);
+            self.schedule(cluster, &mut actions);
+            self.scale_in(cluster, &mut actions);
         } else {
-            self.retire_where(world, &mut actions, usize::MAX, |_| true);
+            self.retire_where(cluster, &mut actions, usize::MAX, |_| true);
         }
-        self.stop_drained(world, &mut actions);
-        self.count(world);
-        self.forget_replaced(world);
-        self.settle(world);
+        self.stop_drained(cluster, &mut actions);
+        self.count(cluster);
+        self.forget_replaced(cluster);
+        self.settle(cluster);
         actions
     }
 
     /// The answer to [`Action::Resolve`]: digest by container name of what could be resolved.
-    pub fn resolved(&mut self, revision: &str, digests: Vec<(String, String)>) {
+    pub(crate) fn resolved(&mut self, revision: &str, digests: Vec<(String, String)>) {
         if let Some(revision) = self.revisions.iter_mut().find(|candidate| candidate.arn == revision) {
             revision.pins = Pins::Known(digests);
         }
     }
 
-    fn notice_new_tasks(&mut self, world: &World) {
+    fn notice_new_tasks(&mut self, cluster: &ClusterView) {
         let mut started = Vec::new();
-        let is_sabotaged = world.play.sabotage.get() == SabotageKind::UnhealthyNewTasks;
-        for view in world.tasks {
+        let is_made_to_fail = cluster.behavior.failure_injection.get() == InjectedFailure::UnhealthyNewTasks;
+        for view in cluster.tasks {
             let Some(deployment) = &view.spec.started_by else { continue };
             let is_ours = self.deployments.iter().any(|candidate| candidate.id == *deployment);
             if is_ours && !self.watched.contains_key(&view.arn) {
-                self.watched.insert(view.arn.clone(), Watch::new(&view.id, deployment, is_sabotaged));
+                self.watched.insert(view.arn.clone(), Watch::new(&view.id, deployment, is_made_to_fail));
                 started.push(format!("(task {})", view.id));
             }
         }
         if !started.is_empty() {
-            self.tell(world.epoch, &format!("has started {} tasks: {}.", started.len(), started.join(" ")));
+            self.add_event(cluster.epoch, &format!("has started {} tasks: {}.", started.len(), started.join(" ")));
         }
     }
 
-    fn notice_ended_tasks(&mut self, world: &World, actions: &mut Vec<Action>) {
-        for view in world.tasks.iter().filter(|view| !view.is_wanted || view.status > Status::Running) {
+    fn notice_ended_tasks(&mut self, cluster: &ClusterView, actions: &mut Vec<Action>) {
+        for view in cluster.tasks.iter().filter(|view| !view.is_wanted || view.status > Status::Running) {
             let Some(watch) = self.watched.get_mut(&view.arn) else { continue };
             for group in watch.groups.drain(..) {
                 if watch.retiring.is_none() {
@@ -127,21 +127,21 @@ impl Service {
                 watch.is_closed = true;
                 if watch.retiring.is_none() && view.stop_code.as_deref() != Some("UserInitiated") {
                     let (deployment, was_healthy) = (watch.deployment.clone(), watch.was_healthy);
-                    self.count_failure(&deployment, was_healthy, false, world);
+                    self.count_failure(&deployment, was_healthy, false, cluster);
                 }
             }
         }
     }
 
     /// Keeps the service deployment's record, and acts on what was asked of it or found by the breaker.
-    fn follow_record(&mut self, world: &World) {
+    fn follow_record(&mut self, cluster: &ClusterView) {
         let Some(primary) = self.primary() else { return };
         let (failed, rollout) = (primary.failed_tasks, primary.rollout);
         let breaker = &self.configuration.breaker;
         let (threshold, is_enabled) = (breaker.threshold(self.desired), breaker.enable);
         if let Some(record) = self.history.last_mut().filter(|record| record.status.is_ongoing()) {
             if record.status == DeploymentStatus::Pending {
-                record.enter(DeploymentStatus::InProgress, None, world.epoch);
+                record.enter(DeploymentStatus::InProgress, None, cluster.epoch);
             }
             if record.status != DeploymentStatus::RollbackInProgress {
                 record.breaker.failure_count = failed;
@@ -149,30 +149,30 @@ impl Service {
                 record.breaker.status = if is_enabled { "MONITORING" } else { "DISABLED" };
             }
             if record.status == DeploymentStatus::RollbackRequested {
-                self.abandon(world.play, world.now, world.epoch);
+                self.abandon(cluster.behavior, cluster.now, cluster.epoch);
                 return;
             }
         }
         if rollout == Rollout::InProgress && is_enabled && failed >= threshold {
-            self.trip(world.play, world.now, world.epoch);
+            self.trip(cluster.behavior, cluster.now, cluster.epoch);
         }
     }
 
     /// Starts what is missing and takes away what has been replaced, within minimum and maximum.
-    fn schedule(&mut self, world: &World, actions: &mut Vec<Action>) {
+    fn schedule(&mut self, cluster: &ClusterView, actions: &mut Vec<Action>) {
         let Some(primary) = self.primary().cloned() else { return };
         let (minimum, maximum) = (self.configuration.minimum(self.desired), self.configuration.maximum(self.desired));
-        let occupied = world
+        let occupied = cluster
             .tasks
             .iter()
             .filter(|view| view.status <= Status::Running && self.watched.contains_key(&view.arn))
             .count();
         let room = maximum.saturating_sub(occupied);
         if primary.rollout == Rollout::Failed {
-            self.replace_old(world, room, actions);
+            self.replace_old(cluster, room, actions);
             return;
         }
-        let live = self.judged(world);
+        let live = self.judged(cluster);
         let of_primary = live.iter().filter(|task| deployment_of(task.view) == primary.id).count();
         let healthy = live.iter().filter(|task| task.is_healthy).count();
         let healthy_of_primary =
@@ -182,39 +182,39 @@ impl Service {
 
         let missing = self.desired.saturating_sub(of_primary);
         let starting = missing.min(room);
-        if primary.pace.not_before.is_none_or(|at| world.now >= at) && starting > 0 {
+        if primary.pace.not_before.is_none_or(|at| cluster.now >= at) && starting > 0 {
             self.start(&primary.id, starting, actions);
         }
         let mut retired = 0;
         if healthy_of_primary >= self.desired {
             self.deployments.iter_mut().skip(1).for_each(|old| old.desired = 0);
-            retired += self.retire_where(world, actions, usize::MAX, |task| deployment_of(task.view) != primary.id);
+            retired += self.retire_where(cluster, actions, usize::MAX, |task| deployment_of(task.view) != primary.id);
         } else {
             let unsound = self.unsound_deployments();
-            retired += self.retire_where(world, actions, usize::MAX, |task| {
+            retired += self.retire_where(cluster, actions, usize::MAX, |task| {
                 !task.is_healthy && unsound.iter().any(|id| id == deployment_of(task.view))
             });
             if missing > 0 && room == 0 {
-                retired += self.retire_where(world, actions, missing, |task| {
+                retired += self.retire_where(cluster, actions, missing, |task| {
                     !task.is_healthy && deployment_of(task.view) != primary.id
                 });
             }
             let surplus = healthy.saturating_sub(minimum);
-            retired += self.retire_where(world, actions, surplus, |task| {
+            retired += self.retire_where(cluster, actions, surplus, |task| {
                 task.is_healthy && deployment_of(task.view) != primary.id
             });
-            self.replace_old(world, room - starting, actions);
+            self.replace_old(cluster, room - starting, actions);
         }
-        if missing > 0 && starting == 0 && retired == 0 && all_are_healthy && !self.is_anything_retiring(world) {
-            self.tell_stuck(world);
+        if missing > 0 && starting == 0 && retired == 0 && all_are_healthy && !self.is_anything_retiring(cluster) {
+            self.tell_stuck(cluster);
         }
     }
 
-    fn tell_stuck(&mut self, world: &World) {
+    fn tell_stuck(&mut self, cluster: &ClusterView) {
         let Some(primary) = self.deployments.first_mut() else { return };
-        if !std::mem::replace(&mut primary.pace.told_stuck, true) {
-            self.tell(
-                world.epoch,
+        if !std::mem::replace(&mut primary.pace.reported_stuck, true) {
+            self.add_event(
+                cluster.epoch,
                 "was unable to stop or start tasks during a deployment because of the service deployment \
                  configuration. Update the minimumHealthyPercent or maximumPercent value and try again.",
             );
@@ -222,13 +222,13 @@ impl Service {
     }
 
     /// Tasks of an old deployment that end by themselves are replaced by tasks of the same revision.
-    fn replace_old(&mut self, world: &World, mut room: usize, actions: &mut Vec<Action>) {
-        let live: Vec<String> = self.judged(world).iter().map(|task| deployment_of(task.view).to_owned()).collect();
+    fn replace_old(&mut self, cluster: &ClusterView, mut room: usize, actions: &mut Vec<Action>) {
+        let live: Vec<String> = self.judged(cluster).iter().map(|task| deployment_of(task.view).to_owned()).collect();
         let sound: Vec<_> =
             self.deployments.iter().skip(1).filter(|old| old.rollout == Rollout::Completed).cloned().collect();
         for old in sound {
             let missing = old.desired.saturating_sub(live.iter().filter(|id| **id == old.id).count()).min(room);
-            if missing > 0 && old.pace.not_before.is_none_or(|at| world.now >= at) {
+            if missing > 0 && old.pace.not_before.is_none_or(|at| cluster.now >= at) {
                 self.start(&old.id, missing, actions);
                 room -= missing;
             }
@@ -242,16 +242,16 @@ impl Service {
     }
 
     /// Takes away tasks beyond the desired count, those that are not healthy first.
-    fn scale_in(&mut self, world: &World, actions: &mut Vec<Action>) {
+    fn scale_in(&mut self, cluster: &ClusterView, actions: &mut Vec<Action>) {
         let desired = self.desired;
         let Some(primary) = self.deployments.first_mut() else { return };
         primary.desired = desired;
         let id = primary.id.clone();
-        let of_primary = self.judged(world).iter().filter(|task| deployment_of(task.view) == id).count();
+        let of_primary = self.judged(cluster).iter().filter(|task| deployment_of(task.view) == id).count();
         let excess = of_primary.saturating_sub(desired);
         let unhealthy =
-            self.retire_where(world, actions, excess, |task| !task.is_healthy && deployment_of(task.view) == id);
-        self.retire_where(world, actions, excess - unhealthy, |task| deployment_of(task.view) == id);
+            self.retire_where(cluster, actions, excess, |task| !task.is_healthy && deployment_of(task.view) == id);
+        self.retire_where(cluster, actions, excess - unhealthy, |task| deployment_of(task.view) == id);
     }
 
     fn start(&mut self, deployment: &str, count: usize, actions: &mut Vec<Action>) {
@@ -280,12 +280,12 @@ impl Service {
     /// Lets up to `limit` live tasks that fit drain and stop, and answers how many.
     fn retire_where(
         &mut self,
-        world: &World,
+        cluster: &ClusterView,
         actions: &mut Vec<Action>,
         limit: usize,
         fits: impl Fn(&Judged) -> bool,
     ) -> usize {
-        let judged = self.judged(world);
+        let judged = self.judged(cluster);
         let chosen: Vec<String> =
             judged.iter().filter(|task| fits(task)).take(limit).map(|task| task.view.arn.clone()).collect();
         let reason = match self.primary() {
@@ -302,7 +302,7 @@ impl Service {
             draining += usize::from(self.retire(task, &reason, actions));
         }
         if draining > 0 {
-            self.tell(world.epoch, &format!("has begun draining connections on {draining} tasks."));
+            self.add_event(cluster.epoch, &format!("has begun draining connections on {draining} tasks."));
         }
         chosen.len()
     }
@@ -317,7 +317,7 @@ impl Service {
     }
 
     /// Stops the tasks that no target group sends connections to any more.
-    fn stop_drained(&mut self, world: &World, actions: &mut Vec<Action>) {
+    fn stop_drained(&mut self, cluster: &ClusterView, actions: &mut Vec<Action>) {
         let mut stopped = Vec::new();
         let deregistered_now: Vec<String> = actions
             .iter()
@@ -326,10 +326,10 @@ impl Service {
                 _ => None,
             })
             .collect();
-        for view in world.tasks {
+        for view in cluster.tasks {
             let Some(watch) = self.watched.get_mut(&view.arn).filter(|watch| !watch.is_closed) else { continue };
             let Some(retiring) = watch.retiring.as_mut().filter(|retiring| !retiring.is_stopped) else { continue };
-            let is_drained = watch.groups.iter().all(|group| (world.target)(group, &view.id) == Target::Absent);
+            let is_drained = watch.groups.iter().all(|group| (cluster.target)(group, &view.id) == Target::Absent);
             if is_drained && !deregistered_now.contains(&view.id) {
                 retiring.is_stopped = true;
                 actions.push(Action::Stop { task: view.arn.clone(), reason: retiring.reason.clone() });
@@ -337,13 +337,16 @@ impl Service {
             }
         }
         if !stopped.is_empty() {
-            self.tell(world.epoch, &format!("has stopped {} running tasks: {}.", stopped.len(), stopped.join(" ")));
+            self.add_event(
+                cluster.epoch,
+                &format!("has stopped {} running tasks: {}.", stopped.len(), stopped.join(" ")),
+            );
         }
     }
 
-    fn count(&mut self, world: &World) {
+    fn count(&mut self, cluster: &ClusterView) {
         let live: Vec<_> =
-            self.judged(world).iter().map(|task| (deployment_of(task.view).to_owned(), task.view.status)).collect();
+            self.judged(cluster).iter().map(|task| (deployment_of(task.view).to_owned(), task.view.status)).collect();
         for deployment in &mut self.deployments {
             let of_this = || live.iter().filter(|(id, _)| *id == deployment.id);
             deployment.running = of_this().filter(|(_, status)| *status == Status::Running).count();
@@ -362,18 +365,18 @@ impl Service {
     }
 
     /// Drops deployments that have been replaced and have no task left, and the memory of tasks that are no longer shown.
-    fn forget_replaced(&mut self, world: &World) {
-        let unfinished = self.unfinished(world);
+    fn forget_replaced(&mut self, cluster: &ClusterView) {
+        let unfinished = self.unfinished(cluster);
         let is_stalled = self.primary().is_some_and(|primary| primary.rollout == Rollout::Failed);
-        let visible = world.play.waiting(FAILED_VISIBLE_SECONDS);
+        let visible = cluster.behavior.waiting(FAILED_VISIBLE_SECONDS);
         let mut position = 0;
         self.deployments.retain(|deployment| {
             position += 1;
-            let is_fresh_failure = deployment.pace.failed_at.is_some_and(|at| world.now < at + visible);
+            let is_fresh_failure = deployment.pace.failed_at.is_some_and(|at| cluster.now < at + visible);
             let is_kept = deployment.rollout == Rollout::Completed && (deployment.desired > 0 || is_stalled);
             position == 1 || is_kept || is_fresh_failure || unfinished.contains(&deployment.id)
         });
-        self.watched.retain(|arn, _| world.tasks.iter().any(|view| view.arn == *arn));
+        self.watched.retain(|arn, _| cluster.tasks.iter().any(|view| view.arn == *arn));
         if self.status == ServiceStatus::Draining && unfinished.is_empty() {
             self.status = ServiceStatus::Inactive;
             self.deployments.clear();
@@ -381,45 +384,45 @@ impl Service {
     }
 
     /// Completes the PRIMARY deployment once it is alone and whole, and says when the service is steady.
-    fn settle(&mut self, world: &World) {
+    fn settle(&mut self, cluster: &ClusterView) {
         if self.status != ServiceStatus::Active {
             return;
         }
         let Some(primary) = self.primary() else { return };
         let (id, rollout) = (primary.id.clone(), primary.rollout);
-        let live: Vec<_> = self.judged(world).iter().map(|task| task.is_healthy).collect();
+        let live: Vec<_> = self.judged(cluster).iter().map(|task| task.is_healthy).collect();
         let is_whole = live.len() == self.desired && live.iter().all(|is_healthy| *is_healthy);
-        let is_alone = self.deployments.len() == 1 && self.unfinished(world).iter().all(|of| *of == id);
+        let is_alone = self.deployments.len() == 1 && self.unfinished(cluster).iter().all(|of| *of == id);
         if !is_whole || !is_alone {
             self.is_steady = false;
             return;
         }
         if rollout == Rollout::InProgress {
-            self.complete(world.epoch);
+            self.complete(cluster.epoch);
         }
         if rollout != Rollout::Failed && !std::mem::replace(&mut self.is_steady, true) {
-            self.tell(world.epoch, "has reached a steady state.");
+            self.add_event(cluster.epoch, "has reached a steady state.");
         }
     }
 
     /// Deployments of tasks that have not stopped yet.
-    fn unfinished(&self, world: &World) -> Vec<String> {
-        let unstopped = world.tasks.iter().filter(|view| view.status != Status::Stopped);
+    fn unfinished(&self, cluster: &ClusterView) -> Vec<String> {
+        let unstopped = cluster.tasks.iter().filter(|view| view.status != Status::Stopped);
         unstopped.filter_map(|view| self.watched.get(&view.arn)).map(|watch| watch.deployment.clone()).collect()
     }
 
-    fn is_anything_retiring(&self, world: &World) -> bool {
-        let unstopped = world.tasks.iter().filter(|view| view.status != Status::Stopped);
+    fn is_anything_retiring(&self, cluster: &ClusterView) -> bool {
+        let unstopped = cluster.tasks.iter().filter(|view| view.status != Status::Stopped);
         unstopped.filter_map(|view| self.watched.get(&view.arn)).any(|watch| watch.retiring.is_some())
     }
 
     /// Tasks that the service has and wants to keep.
-    fn judged<'a>(&self, world: &World<'a>) -> Vec<Judged<'a>> {
-        let live = world.tasks.iter().filter(|view| {
+    fn judged<'a>(&self, cluster: &ClusterView<'a>) -> Vec<Judged<'a>> {
+        let live = cluster.tasks.iter().filter(|view| {
             let is_live = self.watched.get(&view.arn).is_some_and(Watch::is_live);
             is_live && view.is_wanted && view.status <= Status::Running
         });
-        live.map(|view| Judged { view, is_healthy: self.is_healthy(view, world) }).collect()
+        live.map(|view| Judged { view, is_healthy: self.is_healthy(view, cluster) }).collect()
     }
 }
 

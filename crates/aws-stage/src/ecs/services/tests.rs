@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::model::{Rollout, Service};
 use super::request::{Chosen, Origin, create};
-use super::scheduler::{Action, Target, World};
+use super::scheduler::{Action, ClusterView, Target};
 use crate::api::AwsError;
+use crate::behavior::{Behavior, InjectedFailure, RollbackPrimary, SupersededServiceDeployment};
 use crate::ecs::task::{ContainerView, Definition, Health, Status, TaskSpec, TaskView};
-use crate::members::random_hex;
-use crate::play::{Play, RollbackPrimary, SabotageKind, SupersededServiceDeployment};
+use crate::request::random_hex;
 
 mod breaker;
 mod requests;
@@ -26,7 +26,7 @@ const GROUP: &str = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:targ
 /// A service and what surrounds it.
 struct Rehearsal {
     service: Service,
-    play: Play,
+    behavior: Behavior,
     now: Instant,
     epoch: f64,
     tasks: Vec<TaskView>,
@@ -69,22 +69,22 @@ fn breaker(rollback: bool) -> Value {
     json!({ "deploymentCircuitBreaker": { "enable": true, "rollback": rollback } })
 }
 
-fn made(body: &Value, name: &str, play: &Play) -> Result<Service, AwsError> {
+fn made(body: &Value, name: &str, behavior: &Behavior) -> Result<Service, AwsError> {
     let origin = Origin {
         arn_prefix: "arn:aws:ecs:eu-central-1:111122223333",
         cluster_arn: "arn:aws:ecs:eu-central-1:111122223333:cluster/main",
         caller_arn: "arn:aws:iam::111122223333:root",
         epoch: 1_000_000.0,
     };
-    create(&origin, body, chosen(name), &|group| group == GROUP, play)
+    create(&origin, body, chosen(name), &|group| group == GROUP, behavior)
 }
 
 impl Rehearsal {
-    fn of(body: &Value, name: &str, play: Play) -> Self {
-        let service = made(body, name, &play).expect("the service is created");
+    fn of(body: &Value, name: &str, behavior: Behavior) -> Self {
+        let service = made(body, name, &behavior).expect("the service is created");
         Self {
             service,
-            play,
+            behavior,
             now: Instant::now(),
             epoch: 1_000_000.0,
             tasks: Vec::new(),
@@ -96,7 +96,7 @@ impl Rehearsal {
     }
 
     fn new(desired: usize, name: &str, configuration: Value) -> Self {
-        Self::of(&creation(desired, configuration), name, Play::default())
+        Self::of(&creation(desired, configuration), name, Behavior::default())
     }
 
     /// A service whose first deployment has completed.
@@ -111,7 +111,7 @@ impl Rehearsal {
     }
 
     fn update(&mut self, body: &Value, name: Option<&str>) -> Result<(), AwsError> {
-        self.service.update(body, name.map(chosen), &|group| group == GROUP, &self.play, self.epoch)
+        self.service.update(body, name.map(chosen), &|group| group == GROUP, &self.behavior, self.epoch)
     }
 
     fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -155,8 +155,14 @@ impl Rehearsal {
                 },
             }
         };
-        let world = World { play: &self.play, now: self.now, epoch: self.epoch, tasks: &self.tasks, target: &target };
-        let actions = self.service.step(&world);
+        let cluster = ClusterView {
+            behavior: &self.behavior,
+            now: self.now,
+            epoch: self.epoch,
+            tasks: &self.tasks,
+            target: &target,
+        };
+        let actions = self.service.step(&cluster);
         for action in actions {
             self.act(action);
         }

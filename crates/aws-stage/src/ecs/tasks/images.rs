@@ -3,7 +3,7 @@
 use super::prepare::{Container, name, text};
 use super::{TaskSpec, Tasks};
 use crate::containers::without_tag;
-use crate::members::lock;
+use crate::request::lock;
 use bollard::auth::DockerCredentials;
 use serde_json::Value;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 impl Tasks {
     /// The digest that an image string stands for now, as a service's deployment resolves it; AWS's reason otherwise.
     /// `None`: only another registry knows, or the Engine.
-    pub fn resolve_image(&self, image: &str) -> Result<Option<String>, String> {
+    pub(crate) fn resolve_image(&self, image: &str) -> Result<Option<String>, String> {
         if let Some((_, digest)) = image.split_once('@') {
             return Ok(Some(digest.to_owned()));
         }

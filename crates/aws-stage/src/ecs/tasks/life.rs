@@ -1,8 +1,8 @@
 //! The life of one task.
 
 use super::prepare::{self, Container};
-use super::{Health, SabotageKind, Status, TaskView, Tasks};
-use crate::members::epoch_seconds;
+use super::{Health, InjectedFailure, Status, TaskView, Tasks};
+use crate::request::epoch_seconds;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +12,18 @@ use tokio::time::sleep;
 /// How AWS shows the end of a task whose essential container ended, with whatever code.
 const EXITED: (&str, &str) = ("EssentialContainerExited", "Essential container in task exited");
 
+/// What AWS does between the decision to stop a task and SIGTERM, such as deregistering it, takes about this long.
+const DEACTIVATION_SECONDS: f64 = 1.0;
+
 pub(super) async fn live(tasks: Arc<Tasks>, arn: String) {
     let Some(view) = tasks.get(&arn) else { return };
-    let play = tasks.deps.play.clone();
-    let slow = if tasks.sabotage(&arn) == SabotageKind::SlowStarts { Duration::from_secs(15) } else { Duration::ZERO };
-    let provisioning = play.waiting(10.0) + slow;
+    let behavior = tasks.deps.behavior.clone();
+    let slow = if tasks.failure_injection(&arn) == InjectedFailure::SlowStarts {
+        Duration::from_secs(15)
+    } else {
+        Duration::ZERO
+    };
+    let provisioning = behavior.waiting(10.0) + slow;
     let mut monitors = JoinSet::new();
     let ended = tokio::select! {
         () = sleep(provisioning) => start(&tasks, &view, &mut monitors).await,
@@ -49,7 +56,7 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
         images.push((prepare::name(container).to_owned(), reference));
     }
     tasks.change(arn, |entry| entry.view.status = Status::Activating);
-    let namespace = namespace(tasks, view).await.map_err(failed)?;
+    let pause_container = pause_container(tasks, view).await.map_err(failed)?;
     for container in prepare::in_order(&view.spec.definition) {
         let name = prepare::name(container);
         let may_start = wait_for(tasks, arn, container).await?;
@@ -62,13 +69,13 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
             return Err(failed(reason));
         }
         let image = images.iter().find(|(n, _)| n == name).map(|(_, reference)| reference.clone()).unwrap_or_default();
-        let spec = tasks.spec_of(&view.spec, container, image, namespace.as_ref()).map_err(failed)?;
+        let spec = tasks.spec_of(&view.spec, container, image, pause_container.as_ref()).map_err(failed)?;
         let started = tasks.containers.start(&spec).await;
         let id = started.map_err(|e| failed(format!("CannotStartContainerError: {e}")))?;
-        let holder = namespace.as_ref().unwrap_or(&id);
+        let network_owner = pause_container.as_ref().unwrap_or(&id);
         let mut ports = vec![];
         for port in prepare::ports(container) {
-            ports.extend(tasks.containers.address(holder, port).await.map(|address| (port, address)));
+            ports.extend(tasks.containers.address(network_owner, port).await.map(|address| (port, address)));
         }
         tasks.change_container(arn, name, |c| {
             c.container_id = Some(id.clone());
@@ -81,7 +88,7 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
 }
 
 /// On AWS nothing but the task itself holds its network. A container that is alone and never starts again may as well.
-async fn namespace(tasks: &Arc<Tasks>, view: &TaskView) -> Result<Option<String>, String> {
+async fn pause_container(tasks: &Arc<Tasks>, view: &TaskView) -> Result<Option<String>, String> {
     let definition = &view.spec.definition;
     let is_restarted = |c: &Container| restart_policy(c).is_some();
     if prepare::containers(definition).nth(1).is_none() && !prepare::containers(definition).any(is_restarted) {
@@ -90,10 +97,10 @@ async fn namespace(tasks: &Arc<Tasks>, view: &TaskView) -> Result<Option<String>
     let ports = prepare::containers(definition).flat_map(prepare::ports).collect();
     let id = tasks
         .containers
-        .namespace(ports, tasks.labels())
+        .start_pause_container(ports, tasks.labels())
         .await
         .map_err(|why| format!("ResourceInitializationError: {why}"))?;
-    tasks.change(&view.arn, |entry| entry.namespace = Some(id.clone()));
+    tasks.change(&view.arn, |entry| entry.pause_container = Some(id.clone()));
     Ok(Some(id))
 }
 
@@ -147,9 +154,9 @@ async fn wait_for(tasks: &Arc<Tasks>, arn: &str, container: &Container) -> Resul
 async fn run(tasks: &Arc<Tasks>, view: &TaskView) -> (String, String) {
     let arn = &view.arn;
     let is_of_service = view.spec.started_by.as_deref().is_some_and(|by| by.starts_with("ecs-svc/"));
-    let kills = match tasks.sabotage(arn) {
-        SabotageKind::CrashNewTasks => is_of_service,
-        SabotageKind::FailOneOffs => !is_of_service,
+    let kills = match tasks.failure_injection(arn) {
+        InjectedFailure::CrashNewTasks => is_of_service,
+        InjectedFailure::FailOneOffs => !is_of_service,
         _ => false,
     };
     if kills {
@@ -176,11 +183,13 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
     let arn = &view.arn;
     tasks.change(arn, |entry| {
         entry.view.is_wanted = false;
-        entry.view.status = Status::Stopping;
+        entry.view.status = Status::Deactivating;
         entry.view.stopping_at.get_or_insert_with(epoch_seconds);
         entry.view.stop_code = Some(stop_code.to_owned());
         entry.view.stopped_reason = Some(reason.to_owned());
     });
+    sleep(tasks.deps.behavior.waiting(DEACTIVATION_SECONDS)).await;
+    tasks.change(arn, |entry| entry.view.status = Status::Stopping);
     let running: Vec<_> = tasks.get(arn).map(|v| v.containers).unwrap_or_default();
     let stopping = running.iter().filter(|c| c.status == Status::Running).filter_map(|c| {
         let id = c.container_id.clone()?;
@@ -200,8 +209,8 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
             tasks.containers.remove(id).await;
         }
     }
-    if let Some(namespace) = tasks.namespace(arn) {
-        tasks.containers.remove(&namespace).await;
+    if let Some(pause_container) = tasks.pause_container(arn) {
+        tasks.containers.remove(&pause_container).await;
     }
     tasks.change(arn, |entry| {
         for container in &mut entry.view.containers {
@@ -253,17 +262,17 @@ fn restarts(tasks: &Tasks, arn: &str, policy: Option<&Value>, code: Option<i64>,
         policy.get("ignoredExitCodes").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_i64);
     let period = policy.get("restartAttemptPeriod").and_then(Value::as_f64).unwrap_or(300.0);
     let is_ignored = code.is_some_and(|code| ignored.into_iter().any(|i| i == code));
-    tasks.stop_wanted(arn).is_none() && !is_ignored && ran >= tasks.deps.play.patience(period)
+    tasks.stop_wanted(arn).is_none() && !is_ignored && ran >= tasks.deps.behavior.patience(period)
 }
 
 /// The health check of the task definition; the image's own is not looked at.
 async fn watch_health(tasks: Arc<Tasks>, view: TaskView, container: Container, id: String) {
     let name = prepare::name(&container);
-    let play = &tasks.deps.play;
+    let behavior = &tasks.deps.behavior;
     let is_of_service = view.spec.started_by.as_deref().is_some_and(|by| by.starts_with("ecs-svc/"));
-    let is_sabotaged = is_of_service && tasks.sabotage(&view.arn) == SabotageKind::UnhealthyNewTasks;
+    let is_made_to_fail = is_of_service && tasks.failure_injection(&view.arn) == InjectedFailure::UnhealthyNewTasks;
     let check = container.get("healthCheck");
-    if check.is_none() && !is_sabotaged {
+    if check.is_none() && !is_made_to_fail {
         return;
     }
     let of = |member: &str, default: f64| check.and_then(|c| c.get(member)?.as_f64()).unwrap_or(default);
@@ -280,12 +289,12 @@ async fn watch_health(tasks: Arc<Tasks>, view: TaskView, container: Container, i
         _ => command,
     };
     let limit = Duration::from_secs_f64(of("timeout", 5.0));
-    let (interval, start_period) = (play.patience(of("interval", 30.0)), play.patience(of("startPeriod", 0.0)));
+    let (interval, start_period) = (behavior.patience(of("interval", 30.0)), behavior.patience(of("startPeriod", 0.0)));
     let began = Instant::now();
     let mut failures = 0.0;
     loop {
         sleep(interval.max(Duration::from_millis(50))).await;
-        let passes = !is_sabotaged && tasks.containers.passes(&id, &command, limit).await;
+        let passes = !is_made_to_fail && tasks.containers.passes(&id, &command, limit).await;
         let health = if passes {
             failures = 0.0;
             Health::Healthy

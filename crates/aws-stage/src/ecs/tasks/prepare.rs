@@ -5,9 +5,9 @@ use crate::containers::ContainerSpec;
 use crate::ecs::task::Definition;
 use serde_json::{Map, Value};
 
-pub type Container = Map<String, Value>;
+pub(super) type Container = Map<String, Value>;
 
-pub fn containers(definition: &Definition) -> impl Iterator<Item = &Container> {
+pub(super) fn containers(definition: &Definition) -> impl Iterator<Item = &Container> {
     definition
         .body
         .get("containerDefinitions")
@@ -17,29 +17,29 @@ pub fn containers(definition: &Definition) -> impl Iterator<Item = &Container> {
         .filter_map(Value::as_object)
 }
 
-pub fn container<'a>(definition: &'a Definition, wanted: &str) -> Option<&'a Container> {
+pub(super) fn container<'a>(definition: &'a Definition, wanted: &str) -> Option<&'a Container> {
     containers(definition).find(|c| name(c) == wanted)
 }
 
-pub fn name(container: &Container) -> &str {
+pub(super) fn name(container: &Container) -> &str {
     text(container, "name")
 }
 
-pub fn text<'a>(container: &'a Container, member: &str) -> &'a str {
+pub(super) fn text<'a>(container: &'a Container, member: &str) -> &'a str {
     container.get(member).and_then(Value::as_str).unwrap_or_default()
 }
 
-pub fn is_essential(container: &Container) -> bool {
+pub(super) fn is_essential(container: &Container) -> bool {
     container.get("essential").and_then(Value::as_bool).unwrap_or(true)
 }
 
 /// Seconds between SIGTERM and SIGKILL; 30 unless it says otherwise.
-pub fn stop_timeout(container: &Container) -> u64 {
+pub(super) fn stop_timeout(container: &Container) -> u64 {
     container.get("stopTimeout").and_then(Value::as_u64).unwrap_or(30)
 }
 
 /// Containers in the order in which `dependsOn` lets them start.
-pub fn in_order(definition: &Definition) -> Vec<&Container> {
+pub(super) fn in_order(definition: &Definition) -> Vec<&Container> {
     let mut left: Vec<&Container> = containers(definition).collect();
     let mut ordered: Vec<&Container> = vec![];
     while !left.is_empty() {
@@ -52,19 +52,19 @@ pub fn in_order(definition: &Definition) -> Vec<&Container> {
 }
 
 /// Container and condition: START, COMPLETE, SUCCESS or HEALTHY.
-pub fn dependencies(container: &Container) -> Vec<(String, String)> {
+pub(super) fn dependencies(container: &Container) -> Vec<(String, String)> {
     let of = |d: &Value, member: &str| d.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
     let all = container.get("dependsOn").and_then(Value::as_array).into_iter().flatten();
     all.map(|d| (of(d, "containerName"), of(d, "condition"))).collect()
 }
 
-pub fn ports(container: &Container) -> Vec<u16> {
+pub(super) fn ports(container: &Container) -> Vec<u16> {
     let mappings = container.get("portMappings").and_then(Value::as_array).into_iter().flatten();
     mappings.filter_map(|m| u16::try_from(m.get("containerPort")?.as_u64()?).ok()).collect()
 }
 
 /// Group and stream of awslogs.
-pub fn log_stream(container: &Container, task_id: &str) -> Option<(String, String)> {
+pub(super) fn log_stream(container: &Container, task_id: &str) -> Option<(String, String)> {
     let log = container.get("logConfiguration")?;
     if log.get("logDriver")?.as_str()? != "awslogs" {
         return None;
@@ -120,7 +120,7 @@ impl Tasks {
         spec: &TaskSpec,
         container: &Container,
         image: String,
-        namespace: Option<&String>,
+        pause_container: Option<&String>,
     ) -> Result<ContainerSpec, String> {
         let strings = |value: Option<&Value>| -> Option<Vec<String>> {
             let list: Vec<String> = value?.as_array()?.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
@@ -149,7 +149,7 @@ impl Tasks {
             user: Some(text(container, "user").to_owned()).filter(|u| !u.is_empty()),
             read_only: container.get("readonlyRootFilesystem") == Some(&Value::Bool(true)),
             memory: container.get("memory").and_then(Value::as_i64).or(task_memory),
-            beside: namespace.cloned(),
+            network_of: pause_container.cloned(),
             ports: ports(container),
             labels: self.labels(),
         })

@@ -4,7 +4,7 @@ use super::{Health, Status, TaskView};
 use serde_json::{Value, json};
 
 /// A task as DescribeTasks shows it. Members that AWS leaves out are left out.
-pub fn describe(view: &TaskView) -> Value {
+pub(crate) fn describe(view: &TaskView) -> Value {
     let spec = &view.spec;
     let containers: Vec<Value> = view.containers.iter().map(|c| {
         let mut shown = json!({
@@ -24,7 +24,7 @@ pub fn describe(view: &TaskView) -> Value {
         "lastStatus": view.status.word(), "desiredStatus": if view.is_wanted { "RUNNING" } else { "STOPPED" },
         "healthStatus": health(view.health), "group": spec.group, "containers": containers, "overrides": spec.overrides,
         "cpu": spec.definition.body.get("cpu"), "memory": spec.definition.body.get("memory"), "createdAt": view.created_at,
-        "platformVersion": spec.platform_version, "platformFamily": "Linux", "version": 1, "attachments": [], "attributes": [],
+        "platformVersion": spec.platform_version, "platformFamily": "Linux", "version": 1, "attachments": attachments(view), "attributes": [],
         "availabilityZone": "stage-1a", "connectivity": "CONNECTED", "enableExecuteCommand": false, "tags": spec.tags,
     });
     let optional = [
@@ -38,12 +38,30 @@ pub fn describe(view: &TaskView) -> Value {
         ("stoppedAt", json!(view.stopped_at)),
     ];
     for (member, value) in optional {
-        let is_early = matches!(member, "stopCode" | "stoppedReason" | "stoppedAt") && view.status < Status::Stopping;
+        let is_early =
+            matches!(member, "stopCode" | "stoppedReason" | "stoppedAt") && view.status < Status::Deactivating;
         if !value.is_null() && !is_early {
             shown[member] = value;
         }
     }
     shown
+}
+
+/// The elastic network interface that every task of network mode awsvpc has, in the first of its subnets.
+fn attachments(view: &TaskView) -> Value {
+    let subnets = &view.spec.network_configuration["awsvpcConfiguration"]["subnets"];
+    let Some(subnet) = subnets.get(0) else { return json!([]) };
+    let status = match view.status {
+        Status::Provisioning => "PRECREATED",
+        Status::Stopped => "DELETED",
+        _ => "ATTACHED",
+    };
+    let id =
+        format!("{}-{}-{}-{}-{}", &view.id[..8], &view.id[8..12], &view.id[12..16], &view.id[16..20], &view.id[20..]);
+    json!([{
+        "id": id, "type": "ElasticNetworkInterface", "status": status,
+        "details": [{ "name": "subnetId", "value": subnet }],
+    }])
 }
 
 fn health(health: Health) -> &'static str {

@@ -43,7 +43,7 @@ fn the_breaker_rolls_back_to_the_completed_deployment_under_its_own_id() {
 #[test]
 fn the_breaker_can_also_roll_back_to_a_deployment_with_a_fresh_id() {
     let mut r = Rehearsal::steady(2, breaker(true));
-    r.play.rollback_primary = RollbackPrimary::FreshId;
+    r.behavior.rollback_primary = RollbackPrimary::FreshId;
     let good = r.primary().id.clone();
     r.deploy("crash:2");
     let failed = r.primary().id.clone();

@@ -103,12 +103,12 @@ fn the_same_revision_is_deployed_again_only_by_force() {
 
 #[test]
 fn a_second_update_supersedes_the_first() {
-    for (play, status) in [
+    for (behavior, status) in [
         (SupersededServiceDeployment::Stopped, "STOPPED"),
         (SupersededServiceDeployment::InProgressForever, "IN_PROGRESS"),
     ] {
         let mut r = Rehearsal::steady(2, json!({}));
-        r.play.superseded_service_deployment = play;
+        r.behavior.superseded_service_deployment = behavior;
         r.deploy("slow:2");
         r.until("the first new tasks are pending", |r| r.tasks.len() == 4);
         r.deploy("good:3");

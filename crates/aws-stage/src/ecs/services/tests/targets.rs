@@ -5,7 +5,7 @@ use super::*;
 fn balanced(desired: usize, name: &str, configuration: Value) -> Rehearsal {
     let mut body = creation(desired, configuration);
     body["loadBalancers"] = json!([{ "targetGroupArn": GROUP, "containerName": "app", "containerPort": 80 }]);
-    Rehearsal::of(&body, name, Play::default())
+    Rehearsal::of(&body, name, Behavior::default())
 }
 
 #[test]
@@ -58,11 +58,11 @@ fn a_deployment_with_a_container_check_waits_for_healthy() {
 fn failed_checks_are_ignored_during_the_grace_period() {
     let mut body = creation(1, breaker(true));
     body["healthCheckGracePeriodSeconds"] = json!(60);
-    let mut r = Rehearsal::of(&body, "sick:91", Play::default());
+    let mut r = Rehearsal::of(&body, "sick:91", Behavior::default());
     r.until("the task is unhealthy", |r| r.tasks.iter().any(|task| task.health == Health::Unhealthy));
     let began = r.now;
     r.until("the check is told to have failed", |r| r.says("failed container health checks."));
-    assert!(r.now >= began + r.play.patience(59.0), "6 s of the stage");
+    assert!(r.now >= began + r.behavior.patience(59.0), "6 s of the stage");
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn a_task_that_crashes_at_once_behind_a_load_balancer_fails_its_deployment() {
 fn a_sabotaged_task_is_not_healthy_whatever_its_target_answers() {
     let mut r = balanced(1, "good:1", breaker(true));
     r.until("the first deployment completes", |r| r.is_settled("good:1"));
-    r.play.sabotage.set(SabotageKind::UnhealthyNewTasks);
+    r.behavior.failure_injection.set(InjectedFailure::UnhealthyNewTasks);
     r.deploy("good:2");
     r.until("the rollback begins", |r| r.says("rolling back"));
-    r.play.sabotage.set(SabotageKind::None);
+    r.behavior.failure_injection.set(InjectedFailure::None);
     r.until("the rollback completes", |r| r.is_settled("good:1"));
 }

@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::api::AwsError;
 
 /// A string member; absent, null and other types read as `None`.
-pub fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }
 
 /// A string member that the operation cannot do without.
-pub fn required<'a>(body: &'a Value, name: &str) -> Result<&'a str, AwsError> {
+pub(crate) fn required<'a>(body: &'a Value, name: &str) -> Result<&'a str, AwsError> {
     text(body, name).ok_or_else(|| {
         AwsError::client(
             "ValidationException",
@@ -26,7 +26,7 @@ pub fn required<'a>(body: &'a Value, name: &str) -> Result<&'a str, AwsError> {
 }
 
 /// A boolean member; Query requests carry it as text.
-pub fn flag(body: &Value, name: &str) -> bool {
+pub(crate) fn flag(body: &Value, name: &str) -> bool {
     match body.get(name) {
         Some(Value::Bool(value)) => *value,
         Some(Value::String(value)) => value.eq_ignore_ascii_case("true"),
@@ -35,7 +35,7 @@ pub fn flag(body: &Value, name: &str) -> bool {
 }
 
 /// An integer member; Query requests carry it as text.
-pub fn number(body: &Value, name: &str) -> Option<i64> {
+pub(crate) fn number(body: &Value, name: &str) -> Option<i64> {
     match body.get(name)? {
         Value::Number(value) => value.as_i64(),
         Value::String(value) => value.parse().ok(),
@@ -44,17 +44,21 @@ pub fn number(body: &Value, name: &str) -> Option<i64> {
 }
 
 /// A list member; absent reads as empty.
-pub fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
     body.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The strings of a list member.
-pub fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
+pub(crate) fn texts<'a>(body: &'a Value, name: &str) -> Vec<&'a str> {
     list(body, name).iter().filter_map(Value::as_str).collect()
 }
 
 /// One page of `items`: `nextToken` is an offset, as opaque to clients as AWS's own.
-pub fn page<T: Clone>(items: &[T], token: Option<&str>, size: usize) -> Result<(Vec<T>, Option<String>), AwsError> {
+pub(crate) fn page<T: Clone>(
+    items: &[T],
+    token: Option<&str>,
+    size: usize,
+) -> Result<(Vec<T>, Option<String>), AwsError> {
     let start = match token {
         None => 0,
         Some(token) => token
@@ -68,13 +72,13 @@ pub fn page<T: Clone>(items: &[T], token: Option<&str>, size: usize) -> Result<(
 }
 
 /// Now, as the JSON protocols write a timestamp.
-pub fn epoch_seconds() -> f64 {
+pub(crate) fn epoch_seconds() -> f64 {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     millis as f64 / 1000.0
 }
 
 /// Random lowercase hexadecimal digits, twice as many as `bytes`.
-pub fn random_hex(bytes: usize) -> String {
+pub(crate) fn random_hex(bytes: usize) -> String {
     let mut random = vec![0u8; bytes];
     // The generator of the operating system only fails where nothing else would work either.
     let _ = aws_lc_rs::rand::fill(&mut random);
@@ -82,12 +86,12 @@ pub fn random_hex(bytes: usize) -> String {
 }
 
 /// Lowercase hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Locks also what a panicking thread left behind: the stage's state is consistent between statements.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

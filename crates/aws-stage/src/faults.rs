@@ -1,13 +1,13 @@
-//! Bad days: rules that make calls over the wire fail, hang or lose their answer. A fixed seed replays the same day.
+//! Rules that make calls over the wire fail, hang or lose their answer. A fixed seed repeats the same failures.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::members::lock;
+use super::request::lock;
 
-/// The rules of a bad day.
+/// Which calls fail, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultPlan {
@@ -97,22 +97,22 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct State {
     rules: Vec<FaultRule>,
-    dice: u64,
+    random: u64,
 }
 
 impl Faults {
     /// Replaces every rule.
     pub fn set(&self, plan: FaultPlan) {
-        *lock(&self.state) = State { rules: plan.rules, dice: plan.seed };
+        *lock(&self.state) = State { rules: plan.rules, random: plan.seed };
     }
 
     /// What happens to this call. Uses up the `times` of the rules that act.
     pub fn rule(&self, service: &str, operation: &str) -> Ruling {
         let mut state = lock(&self.state);
-        let State { rules, dice } = &mut *state;
+        let State { rules, random } = &mut *state;
         let mut ruling = Ruling::default();
         for rule in rules.iter_mut().filter(|rule| rule.is_about(service, operation)) {
-            if rule.acts(dice) {
+            if rule.acts(random) {
                 match &rule.action {
                     FaultAction::Delay { milliseconds } => ruling.delay += Duration::from_millis(*milliseconds),
                     action => {
@@ -132,7 +132,7 @@ impl FaultRule {
             && self.operation.as_deref().is_none_or(|wanted| wanted == operation)
     }
 
-    fn acts(&mut self, dice: &mut u64) -> bool {
+    fn acts(&mut self, random: &mut u64) -> bool {
         if self.times == Some(0) {
             return false;
         }
@@ -140,7 +140,7 @@ impl FaultRule {
             self.after -= 1;
             return false;
         }
-        if self.probability.is_some_and(|probability| roll(dice) >= probability) {
+        if self.probability.is_some_and(|probability| roll(random) >= probability) {
             return false;
         }
         self.times = self.times.map(|times| times - 1);
@@ -149,9 +149,9 @@ impl FaultRule {
 }
 
 /// SplitMix64, as a number from 0 to 1.
-fn roll(dice: &mut u64) -> f64 {
-    *dice = dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *dice;
+fn roll(random: &mut u64) -> f64 {
+    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *random;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^= mixed >> 31;

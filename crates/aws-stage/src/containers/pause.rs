@@ -4,7 +4,7 @@
 //! with it, while the others may start later or go on.
 
 use super::{ContainerSpec, Containers};
-use crate::members::random_hex;
+use crate::request::random_hex;
 use bollard::body_full;
 use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder};
 use futures_util::StreamExt as _;
@@ -13,23 +13,27 @@ use std::collections::HashMap;
 const PROGRAM: &str = "pause";
 
 impl Containers {
-    /// Starts a container that holds a network, and publishes `ports` of it. Its id.
-    pub async fn namespace(&self, ports: Vec<u16>, labels: HashMap<String, String>) -> Result<String, String> {
-        let image = self.holder.get_or_try_init(|| self.import_holder()).await?;
+    /// Starts a container that owns a task's network, and publishes `ports` of it. Its id.
+    pub(crate) async fn start_pause_container(
+        &self,
+        ports: Vec<u16>,
+        labels: HashMap<String, String>,
+    ) -> Result<String, String> {
+        let image = self.pause_image.get_or_try_init(|| self.import_pause_image()).await?;
         let entrypoint = Some(vec![format!("/{PROGRAM}")]);
         self.start(&ContainerSpec { image: image.clone(), entrypoint, ports, labels, ..ContainerSpec::default() }).await
     }
 
     /// Removes the image that holds networks, once nothing of the stage runs any more.
-    pub async fn forget_holder(&self) {
-        if let Some(image) = self.holder.get() {
+    pub(crate) async fn remove_pause_image(&self) {
+        if let Some(image) = self.pause_image.get() {
             let options = RemoveImageOptionsBuilder::default().force(true).build();
             let _ = self.engine.remove_image(image, Some(options), None).await;
         }
     }
 
-    /// Makes the holder's image without any registry: one program of a few instructions.
-    async fn import_holder(&self) -> Result<String, String> {
+    /// Makes the pause image without any registry: one program of a few instructions.
+    async fn import_pause_image(&self) -> Result<String, String> {
         let engine = self.engine.version().await.map_err(|e| e.to_string())?.arch.unwrap_or_default();
         let program = program(&engine).ok_or_else(|| format!("the Engine's processor `{engine}` is not played"))?;
         let mut archive = tar::Builder::new(vec![]);
@@ -50,7 +54,7 @@ impl Containers {
     }
 }
 
-/// An ELF file that waits for ever, for the processors that Fargate has.
+/// An ELF file that waits without end, for the processors that Fargate has.
 fn program(architecture: &str) -> Option<Vec<u8>> {
     let (machine, code): (u16, Vec<u8>) = match architecture {
         // pause(), again and again.
@@ -94,7 +98,7 @@ mod tests {
     use super::program;
 
     #[test]
-    fn the_holder_is_an_elf_file_whose_entry_is_its_code() {
+    fn the_pause_program_is_an_elf_file_whose_entry_is_its_code() {
         for (architecture, code) in [("amd64", 9), ("arm64", 28)] {
             let file = program(architecture).unwrap();
             assert_eq!(file.len(), 64 + 56 + code);

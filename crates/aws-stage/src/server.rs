@@ -1,5 +1,5 @@
-//! The stage's one door: an HTTP server on the loopback interface that tells AWS calls, registry requests and GitHub's
-//! token endpoint apart, and puts faults, identity and policies before them.
+//! The HTTP server on the loopback interface. It distinguishes AWS calls, registry requests and GitHub's token endpoint, and applies
+//! faults, identity and policies before they are answered.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -17,14 +17,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::audit::{CallRecord, is_mutating};
 use super::authorization::{ResolvedDefinition, definition_lookup, needs, roles_of};
-use super::credentials::{SigningScope, Stranger};
-use super::fault::{FaultAction, FaultPlan, FaultRule, Ruling};
-use super::members::text;
+use super::call_log::{CallRecord, is_mutating};
+use super::credentials::{SigningScope, Unauthenticated};
+use super::faults::{FaultAction, FaultPlan, FaultRule, Ruling};
 use super::protocol::{Call, Protocol, request_id};
 use super::registry::Scope;
 use super::registry::wire::{self, Route, Visit};
+use super::request::text;
 use super::s3;
 use super::services::Services;
 use super::sts::Sts;
@@ -34,18 +34,18 @@ const LARGEST_CALL: usize = 32 * 1024 * 1024;
 
 /// The connection closes without an answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Dropped;
+pub(crate) struct ConnectionDropped;
 
-impl fmt::Display for Dropped {
+impl fmt::Display for ConnectionDropped {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("the stage dropped this connection")
     }
 }
 
-impl std::error::Error for Dropped {}
+impl std::error::Error for ConnectionDropped {}
 
 /// Serves until the task is aborted; the connections end with it.
-pub async fn serve(services: Arc<Services>, listener: TcpListener) -> Infallible {
+pub(crate) async fn serve(services: Arc<Services>, listener: TcpListener) -> Infallible {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -66,7 +66,7 @@ async fn converse(services: Arc<Services>, stream: TcpStream) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn handle(services: &Services, request: Request<Body>) -> Result<Response, Dropped> {
+async fn handle(services: &Services, request: Request<Body>) -> Result<Response, ConnectionDropped> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     if SigningScope::parse(&head.headers).is_some_and(|scope| scope.service == "s3") {
@@ -82,21 +82,21 @@ async fn handle(services: &Services, request: Request<Body>) -> Result<Response,
         return Ok(document(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "message": "Request body is too large" })));
     };
     if path.starts_with("/_github/") {
-        return services.github.respond("/_github", &head, &body, &services.faults, &services.audit).await;
+        return services.github.respond("/_github", &head, &body, &services.faults, &services.call_log).await;
     }
     if path.starts_with("/_stage/") { Ok(control(services, &head, &body)) } else { api(services, &head, &body).await }
 }
 
-async fn api(services: &Services, head: &Parts, body: &[u8]) -> Result<Response, Dropped> {
+async fn api(services: &Services, head: &Parts, body: &[u8]) -> Result<Response, ConnectionDropped> {
     let call = match Call::parse(&head.headers, body) {
         Ok(call) => call,
         Err(response) => return Ok(*response),
     };
     let caller = match services.credentials.caller(&head.headers) {
-        Err(Stranger::Unsigned) if call.service == "sts" && Sts::is_anonymous(&call.operation) => {
+        Err(Unauthenticated::Unsigned) if call.service == "sts" && Sts::is_anonymous(&call.operation) => {
             Ok(Caller { arn: String::new(), ..services.credentials.root() })
         }
-        other => other.map_err(|stranger| strange(stranger, call.protocol)),
+        other => other.map_err(|unauthenticated| identity_error(unauthenticated, call.protocol)),
     };
     let arn = caller.as_ref().map_or(String::new(), |caller| caller.arn.clone());
     let Ruling { delay, action } = services.faults.rule(call.service, &call.operation);
@@ -114,7 +114,7 @@ async fn api(services: &Services, head: &Parts, body: &[u8]) -> Result<Response,
         .filter(|_| action != Some(FaultAction::DropAfterEffect))
         .map(|reply| reply.map_err(|error| call.protocol.localized(error)));
     let error = outcome.as_ref().and_then(|reply| reply.as_ref().err());
-    services.audit.record(CallRecord {
+    services.call_log.record(CallRecord {
         time: jiff::Timestamp::now(),
         service: call.service.to_owned(),
         operation: call.operation.clone(),
@@ -123,7 +123,7 @@ async fn api(services: &Services, head: &Parts, body: &[u8]) -> Result<Response,
         status: outcome.as_ref().map_or(0, |_| error.map_or(200, |error| error.status)),
         error: error.map(|error| error.code.clone()),
     });
-    let reply = outcome.ok_or(Dropped)?;
+    let reply = outcome.ok_or(ConnectionDropped)?;
     Ok(call.protocol.respond(&call.operation, &reply, &request_id()))
 }
 
@@ -155,16 +155,18 @@ async fn resolve(services: &Services, caller: &Caller, lookup: Value) -> Resolve
     )
 }
 
-fn strange(stranger: Stranger, protocol: Protocol) -> AwsError {
-    let (code, message) = match stranger {
-        Stranger::Unsigned => ("MissingAuthenticationTokenException", "Missing Authentication Token"),
-        Stranger::Unknown => ("UnrecognizedClientException", "The security token included in the request is invalid."),
-        Stranger::Expired => ("ExpiredTokenException", "The security token included in the request is expired"),
+fn identity_error(unauthenticated: Unauthenticated, protocol: Protocol) -> AwsError {
+    let (code, message) = match unauthenticated {
+        Unauthenticated::Unsigned => ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+        Unauthenticated::Unknown => {
+            ("UnrecognizedClientException", "The security token included in the request is invalid.")
+        }
+        Unauthenticated::Expired => ("ExpiredTokenException", "The security token included in the request is expired"),
     };
-    match (stranger, protocol) {
+    match (unauthenticated, protocol) {
         // The Query services call the end of a session otherwise than the JSON services, and STS has a modelled
         // ExpiredTokenException that is about the web identity token.
-        (Stranger::Expired, Protocol::Query { .. }) => {
+        (Unauthenticated::Expired, Protocol::Query { .. }) => {
             AwsError { status: 403, ..AwsError::client("ExpiredToken", message) }
         }
         _ => AwsError::client(code, message),
@@ -187,7 +189,7 @@ fn injected(action: &FaultAction, call: &Call, arn: &str) -> Option<AwsError> {
             let action = format!("{}:{}", call.service, call.operation);
             AwsError::client("AccessDeniedException", not_authorized(arn, &action))
         }
-        FaultAction::ExpireSession => strange(Stranger::Expired, call.protocol),
+        FaultAction::ExpireSession => identity_error(Unauthenticated::Expired, call.protocol),
         FaultAction::Error { code, message, status } => AwsError { status: *status, ..AwsError::client(code, message) },
         FaultAction::Delay { .. } | FaultAction::DropAfterEffect | FaultAction::DropBefore => return None,
     })
@@ -200,7 +202,7 @@ fn not_authorized(arn: &str, action: &str) -> String {
 }
 
 /// S3 has a protocol of its own, of which one operation is played.
-async fn object(services: &Services, head: &Parts) -> Result<Response, Dropped> {
+async fn object(services: &Services, head: &Parts) -> Result<Response, ConnectionDropped> {
     let operation = if head.method == Method::GET { "GetObject" } else { "Other" };
     let (bucket, key) = s3::address(head.uri.path());
     let caller = services.credentials.caller(&head.headers);
@@ -210,7 +212,7 @@ async fn object(services: &Services, head: &Parts) -> Result<Response, Dropped> 
     let Ruling { delay, action } = services.faults.rule("s3", operation);
     tokio::time::sleep(delay).await;
     let reply = match (caller, action.as_ref().and_then(|action| injected(action, &call, &arn))) {
-        (Err(stranger), _) => Err(AwsError { status: 403, ..strange(stranger, protocol) }),
+        (Err(unauthenticated), _) => Err(AwsError { status: 403, ..identity_error(unauthenticated, protocol) }),
         (_, Some(error)) => Err(error),
         (Ok(_), None) if operation == "Other" => {
             Err(AwsError { status: 501, ..AwsError::client("NotImplemented", "the stage plays GetObject of S3 only") })
@@ -222,7 +224,7 @@ async fn object(services: &Services, head: &Parts) -> Result<Response, Dropped> 
         }
     };
     let is_dropped = matches!(action, Some(FaultAction::DropBefore | FaultAction::DropAfterEffect));
-    services.audit.record(CallRecord {
+    services.call_log.record(CallRecord {
         time: jiff::Timestamp::now(),
         service: "s3".to_owned(),
         operation: operation.to_owned(),
@@ -231,10 +233,10 @@ async fn object(services: &Services, head: &Parts) -> Result<Response, Dropped> 
         status: if is_dropped { 0 } else { reply.as_ref().map_or_else(|error| error.status, |_| 200) },
         error: reply.as_ref().err().map(|error| error.code.clone()),
     });
-    if is_dropped { Err(Dropped) } else { Ok(s3::respond(reply)) }
+    if is_dropped { Err(ConnectionDropped) } else { Ok(s3::respond(reply)) }
 }
 
-async fn registry(services: &Services, head: Parts, body: Body) -> Result<Response, Dropped> {
+async fn registry(services: &Services, head: Parts, body: Body) -> Result<Response, ConnectionDropped> {
     let Some(route) = Route::parse(head.uri.path()) else {
         return Ok(wire::error(StatusCode::NOT_FOUND, "NAME_INVALID", "invalid repository name"));
     };
@@ -276,7 +278,7 @@ async fn registry(services: &Services, head: Parts, body: Body) -> Result<Respon
         }
     };
     let response = response.filter(|_| action != Some(FaultAction::DropAfterEffect));
-    services.audit.record(CallRecord {
+    services.call_log.record(CallRecord {
         time: jiff::Timestamp::now(),
         service: "registry".to_owned(),
         operation: operation.to_owned(),
@@ -285,7 +287,7 @@ async fn registry(services: &Services, head: Parts, body: Body) -> Result<Respon
         status: response.as_ref().map_or(0, |response| response.status().as_u16()),
         error: None,
     });
-    response.ok_or(Dropped)
+    response.ok_or(ConnectionDropped)
 }
 
 fn registry_fault(action: Option<&FaultAction>, caller: &Caller, operation: &str) -> Option<Response> {
@@ -302,7 +304,7 @@ fn registry_fault(action: Option<&FaultAction>, caller: &Caller, operation: &str
 }
 
 /// GitHub's tokens: `GET /_github/oidc?audience=X` with the job's bearer token, and the issuer's published keys.
-async fn github(services: &Services, head: &Parts) -> Result<Response, Dropped> {
+async fn github(services: &Services, head: &Parts) -> Result<Response, ConnectionDropped> {
     match head.uri.path() {
         "/_github/oidc" => {}
         "/_github/.well-known/jwks" => return Ok(document(StatusCode::OK, &services.oidc.jwks())),
@@ -330,7 +332,7 @@ async fn github(services: &Services, head: &Parts) -> Result<Response, Dropped> 
         Some(FaultAction::AccessDenied | FaultAction::ExpireSession) => (401, json!({ "message": "Unauthorized" })),
         Some(FaultAction::Delay { .. }) | None => id_token(services, head),
     };
-    services.audit.record(CallRecord {
+    services.call_log.record(CallRecord {
         time: jiff::Timestamp::now(),
         service: "github".to_owned(),
         operation: "GetIdToken".to_owned(),
@@ -339,7 +341,7 @@ async fn github(services: &Services, head: &Parts) -> Result<Response, Dropped> 
         status,
         error: None,
     });
-    if status == 0 { Err(Dropped) } else { Ok(document(code(status), &body)) }
+    if status == 0 { Err(ConnectionDropped) } else { Ok(document(code(status), &body)) }
 }
 
 fn id_token(services: &Services, head: &Parts) -> (u16, Value) {
@@ -366,7 +368,7 @@ fn control(services: &Services, head: &Parts, body: &[u8]) -> Response {
             document(StatusCode::OK, &json!({ "status": "ok", "account": root.account, "region": root.region }))
         }
         (&Method::GET, "/_stage/calls") => {
-            let calls: Vec<_> = services.audit.calls().iter().map(CallRecord::json).collect();
+            let calls: Vec<_> = services.call_log.calls().iter().map(CallRecord::json).collect();
             document(StatusCode::OK, &json!({ "calls": calls }))
         }
         (&Method::POST, "/_stage/faults") => match fault_plan(body) {

@@ -47,11 +47,11 @@ pub enum IdenticalPush {
 
 /// What happens to tasks that start from now on. Shared by all clones.
 #[derive(Clone, Debug, Default)]
-pub struct Sabotage(Arc<AtomicU8>);
+pub struct FailureInjection(Arc<AtomicU8>);
 
-/// One kind of [`Sabotage`].
+/// One kind of [`FailureInjection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SabotageKind {
+pub enum InjectedFailure {
     None,
     /// Containers of service tasks are killed shortly after they run.
     CrashNewTasks,
@@ -63,28 +63,28 @@ pub enum SabotageKind {
     SlowStarts,
 }
 
-impl Sabotage {
-    const KINDS: [SabotageKind; 5] = [
-        SabotageKind::None,
-        SabotageKind::CrashNewTasks,
-        SabotageKind::UnhealthyNewTasks,
-        SabotageKind::FailOneOffs,
-        SabotageKind::SlowStarts,
+impl FailureInjection {
+    const KINDS: [InjectedFailure; 5] = [
+        InjectedFailure::None,
+        InjectedFailure::CrashNewTasks,
+        InjectedFailure::UnhealthyNewTasks,
+        InjectedFailure::FailOneOffs,
+        InjectedFailure::SlowStarts,
     ];
 
-    pub fn set(&self, kind: SabotageKind) {
+    pub fn set(&self, kind: InjectedFailure) {
         let index = Self::KINDS.iter().position(|k| *k == kind).unwrap_or_default();
         self.0.store(index as u8, Ordering::SeqCst);
     }
 
-    pub fn get(&self) -> SabotageKind {
-        Self::KINDS.get(usize::from(self.0.load(Ordering::SeqCst))).copied().unwrap_or(SabotageKind::None)
+    pub fn get(&self) -> InjectedFailure {
+        Self::KINDS.get(usize::from(self.0.load(Ordering::SeqCst))).copied().unwrap_or(InjectedFailure::None)
     }
 }
 
 /// The knobs of one stage. The default is the likelier side of every open question.
 #[derive(Clone, Debug)]
-pub struct Play {
+pub struct Behavior {
     /// See [`RollbackPrimary`].
     pub rollback_primary: RollbackPrimary,
     /// See [`CurrentServiceDeployment`].
@@ -97,8 +97,8 @@ pub struct Play {
     pub missing_right_after_run_task: bool,
     /// See [`IdenticalPush`].
     pub identical_push_to_immutable_tag: IdenticalPush,
-    /// See [`Sabotage`].
-    pub sabotage: Sabotage,
+    /// See [`FailureInjection`].
+    pub failure_injection: FailureInjection,
     /// Seconds of the stage per second of AWS's own waiting: settling after RUNNING, provisioning, back-off between
     /// failing tasks, deregistration delay.
     pub time_scale: f64,
@@ -108,7 +108,7 @@ pub struct Play {
     pub patience_scale: f64,
 }
 
-impl Default for Play {
+impl Default for Behavior {
     fn default() -> Self {
         Self {
             rollback_primary: RollbackPrimary::default(),
@@ -117,14 +117,14 @@ impl Default for Play {
             read_lag: Duration::ZERO,
             missing_right_after_run_task: false,
             identical_push_to_immutable_tag: IdenticalPush::default(),
-            sabotage: Sabotage::default(),
+            failure_injection: FailureInjection::default(),
             time_scale: 0.02,
             patience_scale: 0.1,
         }
     }
 }
 
-impl Play {
+impl Behavior {
     /// `seconds` of AWS's own waiting, on the stage.
     pub fn waiting(&self, seconds: f64) -> Duration {
         Duration::from_secs_f64((seconds * self.time_scale).max(0.0))

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use super::members::lock;
+use super::request::lock;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,11 +27,11 @@ pub struct CallRecord {
 
 /// The log of one stage.
 #[derive(Debug, Default)]
-pub struct Audit {
+pub struct CallLog {
     calls: Mutex<Vec<CallRecord>>,
 }
 
-impl Audit {
+impl CallLog {
     pub(super) fn record(&self, call: CallRecord) {
         lock(&self.calls).push(call);
     }

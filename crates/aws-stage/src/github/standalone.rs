@@ -12,16 +12,16 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::GitHub;
-use crate::audit::{Audit, CallRecord};
-use crate::fault::{FaultPlan, Faults};
-use crate::front::Dropped;
+use crate::call_log::{CallLog, CallRecord};
+use crate::faults::{FaultPlan, Faults};
+use crate::server::ConnectionDropped;
 
 /// Larger than any body that GitHub takes.
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
 
 /// GitHub on a port of the loopback interface, until it is dropped.
 #[derive(Debug)]
-pub struct Alone {
+pub struct Standalone {
     played: Arc<Played>,
     address: SocketAddr,
     server: AbortHandle,
@@ -31,10 +31,10 @@ pub struct Alone {
 struct Played {
     github: GitHub,
     faults: Faults,
-    audit: Audit,
+    call_log: CallLog,
 }
 
-impl Alone {
+impl Standalone {
     /// Starts listening on any free port.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Alone {
     pub async fn start(github: GitHub) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let played = Arc::new(Played { github, faults: Faults::default(), audit: Audit::default() });
+        let played = Arc::new(Played { github, faults: Faults::default(), call_log: CallLog::default() });
         let server = tokio::spawn(serve(played.clone(), listener)).abort_handle();
         Ok(Self { played, address, server })
     }
@@ -67,11 +67,11 @@ impl Alone {
     /// Every request, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<CallRecord> {
-        self.played.audit.calls()
+        self.played.call_log.calls()
     }
 }
 
-impl Drop for Alone {
+impl Drop for Standalone {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -86,9 +86,10 @@ async fn serve(played: Arc<Played>, listener: TcpListener) {
                 let played = played.clone();
                 async move {
                     let (head, body) = request.into_parts();
-                    let body = axum::body::to_bytes(Body::new(body), LARGEST_REQUEST).await.map_err(|_| Dropped)?;
-                    let Played { github, faults, audit } = played.as_ref();
-                    github.respond("", &head, &body, faults, audit).await
+                    let body =
+                        axum::body::to_bytes(Body::new(body), LARGEST_REQUEST).await.map_err(|_| ConnectionDropped)?;
+                    let Played { github, faults, call_log } = played.as_ref();
+                    github.respond("", &head, &body, faults, call_log).await
                 }
             });
             // A client that hangs up, or a fault that does, ends its own connection only.
