@@ -112,7 +112,7 @@ fn first_preflight(watch: &Watch) -> f64 {
 
 async fn run(scene: &Scene, sink: &dyn Sink) {
     let record = RefCell::new(Record::default());
-    let world = World { cloud: &*scene.cloud, builder: &scene.builder, web: &scene.web, sink, record: &record };
+    let world = World { aws: scene.cloud.ports(), builder: &scene.builder, web: &scene.web, sink, record: &record };
     deploy(&scene.order, &world).await.unwrap();
 }
 

@@ -10,7 +10,6 @@ mod take_back;
 use crate::config::{Config, Lock, When};
 use crate::events::{Event, Step};
 use crate::lease::{self, Claimant, Lease, Owner};
-use crate::ports::{Builder, Cloud, Web};
 use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
@@ -71,10 +70,7 @@ pub enum RequiredPlan {
 ///
 /// # Errors
 /// Every expected bad ending. What was done until then is in the world's record.
-pub async fn deploy<C: Cloud, B: Builder, W: Web>(
-    order: &Order,
-    world: &World<'_, C, B, W>,
-) -> Result<Success, Failure> {
+pub async fn deploy(order: &Order, world: &World<'_>) -> Result<Success, Failure> {
     deploy_until(std::future::pending(), order, world).await
 }
 
@@ -83,10 +79,10 @@ pub async fn deploy<C: Cloud, B: Builder, W: Web>(
 ///
 /// # Errors
 /// `cancelled` beside the others.
-pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
+pub async fn deploy_until(
     interrupt: impl Future<Output = ()>,
     order: &Order,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Success, Failure> {
     let interrupt = interrupt.shared();
     or_cancelled(&interrupt, world, authenticate::authenticate(world)).await?;
@@ -108,19 +104,19 @@ pub async fn deploy_until<C: Cloud, B: Builder, W: Web>(
 }
 
 /// While images are still being built: what does not need them.
-async fn release<C: Cloud, B: Builder, W: Web>(
+async fn release(
     order: &Order,
     plan: &Plan,
     found: Found,
     shelf: &Shelf,
     interrupt: &(impl Future<Output = ()> + Clone),
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Success, Failure> {
     let images = or_cancelled(interrupt, world, enough_to_begin(plan, order, shelf)).await?;
     let services = plan.services.iter().map(|s| &s.service);
     let has_lease = matches!(order.config.lock, Lock::Lease { .. });
     if is_nothing(plan, &images, order)
-        && !(has_lease && lease::is_left_by_earlier_attempt(services, &order.run, world.cloud).await)
+        && !(has_lease && lease::is_left_by_earlier_attempt(services, &order.run, world.aws).await)
     {
         return or_cancelled(interrupt, world, confirm::unchanged(plan, order, world)).await;
     }
@@ -142,13 +138,13 @@ async fn release<C: Cloud, B: Builder, W: Web>(
 
 /// What may only be done by one release at a time. The services are read again: they may have moved while this one
 /// was building, or waiting for its turn, and then there may be nothing left to do.
-async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
+async fn release_under_lease(
     order: &Order,
     found: Found,
     shelf: &Shelf,
     leases: &[Lease],
     interrupt: &(impl Future<Output = ()> + Clone),
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Success, Failure> {
     let plan = or_cancelled(interrupt, world, plan_again(order, found, leases, world)).await?;
     let images = or_cancelled(interrupt, world, enough_to_begin(&plan, order, shelf)).await?;
@@ -175,13 +171,13 @@ async fn release_under_lease<C: Cloud, B: Builder, W: Web>(
 
 /// Everything before the first service moves. A release command waits for the images that it runs, not for the others;
 /// a service waits for all of them: nothing moves for a release that cannot be complete.
-async fn prepare<C: Cloud, B, W>(
+async fn prepare(
     plan: &Plan,
     order: &Order,
     shelf: &Shelf,
     leases: &[Lease],
     revisions: &mut Vec<Revision>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), Failure> {
     for (at, command) in due(plan, order, When::Before).enumerate() {
         let images = shelf.wait_until(|ready| has_all(ready, command.images())).await?;
@@ -226,9 +222,9 @@ async fn beside<T>(main: impl Future<Output = T>, beside: impl Future<Output = (
 
 /// Ends `work` when the signal comes, but for an order that is on its way: without its answer nobody could say what is
 /// running now.
-async fn or_cancelled<T, C, B, W>(
+async fn or_cancelled<T>(
     interrupt: &(impl Future<Output = ()> + Clone),
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut work = pin!(work);
@@ -254,19 +250,14 @@ pub(crate) fn cancelled() -> Failure {
 }
 
 /// Tasks that earlier holders left must have stopped, but for the one that our first command attaches to.
-async fn plan_again<C: Cloud, B, W>(
-    order: &Order,
-    found: Found,
-    leases: &[Lease],
-    world: &World<'_, C, B, W>,
-) -> Result<Plan, Failure> {
+async fn plan_again(order: &Order, found: Found, leases: &[Lease], world: &World<'_>) -> Result<Plan, Failure> {
     let first = order.config.release.first().filter(|_| !order.skips_commands);
     let ours = first.map(|command| release::started_by(&command.name, &order.run.key));
     try_join_all(leases.iter().map(|lease| lease.settle(ours.as_deref(), patience(order), world))).await?;
     plan(order, preflight::services_again(&order.config, found, patience(order), world).await?, world)
 }
 
-fn plan<C, B, W>(order: &Order, before: Before, world: &World<'_, C, B, W>) -> Result<Plan, Failure> {
+fn plan(order: &Order, before: Before, world: &World<'_>) -> Result<Plan, Failure> {
     let plan = Plan::new(&order.config, before)?;
     let mut record = world.record.borrow_mut();
     record.release = Some(plan.number);
@@ -287,12 +278,7 @@ fn noted(service: &ServicePlan) -> ServiceRecord {
 }
 
 /// Always in the same order, so that two releases never wait for each other.
-async fn take_leases<C: Cloud, B, W>(
-    plan: &Plan,
-    order: &Order,
-    world: &World<'_, C, B, W>,
-    leases: &mut Vec<Lease>,
-) -> Result<(), Failure> {
+async fn take_leases(plan: &Plan, order: &Order, world: &World<'_>, leases: &mut Vec<Lease>) -> Result<(), Failure> {
     let Lock::Lease { wait } = order.config.lock else { return Ok(()) };
     let mut services: Vec<&ServiceRef> = plan.services.iter().map(|s| &s.service).collect();
     services.sort();
@@ -306,8 +292,8 @@ async fn take_leases<C: Cloud, B, W>(
 }
 
 /// What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
-async fn let_go<C: Cloud, B, W>(leases: &[Lease], world: &World<'_, C, B, W>) {
-    let letting_go = join_all(leases.iter().map(|lease| lease.release(world.cloud)));
+async fn let_go(leases: &[Lease], world: &World<'_>) {
+    let letting_go = join_all(leases.iter().map(|lease| lease.release(world.aws)));
     let _ = tokio::time::timeout(Duration::from_secs(3), letting_go).await;
     for lease in leases {
         world.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
@@ -323,12 +309,12 @@ fn patience(order: &Order) -> Duration {
 }
 
 /// Registers the services whose images are ready, and that have no revision yet.
-async fn register_ready<C: Cloud, B, W>(
+async fn register_ready(
     plan: &Plan,
     images: &Images,
     order: &Order,
     revisions: &mut Vec<Revision>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), Failure> {
     let is_new = |s: &&ServicePlan| !revisions.iter().any(|r| r.key == s.key);
     let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key.as_str()));
@@ -350,14 +336,14 @@ fn due<'a>(plan: &'a Plan, order: &Order, when: When) -> impl Iterator<Item = &'
     commands.iter().filter(move |command| command.command.when == when)
 }
 
-async fn run_command<C: Cloud, B, W>(
+async fn run_command(
     command: &CommandPlan,
     plan: &Plan,
     revisions: &[Revision],
     images: &Images,
     order: &Order,
     leases: &[Lease],
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), Failure> {
     let service = plan.service(&command.service);
     let revision = revisions.iter().find(|r| r.key == command.service);

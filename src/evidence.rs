@@ -1,6 +1,6 @@
 //! Why did it fail? The evidence that AWS keeps for an hour: stopped tasks, exit codes, the last lines of the container.
 
-use crate::ports::{Cloud, LogStream};
+use crate::ports::{Aws, LogStream};
 use fargate_deploy_core::names::{ContainerName, DeploymentId, ServiceRef, TaskArn};
 use fargate_deploy_core::task::{ContainerState, Task};
 use fargate_deploy_core::task_definition::TaskDefinition;
@@ -17,17 +17,17 @@ pub struct Evidence {
 }
 
 /// What the stopped tasks of one deployment tell. Best effort: a failure is never hidden by a failed look at it.
-pub async fn of_deployment<C: Cloud>(
-    cloud: &C,
+pub async fn of_deployment(
+    aws: Aws<'_>,
     service: &ServiceRef,
     deployment: &DeploymentId,
     definition: &TaskDefinition,
 ) -> Evidence {
-    let stopped = match cloud.stopped_tasks(service).await {
+    let stopped = match aws.tasks.stopped_tasks(service).await {
         Ok(arns) => arns,
         Err(e) => return Evidence::unknown(format!("its stopped tasks could not be listed: {e}")),
     };
-    let mut tasks = match cloud.tasks(&service.cluster, &stopped).await {
+    let mut tasks = match aws.tasks.tasks(&service.cluster, &stopped).await {
         Ok(tasks) => tasks,
         Err(e) => return Evidence::unknown(format!("its stopped tasks could not be read: {e}")),
     };
@@ -60,7 +60,7 @@ pub async fn of_deployment<C: Cloud>(
     // The newest task can have died without a line; then an older one speaks.
     for task in tasks.iter().take(3) {
         let Some(container) = culprit(task) else { continue };
-        let log = last_lines(cloud, definition, &container.name, &task.arn).await;
+        let log = last_lines(aws, definition, &container.name, &task.arn).await;
         if !log.is_empty() {
             return Evidence { lines, log, crash_loop };
         }
@@ -93,14 +93,14 @@ fn is_cleared_away(task: &Task) -> bool {
 }
 
 /// The last lines of one container of one task; empty where it has no awslogs stream or none can be read.
-pub async fn last_lines<C: Cloud>(
-    cloud: &C,
+pub async fn last_lines(
+    aws: Aws<'_>,
     definition: &TaskDefinition,
     container: &ContainerName,
     task: &TaskArn,
 ) -> Vec<String> {
     let Some(stream) = stream(definition, container, task) else { return vec![] };
-    cloud
+    aws.logs
         .log_tail(&stream, LOG_LINES)
         .await
         .map(|events| events.into_iter().map(|e| e.message).collect())

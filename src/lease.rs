@@ -15,7 +15,7 @@ pub use sticky::{State, Sticky, clear, set, state};
 
 use crate::error::call_failed;
 use crate::events::{Event, Step};
-use crate::ports::{CallError, CallErrorKind, Cloud};
+use crate::ports::{Aws, CallError, CallErrorKind};
 use crate::world::World;
 use claim::{Chain, Generation, chain, denied, locked, path, text};
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
@@ -70,11 +70,11 @@ pub struct Claimant<'a> {
 ///
 /// # Errors
 /// `locked`: somebody else holds it. `permission`: SSM is not allowed. Nothing was touched.
-pub async fn acquire<C: Cloud, B, W>(
+pub async fn acquire(
     service: &ServiceRef,
     claimant: Claimant<'_>,
     wait: Duration,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Lease, Failure> {
     let chapter = world.start(Step::Lease, service.to_string()).of(service.name.as_str());
     let path = path(service);
@@ -84,7 +84,7 @@ pub async fn acquire<C: Cloud, B, W>(
     // The last generation that had ended when we came.
     let mut waits_since = None;
     loop {
-        let mut found = chain(&path, world.cloud).await?;
+        let mut found = chain(&path, world.aws).await?;
         if let Some(sticky) = &found.sticky {
             return Err(sticky.refuses(service));
         }
@@ -95,15 +95,15 @@ pub async fn acquire<C: Cloud, B, W>(
             _ => Instant::now(),
         };
         seen = newest.clone().map(|generation| (generation, unchanged_since));
-        if let Some(way) = way_in(newest.as_ref(), claimant.run, unchanged_since.elapsed(), world.cloud).await
-            && let Some((lease, found)) = succeed(service, &path, newest.as_ref(), way, claimant, world.cloud).await?
+        if let Some(way) = way_in(newest.as_ref(), claimant.run, unchanged_since.elapsed(), world.aws).await
+            && let Some((lease, found)) = succeed(service, &path, newest.as_ref(), way, claimant, world.aws).await?
         {
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
                 world.warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
             }
             world.sink.emit(Event::Held { parameter: lease.name.clone(), token: claimant.token.to_owned() });
             if let Err(failure) = lease.gives_way(waits_since, &claimant, &found) {
-                lease.release(world.cloud).await;
+                lease.release(world.aws).await;
                 world.sink.emit(Event::LetGo { parameter: lease.name.clone() });
                 return Err(failure);
             }
@@ -128,29 +128,29 @@ pub async fn acquire<C: Cloud, B, W>(
 
 /// Whether an earlier attempt of this run ended without releasing one of these: the next attempt puts that in order, even
 /// where it finds nothing else to do. What cannot be read is left to go stale.
-pub async fn is_left_by_earlier_attempt<C: Cloud>(
+pub async fn is_left_by_earlier_attempt(
     services: impl Iterator<Item = &ServiceRef>,
     run: &RunKey,
-    cloud: &C,
+    aws: Aws<'_>,
 ) -> bool {
     if run.attempt == "1" {
         return false;
     }
     let looks = services.map(async |service| {
-        let newest = chain(&path(service), cloud).await.ok().and_then(|mut found| found.generations.pop());
+        let newest = chain(&path(service), aws).await.ok().and_then(|mut found| found.generations.pop());
         newest.and_then(|g| g.claim).is_some_and(|held| !held.is_released && held.is_earlier_attempt_of(run))
     });
     join_all(looks).await.contains(&true)
 }
 
 /// Beats for all leases while `body` runs.
-pub async fn hold<C: Cloud, B, W, T>(leases: &[Lease], world: &World<'_, C, B, W>, body: impl Future<Output = T>) -> T {
+pub async fn hold<T>(leases: &[Lease], world: &World<'_>, body: impl Future<Output = T>) -> T {
     let beat = async {
         loop {
             sleep(BEAT).await;
             join_all(leases.iter().map(async |lease| {
                 lease.claim.borrow_mut().beat += 1;
-                if let Err(e) = lease.write(world.cloud).await {
+                if let Err(e) = lease.write(world.aws).await {
                     world.warn(format!("the lease of {} could not be renewed: {e}", lease.service));
                 }
             }))
@@ -172,11 +172,11 @@ impl Lease {
     ///
     /// # Errors
     /// `locked`: another run took over. Ours changes nothing further.
-    pub async fn check<C: Cloud>(&self, cloud: &C) -> Result<(), Failure> {
+    pub async fn check(&self, aws: Aws<'_>) -> Result<(), Failure> {
         if self.last_beat.get().elapsed() >= FENCE {
-            self.write(cloud).await.map_err(|e| call_failed("renewing the lease", &e))?;
+            self.write(aws).await.map_err(|e| call_failed("renewing the lease", &e))?;
         }
-        match chain(&self.path, cloud).await?.generations.pop() {
+        match chain(&self.path, aws).await?.generations.pop() {
             Some(newest) if newest.number == self.generation => Ok(()),
             other => {
                 let holder = other.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
@@ -192,16 +192,11 @@ impl Lease {
     ///
     /// # Errors
     /// `locked`: one still runs after `wait`. The lease stays claimed with it.
-    pub async fn settle<C: Cloud, B, W>(
-        &self,
-        ours: Option<&str>,
-        wait: Duration,
-        world: &World<'_, C, B, W>,
-    ) -> Result<(), Failure> {
+    pub async fn settle(&self, ours: Option<&str>, wait: Duration, world: &World<'_>) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
             let Some(task) = self.left.borrow().iter().find(|t| !is_attachable(t, ours)).cloned() else { break };
-            let look = look_at(&task, world.cloud)
+            let look = look_at(&task, world.aws)
                 .await
                 .map_err(|e| call_failed("looking at the task of an earlier run", &e))?;
             let unknown_for_long = self.since.elapsed() >= STALE_WHILE_STARTING;
@@ -230,7 +225,7 @@ impl Lease {
         let remaining = self.left.borrow().first().cloned();
         if self.claim.borrow().task != remaining {
             self.claim.borrow_mut().task = remaining;
-            self.write(world.cloud).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
+            self.write(world.aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
         }
         Ok(())
     }
@@ -245,27 +240,27 @@ impl Lease {
     ///
     /// # Errors
     /// The claim could not be written: the task must not be started.
-    pub async fn note_task<C: Cloud>(
+    pub async fn note_task(
         &self,
         cluster: &ClusterName,
         started_by: &str,
         arn: Option<&TaskArn>,
-        cloud: &C,
+        aws: Aws<'_>,
     ) -> Result<(), Failure> {
         self.claim.borrow_mut().task = Some(ClaimedTask {
             cluster: cluster.to_string(),
             started_by: started_by.to_owned(),
             arn: arn.map(ToString::to_string),
         });
-        self.write(cloud).await.map_err(|e| call_failed("noting the task in the lease", &e))
+        self.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))
     }
 
     /// The task has stopped, or was never started.
-    pub async fn forget_task<C: Cloud>(&self, cloud: &C) {
+    pub async fn forget_task(&self, aws: Aws<'_>) {
         self.claim.borrow_mut().task = None;
         self.left.borrow_mut().clear();
         // What stays noted is looked up by a successor, and found stopped.
-        let _ = self.write(cloud).await;
+        let _ = self.write(aws).await;
     }
 
     /// Who waited gives way to a newer run that deployed meanwhile; and a person's lock that came with the lease holds.
@@ -292,13 +287,13 @@ impl Lease {
     }
 
     /// Lets the next one in. A task that still runs keeps its claim: then this does nothing.
-    pub async fn release<C: Cloud>(&self, cloud: &C) {
+    pub async fn release(&self, aws: Aws<'_>) {
         if self.claim.borrow().task.is_some() || !self.left.borrow().is_empty() {
             return;
         }
         self.claim.borrow_mut().is_released = true;
         // Not written, the claim goes stale by itself.
-        let _ = self.write(cloud).await;
+        let _ = self.write(aws).await;
     }
 
     /// The parameter that the claim is written in.
@@ -306,10 +301,10 @@ impl Lease {
         &self.name
     }
 
-    async fn write<C: Cloud>(&self, cloud: &C) -> Result<(), CallError> {
+    async fn write(&self, aws: Aws<'_>) -> Result<(), CallError> {
         let _one_at_a_time = self.writing.lock().await;
         let text = text(&self.claim.borrow());
-        cloud.put_parameter(&self.name, &text).await?;
+        aws.parameters.put_parameter(&self.name, &text).await?;
         self.last_beat.set(Instant::now());
         Ok(())
     }
@@ -329,21 +324,21 @@ pub enum Left {
 ///
 /// # Errors
 /// AWS could not be asked: the claim goes stale by itself.
-pub async fn release_left<C: Cloud>(parameter: &str, token: &str, cloud: &C) -> Result<Left, CallError> {
+pub async fn release_left(parameter: &str, token: &str, aws: Aws<'_>) -> Result<Left, CallError> {
     let path = parameter.rsplit_once('/').map_or(parameter, |(path, _)| path);
-    let found = cloud.parameters_under(path).await?.into_iter().find(|(name, _)| name == parameter);
+    let found = aws.parameters.parameters_under(path).await?.into_iter().find(|(name, _)| name == parameter);
     let claim: Option<Claim> = found.and_then(|(_, value)| serde_json::from_str(&value).ok());
     let Some(mut claim) = claim.filter(|claim| claim.token == token && !claim.is_released) else {
         return Ok(Left::NotOurs);
     };
     if let Some(task) = &claim.task
-        && look_at(task, cloud).await? != Look::Stopped
+        && look_at(task, aws).await? != Look::Stopped
     {
         return Ok(Left::StillRunning);
     }
     claim.task = None;
     claim.is_released = true;
-    cloud.put_parameter(parameter, &text(&claim)).await?;
+    aws.parameters.put_parameter(parameter, &text(&claim)).await?;
     Ok(Left::Released)
 }
 
@@ -357,7 +352,7 @@ enum Way {
 }
 
 /// May a successor be created? What cannot be read is held: by whom, and for how long, is not known.
-async fn way_in<C: Cloud>(newest: Option<&Generation>, run: &RunKey, unchanged: Duration, cloud: &C) -> Option<Way> {
+async fn way_in(newest: Option<&Generation>, run: &RunKey, unchanged: Duration, aws: Aws<'_>) -> Option<Way> {
     let Some(newest) = newest else { return Some(Way::Free) };
     let held = newest.claim.as_ref()?;
     let is_ours = held.is_earlier_attempt_of(run);
@@ -366,7 +361,7 @@ async fn way_in<C: Cloud>(newest: Option<&Generation>, run: &RunKey, unchanged: 
         None => (is_ours || unchanged >= STALE).then_some(Way::Free),
         Some(task) if is_ours && task.arn.is_some() => Some(Way::Adopt),
         Some(_) if !is_ours && unchanged < STALE => None,
-        Some(task) => match look_at(task, cloud).await {
+        Some(task) => match look_at(task, aws).await {
             Ok(Look::Stopped) => Some(Way::Free),
             Ok(Look::Found(_)) if is_ours => Some(Way::Adopt),
             Ok(Look::Unknown) => (unchanged >= STALE_WHILE_STARTING).then_some(Way::Free),
@@ -386,16 +381,16 @@ enum Look {
     Unknown,
 }
 
-async fn look_at<C: Cloud>(task: &ClaimedTask, cloud: &C) -> Result<Look, CallError> {
+async fn look_at(task: &ClaimedTask, aws: Aws<'_>) -> Result<Look, CallError> {
     let cluster = ClusterName::new(&task.cluster);
     let answer = match &task.arn {
-        Some(arn) => cloud.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.first() {
+        Some(arn) => aws.tasks.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.first() {
             Some(task) if task.is_stopped() => Look::Stopped,
             Some(_) => Look::Running,
             None => Look::Unknown,
         }),
         None => {
-            let found = cloud.tasks_started_by(&cluster, &task.started_by).await;
+            let found = aws.tasks.tasks_started_by(&cluster, &task.started_by).await;
             found.map(|found| found.into_iter().next().map_or(Look::Unknown, Look::Found))
         }
     };
@@ -411,13 +406,13 @@ fn is_attachable(task: &ClaimedTask, ours: Option<&str>) -> bool {
 
 /// Creates the generation after `newest`, then looks again: a holder that slept may have noted a task in between.
 /// `None`: somebody was faster, or a later generation exists already (the list was stale).
-async fn succeed<C: Cloud>(
+async fn succeed(
     service: &ServiceRef,
     path: &str,
     newest: Option<&Generation>,
     way: Way,
     claimant: Claimant<'_>,
-    cloud: &C,
+    aws: Aws<'_>,
 ) -> Result<Option<(Lease, Chain)>, Failure> {
     let generation = newest.map_or(1, |newest| newest.number + 1);
     let name = format!("{path}/{generation}");
@@ -430,16 +425,16 @@ async fn succeed<C: Cloud>(
         beat: 0,
         task: None,
     };
-    match cloud.create_parameter(&name, &text(&claim)).await {
+    match aws.parameters.create_parameter(&name, &text(&claim)).await {
         Ok(()) => {}
         Err(e) if e.kind == CallErrorKind::Conflict => return Ok(None),
         Err(e) => return Err(denied(&e)),
     }
     let now = Instant::now();
-    let found = chain(path, cloud).await?;
+    let found = chain(path, aws).await?;
     let chain = &found.generations;
     if chain.iter().any(|other| other.number > generation) {
-        let _ = cloud.delete_parameter(&name).await;
+        let _ = aws.parameters.delete_parameter(&name).await;
         return Ok(None);
     }
     let left = left_over(chain, generation, newest.filter(|_| way == Way::Free));
@@ -455,10 +450,10 @@ async fn succeed<C: Cloud>(
         writing: Mutex::default(),
     };
     if lease.claim.borrow().task.is_some() {
-        lease.write(cloud).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
+        lease.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
     }
     for old in chain.iter().filter(|old| old.number + KEPT < generation) {
-        let _ = cloud.delete_parameter(&format!("{path}/{}", old.number)).await;
+        let _ = aws.parameters.delete_parameter(&format!("{path}/{}", old.number)).await;
     }
     Ok(Some((lease, found)))
 }

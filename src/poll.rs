@@ -4,7 +4,7 @@
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html>,
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html>
 
-use crate::ports::{Call, Cloud};
+use crate::ports::{Aws, Call};
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
 use fargate_deploy_core::service::{Service, ServiceDeployment};
 use std::cell::RefCell;
@@ -30,12 +30,12 @@ impl Default for Poll {
 }
 
 impl Poll {
-    pub async fn service<C: Cloud>(&self, service: &ServiceRef, cloud: &C) -> Call<Option<Service>> {
-        self.services.read(service, async |all| cloud.services(all).await).await
+    pub async fn service(&self, service: &ServiceRef, aws: Aws<'_>) -> Call<Option<Service>> {
+        self.services.read(service, async |all| aws.services.services(all).await).await
     }
 
-    pub async fn deployment<C: Cloud>(&self, arn: &ServiceDeploymentArn, cloud: &C) -> Call<Option<ServiceDeployment>> {
-        self.deployments.read(arn, async |all| cloud.service_deployments_by_arn(all).await).await
+    pub async fn deployment(&self, arn: &ServiceDeploymentArn, aws: Aws<'_>) -> Call<Option<ServiceDeployment>> {
+        self.deployments.read(arn, async |all| aws.services.service_deployments_by_arn(all).await).await
     }
 }
 

@@ -2,6 +2,7 @@
 //! Docker Engine and HTTP; the specs implement them by hand and record the calls.
 
 use crate::config::BuildConfig;
+use async_trait::async_trait;
 use fargate_deploy_core::comment::{Comment, Viewer};
 use fargate_deploy_core::deployment::{DeploymentStatus, NewDeployment};
 use fargate_deploy_core::image::Digest;
@@ -68,23 +69,56 @@ pub struct Caller {
     pub arn: String,
 }
 
-/// AWS, as far as a release needs it. Every call has a timeout and bounded retries of its own.
-#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
-pub trait Cloud {
+/// AWS, as far as a release needs it: one port a service. Every call has a timeout and bounded retries of its own.
+#[derive(Clone, Copy)]
+pub struct Aws<'a> {
+    pub identity: &'a dyn Identity,
+    pub services: &'a dyn Services,
+    pub task_definitions: &'a dyn TaskDefinitions,
+    pub tasks: &'a dyn Tasks,
+    pub logs: &'a dyn Logs,
+    pub repositories: &'a dyn Repositories,
+    pub parameters: &'a dyn Parameters,
+    pub snapshots: &'a dyn Snapshots,
+    pub outputs: &'a dyn Outputs,
+}
+
+impl<'a> Aws<'a> {
+    /// Every port on one client.
+    pub fn of<C>(client: &'a C) -> Self
+    where
+        C: Identity + Services + TaskDefinitions + Tasks + Logs + Repositories + Parameters + Snapshots + Outputs,
+    {
+        Self {
+            identity: client,
+            services: client,
+            task_definitions: client,
+            tasks: client,
+            logs: client,
+            repositories: client,
+            parameters: client,
+            snapshots: client,
+            outputs: client,
+        }
+    }
+}
+
+/// Who we are on AWS, and where.
+#[async_trait(?Send)]
+pub trait Identity {
     /// `sts:GetCallerIdentity`.
     async fn caller(&self) -> Call<Caller>;
     /// The region that calls go to.
     fn region(&self) -> &str;
+}
 
+/// Amazon ECS: services and their deployments.
+#[async_trait(?Send)]
+pub trait Services {
     /// `ecs:DescribeServices`, ten a call. A service that does not exist is `None`, in the order asked.
     async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>>;
-    /// `ecs:DescribeTaskDefinition` with tags: `NotFound` when there is none. Takes an ARN, `family:revision` or a family.
-    async fn task_definition(&self, name: &str) -> Call<TaskDefinition>;
-    /// `ecs:RegisterTaskDefinition`: the JSON arrives as it is, unknown members included.
-    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn>;
     /// `ecs:UpdateService` with a task definition and nothing else but `forceNewDeployment`: the state right after.
     async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service>;
-
     /// `ecs:ListServiceDeployments` since that many seconds after the epoch, newest first.
     async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>>;
     /// `ecs:DescribeServiceDeployments`: `None` when it is missing.
@@ -95,12 +129,20 @@ pub trait Cloud {
     async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>>;
     /// `ecs:StopServiceDeployment` with `ROLLBACK`, the only documented stop type.
     async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()>;
+}
 
-    /// `rds:CreateDBSnapshot`: `Conflict` when there is one of this name already, `NotFound` without such an instance.
-    async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()>;
-    /// `rds:DescribeDBSnapshots` of one: `None` when it is not known (yet).
-    async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>>;
+/// Amazon ECS: task definitions.
+#[async_trait(?Send)]
+pub trait TaskDefinitions {
+    /// `ecs:DescribeTaskDefinition` with tags: `NotFound` when there is none. Takes an ARN, `family:revision` or a family.
+    async fn task_definition(&self, name: &str) -> Call<TaskDefinition>;
+    /// `ecs:RegisterTaskDefinition`: the JSON arrives as it is, unknown members included.
+    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn>;
+}
 
+/// Amazon ECS: tasks.
+#[async_trait(?Send)]
+pub trait Tasks {
     /// `ecs:RunTask`, one task. `failures[]` of an HTTP 200 come back as values.
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer>;
     /// `ecs:DescribeTasks`: tasks that are missing (right after RunTask, or an hour after they stopped) are left out.
@@ -111,12 +153,20 @@ pub trait Cloud {
     async fn stopped_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>>;
     /// `ecs:ListTasks` of one service, those that should run.
     async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>>;
+}
 
+/// CloudWatch Logs.
+#[async_trait(?Send)]
+pub trait Logs {
     /// `logs:GetLogEvents` from the head of a stream; `NotFound` until the stream exists.
     async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage>;
     /// `logs:GetLogEvents`, the newest lines of a stream, oldest first.
     async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>>;
+}
 
+/// Amazon ECR.
+#[async_trait(?Send)]
+pub trait Repositories {
     /// `ecr:DescribeRepositories`: `None` when it does not exist.
     async fn repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>>;
     /// `ecr:CreateRepository` with scan on push.
@@ -129,7 +179,11 @@ pub trait Cloud {
     async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool>;
     /// `ecr:BatchGetImage` + `ecr:PutImage`: another tag on the same manifest bytes.
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()>;
+}
 
+/// SSM Parameter Store.
+#[async_trait(?Send)]
+pub trait Parameters {
     /// `ssm:PutParameter` with `Overwrite=false`: `Conflict` when it exists. Atomic.
     async fn create_parameter(&self, name: &str, value: &str) -> Call<()>;
     /// `ssm:PutParameter` with `Overwrite=true`.
@@ -138,9 +192,22 @@ pub trait Cloud {
     async fn parameters_under(&self, path: &str) -> Call<Vec<(String, String)>>;
     /// `ssm:DeleteParameter`; deleting what is gone is fine.
     async fn delete_parameter(&self, name: &str) -> Call<()>;
-
     /// `ssm:GetParameter` without decryption: `None` when there is none.
     async fn parameter(&self, name: &str) -> Call<Option<Parameter>>;
+}
+
+/// Amazon RDS: snapshots of instances.
+#[async_trait(?Send)]
+pub trait Snapshots {
+    /// `rds:CreateDBSnapshot`: `Conflict` when there is one of this name already, `NotFound` without such an instance.
+    async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()>;
+    /// `rds:DescribeDBSnapshots` of one: `None` when it is not known (yet).
+    async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>>;
+}
+
+/// What other tools left in AWS: CloudFormation's outputs and objects in S3.
+#[async_trait(?Send)]
+pub trait Outputs {
     /// `cloudformation:DescribeStacks`: the outputs of a stack, `None` when there is no such stack.
     async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>>;
     /// `s3:GetObject`: `None` when there is none. At most 64 MiB.
@@ -244,7 +311,7 @@ pub struct RegistryImage {
 }
 
 /// The Docker Engine.
-#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+#[async_trait(?Send)]
 pub trait Builder {
     /// Answers or says how to get an Engine. Called only when something must be built or pushed.
     async fn platform(&self) -> Result<String, BuildFailure>;
@@ -338,7 +405,7 @@ pub enum BuildFailureKind {
 }
 
 /// Plain HTTP, for smoke checks.
-#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+#[async_trait(?Send)]
 pub trait Web {
     /// One GET: status and the first 64 KiB of the body, or why there was no answer.
     async fn get(&self, url: &str, timeout: Duration) -> Result<(u16, String), String>;
@@ -346,7 +413,7 @@ pub trait Web {
 
 /// GitHub, about the repository of this run. Every call has a timeout and bounded retries of its own; a call that
 /// creates something is sent again only where GitHub said that it did nothing, so its loss is `Unreachable`.
-#[allow(async_fn_in_trait, reason = "the futures are awaited in place, never spawned")]
+#[async_trait(?Send)]
 pub trait GitHub {
     /// Who the token is, and which of these comments are minimized. GraphQL; where the token may not ask, it is taken
     /// for a job's own.

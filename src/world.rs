@@ -1,21 +1,22 @@
 //! What a step is given: the ports, the teller, and the record of what has been done.
 
 use crate::events::{Event, Sink, Step};
+use crate::ports::{Aws, Builder, Web};
 use fargate_deploy_core::outcome::{Record, ServiceState};
 use std::cell::RefCell;
 use tokio::time::Instant;
 
 /// Everything outside the story. Shared by steps that overlap in one task, never sent across threads.
-pub struct World<'a, C, B, W> {
-    pub cloud: &'a C,
-    pub builder: &'a B,
-    pub web: &'a W,
+pub struct World<'a> {
+    pub aws: Aws<'a>,
+    pub builder: &'a dyn Builder,
+    pub web: &'a dyn Web,
     pub sink: &'a dyn Sink,
     /// Written before and after each effect, so that a run which is cut off can still say what it left behind.
     pub record: &'a RefCell<Record>,
 }
 
-impl<C, B, W> World<'_, C, B, W> {
+impl World<'_> {
     /// Opens a chapter of the log.
     pub fn start(&self, step: Step, subject: impl Into<String>) -> Chapter<'_> {
         self.sink.emit(Event::Started { step, subject: subject.into() });

@@ -1,6 +1,7 @@
 //! [`Builder`] on the Docker Engine, which is looked for only when something must be built or pushed.
 
 use crate::ports::{Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryLogin};
+use async_trait::async_trait;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::plan::offline::ContextFacts;
 use fargate_deploy_core::redact::Secret;
@@ -32,6 +33,7 @@ impl EngineBuilder {
     }
 }
 
+#[async_trait(?Send)]
 impl Builder for EngineBuilder {
     async fn platform(&self) -> Result<String, BuildFailure> {
         Ok(self.engine().await?.info().platform())

@@ -10,6 +10,7 @@ mod wire;
 use crate::adapters::aws::Network;
 use crate::events::{Event, Sink};
 use crate::ports::{Call, CallError, CallErrorKind, GitHub, PullRequest};
+use async_trait::async_trait;
 use failure::unreadable;
 use fargate_deploy_core::comment::{Comment, Viewer};
 use fargate_deploy_core::deployment::{DeploymentStatus, NewDeployment};
@@ -68,6 +69,7 @@ fn token(env: &BTreeMap<String, String>) -> Option<Secret> {
         .map(Secret::new)
 }
 
+#[async_trait(?Send)]
 impl GitHub for GitHubApi {
     async fn viewer(&self, comments: &[&Comment]) -> Call<Viewer> {
         let ids: Vec<_> = comments.iter().map(|comment| comment.node.as_str()).collect();

@@ -2,6 +2,7 @@
 
 use crate::adapters::aws::Network;
 use crate::ports::Web;
+use async_trait::async_trait;
 use std::time::Duration;
 
 /// How much of a body is read: enough to look for a text, never enough to fill the memory.
@@ -20,6 +21,7 @@ impl HttpWeb {
     }
 }
 
+#[async_trait(?Send)]
 impl Web for HttpWeb {
     async fn get(&self, url: &str, timeout: Duration) -> Result<(u16, String), String> {
         let tell = |e: reqwest::Error| match e.is_timeout() {

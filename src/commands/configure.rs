@@ -66,7 +66,7 @@ impl Desk<'_> {
         let of = draft.environment().map(|name| format!(" for {name}")).unwrap_or_default();
         self.start(format!("values of the config that are in AWS{of}"));
         let cloud = self.cloud(needs.region.clone(), needs.roles.clone(), draft.root()).await?;
-        let answers = look_up(&needs, &cloud).await?;
+        let answers = look_up(&needs, cloud.ports()).await?;
         let count = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
         self.finish(format!("read from {count} {}", if count == 1 { "place" } else { "places" }));
         draft.finish(&answers).map_err(|e| bad_config(&e))
@@ -79,7 +79,7 @@ impl Desk<'_> {
         let wanted: Vec<String> = config.images.iter().map(|image| image.key.clone()).collect();
         self.start(format!("what {environment} runs"));
         let cloud = self.cloud(source.region.clone(), source.roles.clone(), &source.root).await?;
-        for found in promote(&source, &wanted, &cloud, self.sink.as_ref()).await? {
+        for found in promote(&source, &wanted, cloud.ports(), self.sink.as_ref()).await? {
             let text = format!("image {}: {} of {environment} ({})", found.key, found.reference, found.seen_in);
             self.sink.emit(Event::Progress { step: Step::Preflight, text });
             take(&mut config, found);
@@ -94,7 +94,7 @@ impl Desk<'_> {
         self.start("what the release that stopped has left".to_owned());
         let cloud = self.cloud(config.region.clone(), config.roles.clone(), &config.root).await?;
         let sha = RunContext::read(self.env, &config.root).sha;
-        let found = resume(&config, sha.as_deref(), &cloud).await?;
+        let found = resume(&config, sha.as_deref(), cloud.ports()).await?;
         let seen: Vec<_> = found.iter().map(|found| format!("{} of {}", found.key, found.seen_in)).collect();
         found.into_iter().for_each(|found| take(&mut config, found));
         self.finish(format!("resumed: image {}", seen.join(", ")));

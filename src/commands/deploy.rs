@@ -69,7 +69,8 @@ pub async fn deploy(
             order.required_plan = required;
             held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());
-            let world = World { cloud: &cloud, builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
+            let world =
+                World { aws: cloud.ports(), builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
             // On the heap: the whole story is one future, and some threads have small stacks.
             let result = Box::pin(deploy_until(interrupt, &order, &world)).await;
             let done = record.borrow().clone();

@@ -8,7 +8,7 @@ use crate::config;
 use crate::context::RunContext;
 use crate::events::Sink;
 use crate::lease::{self, State, Sticky};
-use crate::ports::Cloud;
+use crate::ports::Aws;
 use fargate_deploy_core::names::{RoleArn, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use serde::Serialize;
@@ -73,17 +73,17 @@ pub async fn lock(
     };
     let mut lines = vec![];
     for service in &scope.services {
-        lines.push(act(flags.action, service, &sticky, &cloud).await?);
+        lines.push(act(flags.action, service, &sticky, cloud.ports()).await?);
     }
     Ok(lines)
 }
 
-async fn act<C: Cloud>(action: LockAction, service: &ServiceRef, ours: &Sticky, cloud: &C) -> Result<Line, Failure> {
+async fn act(action: LockAction, service: &ServiceRef, ours: &Sticky, aws: Aws<'_>) -> Result<Line, Failure> {
     Ok(match action {
-        LockAction::Status => Line::new(service, lease::state(service, cloud).await?, None),
-        LockAction::Acquire => Line::new(service, lease::set(service, ours, cloud).await?, None),
+        LockAction::Status => Line::new(service, lease::state(service, aws).await?, None),
+        LockAction::Acquire => Line::new(service, lease::set(service, ours, aws).await?, None),
         LockAction::Release => {
-            let was = lease::clear(service, cloud).await?;
+            let was = lease::clear(service, aws).await?;
             let done = if was.is_some() { "released" } else { "was not locked" };
             Line::new(service, State::default(), Some(done))
         }

@@ -90,7 +90,7 @@ pub async fn post(env: &BTreeMap<String, String>, sink: Arc<dyn Sink + Send + Sy
     };
     let mut lines = vec![];
     for (parameter, token) in &held.leases {
-        lines.push(match release_left(parameter, token, &cloud).await {
+        lines.push(match release_left(parameter, token, cloud.ports()).await {
             Ok(Left::Released) => format!("released {parameter}, which a killed run held"),
             Ok(Left::StillRunning) => {
                 format!("{parameter} stays closed: the release command of the killed run still runs")

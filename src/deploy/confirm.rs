@@ -5,7 +5,6 @@ use super::{Order, take_back};
 use crate::events::Step;
 use crate::moving::{self, Moving};
 use crate::poll::Poll;
-use crate::ports::Cloud;
 use crate::steps::register::Revision;
 use crate::steps::watch;
 use crate::world::World;
@@ -23,11 +22,7 @@ const DAY: f64 = 86_400.0;
 ///
 /// # Errors
 /// Its bad ending: never a false green for a rollout that is still on its way, or has failed.
-pub async fn unchanged<C: Cloud, B, W>(
-    plan: &Plan,
-    order: &Order,
-    world: &World<'_, C, B, W>,
-) -> Result<Success, Failure> {
+pub async fn unchanged(plan: &Plan, order: &Order, world: &World<'_>) -> Result<Success, Failure> {
     world.skip(Step::RollOut, "nothing differs from what the services should run");
     if order.is_unwatched {
         return Ok(Success::Unchanged);
@@ -79,7 +74,7 @@ fn running(service: &ServicePlan) -> Revision {
 }
 
 /// What served before it is the revision that it replaces.
-fn note<C, B, W>(service: &ServicePlan, moving: &Moving, world: &World<'_, C, B, W>) {
+fn note(service: &ServicePlan, moving: &Moving, world: &World<'_>) {
     if let Some(noted) = world.record.borrow_mut().service_mut(&service.key) {
         noted.target = Some(moving.target.task_definition.clone());
         if let Some((_, previous)) = &moving.target.before {

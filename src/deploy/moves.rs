@@ -6,7 +6,6 @@ use crate::config::{OnCancel, OnFailure};
 use crate::lease::Lease;
 use crate::moving::Moving;
 use crate::poll::Poll;
-use crate::ports::{Builder, Cloud, Web};
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
 use crate::world::World;
@@ -57,13 +56,13 @@ enum Halt {
 ///
 /// # Errors
 /// The failure that came first, after what had moved went back as `on-failure` says; `cancelled`.
-pub(super) async fn move_services<C: Cloud, B: Builder, W: Web>(
+pub(super) async fn move_services(
     plan: &Plan,
     revisions: &[Revision],
     order: &Order,
     leases: &[Lease],
     interrupt: &(impl Future<Output = ()> + Clone),
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Success, Failure> {
     let pairs = plan.services.iter().filter_map(|s| Some((s, revisions.iter().find(|r| r.key == s.key)?)));
     let (going, staying): (Vec<_>, Vec<_>) = pairs.partition(|(_, r)| !r.is_unchanged || order.config.force);
@@ -101,14 +100,14 @@ pub(super) async fn move_services<C: Cloud, B: Builder, W: Web>(
 }
 
 /// Waits for its turn, moves, and says whether it arrived. `None`: the release was over before its turn.
-async fn go<'a, C: Cloud, B, W: Web>(
+async fn go<'a>(
     service: &'a ServicePlan,
     revision: &'a Revision,
     order: &Order,
     lease: Option<&Lease>,
     course: &Sender<Course>,
     poll: &Poll,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Option<Moved<'a>> {
     let is_turn = |c: &Course| c.halt != Halt::No || service.after.iter().all(|key| c.arrived.contains(key));
     // The sender is borrowed: it cannot be gone.
@@ -166,13 +165,13 @@ fn worst(mut failures: Vec<Failure>) -> Option<Failure> {
 }
 
 /// UpdateService, and to the end of the deployment, or until the release is given up.
-async fn travel<C: Cloud, B, W: Web>(
+async fn travel(
     moved: &mut Moved<'_>,
     order: &Order,
     lease: Option<&Lease>,
     course: &Sender<Course>,
     poll: &Poll,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), Failure> {
     let Moved { service, revision, .. } = *moved;
     // A revision that runs already is rolled only by force.
@@ -207,7 +206,7 @@ pub(super) fn state_of(verdict: &Verdict) -> ServiceState {
 }
 
 /// How its deployment ended if that is bad, or what is wrong with what serves now.
-async fn trouble_of<C: Cloud, B, W: Web>(moved: &Moved<'_>, world: &World<'_, C, B, W>) -> Option<Failure> {
+async fn trouble_of(moved: &Moved<'_>, world: &World<'_>) -> Option<Failure> {
     let Verdict::Stable(counts) = moved.verdict.as_ref()? else {
         return Some(take_back::failure_of(moved, world).await);
     };

@@ -3,7 +3,6 @@
 use super::{Order, RequiredPlan};
 use crate::config::ImageSource;
 use crate::events::Step;
-use crate::ports::{Builder, Cloud};
 use crate::steps::{build, push};
 use crate::world::World;
 use fargate_deploy_core::outcome::{Failure, Reason, Success};
@@ -16,11 +15,11 @@ use futures_util::future::try_join_all;
 ///
 /// # Errors
 /// `build`: an image could not be built.
-pub(super) async fn planned<C: Cloud, B: Builder, W>(
+pub(super) async fn planned(
     plan: &Plan,
     document: PlanDocument,
     order: &Order,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Success, Failure> {
     {
         let mut record = world.record.borrow_mut();
@@ -33,11 +32,7 @@ pub(super) async fn planned<C: Cloud, B: Builder, W>(
     Ok(Success::Planned)
 }
 
-async fn build_only<C: Cloud, B: Builder, W>(
-    image: &ImagePlan,
-    order: &Order,
-    world: &World<'_, C, B, W>,
-) -> Result<(), Failure> {
+async fn build_only(image: &ImagePlan, order: &Order, world: &World<'_>) -> Result<(), Failure> {
     let source = order.config.images.iter().find(|i| i.key == image.key).map(|i| &i.source);
     let (ImageAction::Build { platform, .. }, Some(ImageSource::Build(config))) = (&image.action, source) else {
         world.skip(Step::Build, format!("{}: nothing has to be built", image.key));

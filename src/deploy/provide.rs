@@ -4,7 +4,6 @@ use super::Order;
 use super::shelf::Shelf;
 use crate::config::ImageSource;
 use crate::events::Step;
-use crate::ports::{Builder, Cloud};
 use crate::steps::{build, push};
 use crate::world::World;
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -12,12 +11,7 @@ use fargate_deploy_core::plan::{ImageAction, ImagePlan, Plan};
 use futures_util::future::try_join_all;
 
 /// Puts each image on the shelf when it is in its repository. The first that cannot be had ends the others.
-pub(super) async fn all<C: Cloud, B: Builder, W>(
-    plan: &Plan,
-    order: &Order,
-    shelf: &Shelf,
-    world: &World<'_, C, B, W>,
-) {
+pub(super) async fn all(plan: &Plan, order: &Order, shelf: &Shelf, world: &World<'_>) {
     let each = plan.images.iter().map(async |image| {
         shelf.put(&image.key, provide(image, order, world).await?);
         Ok(())
@@ -28,11 +22,7 @@ pub(super) async fn all<C: Cloud, B: Builder, W>(
 }
 
 /// `HOST/NAME@DIGEST`.
-async fn provide<C: Cloud, B: Builder, W>(
-    image: &ImagePlan,
-    order: &Order,
-    world: &World<'_, C, B, W>,
-) -> Result<String, Failure> {
+async fn provide(image: &ImagePlan, order: &Order, world: &World<'_>) -> Result<String, Failure> {
     let source = order.config.images.iter().find(|i| i.key == image.key).map(|i| &i.source);
     let (digest, name) = match (&image.action, source) {
         (ImageAction::Build { platform, tags }, Some(ImageSource::Build(config))) => {

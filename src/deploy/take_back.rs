@@ -7,7 +7,6 @@ use crate::evidence;
 use crate::lease::Lease;
 use crate::moving::Moving;
 use crate::poll::Poll;
-use crate::ports::Cloud;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch::{self, sentence};
 use crate::world::World;
@@ -21,7 +20,7 @@ use futures_util::future::join_all;
 const STILL_MOVING: &str = "was still rolling out when the release was given up";
 
 /// Why a service did not come to serve, with the evidence that AWS still has.
-pub async fn failure_of<C: Cloud, B, W>(bad: &Moved<'_>, world: &World<'_, C, B, W>) -> Failure {
+pub async fn failure_of(bad: &Moved<'_>, world: &World<'_>) -> Failure {
     let revision = bad.revision.arn.short();
     let ended = bad.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), sentence);
     let what = format!("{}: {revision} {ended}", bad.service.service);
@@ -36,7 +35,7 @@ pub async fn failure_of<C: Cloud, B, W>(bad: &Moved<'_>, world: &World<'_, C, B,
         && let Some(moving) = &bad.moving
     {
         let found = evidence::of_deployment(
-            world.cloud,
+            world.aws,
             &bad.service.service,
             &moving.target.deployment,
             &bad.revision.definition,
@@ -59,12 +58,12 @@ pub async fn failure_of<C: Cloud, B, W>(bad: &Moved<'_>, world: &World<'_, C, B,
 }
 
 /// The release serves, and does not answer as it should.
-pub async fn failure_of_smoke<C: Cloud, B, W>(done: &Moved<'_>, why: String, world: &World<'_, C, B, W>) -> Failure {
+pub async fn failure_of_smoke(done: &Moved<'_>, why: String, world: &World<'_>) -> Failure {
     let mut log = vec![];
-    if let Ok(arns) = world.cloud.running_tasks(&done.service.service).await
+    if let Ok(arns) = world.aws.tasks.running_tasks(&done.service.service).await
         && let (Some(task), Some((container, _))) = (arns.first(), done.service.containers.first())
     {
-        log = evidence::last_lines(world.cloud, &done.revision.definition, container, task).await;
+        log = evidence::last_lines(world.aws, &done.revision.definition, container, task).await;
     }
     Failure::new(Reason::RolledBack, format!("{}: smoke check failed: {why}", done.service.service))
         .with_log(log)
@@ -72,12 +71,12 @@ pub async fn failure_of_smoke<C: Cloud, B, W>(done: &Moved<'_>, why: String, wor
 }
 
 /// Puts back what `policy` says of the services that moved, and watches each until it serves again.
-pub async fn take_back<C: Cloud, B, W>(
+pub async fn take_back(
     mut failure: Failure,
     moved: Vec<Moved<'_>>,
     policy: OnFailure,
     leases: &[Lease],
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Failure {
     if is_open(&failure) {
         return failure;
@@ -116,7 +115,7 @@ fn left(mut failure: Failure, moved: &[Moved<'_>]) -> Failure {
 }
 
 /// What a cancelled run can still do with `on-cancel: rollback`: one order a service, whose end it does not see.
-pub async fn order_back<C: Cloud, B, W>(moved: Moved<'_>, world: &World<'_, C, B, W>) {
+pub async fn order_back(moved: Moved<'_>, world: &World<'_>) {
     let (service, Some(moving)) = (moved.service, &moved.moving) else { return };
     let decided =
         decide(trouble(&moved), &service.before.task_definition, moving.service_deployment(), is_first(service));
@@ -139,10 +138,10 @@ fn trouble<'a>(moved: &'a Moved<'_>) -> Trouble<'a> {
 }
 
 /// Minutes can have passed since ours was seen to be the primary deployment.
-async fn find_out<C: Cloud, B, W>(moved: &mut Moved<'_>, poll: &Poll, world: &World<'_, C, B, W>) {
+async fn find_out(moved: &mut Moved<'_>, poll: &Poll, world: &World<'_>) {
     let service = moved.service;
     let Some(moving) = &mut moved.moving else { return };
-    let read = world.cloud.services(std::slice::from_ref(&service.service)).await;
+    let read = world.aws.services.services(std::slice::from_ref(&service.service)).await;
     let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { return };
     let Some(primary) = now.primary() else { return };
     let runs = &primary.task_definition;
@@ -155,12 +154,7 @@ async fn find_out<C: Cloud, B, W>(moved: &mut Moved<'_>, poll: &Poll, world: &Wo
 }
 
 /// Puts one service back. `Some`: why it could not be confirmed.
-async fn restore<C: Cloud, B, W>(
-    mut moved: Moved<'_>,
-    leases: &[Lease],
-    poll: &Poll,
-    world: &World<'_, C, B, W>,
-) -> Option<String> {
+async fn restore(mut moved: Moved<'_>, leases: &[Lease], poll: &Poll, world: &World<'_>) -> Option<String> {
     let service = moved.service;
     find_out(&mut moved, poll, world).await;
     // A newer deployment decides what serves; ours changes nothing any more.
@@ -169,7 +163,7 @@ async fn restore<C: Cloud, B, W>(
         return None;
     }
     if let Some(lease) = lease_of(service, leases)
-        && let Err(lost) = lease.check(world.cloud).await
+        && let Err(lost) = lease.check(world.aws).await
         && lost.reason == Reason::Locked
     {
         world.set_state(&service.key, ServiceState::Superseded);
@@ -222,7 +216,7 @@ async fn restore<C: Cloud, B, W>(
     Some(format!("{}: going back to {} {}", service.service, service.before.task_definition.short(), sentence(&back)))
 }
 
-fn serves_again<C, B, W>(service: &ServicePlan, world: &World<'_, C, B, W>) -> Option<String> {
+fn serves_again(service: &ServicePlan, world: &World<'_>) -> Option<String> {
     world.set_state(&service.key, ServiceState::RolledBack);
     None
 }

@@ -3,7 +3,7 @@
 use super::Claimant;
 use super::sticky::{self, Sticky};
 use crate::error::call_failed;
-use crate::ports::{CallError, CallErrorKind, Cloud};
+use crate::ports::{Aws, CallError, CallErrorKind};
 use fargate_deploy_core::names::{ServiceRef, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use serde::{Deserialize, Serialize};
@@ -121,8 +121,8 @@ pub(super) struct Chain {
 }
 
 /// Everything in one read, so that a person's lock is seen with the generation that it must keep out.
-pub(super) async fn chain<C: Cloud>(path: &str, cloud: &C) -> Result<Chain, Failure> {
-    let found = cloud.parameters_under(path).await.map_err(|e| denied(&e))?;
+pub(super) async fn chain(path: &str, aws: Aws<'_>) -> Result<Chain, Failure> {
+    let found = aws.parameters.parameters_under(path).await.map_err(|e| denied(&e))?;
     let mut chain = Chain::default();
     for (name, value) in found {
         match short(&name) {

@@ -2,7 +2,7 @@
 //! it has no heartbeat and is never taken over.
 
 use super::claim::{Owner, chain, denied, path};
-use crate::ports::{CallErrorKind, Cloud};
+use crate::ports::{Aws, CallErrorKind};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use serde::{Deserialize, Serialize};
@@ -55,8 +55,8 @@ pub struct State {
 
 /// # Errors
 /// `permission`, or SSM does not answer.
-pub async fn state<C: Cloud>(service: &ServiceRef, cloud: &C) -> Result<State, Failure> {
-    let mut found = chain(&path(service), cloud).await?;
+pub async fn state(service: &ServiceRef, aws: Aws<'_>) -> Result<State, Failure> {
+    let mut found = chain(&path(service), aws).await?;
     let newest = found.generations.pop().filter(|newest| !newest.is_released());
     let holder = newest.map(|held| held.owner().cloned().unwrap_or_default());
     Ok(State { sticky: found.sticky, holder })
@@ -66,12 +66,12 @@ pub async fn state<C: Cloud>(service: &ServiceRef, cloud: &C) -> Result<State, F
 ///
 /// # Errors
 /// `locked`: somebody else has locked it, and why.
-pub async fn set<C: Cloud>(service: &ServiceRef, sticky: &Sticky, cloud: &C) -> Result<State, Failure> {
+pub async fn set(service: &ServiceRef, sticky: &Sticky, aws: Aws<'_>) -> Result<State, Failure> {
     let text = serde_json::to_string(sticky).unwrap_or_default();
-    match cloud.create_parameter(&format!("{}/{NAME}", path(service)), &text).await {
-        Ok(()) => state(service, cloud).await,
+    match aws.parameters.create_parameter(&format!("{}/{NAME}", path(service)), &text).await {
+        Ok(()) => state(service, aws).await,
         Err(e) if e.kind == CallErrorKind::Conflict => {
-            let other = state(service, cloud).await?.sticky.unwrap_or_default();
+            let other = state(service, aws).await?.sticky.unwrap_or_default();
             Err(other.refuses(service))
         }
         Err(e) => Err(denied(&e)),
@@ -82,10 +82,10 @@ pub async fn set<C: Cloud>(service: &ServiceRef, sticky: &Sticky, cloud: &C) -> 
 ///
 /// # Errors
 /// `permission`, or SSM does not answer.
-pub async fn clear<C: Cloud>(service: &ServiceRef, cloud: &C) -> Result<Option<Sticky>, Failure> {
-    let found = state(service, cloud).await?.sticky;
+pub async fn clear(service: &ServiceRef, aws: Aws<'_>) -> Result<Option<Sticky>, Failure> {
+    let found = state(service, aws).await?.sticky;
     if found.is_some() {
-        cloud.delete_parameter(&format!("{}/{NAME}", path(service))).await.map_err(|e| denied(&e))?;
+        aws.parameters.delete_parameter(&format!("{}/{NAME}", path(service))).await.map_err(|e| denied(&e))?;
     }
     Ok(found)
 }

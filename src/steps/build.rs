@@ -3,7 +3,7 @@
 use crate::config::{BuildConfig, BuildSecretSource, Cache};
 use crate::error::build_failed;
 use crate::events::{Event, Step};
-use crate::ports::{Build, BuildProgress, Builder, LocalImage, RegistryLogin};
+use crate::ports::{Build, BuildProgress, LocalImage, RegistryLogin};
 use crate::world::World;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::Provenance;
@@ -26,7 +26,7 @@ pub struct Order<'a> {
 
 /// # Errors
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
-pub async fn build<C, B: Builder, W>(order: Order<'_>, world: &World<'_, C, B, W>) -> Result<LocalImage, Failure> {
+pub async fn build(order: Order<'_>, world: &World<'_>) -> Result<LocalImage, Failure> {
     let Order { key, config, platform, name, login, provenance, env } = order;
     let chapter = world.start(Step::Build, format!("{key} for {platform}")).of(key);
     let inline_cache = config.cache == Cache::Inline;
@@ -83,10 +83,10 @@ fn labels(config: &BuildConfig, provenance: &Provenance) -> BTreeMap<String, Str
     labels
 }
 
-fn secrets<C, B, W>(
+fn secrets(
     config: &BuildConfig,
     env: &BTreeMap<String, String>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Vec<(String, Secret)>, Failure> {
     let mut secrets = vec![];
     for secret in &config.secrets {

@@ -16,7 +16,7 @@ pub enum Stuck {
 ///
 /// # Errors
 /// `Denied` without `pull-requests: read`, and whatever else GitHub answers.
-pub async fn standing<G: GitHub>(github: &G, pull_request: u64, key: &Key) -> Call<Option<Comment>> {
+pub async fn standing(github: &dyn GitHub, pull_request: u64, key: &Key) -> Call<Option<Comment>> {
     let comments = github.comments(pull_request).await?;
     let candidates: Vec<_> = marked(&comments, key).collect();
     if candidates.is_empty() {
@@ -31,7 +31,7 @@ pub async fn standing<G: GitHub>(github: &G, pull_request: u64, key: &Key) -> Ca
 ///
 /// # Errors
 /// `Denied` without `pull-requests: write`, and whatever else GitHub answers.
-pub async fn stick<G: GitHub>(github: &G, pull_request: u64, marker: &Marker, text: &str) -> Call<Stuck> {
+pub async fn stick(github: &dyn GitHub, pull_request: u64, marker: &Marker, text: &str) -> Call<Stuck> {
     let body = marker.body(text);
     let there = standing(github, pull_request, &marker.key).await?;
     match step(there.as_ref(), &body) {
@@ -42,7 +42,7 @@ pub async fn stick<G: GitHub>(github: &G, pull_request: u64, marker: &Marker, te
 }
 
 /// A lost answer does not tell whether the comment is there: that is looked up before it is written again, once.
-async fn create<G: GitHub>(github: &G, pull_request: u64, marker: &Marker, body: &str) -> Call<Stuck> {
+async fn create(github: &dyn GitHub, pull_request: u64, marker: &Marker, body: &str) -> Call<Stuck> {
     let lost = match github.create_comment(pull_request, body).await {
         Err(error) if error.kind == CallErrorKind::Unreachable => error,
         answer => return answer.map(|comment| Stuck::Created(comment.id)),

@@ -13,10 +13,10 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes the Deployment and says that it is in progress: its id, or `None` after a warning.
-pub async fn open<G: GitHub>(
+pub async fn open(
     deployment: &NewDeployment,
     log_url: Option<&str>,
-    github: &G,
+    github: &dyn GitHub,
     sink: &dyn Sink,
 ) -> Option<u64> {
     let opening = async {
@@ -44,7 +44,7 @@ pub async fn open<G: GitHub>(
 }
 
 /// Says how it ended, within `patience`: a run that is being cancelled has little.
-pub async fn close<G: GitHub>(id: u64, status: &DeploymentStatus, patience: Duration, github: &G, sink: &dyn Sink) {
+pub async fn close(id: u64, status: &DeploymentStatus, patience: Duration, github: &dyn GitHub, sink: &dyn Sink) {
     let what = format!("it does not say `{}`", status.state.word());
     match timeout(patience.min(PATIENCE), github.set_deployment_status(id, status)).await {
         Ok(Ok(())) => {}

@@ -2,20 +2,20 @@
 
 use crate::config::{Answers, Asker, Needs};
 use crate::error::call_failed;
-use crate::ports::{CallError, CallErrorKind, Cloud};
+use crate::ports::{Aws, CallError, CallErrorKind};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use futures_util::future::{FutureExt as _, try_join_all};
 use std::collections::BTreeMap;
 
 /// # Errors
 /// `permission` and the like: nothing was touched. That there is no such stack or parameter is an answer.
-pub async fn look_up<C: Cloud>(needs: &Needs, cloud: &C) -> Result<Answers, Failure> {
+pub async fn look_up(needs: &Needs, aws: Aws<'_>) -> Result<Answers, Failure> {
     let terraform = async {
         let Some((bucket, key, asker)) = &needs.terraform else { return Ok(None) };
-        cloud.object(bucket, key).await.map(Some).map_err(|e| of_bucket(bucket, refused(asker, &e), &e))
+        aws.outputs.object(bucket, key).await.map(Some).map_err(|e| of_bucket(bucket, refused(asker, &e), &e))
     };
-    let stacks = each(&needs.stacks, |stack| cloud.stack_outputs(stack));
-    let parameters = each(&needs.parameters, |name| cloud.parameter(name));
+    let stacks = each(&needs.stacks, |stack| aws.outputs.stack_outputs(stack));
+    let parameters = each(&needs.parameters, |name| aws.parameters.parameter(name));
     let (terraform, stacks, parameters) =
         futures_util::try_join!(terraform.boxed_local(), stacks.boxed_local(), parameters.boxed_local())?;
     Ok(Answers { terraform, stacks, parameters })

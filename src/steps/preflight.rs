@@ -4,7 +4,7 @@ use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, Servic
 use crate::definition_file::read_definition;
 use crate::error::{build_failed, call_failed};
 use crate::events::Step;
-use crate::ports::{Build, Builder, CallErrorKind, Cloud, EcrAddress, RegistryImage, Repository};
+use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::world::{Chapter, World};
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::names::ServiceRef;
@@ -21,12 +21,7 @@ pub type Tags = Vec<(String, Vec<String>)>;
 
 /// # Errors
 /// `config`, `permission`, `build` (the Engine, a missing Dockerfile): nothing was touched.
-pub async fn preflight<C: Cloud, B: Builder, W>(
-    config: &Config,
-    tags: &Tags,
-    sha: Option<&str>,
-    world: &World<'_, C, B, W>,
-) -> Result<Before, Failure> {
+pub async fn preflight(config: &Config, tags: &Tags, sha: Option<&str>, world: &World<'_>) -> Result<Before, Failure> {
     let chapter =
         world.start(Step::Preflight, format!("{} services, {} images", config.services.len(), config.images.len()));
     let services = services(config, None, &chapter, world).await?;
@@ -45,11 +40,11 @@ pub async fn preflight<C: Cloud, B: Builder, W>(
 ///
 /// # Errors
 /// As [`preflight`]; `locked`: another deployment is still rolling out after `settle`.
-pub async fn services_again<C: Cloud, B, W>(
+pub async fn services_again(
     config: &Config,
     found: Found,
     settle: Duration,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Before, Failure> {
     let chapter = world.start(Step::Preflight, format!("{} services, again", config.services.len()));
     let services = services(config, Some(settle), &chapter, world).await?;
@@ -69,11 +64,11 @@ fn platform_of(image: &ImageConfig, config: &Config, services: &[ServiceBefore])
     services.iter().find(|s| s.key == user.key).map(|s| s.base.platform().to_owned())
 }
 
-async fn services<C: Cloud, B, W>(
+async fn services(
     config: &Config,
     settle: Option<Duration>,
     chapter: &Chapter<'_>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Vec<ServiceBefore>, Failure> {
     let found = settled(config, settle, chapter, world).await?;
     try_join_all(config.services.iter().zip(found).map(|(chosen, service)| describe(chosen, service, world))).await
@@ -81,19 +76,19 @@ async fn services<C: Cloud, B, W>(
 
 /// Describes all services, and waits while another deployment of one is rolling out: one that started now would leave
 /// the circuit breaker nothing to go back to.
-async fn settled<C: Cloud, B, W>(
+async fn settled(
     config: &Config,
     settle: Option<Duration>,
     chapter: &Chapter<'_>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Vec<Service>, Failure> {
     let names: Vec<_> = config.services.iter().map(reference).collect();
     let began = Instant::now();
     loop {
-        let answers = world.cloud.services(&names).await.map_err(|e| match e.kind {
+        let answers = world.aws.services.services(&names).await.map_err(|e| match e.kind {
             CallErrorKind::NotFound => Failure::new(
                 Reason::Config,
-                format!("cluster `{}` does not exist in {}", names[0].cluster, world.cloud.region()),
+                format!("cluster `{}` does not exist in {}", names[0].cluster, world.aws.identity.region()),
             )
             .with_next("check `cluster` and `region`; `aws ecs list-clusters` shows what there is"),
             _ => call_failed("describing the services", &e),
@@ -107,7 +102,7 @@ async fn settled<C: Cloud, B, W>(
                         "service `{}` does not exist in cluster `{}` in {}",
                         name.name,
                         name.cluster,
-                        world.cloud.region()
+                        world.aws.identity.region()
                     ),
                 )
                 .with_next(
@@ -138,19 +133,19 @@ fn is_moving(service: &Service) -> bool {
     service.primary().is_some_and(|p| p.state == State::InProgress && p.failed_tasks == 0)
 }
 
-async fn describe<C: Cloud, B, W>(
-    chosen: &ServiceConfig,
-    service: Service,
-    world: &World<'_, C, B, W>,
-) -> Result<ServiceBefore, Failure> {
+async fn describe(chosen: &ServiceConfig, service: Service, world: &World<'_>) -> Result<ServiceBefore, Failure> {
     let doing = format!("reading the task definition that {} runs", service.name);
-    let running =
-        world.cloud.task_definition(service.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
+    let running = world
+        .aws
+        .task_definitions
+        .task_definition(service.task_definition.as_str())
+        .await
+        .map_err(|e| call_failed(&doing, &e))?;
     let base = match &chosen.task_definition {
         Some(file) => read_definition(file).await?,
         None => running.clone(),
     };
-    let latest = match world.cloud.task_definition(base.family()).await {
+    let latest = match world.aws.task_definitions.task_definition(base.family()).await {
         Ok(latest) => latest.release(),
         Err(e) if matches!(e.kind, CallErrorKind::NotFound | CallErrorKind::Invalid) => None,
         Err(e) => return Err(call_failed("reading the family's latest revision", &e)),
@@ -164,12 +159,12 @@ async fn describe<C: Cloud, B, W>(
     })
 }
 
-async fn find_image<C: Cloud, B: Builder, W>(
+async fn find_image(
     image: &ImageConfig,
     tags: Vec<String>,
     sha: Option<&str>,
     platform: Option<String>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<ImageBefore, Failure> {
     match &image.source {
         ImageSource::Existing(reference) => existing(image, reference, world).await,
@@ -180,11 +175,7 @@ async fn find_image<C: Cloud, B: Builder, W>(
     }
 }
 
-async fn existing<C: Cloud, B: Builder, W>(
-    image: &ImageConfig,
-    text: &str,
-    world: &World<'_, C, B, W>,
-) -> Result<ImageBefore, Failure> {
+async fn existing(image: &ImageConfig, text: &str, world: &World<'_>) -> Result<ImageBefore, Failure> {
     let reference =
         ImageRef::parse(text).map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
     let found = match (pinned(&reference), reference.ecr()) {
@@ -193,7 +184,7 @@ async fn existing<C: Cloud, B: Builder, W>(
             let wanted = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
             let repository = repository(&reference, world).await?;
             let looked = match &repository {
-                Some(repository) => world.cloud.image(repository, &wanted).await,
+                Some(repository) => world.aws.repositories.image(repository, &wanted).await,
                 None => Ok(None),
             };
             usable(looked.map_err(|e| call_failed(&format!("looking up `{text}`"), &e))?, text)?
@@ -227,13 +218,13 @@ fn pinned(reference: &ImageRef) -> Option<(Repository, Digest)> {
 /// An image that is deployed as it is has to be there, and to be pulled: asked as far as the deploying identity can tell,
 /// since it is the task's execution role that pulls. In another account's repository more than that may not be read.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html>
-async fn pull_right<C: Cloud, B, W>(
+async fn pull_right(
     repository: &Repository,
     digest: &Digest,
     text: &str,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<ImageFound, Failure> {
-    let is_there = world.cloud.is_pullable(repository, digest).await.map_err(|e| {
+    let is_there = world.aws.repositories.is_pullable(repository, digest).await.map_err(|e| {
         let failure = call_failed(&format!("asking whether `{text}` can be pulled"), &e);
         match e.kind {
             CallErrorKind::Denied => failure.with_next(format!(
@@ -248,7 +239,7 @@ async fn pull_right<C: Cloud, B, W>(
     if !is_there {
         return usable(None, text);
     }
-    match world.cloud.image(repository, digest.as_str()).await {
+    match world.aws.repositories.image(repository, digest.as_str()).await {
         Ok(found) => usable(found, text),
         Err(e) if e.kind == CallErrorKind::Denied => {
             Ok(ImageFound { digest: digest.clone(), tags: vec![], platform: None })
@@ -268,24 +259,20 @@ fn usable(found: Option<RegistryImage>, text: &str) -> Result<ImageFound, Failur
     }
 }
 
-async fn resolve<C, B: Builder, W>(
-    reference: &ImageRef,
-    text: &str,
-    world: &World<'_, C, B, W>,
-) -> Result<Digest, Failure> {
+async fn resolve(reference: &ImageRef, text: &str, world: &World<'_>) -> Result<Digest, Failure> {
     match &reference.digest {
         Some(digest) => Ok(digest.clone()),
         None => world.builder.resolve(text).await.map_err(|e| build_failed(&format!("looking up `{text}`"), e)),
     }
 }
 
-async fn to_build<C: Cloud, B: Builder, W>(
+async fn to_build(
     image: &ImageConfig,
     build: &BuildConfig,
     platform: Option<String>,
     tags: Vec<String>,
     sha: Option<&str>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<ImageBefore, Failure> {
     let request = Build::of(build, platform);
     let content =
@@ -299,7 +286,13 @@ async fn to_build<C: Cloud, B: Builder, W>(
     let found = match (&repository, &content_tag) {
         (Some(repository), Some(tag)) => {
             let doing = format!("looking for `{tag}` in {}", repository.uri);
-            world.cloud.image(repository, tag).await.map_err(|e| call_failed(&doing, &e))?.filter(|i| i.is_active)
+            world
+                .aws
+                .repositories
+                .image(repository, tag)
+                .await
+                .map_err(|e| call_failed(&doing, &e))?
+                .filter(|i| i.is_active)
         }
         _ => None,
     };
@@ -333,10 +326,7 @@ fn content_tag(content: &str, sha: &str) -> String {
 
 /// `HOST/NAME` of the repository to push to, and the ECR repository where it is one. A missing repository is said
 /// here, or created where the config asks for it at push time.
-async fn repository_of<C: Cloud, B, W>(
-    build: &BuildConfig,
-    world: &World<'_, C, B, W>,
-) -> Result<(String, Option<Repository>), Failure> {
+async fn repository_of(build: &BuildConfig, world: &World<'_>) -> Result<(String, Option<Repository>), Failure> {
     let reference = full_reference(&build.repository)?;
     let found = match &reference {
         Some(reference) if reference.ecr().is_none() => return Ok((reference.name(), None)),
@@ -348,7 +338,7 @@ async fn repository_of<C: Cloud, B, W>(
         None if build.create_repository => {
             Ok((reference.map_or_else(|| build.repository.clone(), |r| r.name()), None))
         }
-        None => Err(Failure::new(Reason::Config, format!("repository `{}` does not exist in ECR in {}", build.repository, world.cloud.region()))
+        None => Err(Failure::new(Reason::Config, format!("repository `{}` does not exist in ECR in {}", build.repository, world.aws.identity.region()))
             .with_next(format!(
                 "set `create-repository: true`, or run: aws ecr create-repository --repository-name {} --image-scanning-configuration scanOnPush=true",
                 reference.map_or_else(|| build.repository.clone(), |r| r.repository)
@@ -362,10 +352,7 @@ fn full_reference(repository: &str) -> Result<Option<ImageRef>, Failure> {
     Ok(Some(reference).filter(|r| r.registry != "docker.io" || repository.starts_with("docker.io/")))
 }
 
-async fn repository<C: Cloud, B, W>(
-    reference: &ImageRef,
-    world: &World<'_, C, B, W>,
-) -> Result<Option<Repository>, Failure> {
+async fn repository(reference: &ImageRef, world: &World<'_>) -> Result<Option<Repository>, Failure> {
     match reference.ecr() {
         Some(host) => {
             let address = EcrAddress { account: host.account, region: host.region };
@@ -375,13 +362,13 @@ async fn repository<C: Cloud, B, W>(
     }
 }
 
-async fn describe_repository<C: Cloud, B, W>(
+async fn describe_repository(
     address: Option<&EcrAddress>,
     name: &str,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Option<Repository>, Failure> {
     let doing = format!("describing the repository `{name}`");
-    world.cloud.repository(address, name).await.map_err(|e| call_failed(&doing, &e))
+    world.aws.repositories.repository(address, name).await.map_err(|e| call_failed(&doing, &e))
 }
 
 fn reference(service: &ServiceConfig) -> ServiceRef {

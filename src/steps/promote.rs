@@ -3,7 +3,7 @@
 use crate::config::{Config, ServiceConfig};
 use crate::error::call_failed;
 use crate::events::{Event, Sink};
-use crate::ports::{Call, CallErrorKind, Cloud};
+use crate::ports::{Aws, Call, CallErrorKind};
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::promotion::{Promoted, Standing, promoted, users};
@@ -14,10 +14,10 @@ use futures_util::future::try_join_all;
 ///
 /// # Errors
 /// `config`, `permission`, or `locked` while a rollout is on there: nothing was touched.
-pub async fn promote<C: Cloud>(
+pub async fn promote(
     source: &Config,
     wanted: &[String],
-    cloud: &C,
+    aws: Aws<'_>,
     sink: &dyn Sink,
 ) -> Result<Vec<Promoted>, Failure> {
     let services = users(source, wanted);
@@ -26,7 +26,8 @@ pub async fn promote<C: Cloud>(
     let environment = source.environment.as_deref().unwrap_or("the source");
     let found = match names.is_empty() {
         true => vec![],
-        false => cloud
+        false => aws
+            .services
             .services(&names)
             .await
             .map_err(|e| call_failed(&format!("describing the services of `{environment}`"), &e))?,
@@ -35,25 +36,29 @@ pub async fn promote<C: Cloud>(
         let Some(found) = found.filter(|s| s.status == "ACTIVE") else {
             return Err(Failure::new(
                 Reason::Config,
-                format!("service `{}` of `{environment}` does not exist in {}", name.name, cloud.region()),
+                format!("service `{}` of `{environment}` does not exist in {}", name.name, aws.identity.region()),
             )
             .with_next(format!("check `name`, `cluster` and `region` of `{environment}`")));
         };
-        stand(service, name, found, cloud, sink).await
+        stand(service, name, found, aws, sink).await
     });
     promoted(source, wanted, &try_join_all(standings).await?)
 }
 
-async fn stand<C: Cloud>(
+async fn stand(
     config: &ServiceConfig,
     name: &ServiceRef,
     service: Service,
-    cloud: &C,
+    aws: Aws<'_>,
     sink: &dyn Sink,
 ) -> Result<Standing, Failure> {
     let doing = format!("reading the task definition that {} runs", service.name);
-    let running = cloud.task_definition(service.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
-    let last = match history(name, cloud).await {
+    let running = aws
+        .task_definitions
+        .task_definition(service.task_definition.as_str())
+        .await
+        .map_err(|e| call_failed(&doing, &e))?;
+    let last = match history(name, aws).await {
         Ok(history) => history,
         Err(e) if e.kind == CallErrorKind::Denied => {
             sink.emit(Event::Warning(format!(
@@ -83,19 +88,19 @@ struct History {
 }
 
 /// The last deployment of a service, and the release that the one before it brought.
-async fn history<C: Cloud>(name: &ServiceRef, cloud: &C) -> Call<History> {
+async fn history(name: &ServiceRef, aws: Aws<'_>) -> Call<History> {
     // Newest first.
-    let mut arns = cloud.service_deployments(name, 0.0).await?.into_iter();
+    let mut arns = aws.services.service_deployments(name, 0.0).await?.into_iter();
     let (deployment, revision) = match arns.next() {
-        Some(arn) => brought(&arn, cloud).await?,
+        Some(arn) => brought(&arn, aws).await?,
         None => (None, None),
     };
     let before = match arns.next() {
-        Some(arn) => brought(&arn, cloud).await?.1,
+        Some(arn) => brought(&arn, aws).await?.1,
         None => None,
     };
     let release_before = match before {
-        Some(revision) => match cloud.task_definition(revision.task_definition.as_str()).await {
+        Some(revision) => match aws.task_definitions.task_definition(revision.task_definition.as_str()).await {
             Ok(definition) => definition.release(),
             // A revision that was deleted since.
             Err(e) if matches!(e.kind, CallErrorKind::NotFound | CallErrorKind::Invalid) => None,
@@ -106,13 +111,13 @@ async fn history<C: Cloud>(name: &ServiceRef, cloud: &C) -> Call<History> {
     Ok(History { deployment, revision, release_before })
 }
 
-async fn brought<C: Cloud>(
+async fn brought(
     arn: &ServiceDeploymentArn,
-    cloud: &C,
+    aws: Aws<'_>,
 ) -> Call<(Option<ServiceDeployment>, Option<ServiceRevision>)> {
-    let deployment = cloud.service_deployment(arn).await?;
+    let deployment = aws.services.service_deployment(arn).await?;
     let revision = match deployment.as_ref().and_then(|d| d.target_revision.as_ref()) {
-        Some(revision) => cloud.service_revision(revision).await?,
+        Some(revision) => aws.services.service_revision(revision).await?,
         None => None,
     };
     Ok((deployment, revision))

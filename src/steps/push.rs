@@ -3,7 +3,7 @@
 use crate::config::BuildConfig;
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Step};
-use crate::ports::{BuildProgress, Builder, CallErrorKind, Cloud, EcrAddress, LocalImage, RegistryLogin, Repository};
+use crate::ports::{BuildProgress, CallErrorKind, EcrAddress, LocalImage, RegistryLogin, Repository};
 use crate::world::World;
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::outcome::{Failure, ImageRecord, Reason};
@@ -24,10 +24,10 @@ pub struct Destination {
 ///
 /// # Errors
 /// `permission` or `push`: nothing was touched in ECS.
-pub async fn destination<C: Cloud, B, W>(
+pub async fn destination(
     config: &BuildConfig,
     endpoint: Option<&str>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Destination, Failure> {
     let reference = ImageRef::parse(&config.repository).map_err(|why| Failure::new(Reason::Config, why))?;
     let is_bare = reference.registry == "docker.io" && !config.repository.starts_with("docker.io/");
@@ -37,7 +37,8 @@ pub async fn destination<C: Cloud, B, W>(
     }
     let doing = format!("the repository `{}`", reference.repository);
     let found = world
-        .cloud
+        .aws
+        .repositories
         .repository(address.as_ref(), &reference.repository)
         .await
         .map_err(|e| call_failed(&format!("describing {doing}"), &e))?;
@@ -45,13 +46,18 @@ pub async fn destination<C: Cloud, B, W>(
         Some(repository) => repository,
         None => {
             let chapter = world.start(Step::Push, format!("creating {doing}"));
-            let made = world.cloud.create_repository(address.as_ref(), &reference.repository).await;
+            let made = world.aws.repositories.create_repository(address.as_ref(), &reference.repository).await;
             let made = made.map_err(|e| call_failed(&format!("creating {doing}"), &e))?;
             chapter.done(format!("created {} with scan on push", made.uri));
             made
         }
     };
-    let login = world.cloud.registry_login(address.as_ref()).await.map_err(|e| call_failed("logging in to ECR", &e))?;
+    let login = world
+        .aws
+        .repositories
+        .registry_login(address.as_ref())
+        .await
+        .map_err(|e| call_failed("logging in to ECR", &e))?;
     world.sink.emit(Event::Mask(login.password.clone()));
     let push_name = match endpoint {
         Some(endpoint) => format!("{endpoint}/{}", repository.name),
@@ -65,12 +71,12 @@ pub async fn destination<C: Cloud, B, W>(
 ///
 /// # Errors
 /// `push`: nothing was touched in ECS.
-pub async fn push<C: Cloud, B: Builder, W>(
+pub async fn push(
     key: &str,
     image: &LocalImage,
     tags: &[String],
     to: &Destination,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Digest, Failure> {
     let chapter = world.start(Step::Push, format!("{key} to {}", to.name)).of(key);
     let (by_engine, in_registry) = match to.repository {
@@ -115,12 +121,12 @@ pub async fn push<C: Cloud, B: Builder, W>(
 ///
 /// # Errors
 /// `push`: an immutable tag names another image.
-pub async fn retag<C: Cloud, B, W>(
+pub async fn retag(
     key: &str,
     digest: &Digest,
     missing: &[String],
     to: &Destination,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), Failure> {
     record(key, &to.name, digest, false, world);
     let chapter = world.start(Step::Push, format!("{key}: tagging {}", digest.short()));
@@ -131,15 +137,9 @@ pub async fn retag<C: Cloud, B, W>(
     Ok(())
 }
 
-async fn put_tag<C: Cloud, B, W>(
-    key: &str,
-    digest: &Digest,
-    tag: &str,
-    to: &Destination,
-    world: &World<'_, C, B, W>,
-) -> Result<(), Failure> {
+async fn put_tag(key: &str, digest: &Digest, tag: &str, to: &Destination, world: &World<'_>) -> Result<(), Failure> {
     let Some(repository) = &to.repository else { return Ok(()) };
-    world.cloud.tag_image(repository, digest, tag).await.map_err(|e| match e.kind {
+    world.aws.repositories.tag_image(repository, digest, tag).await.map_err(|e| match e.kind {
         CallErrorKind::Conflict => Failure::new(
             Reason::Push,
             format!("image `{key}`: the tag `{tag}` is immutable and names another image than {}", digest.short()),
@@ -150,7 +150,7 @@ async fn put_tag<C: Cloud, B, W>(
 }
 
 /// Notes an image that the release uses.
-pub fn record<C, B, W>(key: &str, name: &str, digest: &Digest, is_new: bool, world: &World<'_, C, B, W>) {
+pub fn record(key: &str, name: &str, digest: &Digest, is_new: bool, world: &World<'_>) {
     world.record.borrow_mut().images.push(ImageRecord {
         key: key.to_owned(),
         image: format!("{name}@{digest}"),

@@ -2,7 +2,6 @@
 
 use crate::error::call_failed;
 use crate::events::Step;
-use crate::ports::Cloud;
 use crate::world::World;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::Failure;
@@ -21,12 +20,12 @@ pub struct Revision {
 
 /// # Errors
 /// `config` (AWS refuses the definition) or `permission`: services untouched.
-pub async fn register<C: Cloud, B, W>(
+pub async fn register(
     service: &ServicePlan,
     number: u64,
     images: &[(String, String)],
     provenance: &Provenance,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Revision, Failure> {
     let definition = service.definition(number, images, provenance);
     if compare::differences(&service.running, &definition).is_empty() {
@@ -39,7 +38,8 @@ pub async fn register<C: Cloud, B, W>(
     }
     let chapter = world.start(Step::Register, definition.family().to_owned());
     let arn = world
-        .cloud
+        .aws
+        .task_definitions
         .register(&definition)
         .await
         .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?;

@@ -6,7 +6,7 @@ use crate::events::Step;
 use crate::evidence;
 use crate::lease::Lease;
 pub use crate::lease::RunKey;
-use crate::ports::{CallErrorKind, Cloud, LogStream, RunTask};
+use crate::ports::{Aws, CallErrorKind, LogStream, RunTask};
 use crate::world::{Chapter, World};
 use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
@@ -27,13 +27,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// `release-command`: services untouched.
-pub async fn run<C: Cloud, B, W>(
+pub async fn run(
     plan: &CommandPlan,
     service: &ServicePlan,
     from: From<'_>,
     run: &RunKey,
     lease: Option<&Lease>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), Failure> {
     let chapter = world
         .start(Step::Release, format!("{}: {}", plan.command.name, plan.command.command.join(" ")))
@@ -51,7 +51,7 @@ pub async fn run<C: Cloud, B, W>(
     let stream = evidence::stream(&definition, &plan.container, &task);
     let ended = wait(&task, &request.cluster, stream.as_ref(), plan, began, &chapter, world).await?;
     if let Some(lease) = lease {
-        lease.forget_task(world.cloud).await;
+        lease.forget_task(world.aws).await;
     }
     let verdict = judge(&ended, &plan.container);
     set(world, plan, Some(&task), state_of(&verdict));
@@ -61,7 +61,7 @@ pub async fn run<C: Cloud, B, W>(
     }
     let what = describe(plan, &verdict);
     chapter.failed(what.clone());
-    let log = evidence::last_lines(world.cloud, &definition, &plan.container, &task).await;
+    let log = evidence::last_lines(world.aws, &definition, &plan.container, &task).await;
     Err(Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {}: {}", task.id(), evidence::ending(&ended))])
         .with_log(log)
@@ -80,21 +80,18 @@ pub struct From<'a> {
 }
 
 /// An equal definition of an earlier run is taken again.
-async fn registered<C: Cloud, B, W>(
-    from: From<'_>,
-    world: &World<'_, C, B, W>,
-) -> Result<(TaskDefinition, TaskDefinitionArn), Failure> {
+async fn registered(from: From<'_>, world: &World<'_>) -> Result<(TaskDefinition, TaskDefinitionArn), Failure> {
     let Some(definition) = from.definition else {
         return Ok((from.revision.clone(), from.arn.clone()));
     };
-    if let Ok(latest) = world.cloud.task_definition(definition.family()).await
+    if let Ok(latest) = world.aws.task_definitions.task_definition(definition.family()).await
         && compare::differences(&latest, &definition).is_empty()
         && let Some(arn) = latest.arn()
     {
         return Ok((definition, arn));
     }
     let doing = format!("registering the task definition `{}` of the release command", definition.family());
-    let arn = world.cloud.register(&definition).await.map_err(|e| call_failed(&doing, &e))?;
+    let arn = world.aws.task_definitions.register(&definition).await.map_err(|e| call_failed(&doing, &e))?;
     world.record.borrow_mut().registered.push(arn.clone());
     Ok((definition, arn))
 }
@@ -123,15 +120,15 @@ pub fn started_by(command: &str, run: &str) -> String {
 }
 
 /// Attaches to the task of an earlier attempt that still runs, or starts one.
-async fn start<C: Cloud, B, W>(
+async fn start(
     request: &RunTask,
     plan: &CommandPlan,
     began: Instant,
     lease: Option<&Lease>,
     chapter: &Chapter<'_>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<TaskArn, Failure> {
-    let running = world.cloud.tasks_started_by(&request.cluster, &request.started_by).await;
+    let running = world.aws.tasks.tasks_started_by(&request.cluster, &request.started_by).await;
     let running = running.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
     let left = match running.into_iter().next() {
         Some(task) => Some(task),
@@ -148,13 +145,13 @@ async fn start<C: Cloud, B, W>(
         // the other.
         note(lease, &request, None, world).await?;
         if let Some(lease) = lease
-            && let Err(failure) = lease.check(world.cloud).await
+            && let Err(failure) = lease.check(world.aws).await
         {
-            lease.forget_task(world.cloud).await;
+            lease.forget_task(world.aws).await;
             return Err(failure);
         }
         set(world, plan, None, CommandState::Starting);
-        let answer = match world.cloud.run_task(&request).await {
+        let answer = match world.aws.tasks.run_task(&request).await {
             Ok(answer) => answer,
             Err(e) => {
                 if e.kind != CallErrorKind::Unreachable {
@@ -187,16 +184,16 @@ async fn start<C: Cloud, B, W>(
 }
 
 /// The task of an earlier attempt that ended well while nobody watched it: it is not run again.
-async fn succeeded_earlier<C: Cloud, B, W>(
+async fn succeeded_earlier(
     request: &RunTask,
     plan: &CommandPlan,
     lease: Option<&Lease>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Option<TaskArn>, Failure> {
     let Some(left) = lease.and_then(|lease| lease.left_by_earlier_attempt(&request.started_by)) else {
         return Ok(None);
     };
-    let found = world.cloud.tasks(&request.cluster, std::slice::from_ref(&left)).await;
+    let found = world.aws.tasks.tasks(&request.cluster, std::slice::from_ref(&left)).await;
     let found = found.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
     let is_done = |task: &Task| !task.is_stopped() || judge(task, &plan.container) == TaskVerdict::Succeeded;
     Ok(found.first().filter(|task| is_done(task)).map(|task| task.arn.clone()))
@@ -210,39 +207,39 @@ fn not_started(plan: &CommandPlan, mut failure: Failure) -> Failure {
     failure
 }
 
-async fn note<C: Cloud, B, W>(
+async fn note(
     lease: Option<&Lease>,
     request: &RunTask,
     task: Option<&TaskArn>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), Failure> {
     match lease {
-        Some(lease) => lease.note_task(&request.cluster, &request.started_by, task, world.cloud).await,
+        Some(lease) => lease.note_task(&request.cluster, &request.started_by, task, world.aws).await,
         None => Ok(()),
     }
 }
 
-async fn forget<C: Cloud, B, W>(lease: Option<&Lease>, world: &World<'_, C, B, W>) {
+async fn forget(lease: Option<&Lease>, world: &World<'_>) {
     if let Some(lease) = lease {
-        lease.forget_task(world.cloud).await;
+        lease.forget_task(world.aws).await;
     }
 }
 
 /// Follows the task and its log until it has stopped, then reads what the log still holds.
-async fn wait<C: Cloud, B, W>(
+async fn wait(
     task: &TaskArn,
     cluster: &ClusterName,
     stream: Option<&LogStream>,
     plan: &CommandPlan,
     began: Instant,
     chapter: &Chapter<'_>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Task, Failure> {
     let mut log = Follow { stream, next: None, told: 0 };
     let mut last_seen = Instant::now();
     let mut status = String::new();
     loop {
-        match world.cloud.tasks(cluster, std::slice::from_ref(task)).await {
+        match world.aws.tasks.tasks(cluster, std::slice::from_ref(task)).await {
             Ok(found) => {
                 if let Some(found) = found.into_iter().next() {
                     last_seen = Instant::now();
@@ -255,7 +252,7 @@ async fn wait<C: Cloud, B, W>(
                             &plan.command.name,
                             judge(&found, &plan.container) == TaskVerdict::Succeeded,
                             chapter,
-                            world.cloud,
+                            world.aws,
                         )
                         .await;
                         return Ok(found);
@@ -277,7 +274,7 @@ async fn wait<C: Cloud, B, W>(
             }
             Err(e) => chapter.heartbeat(format!("task {} could not be read: {e}", task.id())),
         }
-        log.follow(&plan.command.name, chapter, world.cloud).await;
+        log.follow(&plan.command.name, chapter, world.aws).await;
         if began.elapsed() >= plan.command.timeout {
             return Err(Failure::new(
                 Reason::ReleaseCommand,
@@ -306,10 +303,10 @@ struct Follow<'a> {
 
 impl Follow<'_> {
     /// Reads what is new; how many lines that were. Errors are no reason to stop: the exit code is the truth.
-    async fn follow<C: Cloud>(&mut self, source: &str, chapter: &Chapter<'_>, cloud: &C) -> usize {
+    async fn follow(&mut self, source: &str, chapter: &Chapter<'_>, aws: Aws<'_>) -> usize {
         let Some(stream) = self.stream else { return 0 };
         let mut lines = 0;
-        while let Ok(page) = cloud.log_events(stream, self.next.as_deref()).await {
+        while let Ok(page) = aws.logs.log_events(stream, self.next.as_deref()).await {
             lines += page.events.len();
             for event in page.events {
                 chapter.output(source, event.message);
@@ -326,7 +323,7 @@ impl Follow<'_> {
     }
 
     /// Lines arrive after the exit: reads until it stays quiet, longer where the lines tell why it failed.
-    async fn drain<C: Cloud>(&mut self, source: &str, is_success: bool, chapter: &Chapter<'_>, cloud: &C) {
+    async fn drain(&mut self, source: &str, is_success: bool, chapter: &Chapter<'_>, aws: Aws<'_>) {
         if self.stream.is_none() {
             return;
         }
@@ -339,7 +336,7 @@ impl Follow<'_> {
         };
         let mut quiet = 0;
         for _ in 0..40 {
-            if self.follow(source, chapter, cloud).await == 0 {
+            if self.follow(source, chapter, aws).await == 0 {
                 quiet += 1;
             } else {
                 quiet = 0;
@@ -377,7 +374,7 @@ fn describe(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
     }
 }
 
-fn set<C, B, W>(world: &World<'_, C, B, W>, plan: &CommandPlan, task: Option<&TaskArn>, state: CommandState) {
+fn set(world: &World<'_>, plan: &CommandPlan, task: Option<&TaskArn>, state: CommandState) {
     let mut record = world.record.borrow_mut();
     if let Some(command) = record.commands.iter_mut().rfind(|c| c.name == plan.command.name) {
         command.state = state;

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::definition_file::read_definition;
 use crate::error::call_failed;
-use crate::ports::Cloud;
+use crate::ports::Aws;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::promotion::Promoted;
@@ -14,22 +14,28 @@ use futures_util::future::try_join_all;
 ///
 /// # Errors
 /// `config` where there is nothing to resume, `permission`: nothing was touched.
-pub async fn resume<C: Cloud>(config: &Config, sha: Option<&str>, cloud: &C) -> Result<Vec<Promoted>, Failure> {
+pub async fn resume(config: &Config, sha: Option<&str>, aws: Aws<'_>) -> Result<Vec<Promoted>, Failure> {
     let names: Vec<ServiceRef> =
         config.services.iter().map(|s| ServiceRef { cluster: s.cluster.clone(), name: s.name.clone() }).collect();
-    let found = cloud.services(&names).await.map_err(|e| call_failed("describing the services", &e))?;
+    let found = aws.services.services(&names).await.map_err(|e| call_failed("describing the services", &e))?;
     let stopped = config.services.iter().zip(&names).zip(found).map(async |((service, name), found)| {
         let Some(found) = found.filter(|s| s.status == "ACTIVE") else {
-            return Err(Failure::new(Reason::Config, format!("service `{name}` does not exist in {}", cloud.region())));
+            return Err(Failure::new(
+                Reason::Config,
+                format!("service `{name}` does not exist in {}", aws.identity.region()),
+            ));
         };
         let doing = format!("reading the task definition that {name} runs");
-        let running =
-            cloud.task_definition(found.task_definition.as_str()).await.map_err(|e| call_failed(&doing, &e))?;
+        let running = aws
+            .task_definitions
+            .task_definition(found.task_definition.as_str())
+            .await
+            .map_err(|e| call_failed(&doing, &e))?;
         let family = match &service.task_definition {
             Some(file) => read_definition(file).await?.family().to_owned(),
             None => running.family().to_owned(),
         };
-        let newest = cloud.task_definition(&family).await;
+        let newest = aws.task_definitions.task_definition(&family).await;
         let newest = newest.map_err(|e| call_failed(&format!("reading the newest revision of `{family}`"), &e))?;
         Ok(Stopped { key: service.key.clone(), running, newest })
     });

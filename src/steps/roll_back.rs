@@ -2,7 +2,6 @@
 
 use crate::events::Step;
 use crate::moving::{self, Moving};
-use crate::ports::Cloud;
 use crate::world::World;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::ServiceState;
@@ -28,11 +27,7 @@ pub enum Ordered {
 }
 
 /// Orders the restore that was decided.
-pub async fn roll_back<C: Cloud, B, W>(
-    service: &ServicePlan,
-    restore: &Restore,
-    world: &World<'_, C, B, W>,
-) -> Ordered {
+pub async fn roll_back(service: &ServicePlan, restore: &Restore, world: &World<'_>) -> Ordered {
     match restore {
         Restore::AlreadyBack => Ordered::AlreadyBack,
         Restore::Leave(why) => Ordered::Left((*why).to_owned()),
@@ -40,7 +35,7 @@ pub async fn roll_back<C: Cloud, B, W>(
         Restore::StopServiceDeployment { deployment, otherwise } => {
             let chapter =
                 world.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short())).of(&service.key);
-            match world.cloud.stop_service_deployment(deployment).await {
+            match world.aws.services.stop_service_deployment(deployment).await {
                 Ok(()) => {
                     world.set_state(&service.key, ServiceState::RollingBack);
                     chapter.progress("ECS was told to roll its deployment back");
@@ -56,14 +51,10 @@ pub async fn roll_back<C: Cloud, B, W>(
     }
 }
 
-async fn update<C: Cloud, B, W>(
-    service: &ServicePlan,
-    previous: &TaskDefinitionArn,
-    world: &World<'_, C, B, W>,
-) -> Ordered {
+async fn update(service: &ServicePlan, previous: &TaskDefinitionArn, world: &World<'_>) -> Ordered {
     let chapter = world.start(Step::RollBack, format!("{} to {}", service.service, previous.short())).of(&service.key);
     let since = moving::now();
-    let after = match world.cloud.update_service(&service.service, previous, false).await {
+    let after = match world.aws.services.update_service(&service.service, previous, false).await {
         Ok(after) => after,
         Err(e) => {
             chapter.failed(format!("{}: {e}", service.service));

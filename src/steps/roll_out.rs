@@ -5,7 +5,7 @@ use crate::error::call_failed;
 use crate::events::Step;
 use crate::lease::Lease;
 use crate::moving::{self, Moving};
-use crate::ports::{CallErrorKind, Cloud};
+use crate::ports::CallErrorKind;
 use crate::world::World;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
@@ -23,21 +23,21 @@ const APART: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// `locked`: another run took the lease over. `permission`. The service keeps its revision.
-pub async fn roll_out<C: Cloud, B, W>(
+pub async fn roll_out(
     service: &ServicePlan,
     to: &TaskDefinitionArn,
     force: bool,
     config: &Config,
     lease: Option<&Lease>,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<Option<Moving>, Failure> {
     let chapter = world.start(Step::RollOut, format!("{} to {}", service.service, to.short())).of(&service.key);
     if let Some(lease) = lease {
-        lease.check(world.cloud).await?;
+        lease.check(world.aws).await?;
     }
     let since = moving::now();
     world.set_state(&service.key, ServiceState::Updating);
-    let after = match world.cloud.update_service(&service.service, to, force).await {
+    let after = match world.aws.services.update_service(&service.service, to, force).await {
         Ok(after) => after,
         Err(e) if e.kind == CallErrorKind::Unreachable => match find_out(service, to, world).await {
             Found::Taken(after) => *after,
@@ -90,12 +90,12 @@ enum Found {
 }
 
 /// The answer was lost. What the service shows tells whether ECS took the update; reads may lag the write.
-async fn find_out<C: Cloud, B, W>(service: &ServicePlan, to: &TaskDefinitionArn, world: &World<'_, C, B, W>) -> Found {
+async fn find_out(service: &ServicePlan, to: &TaskDefinitionArn, world: &World<'_>) -> Found {
     let before = service.before.primary().map(|p| &p.id);
     let mut found = Found::Unknown;
     for _ in 0..LOOKS {
         sleep(APART).await;
-        let read = world.cloud.services(std::slice::from_ref(&service.service)).await;
+        let read = world.aws.services.services(std::slice::from_ref(&service.service)).await;
         let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { continue };
         found = match now.primary() {
             Some(primary) if Some(&primary.id) == before => Found::NotTaken,

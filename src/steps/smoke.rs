@@ -2,7 +2,6 @@
 
 use crate::config::SmokeCheck;
 use crate::events::Step;
-use crate::ports::Web;
 use crate::world::World;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -11,7 +10,7 @@ use tokio::time::{Instant, sleep};
 ///
 /// # Errors
 /// The last answer, as a sentence.
-pub async fn smoke<C, B, W: Web>(check: &SmokeCheck, world: &World<'_, C, B, W>) -> Result<(), String> {
+pub async fn smoke(check: &SmokeCheck, world: &World<'_>) -> Result<(), String> {
     let chapter = world.start(Step::Smoke, check.url.clone());
     let began = Instant::now();
     loop {

@@ -2,7 +2,7 @@
 
 use crate::error::call_failed;
 use crate::events::Step;
-use crate::ports::{CallErrorKind, Cloud};
+use crate::ports::CallErrorKind;
 use crate::world::World;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use std::time::Duration;
@@ -17,15 +17,15 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// # Errors
 /// `config` without such an instance, `permission`, `release-command` where it fails, `timeout`: nothing was run, and no
 /// service was touched.
-pub async fn snapshot<C: Cloud, B, W>(instance: &str, name: &str, world: &World<'_, C, B, W>) -> Result<(), Failure> {
+pub async fn snapshot(instance: &str, name: &str, world: &World<'_>) -> Result<(), Failure> {
     let chapter = world.start(Step::Release, format!("snapshot of {instance}")).of("snapshot");
-    match world.cloud.create_snapshot(instance, name).await {
+    match world.aws.snapshots.create_snapshot(instance, name).await {
         Ok(()) => chapter.progress(format!("{name} was ordered")),
         Err(e) if e.kind == CallErrorKind::Conflict => {
             chapter.progress(format!("{name} of an earlier attempt is there"))
         }
         Err(e) if e.kind == CallErrorKind::NotFound => {
-            let what = format!("snapshot: there is no RDS instance `{instance}` in {}", world.cloud.region());
+            let what = format!("snapshot: there is no RDS instance `{instance}` in {}", world.aws.identity.region());
             return Err(Failure::new(Reason::Config, what).with_next("check `snapshot` and `region`"));
         }
         Err(e) if e.kind == CallErrorKind::Invalid => {
@@ -36,7 +36,7 @@ pub async fn snapshot<C: Cloud, B, W>(instance: &str, name: &str, world: &World<
     }
     let began = Instant::now();
     loop {
-        let found = world.cloud.snapshot(name).await;
+        let found = world.aws.snapshots.snapshot(name).await;
         let state = match found {
             Ok(Some(found)) if found.status == "available" => {
                 world.record.borrow_mut().snapshot = Some((instance.to_owned(), name.to_owned()));

@@ -1,6 +1,5 @@
 //! "Stable" must mean that ours runs: the tasks of our deployment, with the digests that were deployed.
 
-use crate::ports::Cloud;
 use crate::world::World;
 use fargate_deploy_core::names::{DeploymentId, ServiceRef};
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
@@ -11,15 +10,15 @@ use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 /// # Errors
 /// A sentence naming the container that runs something else. What cannot be read is a warning, not an error: ECS has
 /// already said that our deployment completed.
-pub async fn verify<C: Cloud, B, W>(
+pub async fn verify(
     service: &ServiceRef,
     deployment: &DeploymentId,
     definition: &TaskDefinition,
     manifests: &[String],
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Result<(), String> {
-    let tasks = match world.cloud.running_tasks(service).await {
-        Ok(arns) => world.cloud.tasks(&service.cluster, &arns).await,
+    let tasks = match world.aws.tasks.running_tasks(service).await {
+        Ok(arns) => world.aws.tasks.tasks(&service.cluster, &arns).await,
         Err(e) => Err(e),
     };
     let tasks = match tasks {

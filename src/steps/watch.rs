@@ -4,7 +4,7 @@ use crate::events::Step;
 use crate::evidence;
 use crate::moving::Moving;
 use crate::poll::Poll;
-use crate::ports::{Call, CallError, CallErrorKind, Cloud};
+use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::world::{Chapter, World};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::rollout::{Ask, Observation, Target, Verdict};
@@ -20,12 +20,12 @@ const CLOCK_SKEW: f64 = 120.0;
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Reads until the state machine has a verdict, or a deployment that must fail fast crashes in a loop.
-pub async fn watch<C: Cloud, B, W>(
+pub async fn watch(
     service: &ServiceRef,
     definition: &TaskDefinition,
     moving: &mut Moving,
     poll: &Poll,
-    world: &World<'_, C, B, W>,
+    world: &World<'_>,
 ) -> Verdict {
     let chapter = world.start(Step::RollOut, format!("watching {service}")).of(service.name.as_str());
     let Moving { rollout, target, began, since, fails_fast } = moving;
@@ -45,7 +45,7 @@ pub async fn watch<C: Cloud, B, W>(
             }
         }
         last = Some(began.elapsed());
-        let observation = read(&ask, service, target, since, poll, world.cloud).await;
+        let observation = read(&ask, service, target, since, poll, world.aws).await;
         for news in rollout.observe(began.elapsed(), observation) {
             chapter.progress(news);
         }
@@ -59,7 +59,7 @@ pub async fn watch<C: Cloud, B, W>(
         if has_failures || is_due {
             failures = rollout.failures();
             looked = began.elapsed();
-            let evidence = evidence::of_deployment(world.cloud, service, &target.deployment, definition).await;
+            let evidence = evidence::of_deployment(world.aws, service, &target.deployment, definition).await;
             for line in evidence.lines.into_iter().filter(|_| has_failures) {
                 chapter.progress(line);
             }
@@ -74,37 +74,25 @@ pub async fn watch<C: Cloud, B, W>(
     }
 }
 
-async fn read<C: Cloud>(
-    ask: &Ask,
-    service: &ServiceRef,
-    target: &Target,
-    since: f64,
-    poll: &Poll,
-    cloud: &C,
-) -> Observation {
+async fn read(ask: &Ask, service: &ServiceRef, target: &Target, since: f64, poll: &Poll, aws: Aws<'_>) -> Observation {
     match ask {
-        Ask::Service => match poll.service(service, cloud).await {
+        Ask::Service => match poll.service(service, aws).await {
             Ok(found) => Observation::Service(found.map(Box::new)),
             Err(e) => Observation::Unreadable(e.to_string()),
         },
-        Ask::Locate => optional(locate(service, target, since, cloud).await, Observation::Located),
-        Ask::ServiceDeployment(arn) => optional(poll.deployment(arn, cloud).await, Observation::ServiceDeployment),
+        Ask::Locate => optional(locate(service, target, since, aws).await, Observation::Located),
+        Ask::ServiceDeployment(arn) => optional(poll.deployment(arn, aws).await, Observation::ServiceDeployment),
     }
 }
 
 /// Ours is the newest service deployment whose revision runs our task definition. One that started before
 /// UpdateService was sent is not ours.
-async fn locate<C: Cloud>(
-    service: &ServiceRef,
-    target: &Target,
-    since: f64,
-    cloud: &C,
-) -> Call<Option<ServiceDeployment>> {
-    let arns = cloud.service_deployments(service, since - CLOCK_SKEW).await?;
+async fn locate(service: &ServiceRef, target: &Target, since: f64, aws: Aws<'_>) -> Call<Option<ServiceDeployment>> {
+    let arns = aws.services.service_deployments(service, since - CLOCK_SKEW).await?;
     for arn in arns.iter().take(3) {
-        let Some(deployment) = cloud.service_deployment(arn).await? else { continue };
+        let Some(deployment) = aws.services.service_deployment(arn).await? else { continue };
         let Some(revision) = &deployment.target_revision else { continue };
-        let Some(revision) = cloud.service_revision(revision).await? else { continue };
+        let Some(revision) = aws.services.service_revision(revision).await? else { continue };
         // By force, or going back: an earlier deployment of this very revision may be listed, and has ended well.
         let has_run_before = target.before.as_ref().is_none_or(|(_, before)| *before == target.task_definition);
         let is_old = has_run_before && deployment.created_at < since - 5.0;

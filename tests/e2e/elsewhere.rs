@@ -5,7 +5,7 @@ use fargate_deploy::adapters::aws::{AwsCloud, Session, SessionInputs};
 use fargate_deploy::commands::rehearse::open;
 use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
-use fargate_deploy::ports::{Cloud as _, Parameter};
+use fargate_deploy::ports::{Outputs as _, Parameter, Parameters as _};
 use fargate_deploy::render::log::{Detail, Log, Style};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

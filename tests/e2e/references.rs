@@ -7,7 +7,7 @@ use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use aws_stage::{Stage, StageOptions};
 use fargate_deploy::adapters::aws::{AwsCloud, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
-use fargate_deploy::ports::{CallErrorKind, Cloud as _};
+use fargate_deploy::ports::{CallErrorKind, Outputs as _};
 use fargate_deploy_core::names::RoleArn;
 use serde_json::{Value, json};
 

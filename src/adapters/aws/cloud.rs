@@ -1,11 +1,13 @@
-//! [`Cloud`] on AWS. The calls are in one file per service; this one joins them.
+//! The ports of [`Aws`] on AWS. The calls are in one file per service; this one joins them.
 
 use super::failure::is_expired;
 use super::session::Session;
 use crate::ports::{
-    Call, CallErrorKind, Caller, Cloud, DatabaseSnapshot, EcrAddress, LogEvent, LogPage, LogStream, Parameter,
-    RegistryImage, RegistryLogin, Repository, RunTask, RunTaskAnswer,
+    Aws, Call, CallErrorKind, Caller, DatabaseSnapshot, EcrAddress, Identity, LogEvent, LogPage, LogStream, Logs,
+    Outputs, Parameter, Parameters, RegistryImage, RegistryLogin, Repositories, Repository, RunTask, RunTaskAnswer,
+    Services, Snapshots, TaskDefinitions, Tasks,
 };
+use async_trait::async_trait;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::{
     ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
@@ -41,6 +43,11 @@ impl AwsCloud {
         }
     }
 
+    /// Every port of a release.
+    pub fn ports(&self) -> Aws<'_> {
+        Aws::of(self)
+    }
+
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -58,7 +65,8 @@ impl AwsCloud {
     }
 }
 
-impl Cloud for AwsCloud {
+#[async_trait(?Send)]
+impl Identity for AwsCloud {
     async fn caller(&self) -> Call<Caller> {
         self.get_caller().await
     }
@@ -66,17 +74,12 @@ impl Cloud for AwsCloud {
     fn region(&self) -> &str {
         self.session.region()
     }
+}
 
+#[async_trait(?Send)]
+impl Services for AwsCloud {
     async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
         self.describe_services(services).await
-    }
-
-    async fn task_definition(&self, name: &str) -> Call<TaskDefinition> {
-        self.describe_task_definition(name).await
-    }
-
-    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
-        self.register_task_definition(task_definition).await
     }
 
     async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service> {
@@ -103,7 +106,21 @@ impl Cloud for AwsCloud {
     async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()> {
         self.roll_back_service_deployment(arn).await
     }
+}
 
+#[async_trait(?Send)]
+impl TaskDefinitions for AwsCloud {
+    async fn task_definition(&self, name: &str) -> Call<TaskDefinition> {
+        self.describe_task_definition(name).await
+    }
+
+    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
+        self.register_task_definition(task_definition).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Tasks for AwsCloud {
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
         self.run_one_task(request).await
     }
@@ -123,7 +140,10 @@ impl Cloud for AwsCloud {
     async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
         self.list_tasks_of(service, "RUNNING").await
     }
+}
 
+#[async_trait(?Send)]
+impl Logs for AwsCloud {
     async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
         self.read_log(stream, after).await
     }
@@ -131,7 +151,10 @@ impl Cloud for AwsCloud {
     async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>> {
         self.read_log_tail(stream, lines).await
     }
+}
 
+#[async_trait(?Send)]
+impl Repositories for AwsCloud {
     async fn repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>> {
         self.describe_repository(registry, name).await
     }
@@ -155,7 +178,10 @@ impl Cloud for AwsCloud {
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
         self.put_tag(repository, digest, tag).await
     }
+}
 
+#[async_trait(?Send)]
+impl Parameters for AwsCloud {
     async fn create_parameter(&self, name: &str, value: &str) -> Call<()> {
         self.claim_parameter(name, value).await
     }
@@ -175,7 +201,10 @@ impl Cloud for AwsCloud {
     async fn parameter(&self, name: &str) -> Call<Option<Parameter>> {
         self.get_parameter(name).await
     }
+}
 
+#[async_trait(?Send)]
+impl Snapshots for AwsCloud {
     async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
         self.create_db_snapshot(instance, snapshot).await
     }
@@ -183,7 +212,10 @@ impl Cloud for AwsCloud {
     async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>> {
         self.describe_db_snapshot(snapshot).await
     }
+}
 
+#[async_trait(?Send)]
+impl Outputs for AwsCloud {
     async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
         self.describe_stack(stack).await
     }

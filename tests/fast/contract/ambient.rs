@@ -3,7 +3,7 @@
 use crate::contract::played::{Played, caller_identity, credentials, env, inputs, jwt, token};
 use crate::contract::sts::{BY_TOKEN, HOUR, ROLE, SUB, job, open};
 use fargate_deploy::adapters::aws::{IdentityFailure, SessionInputs};
-use fargate_deploy::ports::Cloud as _;
+use fargate_deploy::ports::Identity as _;
 use std::process::Command;
 
 /// The SDK's own chain reads the environment and the home folder of the process: these run in one that has neither.

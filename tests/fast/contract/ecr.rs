@@ -4,7 +4,7 @@ use crate::contract::played::{Answer, Played, Told, error, inputs, ok};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fargate_deploy::adapters::aws::{AwsCloud, Session};
-use fargate_deploy::ports::{CallErrorKind, Cloud as _, EcrAddress, Repository};
+use fargate_deploy::ports::{CallErrorKind, EcrAddress, Repositories as _, Repository};
 use fargate_deploy_core::image::Digest;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! ECS services, deployments and task definitions: every request, and AWS's odd answers.
 
 use crate::contract::played::{Answer, Played, error, ok};
-use fargate_deploy::ports::{CallErrorKind, Cloud as _};
+use fargate_deploy::ports::{CallErrorKind, Services as _, TaskDefinitions as _, Tasks as _};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::service::{Controller, Role, ServiceDeploymentStatus, State, Strategy};
 use fargate_deploy_core::task_definition::TaskDefinition;

@@ -1,7 +1,7 @@
 //! Values from elsewhere: CloudFormation's Query protocol and S3, signed by us, and plain parameters.
 
 use crate::contract::played::{Answer, Played, REGION, error, ok, text};
-use fargate_deploy::ports::{CallErrorKind, Cloud as _, Parameter};
+use fargate_deploy::ports::{CallErrorKind, Outputs as _, Parameter, Parameters as _, Repositories as _};
 use serde_json::json;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! CloudWatch Logs.
 
 use crate::contract::played::{Played, error, ok};
-use fargate_deploy::ports::{CallErrorKind, Cloud as _, LogStream};
+use fargate_deploy::ports::{CallErrorKind, LogStream, Logs as _};
 use serde_json::{Value, json};
 
 fn stream() -> LogStream {

@@ -5,7 +5,7 @@ use fargate_deploy::adapters::aws::network::NetworkFailure;
 use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Network, Session, SessionInputs};
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::adapters::web::HttpWeb;
-use fargate_deploy::ports::{Cloud as _, GitHub as _, Web as _};
+use fargate_deploy::ports::{GitHub as _, Identity as _, Tasks as _, Web as _};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;

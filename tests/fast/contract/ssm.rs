@@ -1,7 +1,7 @@
 //! Parameters.
 
 use crate::contract::played::{Answer, Played, error, ok};
-use fargate_deploy::ports::{CallErrorKind, Cloud as _};
+use fargate_deploy::ports::{CallErrorKind, Parameters as _};
 use serde_json::{Value, json};
 
 const NAME: &str = "/fargate-deploy/lease/shop/web";

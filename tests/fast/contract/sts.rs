@@ -5,7 +5,7 @@ use crate::contract::played::{
 };
 use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
-use fargate_deploy::ports::{CallErrorKind, Cloud as _};
+use fargate_deploy::ports::{CallErrorKind, Identity as _, Tasks as _};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

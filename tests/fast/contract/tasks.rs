@@ -1,7 +1,7 @@
 //! ECS tasks: run, described and listed.
 
 use crate::contract::played::{Answer, Played, ok};
-use fargate_deploy::ports::{Cloud as _, RunTask};
+use fargate_deploy::ports::{RunTask, Tasks as _};
 use fargate_deploy_core::names::{ServiceRef, TaskArn};
 use serde_json::{Value, json};
 

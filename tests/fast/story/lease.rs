@@ -48,7 +48,7 @@ macro_rules! world {
     ($scene:expr, $record:ident, $world:ident) => {
         let $record = RefCell::new(Record::default());
         let $world = World {
-            cloud: &*$scene.cloud,
+            aws: $scene.cloud.ports(),
             builder: &$scene.builder,
             web: &$scene.web,
             sink: &$scene.told,
@@ -85,7 +85,7 @@ async fn two_that_ask_at_once_get_it_one_after_the_other() {
         let lease = take(&scene, order, seconds(600)).await.unwrap();
         let from = Instant::now();
         sleep(seconds(30)).await;
-        lease.release(&*scene.cloud).await;
+        lease.release(scene.cloud.ports()).await;
         (from, Instant::now())
     };
     let (a, b) = tokio::join!(turn(&first), turn(&second));
@@ -97,7 +97,7 @@ async fn two_that_ask_at_once_get_it_one_after_the_other() {
 async fn a_released_generation_is_followed_by_the_next_at_once() {
     let scene = Scene::new();
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
-    lease.release(&*scene.cloud).await;
+    lease.release(scene.cloud.ports()).await;
     let began = Instant::now();
     take(&scene, &order("2", "1", "b"), seconds(1)).await.unwrap();
     assert!(began.elapsed() < seconds(1));
@@ -288,7 +288,7 @@ async fn old_generations_go_and_a_page_of_them_stays() {
     let scene = Scene::new();
     for n in 0..14 {
         let lease = take(&scene, &order(&n.to_string(), "1", &n.to_string()), seconds(1)).await.unwrap();
-        lease.release(&*scene.cloud).await;
+        lease.release(scene.cloud.ports()).await;
     }
     assert_eq!(scene.parameters().len(), 9);
     assert_eq!(newest(&scene), 14);
@@ -380,7 +380,7 @@ async fn a_late_heartbeat_does_not_undo_the_note_of_a_task() {
     scene.cloud.slow_puts.borrow_mut().push_back(seconds(5));
     let notes = async {
         sleep(seconds(21)).await;
-        leases[0].note_task(&"shop".into(), "fargate-deploy/migrate/1001", None, &*scene.cloud).await.unwrap();
+        leases[0].note_task(&"shop".into(), "fargate-deploy/migrate/1001", None, scene.cloud.ports()).await.unwrap();
         sleep(seconds(10)).await;
         assert_eq!(scene.lease("web")["task"]["startedBy"], "fargate-deploy/migrate/1001");
     };
@@ -393,8 +393,8 @@ async fn a_holder_that_could_not_renew_for_a_minute_renews_before_it_goes_on() {
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
     sleep(seconds(70)).await;
     scene.cloud.fail("ssm:PutParameter", CallErrorKind::Unreachable, 0, 1);
-    assert!(lease.check(&*scene.cloud).await.is_err(), "somebody may be about to take over");
-    lease.check(&*scene.cloud).await.unwrap();
+    assert!(lease.check(scene.cloud.ports()).await.is_err(), "somebody may be about to take over");
+    lease.check(scene.cloud.ports()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -416,14 +416,14 @@ fn sticky(reason: &str) -> Sticky {
 #[tokio::test(start_paused = true)]
 async fn a_persons_lock_refuses_deploys_at_once_and_says_why() {
     let scene = Scene::without_migration();
-    set(&web(), &sticky("demo at noon"), &*scene.cloud).await.unwrap();
+    set(&web(), &sticky("demo at noon"), scene.cloud.ports()).await.unwrap();
     let began = Instant::now();
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::Locked, "{ended:?}");
     assert_eq!(ended.failure().what, "shop/web is locked by ada (lovelace) since 2026-11-21T10:00:00Z: demo at noon");
     assert!(began.elapsed() < seconds(5), "nobody waits for a person");
     assert_eq!(scene.journal.count("ecs:UpdateService"), 0);
-    assert!(clear(&web(), &*scene.cloud).await.unwrap().is_some());
+    assert!(clear(&web(), scene.cloud.ports()).await.unwrap().is_some());
     assert_eq!(scene.deploy().await.success(), Success::Deployed);
 }
 
@@ -431,10 +431,10 @@ async fn a_persons_lock_refuses_deploys_at_once_and_says_why() {
 async fn a_persons_lock_does_not_stop_a_release_that_runs_and_is_not_overwritten_by_another_one() {
     let scene = Scene::without_migration();
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
-    let state = set(&web(), &sticky("demo"), &*scene.cloud).await.unwrap();
+    let state = set(&web(), &sticky("demo"), scene.cloud.ports()).await.unwrap();
     assert_eq!(state.holder.unwrap().run, "https://github.com/org/shop/actions/runs/1001");
-    lease.check(&*scene.cloud).await.unwrap();
-    let second = set(&web(), &sticky("mine"), &*scene.cloud).await.unwrap_err();
+    lease.check(scene.cloud.ports()).await.unwrap();
+    let second = set(&web(), &sticky("mine"), scene.cloud.ports()).await.unwrap_err();
     assert!(second.what.ends_with("demo"), "{}", second.what);
 }
 
@@ -442,7 +442,7 @@ async fn a_persons_lock_does_not_stop_a_release_that_runs_and_is_not_overwritten
 #[tokio::test(start_paused = true)]
 async fn a_persons_lock_that_comes_with_the_claim_is_seen_after_it() {
     let scene = Scene::without_migration();
-    set(&web(), &sticky("demo"), &*scene.cloud).await.unwrap();
+    set(&web(), &sticky("demo"), scene.cloud.ports()).await.unwrap();
     scene.cloud.stale_lists.borrow_mut().push_back(Default::default());
     let failure = take(&scene, &scene.order, seconds(1)).await.unwrap_err();
     assert!(failure.what.contains("locked by ada"), "{}", failure.what);
@@ -466,7 +466,7 @@ async fn a_run_that_waited_gives_way_to_a_newer_one_that_deployed_meanwhile() {
             if has_deployed {
                 held.note_deployed();
             }
-            held.release(&*scene.cloud).await;
+            held.release(scene.cloud.ports()).await;
         });
         assert_eq!(taken.err().map(|f| f.reason), expected, "{newer} {attempt} {has_deployed}");
     }
@@ -478,7 +478,7 @@ async fn a_run_that_did_not_wait_gives_way_to_nobody() {
     let scene = Scene::without_migration();
     let held = take(&scene, &order("1002", "1", "b"), seconds(1)).await.unwrap();
     held.note_deployed();
-    held.release(&*scene.cloud).await;
+    held.release(scene.cloud.ports()).await;
     take(&scene, &order("1001", "1", "c"), seconds(1)).await.unwrap();
 }
 

@@ -348,7 +348,7 @@ async fn a_snapshot_that_cannot_be_taken_stops_the_release_before_anything_runs(
 async fn a_release_whose_migration_failed_is_resumed_with_its_own_images_and_no_build() {
     let mut scene = Scene::new().next_runs([Run::exits(1)]);
     assert_eq!(scene.deploy().await.reason(), Reason::ReleaseCommand);
-    let left = resume(&scene.order.config, Some("abc123"), &*scene.cloud).await.unwrap();
+    let left = resume(&scene.order.config, Some("abc123"), scene.cloud.ports()).await.unwrap();
     assert_eq!((left.len(), left[0].seen_in.as_str()), (1, "web:42"));
     scene.order.config.images[0].source = ImageSource::Existing(left[0].reference.clone());
     scene.builder.content.replace("edited since".to_owned());
@@ -366,10 +366,10 @@ async fn a_release_whose_migration_failed_is_resumed_with_its_own_images_and_no_
 async fn there_is_nothing_to_resume_after_a_good_release_or_of_another_commit() {
     let scene = Scene::new();
     assert_eq!(scene.deploy().await.success(), Success::Deployed);
-    let failure = resume(&scene.order.config, Some("abc123"), &*scene.cloud).await.unwrap_err();
+    let failure = resume(&scene.order.config, Some("abc123"), scene.cloud.ports()).await.unwrap_err();
     assert!(failure.what.contains("no release of service `web` stopped before it moved"), "{failure:?}");
     let scene = Scene::new().next_runs([Run::exits(1)]);
     scene.deploy().await;
-    let failure = resume(&scene.order.config, Some("def456"), &*scene.cloud).await.unwrap_err();
+    let failure = resume(&scene.order.config, Some("def456"), scene.cloud.ports()).await.unwrap_err();
     assert!(failure.what.contains("web:42 is of commit abc123, and this is def456"), "{failure:?}");
 }

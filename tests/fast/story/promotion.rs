@@ -63,7 +63,7 @@ impl Staging {
     }
 
     async fn promote(&self) -> Result<Vec<Promoted>, Failure> {
-        promote(&self.config, &["app".to_owned()], &self.cloud, &self.told).await
+        promote(&self.config, &["app".to_owned()], self.cloud.ports(), &self.told).await
     }
 
     async fn refused(&self, reason: Reason, expected: &str) -> Failure {

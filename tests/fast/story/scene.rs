@@ -258,8 +258,13 @@ impl Scene {
 
     pub async fn deploy_order(&self, order: &Order) -> Ended {
         let record = RefCell::new(Record::default());
-        let world =
-            World { cloud: &*self.cloud, builder: &self.builder, web: &self.web, sink: &self.told, record: &record };
+        let world = World {
+            aws: self.cloud.ports(),
+            builder: &self.builder,
+            web: &self.web,
+            sink: &self.told,
+            record: &record,
+        };
         let result = deploy(order, &world).await;
         Ended { result, record: record.into_inner() }
     }
@@ -267,8 +272,13 @@ impl Scene {
     /// A signal comes when `is_time`, which is asked every tenth of a second.
     pub async fn deploy_until(&self, is_time: impl Fn(&Self) -> bool) -> Ended {
         let record = RefCell::new(Record::default());
-        let world =
-            World { cloud: &*self.cloud, builder: &self.builder, web: &self.web, sink: &self.told, record: &record };
+        let world = World {
+            aws: self.cloud.ports(),
+            builder: &self.builder,
+            web: &self.web,
+            sink: &self.told,
+            record: &record,
+        };
         let signal = async {
             while !is_time(self) {
                 tokio::time::sleep(Duration::from_millis(100)).await;

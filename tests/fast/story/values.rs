@@ -33,7 +33,7 @@ async fn configure(cloud: &FakeCloud) -> Result<Vec<String>, Failure> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("fargate-deploy.yml"), SOURCE).unwrap();
     let draft = draft(&Request::default(), &BTreeMap::new(), folder.path()).unwrap();
-    let answers = look_up(&draft.needs().unwrap(), cloud).await?;
+    let answers = look_up(&draft.needs().unwrap(), cloud.ports()).await?;
     let config = draft.finish(&answers).unwrap();
     Ok(config.services.iter().map(|service| service.name.to_string()).collect())
 }

@@ -2,6 +2,7 @@
 
 use super::cloud::FakeCloud;
 use super::{Journal, digest_of};
+use async_trait::async_trait;
 use fargate_deploy::ports::{
     Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryImage, RegistryLogin,
 };
@@ -41,6 +42,7 @@ impl FakeBuilder {
     }
 }
 
+#[async_trait(?Send)]
 impl Builder for FakeBuilder {
     async fn platform(&self) -> Result<String, BuildFailure> {
         self.reach().map(|()| "linux/amd64".to_owned())

@@ -3,6 +3,7 @@
 use super::builder::tagged;
 use super::ecs::Aws;
 use super::{ACCOUNT, Journal, REGION, REGISTRY};
+use async_trait::async_trait;
 use fargate_deploy::ports::*;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::*;
@@ -39,6 +40,10 @@ pub struct FakeCloud {
 }
 
 impl FakeCloud {
+    pub fn ports(&self) -> fargate_deploy::ports::Aws<'_> {
+        fargate_deploy::ports::Aws::of(self)
+    }
+
     pub fn new(journal: Journal) -> Self {
         Self {
             journal,
@@ -133,7 +138,8 @@ fn lease_of(name: &str) -> String {
     format!("{} {generation}", parts.nth(1).unwrap_or_default())
 }
 
-impl Cloud for FakeCloud {
+#[async_trait(?Send)]
+impl Identity for FakeCloud {
     async fn caller(&self) -> Call<Caller> {
         let caller =
             Caller { account: ACCOUNT.to_owned(), arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/deploy/1") };
@@ -143,24 +149,15 @@ impl Cloud for FakeCloud {
     fn region(&self) -> &str {
         self.region.get()
     }
+}
 
+#[async_trait(?Send)]
+impl Services for FakeCloud {
     async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
         self.call("ecs:DescribeServices", &names(services), |aws| {
             Ok(services.iter().map(|s| aws.services.get(s.name.as_str()).cloned()).collect())
         })
         .await
-    }
-
-    async fn task_definition(&self, name: &str) -> Call<TaskDefinition> {
-        self.call("ecs:DescribeTaskDefinition", short(name), |aws| {
-            aws.definition(name).cloned().ok_or_else(|| error("ecs:DescribeTaskDefinition", CallErrorKind::NotFound))
-        })
-        .await
-    }
-
-    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
-        let family = task_definition.family().to_owned();
-        self.call("ecs:RegisterTaskDefinition", &family, |aws| Ok(aws.register(task_definition))).await
     }
 
     async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service> {
@@ -215,7 +212,25 @@ impl Cloud for FakeCloud {
         })
         .await
     }
+}
 
+#[async_trait(?Send)]
+impl TaskDefinitions for FakeCloud {
+    async fn task_definition(&self, name: &str) -> Call<TaskDefinition> {
+        self.call("ecs:DescribeTaskDefinition", short(name), |aws| {
+            aws.definition(name).cloned().ok_or_else(|| error("ecs:DescribeTaskDefinition", CallErrorKind::NotFound))
+        })
+        .await
+    }
+
+    async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
+        let family = task_definition.family().to_owned();
+        self.call("ecs:RegisterTaskDefinition", &family, |aws| Ok(aws.register(task_definition))).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Tasks for FakeCloud {
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
         let definition = request.task_definition.short();
         self.call("ecs:RunTask", definition, |aws| Ok(aws.start_one_off(request))).await
@@ -253,7 +268,10 @@ impl Cloud for FakeCloud {
         })
         .await
     }
+}
 
+#[async_trait(?Send)]
+impl Logs for FakeCloud {
     async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
         self.call("logs:GetLogEvents", "", |aws| {
             let Some(events) = aws.logs.get(&stream.stream) else {
@@ -276,7 +294,10 @@ impl Cloud for FakeCloud {
         })
         .await
     }
+}
 
+#[async_trait(?Send)]
+impl Repositories for FakeCloud {
     async fn repository(&self, _registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>> {
         self.call("ecr:DescribeRepositories", name, |aws| Ok(aws.repositories.get(name).cloned())).await
     }
@@ -323,7 +344,10 @@ impl Cloud for FakeCloud {
         })
         .await
     }
+}
 
+#[async_trait(?Send)]
+impl Parameters for FakeCloud {
     async fn create_parameter(&self, name: &str, value: &str) -> Call<()> {
         self.call("ssm:PutParameter", &format!("create {}", lease_of(name)), |aws| {
             if aws.parameters.contains_key(name) {
@@ -375,7 +399,10 @@ impl Cloud for FakeCloud {
     async fn parameter(&self, name: &str) -> Call<Option<Parameter>> {
         self.call("ssm:GetParameter", name, |aws| Ok(aws.values.get(name).cloned())).await
     }
+}
 
+#[async_trait(?Send)]
+impl Snapshots for FakeCloud {
     async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
         self.call("rds:CreateDBSnapshot", instance, |aws| match aws.snapshots.insert(snapshot.to_owned(), 0) {
             None => Ok(()),
@@ -397,7 +424,10 @@ impl Cloud for FakeCloud {
         })
         .await
     }
+}
 
+#[async_trait(?Send)]
+impl Outputs for FakeCloud {
     async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
         self.call("cloudformation:DescribeStacks", stack, |aws| Ok(aws.stacks.get(stack).cloned())).await
     }

@@ -6,6 +6,7 @@ pub mod ecs;
 pub mod rollout;
 pub mod task;
 
+use async_trait::async_trait;
 use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::ports::Web;
 use fargate_deploy_core::image::Digest;
@@ -59,6 +60,7 @@ pub struct FakeWeb {
     pub answers: RefCell<VecDeque<Result<(u16, String), String>>>,
 }
 
+#[async_trait(?Send)]
 impl Web for FakeWeb {
     async fn get(&self, url: &str, _timeout: Duration) -> Result<(u16, String), String> {
         self.journal.note(format!("GET {url}"));
