@@ -4,7 +4,9 @@
 FROM rust:1.95-alpine AS build
 RUN apk add --no-cache ca-certificates cmake g++ make musl-dev perl linux-headers
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY benches ./benches
+COPY crates ./crates
 COPY src ./src
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin fargate-deploy && cp target/release/fargate-deploy /fargate-deploy

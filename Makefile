@@ -25,12 +25,19 @@ test: setup ## every test: unit, wire level, real containers, the action's shim
 soak: setup ## 25 rounds of twenty racing deploys, with kills; SOAK_ROUNDS and RACE_SEED choose others
 	SOAK_ROUNDS=$${SOAK_ROUNDS:-25} $(TOOLS) $(CARGO) test --test race -- --nocapture
 
-check: ## format, lints and workflow audit, without running tests
+# In CI a checker that is missing is a failure; on a machine of one's own it is said and left out.
+missing = if [ -n "$$CI" ]; then echo 'check: $(1) is missing: $(2)' >&2; exit 1; \
+	  else echo 'check: $(1) is missing and was left out: $(2)'; fi
+
+check: ## format, lints, dependencies and workflow audit, without running tests: what CI checks
 	$(CARGO) fmt --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) check --no-default-features
-	@if command -v cargo-deny >/dev/null; then cargo deny check; fi
-	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline . workflows/*.yml examples/*/workflows/*.yml; fi
+	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	$(CARGO) check --quiet --no-default-features
+	@if command -v cargo-deny >/dev/null; then cargo deny check; \
+	elif [ -n "$$SKIP_CARGO_DENY" ]; then echo "check: cargo-deny is left out: $$SKIP_CARGO_DENY"; \
+	else $(call missing,cargo-deny,cargo install --locked cargo-deny, or say why not in SKIP_CARGO_DENY); fi
+	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline . workflows/*.yml examples/*/workflows/*.yml; \
+	else $(call missing,zizmor,scripts/setup --only tools); fi
 
 bench: setup ## the benchmarks
 	$(TOOLS) $(CARGO) bench

@@ -3,6 +3,7 @@
 //! Docker Engine is, on the stage with real containers.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark prints its figures")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time, as a person would")]
 #![allow(dead_code, reason = "the stories use more of their scene")]
 
 #[path = "../tests/fast/story/fake/mod.rs"]

@@ -4,6 +4,7 @@ use crate::ports::{Aws, LogStream};
 use fargate_deploy_core::names::{ContainerName, DeploymentId, ServiceRef, TaskArn};
 use fargate_deploy_core::task::{ContainerState, Task};
 use fargate_deploy_core::task_definition::TaskDefinition;
+use fargate_deploy_core::wording::counted;
 
 /// How many last lines of a failed container are shown.
 pub const LOG_LINES: usize = 20;
@@ -49,13 +50,7 @@ pub async fn of_deployment(
     let lines = lines
         .into_iter()
         .take(5)
-        .map(|(sentence, count)| {
-            if count == 1 {
-                format!("1 task stopped: {sentence}")
-            } else {
-                format!("{count} tasks stopped: {sentence}")
-            }
-        })
+        .map(|(sentence, count)| format!("{} stopped: {sentence}", counted(count, "task")))
         .collect();
     // The newest task can have died without a line; then an older one speaks.
     for task in tasks.iter().take(3) {

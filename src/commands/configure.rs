@@ -13,6 +13,7 @@ use crate::steps::resume::resume;
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::promotion::Promoted;
+use fargate_deploy_core::wording::counted;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Desk<'_> {
         let cloud = self.cloud(needs.region.clone(), needs.roles.clone(), draft.root()).await?;
         let answers = look_up(&needs, cloud.ports()).await?;
         let count = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
-        self.finish(format!("read from {count} {}", if count == 1 { "place" } else { "places" }));
+        self.finish(format!("read from {}", counted(count, "place")));
         draft.finish(&answers).map_err(|e| bad_config(&e))
     }
 

@@ -66,6 +66,7 @@ pub async fn lock(
     let scope = Scope::read(flags, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
     let cloud = AwsCloud::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
+    #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
     let sticky = Sticky {
         reason: flags.reason.clone().unwrap_or_default(),
         owner: owner(&context),

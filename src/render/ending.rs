@@ -12,7 +12,8 @@ pub fn failure(failure: &Failure, record: &Record) -> Vec<String> {
     lines.extend(record.state().iter().map(|s| format!("  state  {}", clean(s))));
     lines.extend(failure.next.iter().map(|n| format!("  next   {n}")));
     if !failure.log.is_empty() {
-        lines.push(format!("  log    the container's last {} lines:", failure.log.len()));
+        let last = if failure.log.len() == 1 { "line".to_owned() } else { format!("{} lines", failure.log.len()) };
+        lines.push(format!("  log    the container's last {last}:"));
     }
     lines
 }
@@ -94,7 +95,7 @@ mod tests {
                 "  why    2 tasks stopped: exit code 1",
                 "  state  nothing was changed in ECS",
                 "  next   mend it",
-                "  log    the container's last 1 lines:",
+                "  log    the container's last line:",
             ]
         );
     }

@@ -7,7 +7,8 @@
 use crate::events::{Event, Sink, Step};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Nothing said for this long, and the run says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(30);

@@ -11,6 +11,7 @@ use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use fargate_deploy_core::service::{Service, State};
+use fargate_deploy_core::wording::counted;
 use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -22,8 +23,8 @@ pub type Tags = Vec<(String, Vec<String>)>;
 /// # Errors
 /// `config`, `permission`, `build` (the Engine, a missing Dockerfile): nothing was touched.
 pub async fn preflight(config: &Config, tags: &Tags, sha: Option<&str>, world: &World<'_>) -> Result<Before, Failure> {
-    let chapter =
-        world.start(Step::Preflight, format!("{} services, {} images", config.services.len(), config.images.len()));
+    let about = format!("{}, {}", counted(config.services.len(), "service"), counted(config.images.len(), "image"));
+    let chapter = world.start(Step::Preflight, about);
     let services = services(config, None, &chapter, world).await?;
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
@@ -46,7 +47,7 @@ pub async fn services_again(
     settle: Duration,
     world: &World<'_>,
 ) -> Result<Before, Failure> {
-    let chapter = world.start(Step::Preflight, format!("{} services, again", config.services.len()));
+    let chapter = world.start(Step::Preflight, format!("{}, again", counted(config.services.len(), "service")));
     let services = services(config, Some(settle), &chapter, world).await?;
     chapter.done(what_runs(&services));
     Ok(Before { services, found })

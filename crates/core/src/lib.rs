@@ -1,6 +1,6 @@
 //! The functional core: what production's state means and what to do about it.
 //!
-//! Pure: no async, no SDK, no environment, no clock (`tests/spec/architecture.rs` enforces it). The three
+//! Pure: no async, no SDK, no environment, no clock (its dependencies and `tests/fast/spec/architecture.rs` keep it so). The three
 //! judgements that users bet production on live here and are tested on literal tables: [`rollout`] (what the
 //! observations of a rolling deployment mean), [`task`] (what a stopped task means) and [`rollback`] (what to
 //! put back after a failure).
@@ -24,3 +24,4 @@ pub mod snapshot;
 pub mod task;
 pub mod task_definition;
 pub mod terraform;
+pub mod wording;

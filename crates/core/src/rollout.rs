@@ -12,6 +12,7 @@ mod tests;
 
 use super::names::{DeploymentId, ServiceDeploymentArn, TaskDefinitionArn};
 use super::service::{Breaker, Counts, Deployment, Service, ServiceDeployment, ServiceDeploymentStatus, State};
+use super::wording::counted;
 use std::time::Duration;
 
 /// Right after UpdateService a read can still show the world before it.
@@ -358,8 +359,8 @@ impl Rollout {
                 }
             }
             _ if !self.target.breaker.is_enabled && ours.failed_tasks >= threshold(ours.counts.desired) => {
-                let reason =
-                    format!("{} tasks in a row failed to start, and no circuit breaker is on", ours.failed_tasks);
+                let failed = counted(ours.failed_tasks, "task");
+                let reason = format!("{failed} in a row failed to start, and no circuit breaker is on");
                 self.finish(Verdict::Failed { reason });
             }
             _ => self.progress(ours.counts, news),
@@ -501,7 +502,7 @@ impl Rollout {
             self.told.failures = Some(failures);
             news.push(match threshold {
                 Some(threshold) => format!("{failures} of {threshold} task failures that trip the circuit breaker"),
-                None => format!("{failures} tasks failed"),
+                None => format!("{} failed", counted(failures, "task")),
             });
         }
     }

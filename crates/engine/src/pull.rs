@@ -1,6 +1,7 @@
 //! Pull an image into the Engine's store.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};

@@ -1,6 +1,7 @@
 //! Push one image under one name, with the digest that the registry will know it by.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};

@@ -8,6 +8,10 @@
     clippy::missing_panics_doc,
     reason = "a test that cannot go on has failed"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real processes and containers are waited for by real time, with a client of our own"
+)]
 
 mod app;
 mod aws;

@@ -87,6 +87,7 @@ impl Renewing {
 
     pub(super) async fn credentials(&self) -> Result<Credentials, IdentityFailure> {
         let mut kept = self.kept.lock().await;
+        #[expect(clippy::disallowed_methods, reason = "when they end is a time of AWS's clock")]
         let lasts = |c: &Credentials, margin| c.expiry().is_none_or(|ends| SystemTime::now() + margin < ends);
         if let Some(credentials) = &kept.credentials
             && !kept.is_refused

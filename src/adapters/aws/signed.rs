@@ -110,6 +110,12 @@ impl AwsCloud {
     }
 }
 
+/// A signature is good for a few minutes of wall-clock time.
+#[expect(clippy::disallowed_methods, reason = "AWS compares it with its own clock")]
+fn signing_time() -> SystemTime {
+    SystemTime::now()
+}
+
 impl Ask<'_> {
     fn signature(&self, identity: &Identity) -> Result<Vec<(String, String)>, String> {
         let mut settings = SigningSettings::default();
@@ -123,7 +129,7 @@ impl Ask<'_> {
             .identity(identity)
             .region(self.region)
             .name(self.service)
-            .time(SystemTime::now())
+            .time(signing_time())
             .settings(settings)
             .build()
             .map_err(|e| e.to_string())?

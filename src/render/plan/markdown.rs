@@ -8,6 +8,7 @@ use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction,
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::{Level, Risk};
 use fargate_deploy_core::task_definition::change::Change;
+use fargate_deploy_core::wording::counted;
 use serde_json::Value;
 
 /// Of the 65,536 characters that GitHub takes in a comment, with room for what it counts differently.
@@ -266,7 +267,9 @@ pub fn offline(plan: &OfflineDocument) -> String {
     out.push('\n');
     for image in &plan.images {
         let context = match &image.context {
-            Some(facts) => format!(", {} files of {} KiB to build from", facts.files, facts.bytes.div_ceil(1024)),
+            Some(facts) => {
+                format!(", {} of {} KiB to build from", counted(facts.files, "file"), facts.bytes.div_ceil(1024))
+            }
             None => String::new(),
         };
         out.push_str(&format!("- image {}: {}{context}\n", code(&image.key), code(&image.name)));

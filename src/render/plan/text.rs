@@ -5,6 +5,7 @@ use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction,
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::Level;
 use fargate_deploy_core::task_definition::change::Change;
+use fargate_deploy_core::wording::counted;
 use serde_json::Value;
 
 pub fn lines(plan: &PlanDocument) -> Vec<String> {
@@ -58,10 +59,8 @@ pub fn headline(plan: &PlanDocument) -> String {
         (Decision::ImageOnly, all) => format!("{moving} of {all} services, image only"),
         (_, all) => format!("{moving} of {all} services change"),
     });
-    match plan.release_commands.len() {
-        0 => {}
-        1 => parts.push("1 release command".to_owned()),
-        many => parts.push(format!("{many} release commands")),
+    if !plan.release_commands.is_empty() {
+        parts.push(counted(plan.release_commands.len(), "release command"));
     }
     parts.join(", ")
 }
@@ -129,7 +128,9 @@ pub fn offline_lines(plan: &OfflineDocument) -> Vec<String> {
     lines.extend(plan.warnings.iter().map(|w| format!("  warning  {w}")));
     for image in &plan.images {
         let context = match &image.context {
-            Some(facts) => format!("{} files, {} KiB to build from", facts.files, facts.bytes.div_ceil(1024)),
+            Some(facts) => {
+                format!("{}, {} KiB to build from", counted(facts.files, "file"), facts.bytes.div_ceil(1024))
+            }
             None => "nothing to build".to_owned(),
         };
         lines.push(format!("  image    {}: {}, {context}", image.key, image.name));

@@ -1,6 +1,7 @@
 //! The stage over the wire: identity, policies, images, parameters, protocols and faults; and services with real containers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::disallowed_methods, reason = "a test sets its clock, its environment and its client up itself")]
 
 mod clients;
 mod identity;

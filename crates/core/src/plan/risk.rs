@@ -87,7 +87,7 @@ pub fn of_settings(name: &str, service: &Service) -> Vec<Risk> {
         risks.push(caution(
             RiskKind::Downtime,
             format!(
-                "{name}: minimumHealthyPercent {} lets ECS stop all {desired} tasks before a new one serves: downtime",
+                "{name}: minimumHealthyPercent {} lets ECS stop every task before a new one serves: downtime",
                 service.minimum_healthy_percent.unwrap_or(100),
             ),
         ));
