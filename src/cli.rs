@@ -210,11 +210,11 @@ pub enum Fault {
     MigrationFails,
     /// Tasks take long to start
     Slow,
-    /// AWS throttles every third call
+    /// AWS throttles a third of the calls
     Throttle,
-    /// AWS answers every fourth call with a 503
+    /// AWS answers a quarter of the calls with a 503
     Errors,
-    /// Answers get lost after the effect
+    /// A fifth of the answers is lost after the effect
     LostAnswers,
 }
 
@@ -416,7 +416,7 @@ pub fn help_of(name: &str) -> Option<String> {
 pub fn action_yml() -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let mut text = String::from(
-        "# Generated from src/cli.rs by `UPDATE=1 cargo test --test spec action_yml`.\n\
+        "# Generated from src/cli.rs by `UPDATE=1 cargo test --test fast spec::action_yml`.\n\
          name: fargate-deploy\n\
          description: From Dockerfile to a healthy ECS Fargate release, and back when the release is bad\n\
          branding: { icon: upload-cloud, color: orange }\n\

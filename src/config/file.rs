@@ -155,6 +155,7 @@ pub(super) struct Service {
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Smoke {
+    /// The address to ask.
     #[schemars(extend("pattern" = syntax::URL))]
     pub url: Text,
     /// The status to expect (default 200).

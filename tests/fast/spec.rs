@@ -12,6 +12,7 @@ mod action_yml;
 mod architecture;
 mod cli;
 mod config;
+mod docs;
 mod plan;
 mod schema;
 mod terraform;

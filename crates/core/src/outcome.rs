@@ -88,6 +88,27 @@ impl Reason {
             Reason::Cancelled => "cancelled",
         }
     }
+
+    /// What an exit code promises about the state of production: the table of the README.
+    pub fn promise(self) -> &'static str {
+        match self {
+            Reason::Internal => "a bug: says what was and was not changed",
+            Reason::Config => "nothing was touched; the message has file, line and column",
+            Reason::PlanStale => "nothing was touched: the deploy would do something else than the reviewed plan",
+            Reason::Identity | Reason::Permission => "nothing was touched; names the missing trust condition or action",
+            Reason::Build | Reason::Push => {
+                "no service was touched; a release command that did not need the missing image may have run, and is named"
+            }
+            Reason::ReleaseCommand => "services untouched; says if the command started, its exit code, its last lines",
+            Reason::RolledBack => "the previous release serves again, confirmed",
+            Reason::Unsteady => "the new release failed and the old one could not be confirmed: a person is needed",
+            Reason::Locked | Reason::Superseded => {
+                "somebody else's deploy owns the service; ours changed nothing further"
+            }
+            Reason::Timeout => "we stopped waiting; AWS goes on; how to look again",
+            Reason::Cancelled => "interrupted: what was left running, and how to resume",
+        }
+    }
 }
 
 /// A bad ending, told completely: what happened, the evidence, the state now, and the next step.

@@ -9,7 +9,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `UPDATE=1 cargo test --test spec action_yml` writes it.
+/// `UPDATE=1 cargo test --test fast spec::action_yml` writes it.
 #[test]
 fn action_yml_is_what_the_command_line_says() {
     let path = root().join("action.yml");

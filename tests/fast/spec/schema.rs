@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// `UPDATE=1 cargo test --test spec schema` writes it.
+/// `UPDATE=1 cargo test --test fast spec::schema` writes it.
 #[test]
 fn the_published_schema_is_what_the_parser_takes() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fargate-deploy.schema.json");
@@ -15,7 +15,7 @@ fn the_published_schema_is_what_the_parser_takes() {
         std::fs::write(&path, &current).unwrap();
     }
     let is_current = std::fs::read_to_string(path).unwrap() == current;
-    assert!(is_current, "it is not: run `UPDATE=1 cargo test --test spec schema`");
+    assert!(is_current, "it is not: run `UPDATE=1 cargo test --test fast spec::schema`");
 }
 
 fn as_json(source: &str) -> Value {

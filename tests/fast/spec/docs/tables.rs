@@ -1,0 +1,201 @@
+//! Tables between `<!-- generated: NAME -->` and `<!-- /generated -->` are what the program's own tables say.
+//! `UPDATE_DOCS=1 cargo test --test fast spec::docs` writes them.
+
+use super::{Page, assert_none, pages};
+use clap::CommandFactory as _;
+use fargate_deploy::cli::{Arguments, INPUTS, InputKind, OUTPUTS, help_of};
+use fargate_deploy::config::schema;
+use fargate_deploy_core::outcome::Reason;
+use serde_json::Value;
+
+const OPENS: &str = "<!-- generated: ";
+const CLOSES: &str = "<!-- /generated -->";
+const NAMES: [&str; 11] = [
+    "config settings",
+    "config image",
+    "config secret",
+    "config release",
+    "config service",
+    "config smoke",
+    "config rehearse",
+    "commands",
+    "exit codes",
+    "inputs",
+    "outputs",
+];
+
+#[test]
+fn every_generated_table_is_what_the_program_says() {
+    let mut wrong = vec![];
+    let mut seen = vec![];
+    for page in pages() {
+        let current = rewritten(&page, &mut seen);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&page.path, current).unwrap();
+        } else if current != page.text {
+            wrong.push(format!("{}: run `UPDATE_DOCS=1 cargo test --test fast spec::docs`", page.name));
+        }
+    }
+    assert_none(&wrong);
+    for name in NAMES {
+        assert!(seen.iter().any(|known| known == name), "no page has the table `{name}`");
+    }
+}
+
+fn rewritten(page: &Page, seen: &mut Vec<String>) -> String {
+    let mut text = String::new();
+    let mut rest = page.text.as_str();
+    while let Some((before, after)) = rest.split_once(OPENS) {
+        let (name, after) = after.split_once(" -->\n").unwrap_or_else(|| panic!("{}: a marker is open", page.name));
+        let (_, after) = after.split_once(CLOSES).unwrap_or_else(|| panic!("{}: `{name}` does not end", page.name));
+        text.push_str(&format!("{before}{OPENS}{name} -->\n{}{CLOSES}", table(name)));
+        seen.push(name.to_owned());
+        rest = after;
+    }
+    text + rest
+}
+
+fn table(name: &str) -> String {
+    match name {
+        "config settings" => keys(&schema()),
+        "commands" => commands(),
+        "exit codes" => exit_codes(),
+        "inputs" => inputs(),
+        "outputs" => rows(&["output", "holds"], OUTPUTS.iter().map(|(n, what)| vec![code(n), (*what).to_owned()])),
+        _ => {
+            let wanted = name.strip_prefix("config ").unwrap_or_else(|| panic!("no table is called `{name}`"));
+            let schema = schema();
+            let kinds = schema["$defs"].as_object().unwrap();
+            keys(kinds.iter().find(|(kind, _)| kind.eq_ignore_ascii_case(wanted)).unwrap().1)
+        }
+    }
+}
+
+fn keys(object: &Value) -> String {
+    let required: Vec<&str> = object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let row = |(key, schema): (&String, &Value)| {
+        let text = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let (meaning, default) = without_default(&text);
+        let kind = kind(schema);
+        let default = match default.as_str() {
+            _ if required.contains(&key.as_str()) => "required".to_owned(),
+            "" if kind.contains("`false`") => code("false"),
+            _ => default,
+        };
+        vec![code(key), kind, default, meaning]
+    };
+    rows(&["key", "type", "default", "meaning"], object["properties"].as_object().unwrap().iter().map(row))
+}
+
+/// `X (default Y).` and `X (default: Y).` are `X.` and `Y`; of "`Y` (the default) ..." nothing is taken away.
+fn without_default(text: &str) -> (String, String) {
+    if let Some((before, rest)) = text.split_once(" (default")
+        && let Some((default, after)) = rest.split_once(')')
+    {
+        let default = default.trim_start_matches(':').trim();
+        let is_word = !default.contains([' ', '`']);
+        return (format!("{before}{after}"), if is_word { code(default) } else { default.to_owned() });
+    }
+    let chosen = text.split_once(" (the default").and_then(|(before, _)| before.rsplit_once('`')?.0.rsplit_once('`'));
+    (text.to_owned(), chosen.map(|(_, word)| code(word)).unwrap_or_default())
+}
+
+fn kind(schema: &Value) -> String {
+    if let Some(name) = schema["$ref"].as_str() {
+        let all = fargate_deploy::config::schema();
+        let name = name.trim_start_matches("#/$defs/");
+        let target = &all["$defs"][name];
+        return match (name, target["enum"].as_array()) {
+            (_, Some(words)) => words.iter().filter_map(Value::as_str).map(code).collect::<Vec<_>>().join(", "),
+            ("Span", _) => "duration".to_owned(),
+            ("Role", _) => "ARN".to_owned(),
+            _ if target["type"] == "object" => "mapping".to_owned(),
+            _ => kind(target),
+        };
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        let mut kinds: Vec<String> = vec![];
+        for one in any.iter().filter(|one| one["type"] != "null") {
+            let kind = if one["type"] == "array" { "a list".to_owned() } else { kind(one) };
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        return kinds.join(" or ");
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::Array(all) => all.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    match types.as_slice() {
+        ["boolean"] => "`true` or `false`",
+        ["integer"] => "number",
+        ["array"] => "list",
+        ["object"] => "mapping",
+        _ => "text",
+    }
+    .to_owned()
+}
+
+fn exit_codes() -> String {
+    let mut all: Vec<(u8, &str, Vec<String>)> =
+        vec![(0, "the release serves and was verified, or there was nothing to do", vec![])];
+    for reason in Reason::ALL {
+        match all.iter_mut().find(|(exit, promise, _)| (*exit, *promise) == (reason.exit_code(), reason.promise())) {
+            Some((_, _, words)) => words.push(code(reason.word())),
+            None => all.push((reason.exit_code(), reason.promise(), vec![code(reason.word())])),
+        }
+    }
+    let row = |(exit, promise, words): &(u8, &str, Vec<String>)| {
+        vec![exit.to_string(), words.join(", "), (*promise).to_owned()]
+    };
+    rows(&["code", "reason", "what it promises"], all.iter().map(row))
+}
+
+fn commands() -> String {
+    let program = Arguments::command();
+    let flags_of = |command: &clap::Command| -> Vec<String> {
+        let all = command.get_arguments().filter_map(|a| a.get_long()).filter(|flag| *flag != "help");
+        all.map(|flag| code(&format!("--{flag}"))).collect()
+    };
+    let deploy = flags_of(program.find_subcommand("deploy").unwrap());
+    let row = |command: &clap::Command| {
+        let mut flags = flags_of(command);
+        if command.get_name() != "deploy" && deploy.iter().all(|flag| flags.contains(flag)) {
+            flags.retain(|flag| !deploy.contains(flag));
+            flags.insert(0, "those of `deploy`,".to_owned());
+        }
+        vec![
+            code(command.get_name()),
+            command.get_about().map(ToString::to_string).unwrap_or_default(),
+            flags.join(" "),
+        ]
+    };
+    rows(&["command", "does", "flags"], program.get_subcommands().filter(|c| !c.is_hide_set()).map(row))
+}
+
+fn inputs() -> String {
+    let row = |input: &fargate_deploy::cli::Input| {
+        let help = input.help.map(str::to_owned).or_else(|| help_of(input.name)).unwrap_or_default();
+        let form = match input.kind {
+            InputKind::List => "one a line",
+            InputKind::Switch => "`true` or `false`",
+            _ => "",
+        };
+        vec![code(input.name), form.to_owned(), help]
+    };
+    rows(&["input", "form", "meaning"], INPUTS.iter().map(row))
+}
+
+fn code(word: &str) -> String {
+    format!("`{word}`")
+}
+
+fn rows(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for cells in rows {
+        let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    text
+}
