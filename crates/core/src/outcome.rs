@@ -106,6 +106,14 @@ impl Reason {
                 "somebody else's deploy owns the service; ours changed nothing further"
             }
             Reason::Timeout => "we stopped waiting; AWS goes on; how to look again",
+            Reason::Unavailable => {
+                "AWS, the Docker Engine or GitHub could not do its part in time (5xx, throttling, no answer): says what was \
+                 and was not changed; safe to run again"
+            }
+            Reason::AfterCommand => {
+                "the services serve the new release; a release command with `when: after` failed: says which, and how to run \
+                 it again alone"
+            }
             Reason::Cancelled => "interrupted: what was left running, and how to resume",
         }
     }

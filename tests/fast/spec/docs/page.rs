@@ -59,9 +59,10 @@ impl Page {
         let mut is_fenced = false;
         let mut prose = vec![];
         for (at, line) in self.text.lines().enumerate() {
+            let is_indented = line.starts_with("    ") && !line.trim_start().starts_with('-');
             if line.trim_start().starts_with("```") {
                 is_fenced = !is_fenced;
-            } else if !is_fenced && !(line.starts_with("    ") && !line.trim_start().starts_with('-')) {
+            } else if !is_fenced && !is_indented {
                 prose.push((at + 1, line));
             }
         }
