@@ -4,4 +4,5 @@ pub mod aws;
 pub mod builder;
 pub mod github;
 pub mod github_files;
+pub(crate) mod retry;
 pub mod web;

@@ -42,9 +42,11 @@ pub fn github_failed(while_doing: &str, error: &CallError, wanted: &[Permission]
         CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(
             "GitHub could not be reached: check the network, HTTPS_PROXY and GITHUB_API_URL, then run it again",
         ),
-        CallErrorKind::NotFound | CallErrorKind::Conflict | CallErrorKind::Invalid => {
-            Failure::new(Reason::Internal, what)
-        }
+        // What a token may not read is not there for it.
+        CallErrorKind::NotFound => Failure::new(Reason::Permission, what).with_next(advice(wanted)),
+        CallErrorKind::Conflict | CallErrorKind::Invalid => Failure::new(Reason::Unavailable, what).with_next(
+            "GitHub says why it does not take it; nothing on AWS was changed by this: run it again when it does",
+        ),
     };
     match &error.request_id {
         Some(id) => failure.with_evidence(vec![format!("GitHub request id {id}")]),

@@ -435,6 +435,8 @@ pub struct PullRequest {
     pub number: u64,
     pub is_open: bool,
     pub is_merged: bool,
+    /// The commit that it was merged as.
+    pub merged_as: Option<String>,
     /// The commit at its head.
     pub head: String,
     /// The branch that it wants to change.

@@ -9,7 +9,7 @@ mod issues;
 mod reply;
 mod standalone;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use axum::http::request::Parts;
@@ -68,6 +68,10 @@ struct State {
     deployments: Vec<Deployment>,
     last_id: u64,
     largest_page: usize,
+    /// Issues whose conversation a person has locked.
+    locked: BTreeSet<u64>,
+    /// The name before a rename, and the status that its requests are redirected with.
+    renamed_from: Option<(String, u16)>,
 }
 
 impl State {
@@ -94,6 +98,8 @@ impl GitHub {
             deployments: vec![],
             last_id: 3_000_000_000,
             largest_page: 100,
+            locked: BTreeSet::new(),
+            renamed_from: None,
         };
         Self { token, state: Mutex::new(state) }
     }
@@ -128,6 +134,23 @@ impl GitHub {
         for found in lock(&self.state).comments.iter_mut().filter(|found| found.id == comment) {
             found.is_minimized = is_minimized;
         }
+    }
+
+    /// Removes a comment, as a person can.
+    pub fn delete_comment(&self, comment: u64) {
+        lock(&self.state).comments.retain(|found| found.id != comment);
+    }
+
+    /// Locks the conversation of an issue or pull request: nobody can add a comment.
+    pub fn lock_conversation(&self, issue: u64) {
+        lock(&self.state).locked.insert(issue);
+    }
+
+    /// Renames the repository: requests by the old name are redirected to its number, with this status.
+    pub fn rename(&self, to: &str, redirect: u16) {
+        let mut state = lock(&self.state);
+        let before = std::mem::replace(&mut state.repository, to.to_owned());
+        state.renamed_from = Some((before, redirect));
     }
 
     /// The most items that a page has, whatever is asked for.
@@ -196,6 +219,13 @@ impl GitHub {
         let mut state = lock(&self.state);
         let Some(account) = state.accounts.get(&request.token).cloned() else { return reply::bad_credentials() };
         let Some(route) = &request.route else { return reply::not_found() };
+        if let Some((before, status)) = &state.renamed_from
+            && request.repository.as_ref() == Some(before)
+        {
+            let query = if request.raw_query.is_empty() { String::new() } else { format!("?{}", request.raw_query) };
+            let rest = format!("{}{query}", request.repository_path);
+            return reply::moved(*status, &format!("{}/repositories/{}/{rest}", request.root, state.repository_id));
+        }
         if let Some(repository) = &request.repository
             && *repository != state.repository
             && *repository != state.repository_id.to_string()
@@ -300,6 +330,7 @@ struct Request {
     repository: Option<String>,
     route: Option<Route>,
     query: Vec<(String, String)>,
+    raw_query: String,
     body: Value,
     /// The address of the API, to which pages link.
     root: String,
@@ -325,6 +356,7 @@ impl Request {
             repository,
             route,
             query: form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
+            raw_query: head.uri.query().unwrap_or_default().to_owned(),
             body: serde_json::from_slice(body).unwrap_or_default(),
             root: format!("http://{host}{base}"),
             repository_path: parts

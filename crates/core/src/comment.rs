@@ -2,7 +2,7 @@
 //!
 //! The comment is evidence, not authority: whoever may write to the repository may edit it.
 
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// A comment on a pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,31 +134,18 @@ pub fn says(comment: &Comment, body: &str) -> bool {
     as_kept(&comment.body) == as_kept(body)
 }
 
-/// Percent-encoded but for what can end neither a member, nor a part of the key, nor an HTML comment.
+/// What can end neither a member, nor a part of the key, nor an HTML comment.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b':');
+
+/// Percent-encoded; two hyphens in a row, which would end the comment, are not left either.
 fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'-' if out.ends_with('-') => out.push_str("%2D"),
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b':' => out.push(char::from(byte)),
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
+    utf8_percent_encode(text, KEPT).to_string().replace("--", "-%2D")
 }
 
+/// `None` for what [`escaped`] does not make.
 fn unescaped(text: &str) -> Option<String> {
-    let mut bytes = vec![];
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        bytes.extend_from_slice(&rest.as_bytes()[..at]);
-        bytes.push(u8::from_str_radix(rest.get(at + 1..at + 3)?, 16).ok()?);
-        rest = &rest[at + 3..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).ok()
+    let plain = percent_decode_str(text).decode_utf8().ok()?.into_owned();
+    (escaped(&plain) == text).then_some(plain)
 }
 
 #[cfg(test)]

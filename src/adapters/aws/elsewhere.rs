@@ -6,9 +6,13 @@ use super::signed::{Ask, Refusal, each, fields};
 use crate::ports::{Call, CallError, Parameter};
 use aws_sdk_ssm::types::ParameterType;
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 
 const MIB: usize = 1024 * 1024;
+
+/// What stands for itself in a key of S3 as it is signed: unreserved characters and slashes.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 impl AwsCloud {
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
@@ -67,7 +71,7 @@ impl AwsCloud {
     }
 
     async fn get_object_in(&self, region: &str, bucket: &str, key: &str) -> Result<Vec<u8>, Refusal> {
-        let path = percent_encoded(key);
+        let path = utf8_percent_encode(key, KEY).to_string();
         let url = match self.session.endpoint("S3") {
             Some(endpoint) => format!("{}/{bucket}/{path}", endpoint.trim_end_matches('/')),
             // The certificate of virtual hosts covers one label.
@@ -161,20 +165,6 @@ pub(super) fn dns_suffix(region: &str) -> &'static str {
     }
 }
 
-/// Everything but unreserved characters and slashes, as S3 wants it signed.
-fn percent_encoded(key: &str) -> String {
-    let mut encoded = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                encoded.push(char::from(byte))
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +186,6 @@ mod tests {
 
     #[test]
     fn keys_of_workspaces_are_encoded_but_for_their_slashes() {
-        assert_eq!(percent_encoded("env:/prod/a b+c.tfstate"), "env%3A/prod/a%20b%2Bc.tfstate");
+        assert_eq!(utf8_percent_encode("env:/prod/a b+c.tfstate", KEY).to_string(), "env%3A/prod/a%20b%2Bc.tfstate");
     }
 }

@@ -155,14 +155,18 @@ impl IdentityFailure {
                 let statement =
                     json!({ "Effect": "Allow", "Principal": { "AWS": previous.as_str() }, "Action": "sts:AssumeRole" });
                 format!(
-                    "`{previous}` needs `sts:AssumeRole` on `{role}`, and the trust policy of `{role}` this statement:\n\n{}",
+                    "`{previous}` needs `sts:AssumeRole` on `{role}`, and the trust policy of `{role}` this statement:\n\n{}\n\n\
+                    STS says the same of a role that does not exist",
                     pretty(&statement)
                 )
             }
             Self::ChainDenied { role, previous: None, .. } => {
-                format!("these credentials need `sts:AssumeRole` on `{role}`, and its trust policy has to name them")
+                format!(
+                    "these credentials need `sts:AssumeRole` on `{role}`, and its trust policy has to name them; \
+                    STS says the same of a role that does not exist"
+                )
             }
-            Self::Refused { role, .. } => format!("check that `{role}` exists and is written as IAM shows it"),
+            Self::Refused { role, code, message } => refused(role, code, message),
             Self::NoCredentials { .. } => {
                 "set `role` and give the job `permissions: id-token: write`; outside GitHub Actions sign in \
                 with `aws sso login`, or set `AWS_PROFILE`"
@@ -187,6 +191,7 @@ fn trust(role: &RoleArn, claims: &Claims) -> String {
         "Action": "sts:AssumeRoleWithWebIdentity",
         "Condition": claims.condition(&claims.sub),
     });
+    // STS does not tell a role that is not there from one that does not trust the token.
     let mut hint = format!(
         "the token says sub `{}`, aud `{}`, iss `{}`; the trust policy of `{role}` needs this statement:\n\n{}",
         claims.sub,
@@ -206,7 +211,71 @@ fn trust(role: &RoleArn, claims: &Claims) -> String {
         };
         let _ = write!(hint, "\n\n{about}:\n\n\"Condition\": {}", pretty(&claims.condition(&other)));
     }
+    let _ = write!(
+        hint,
+        "\n\nSTS says the same where `{role}` does not exist in account {}, and where a policy of the organization denies it",
+        account(role)
+    );
     hint
+}
+
+/// What to change for a refusal that says in its code and its words what it is about.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors>
+fn refused(role: &RoleArn, code: &str, message: &str) -> String {
+    let (said, code) = (message.to_lowercase(), code.strip_suffix("Exception").unwrap_or(code));
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let account = account(role);
+    if code == "RegionDisabled" || says(&["not activated in this region"]) {
+        return format!(
+            "STS is off in this region for account {account}: switch it on there (IAM, Account settings), or set `region` to one \
+            where it is on"
+        );
+    }
+    if says(&["thumbprint"]) {
+        return format!(
+            "the OIDC provider in account {account} names another certificate than the issuer has: give it the issuer's thumbprint \
+            (`aws iam update-open-id-connect-provider-thumbprint`)"
+        );
+    }
+    if says(&[
+        "not yet current",
+        "signature expired",
+        "not yet valid",
+        "used before",
+        "not before",
+        "issued in the future",
+    ]) || code == "RequestExpired"
+    {
+        return "the clock of the runner, or of the token's issuer, is wrong by minutes".to_owned();
+    }
+    if says(&["claim"]) && code == "InvalidIdentityToken" {
+        return "the token lacks a claim that STS wants: look at what the issuer puts into it, and at a customised subject \
+            (`include_claim_keys`) of the repository or its organization"
+            .to_owned();
+    }
+    match code {
+        "PackedPolicyTooLarge" => {
+            "the session's policies and tags are larger together than STS packs into one: take transitive tags off the \
+            session before, or claims off the identity provider"
+                .to_owned()
+        }
+        "InvalidIdentityToken" => format!(
+            "the OIDC provider in account {account} did not take the token: compare its issuer and its signing keys with the \
+            token's issuer"
+        ),
+        "IDPRejectedClaim" => "the token was withdrawn, or is used up: run the job again".to_owned(),
+        "ExpiredToken" | "InvalidClientTokenId" | "UnrecognizedClient" | "InvalidToken" | "SignatureDoesNotMatch" => {
+            "the credentials that are to assume it are no longer valid, or not of AWS: get new ones".to_owned()
+        }
+        "ValidationError" | "InvalidParameterValue" => {
+            format!("check that `{role}` exists and is written as IAM shows it: `arn:aws:iam::ACCOUNT:role/PATH/NAME`")
+        }
+        "MalformedPolicyDocument" => format!("a policy of `{role}` is no policy: look at it in IAM"),
+        _ => format!(
+            "AWS documents this answer under `AssumeRole` and `AssumeRoleWithWebIdentity` of STS; it is about `{role}` in account \
+            {account}"
+        ),
+    }
 }
 
 fn pretty(value: &Value) -> String {
@@ -269,6 +338,46 @@ mod tests {
             message: "Not authorized to perform sts:AssumeRoleWithWebIdentity".into(),
         };
         insta::assert_snapshot!(format!("{failure}\n\nhint: {}", failure.hint()));
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_advice_and_only_a_malformed_arn_sends_people_to_look_for_the_role() {
+        let certificate = "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint";
+        for (code, message, word) in [
+            ("RegionDisabledException", "STS is not activated in this region for account:111122223333", "region"),
+            ("InvalidIdentityToken", certificate, "thumbprint"),
+            ("InvalidIdentityToken", "The ID Token provided is not yet valid", "clock"),
+            ("SignatureDoesNotMatch", "Signature not yet current: 20261130T1 is still later than 20261130T0", "clock"),
+            ("InvalidIdentityToken", "Missing a required claim: sub", "claim"),
+            ("InvalidIdentityToken", "Provided Token is not a Login With GitHub token", "issuer"),
+            ("PackedPolicyTooLarge", "Packed policy consumes 120% of allotted space", "tags"),
+            ("IDPRejectedClaim", "Rejected", "again"),
+            ("InvalidClientTokenId", "The security token included in the request is invalid.", "credentials"),
+            ("ValidationError", "Request ARN is invalid", "as IAM shows it"),
+            ("SomethingNew", "unheard of", "111122223333"),
+        ] {
+            let role = "arn:aws:iam::111122223333:role/deploy".into();
+            let refused = IdentityFailure::Refused { role, code: code.to_owned(), message: message.to_owned() };
+            let hint = refused.hint();
+            assert!(hint.contains(word), "{code}: {message}: {hint}");
+            assert_eq!(hint.contains("exist"), code == "ValidationError", "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_denial_says_that_the_role_may_not_exist_at_all() {
+        let role: RoleArn = "arn:aws:iam::111122223333:role/deploy".into();
+        let claims = Box::new(claims("repo:org/shop:ref:refs/heads/main"));
+        let denied = IdentityFailure::Denied { role: role.clone(), claims, message: String::new() };
+        assert!(denied.hint().ends_with(
+            "STS says the same where `arn:aws:iam::111122223333:role/deploy` does not exist in account 111122223333, and where \
+            a policy of the organization denies it"
+        ));
+        for previous in [None, Some("arn:aws:iam::111122223333:role/first".into())] {
+            let by = "x".to_owned();
+            let denied = IdentityFailure::ChainDenied { role: role.clone(), by, previous, message: String::new() };
+            assert!(denied.hint().contains("a role that does not exist"), "{}", denied.hint());
+        }
     }
 
     #[test]

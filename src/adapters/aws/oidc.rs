@@ -3,9 +3,11 @@
 
 use super::identity::{Claims, IdentityFailure};
 use super::network::{Network, deepest};
-use super::pace::backoff;
+use crate::adapters::retry::RetryPolicy;
 use crate::events::{Event, Sink};
+use backon::Retryable as _;
 use fargate_deploy_core::redact::Secret;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,6 +15,9 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// What stands for itself in a query.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where the tokens come from. They live five minutes, so none is kept: every assumption of a role gets its own.
 #[derive(Clone)]
@@ -45,7 +50,7 @@ impl TokenSource {
         let separator = if url.contains('?') { '&' } else { '?' };
         Some(Self {
             http: network.http().clone(),
-            url: format!("{url}{separator}audience={}", percent_encoded(audience)),
+            url: format!("{url}{separator}audience={}", utf8_percent_encode(audience, RESERVED)),
             bearer: Secret::new(bearer),
             sink,
             retry_wait,
@@ -63,16 +68,9 @@ impl TokenSource {
 
     /// A fresh token, masked before anything else happens to it.
     pub(super) async fn token(&self) -> Result<Token, IdentityFailure> {
-        let mut attempt = 1;
-        loop {
-            match self.ask().await {
-                Err(IdentityFailure::Unreachable { .. }) if attempt < ATTEMPTS => {
-                    attempt += 1;
-                    tokio::time::sleep(backoff(attempt, self.retry_wait, LONGEST_WAIT)).await;
-                }
-                answer => return answer,
-            }
-        }
+        let policy = RetryPolicy { attempts: ATTEMPTS, first_wait: self.retry_wait, longest_wait: LONGEST_WAIT };
+        let asking = || self.ask();
+        asking.retry(policy.waits()).when(|error| matches!(error, IdentityFailure::Unreachable { .. })).await
     }
 
     async fn ask(&self) -> Result<Token, IdentityFailure> {
@@ -94,13 +92,4 @@ impl TokenSource {
         let _ = self.claims.set(claims.clone());
         Ok(Token { jwt, claims })
     }
-}
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => (b as char).to_string(),
-            _ => format!("%{b:02X}"),
-        })
-        .collect()
 }

@@ -4,12 +4,13 @@ use super::cloud::AwsCloud;
 use super::failure::{call_error, describe};
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
-use super::pace::backoff;
+use crate::adapters::retry::RetryPolicy;
 use crate::events::{Event, Sink};
 use crate::ports::{Call, CallErrorKind, Caller};
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::config::retry::RetryConfig;
+use backon::Retryable as _;
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::redact::Secret;
 use std::sync::Arc;
@@ -43,44 +44,54 @@ impl Sts {
     /// `sts:AssumeRoleWithWebIdentity`, with a fresh token for every attempt. A refusal ends it at once.
     pub(super) async fn by_token(&self, tokens: &TokenSource, role: &RoleArn) -> Result<Credentials, IdentityFailure> {
         let client = aws_sdk_sts::Client::from_conf(self.config().retry_config(RetryConfig::disabled()).build());
-        let mut attempt = 1;
-        loop {
-            let token = tokens.token().await?;
-            let answer = client
-                .assume_role_with_web_identity()
-                .role_arn(role.as_str())
-                .role_session_name(&self.session_name)
-                .web_identity_token(token.jwt.expose())
-                .duration_seconds(SESSION_SECONDS)
-                .send()
-                .await;
-            let error = match answer {
-                Ok(answer) => return self.masked(role, answer.credentials()),
-                Err(error) => describe(&error),
-            };
-            let may_pass = matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
-                || error.code == "IDPCommunicationError"
-                || error.message.contains("retrieve verification key");
-            if may_pass && attempt < ATTEMPTS {
-                attempt += 1;
-                tokio::time::sleep(backoff(attempt, self.retry_wait, LONGEST_WAIT)).await;
-                continue;
+        let policy = RetryPolicy { attempts: ATTEMPTS, first_wait: self.retry_wait, longest_wait: LONGEST_WAIT };
+        let assume = || self.by_one_token(&client, tokens, role);
+        assume.retry(policy.waits()).when(|refused: &Refused| refused.may_pass).await.map_err(|refused| refused.failure)
+    }
+
+    async fn by_one_token(
+        &self,
+        client: &aws_sdk_sts::Client,
+        tokens: &TokenSource,
+        role: &RoleArn,
+    ) -> Result<Credentials, Refused> {
+        // Asking for a token has attempts of its own.
+        let token = tokens.token().await.map_err(|failure| Refused { failure, may_pass: false })?;
+        let answer = client
+            .assume_role_with_web_identity()
+            .role_arn(role.as_str())
+            .role_session_name(&self.session_name)
+            .web_identity_token(token.jwt.expose())
+            .duration_seconds(SESSION_SECONDS)
+            .send()
+            .await;
+        let error = match answer {
+            Ok(answer) => {
+                let masked = self.masked(role, answer.credentials());
+                return masked.map_err(|failure| Refused { failure, may_pass: false });
             }
-            let (role, claims, message) = (role.clone(), Box::new(token.claims), error.message);
-            return Err(match error.code.as_str() {
-                _ if may_pass => IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why: message },
-                "AccessDenied" | "AccessDeniedException" => IdentityFailure::Denied { role, claims, message },
-                "ExpiredToken" | "ExpiredTokenException" => IdentityFailure::Expired { role, message },
-                "InvalidIdentityToken" if message.contains("No OpenIDConnect provider") => {
-                    IdentityFailure::NoProvider { role, claims, message }
-                }
-                "InvalidIdentityToken" if message.to_lowercase().contains("audience") => {
-                    IdentityFailure::WrongAudience { role, claims, message }
-                }
-                "ValidationError" if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
-                code => IdentityFailure::Refused { role, code: code.to_owned(), message },
-            });
-        }
+            Err(error) => describe(&error),
+        };
+        let may_pass = matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
+            || error.code.starts_with("IDPCommunicationError")
+            || error.message.contains("retrieve verification key");
+        let (role, claims, message) = (role.clone(), Box::new(token.claims), error.message);
+        let failure = match error.code.as_str() {
+            _ if may_pass => IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why: message },
+            "AccessDenied" | "AccessDeniedException" => IdentityFailure::Denied { role, claims, message },
+            "ExpiredToken" | "ExpiredTokenException" => IdentityFailure::Expired { role, message },
+            "InvalidIdentityToken" | "InvalidIdentityTokenException"
+                if message.contains("No OpenIDConnect provider") =>
+            {
+                IdentityFailure::NoProvider { role, claims, message }
+            }
+            "InvalidIdentityToken" | "InvalidIdentityTokenException" if message.to_lowercase().contains("audience") => {
+                IdentityFailure::WrongAudience { role, claims, message }
+            }
+            "ValidationError" if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
+            code => IdentityFailure::Refused { role, code: code.to_owned(), message },
+        };
+        Err(Refused { failure, may_pass })
     }
 
     /// `sts:AssumeRole` with the credentials of the session before.
@@ -145,6 +156,13 @@ pub(super) fn session_name(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     let name: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).take(64).collect();
     if name.len() < 2 { "fargate-deploy".to_owned() } else { name }
+}
+
+/// One attempt that gave no session.
+struct Refused {
+    failure: IdentityFailure,
+    /// The next attempt can do better.
+    may_pass: bool,
 }
 
 impl AwsCloud {

@@ -24,19 +24,23 @@ pub(super) fn refused(method: &str, path: &str, status: u16, headers: &HeaderMap
     if let Some(wanted) = header(headers, "x-accepted-github-permissions").filter(|wanted| !wanted.is_empty()) {
         message.push_str(&format!(" (it takes {wanted})"));
     }
+    let kind = kind(status, headers, &message);
     CallError {
         action: action(method, path),
-        kind: kind(status),
+        kind,
         code: format!("HTTP {status}"),
         message,
         request_id: header(headers, "x-github-request-id").map(str::to_owned),
     }
 }
 
-fn kind(status: u16) -> CallErrorKind {
+fn kind(status: u16, headers: &HeaderMap, message: &str) -> CallErrorKind {
     match status {
         401 => CallErrorKind::Identity,
-        403 => CallErrorKind::Denied,
+        403 if is_about_permission(headers, message) => CallErrorKind::Denied,
+        // A locked conversation, an archived repository, an address that the organization does not let in: no permission
+        // of the job's token changes that.
+        403 => CallErrorKind::Conflict,
         404 | 410 => CallErrorKind::NotFound,
         409 => CallErrorKind::Conflict,
         429 => CallErrorKind::Throttled,
@@ -45,11 +49,31 @@ fn kind(status: u16) -> CallErrorKind {
     }
 }
 
+/// `Resource not accessible by integration`, or `by personal access token`; an endpoint that names what it takes.
+/// <https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#resource-not-accessible>
+fn is_about_permission(headers: &HeaderMap, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    // GitHub names the permissions of an endpoint beside refusals for other reasons too.
+    let is_other = ["locked", "archived", "ip allow list", "saml", "suspended", "blocked"];
+    if is_other.iter().any(|other| message.contains(other)) {
+        return false;
+    }
+    message.contains("not accessible by") || header(headers, "x-accepted-github-permissions").is_some()
+}
+
+/// Where the resource is now, of an answer that says that it is elsewhere. The request is the same there, body included.
+/// <https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects>
+pub(super) fn redirected(status: u16, headers: &HeaderMap) -> Option<&str> {
+    matches!(status, 301 | 302 | 307 | 308).then(|| header(headers, "location")).flatten()
+}
+
 /// How long GitHub wants to be left alone, if that is why it refused: nothing was done then.
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit>
 pub(super) fn rate_limited(status: u16, headers: &HeaderMap, body: &[u8], now: f64) -> Option<Duration> {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
     if !matches!(status, 403 | 429) {
-        return None;
+        // Content that is made too quickly is refused as invalid.
+        return (status == 422 && text.contains("submitted too quickly")).then_some(UNNAMED_WAIT);
     }
     let number = |name: &str| header(headers, name)?.trim().parse::<u64>().ok();
     if let Some(seconds) = number("retry-after") {
@@ -59,7 +83,6 @@ pub(super) fn rate_limited(status: u16, headers: &HeaderMap, body: &[u8], now: f
         let left = number("x-ratelimit-reset").map(|reset| (reset as f64 - now).clamp(0.0, 1e6));
         return Some(left.map_or(UNNAMED_WAIT, Duration::from_secs_f64));
     }
-    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
     (status == 429 || text.contains("secondary rate limit") || text.contains("abuse detection")).then_some(UNNAMED_WAIT)
 }
 
@@ -110,7 +133,10 @@ mod tests {
     fn a_rate_limit_is_told_from_a_refusal_and_says_how_long() {
         let secondary = br#"{"message": "You have exceeded a secondary rate limit."}"#;
         let reset = headers(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1030")]);
-        let cases: [(u16, HeaderMap, &[u8], Option<u64>); 7] = [
+        let quick = br#"{"message": "Validation Failed", "errors": [{"message": "was submitted too quickly"}]}"#;
+        let cases: [(u16, HeaderMap, &[u8], Option<u64>); 9] = [
+            (422, headers(&[]), quick, Some(60)),
+            (422, headers(&[("retry-after", "7")]), b"{}", None),
             (403, headers(&[("retry-after", "7")]), b"{}", Some(7)),
             (429, headers(&[("retry-after", "7")]), b"{}", Some(7)),
             (403, reset.clone(), b"{}", Some(30)),
@@ -122,6 +148,21 @@ mod tests {
         for (status, headers, body, seconds) in cases {
             let wait = rate_limited(status, &headers, body, 1000.0);
             assert_eq!(wait, seconds.map(Duration::from_secs), "{status} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_permission_that_is_missing_is_told_from_other_refusals() {
+        let permissions = headers(&[("x-accepted-github-permissions", "issues=write; pull_requests=write")]);
+        for (message, headers, kind) in [
+            ("Resource not accessible by integration", HeaderMap::new(), CallErrorKind::Denied),
+            ("Resource not accessible by personal access token", permissions.clone(), CallErrorKind::Denied),
+            ("Unable to create comment because issue is locked.", permissions.clone(), CallErrorKind::Conflict),
+            ("Repository was archived so is read-only.", permissions, CallErrorKind::Conflict),
+            ("Sorry. Your account was suspended", HeaderMap::new(), CallErrorKind::Conflict),
+        ] {
+            let body = format!(r#"{{"message": "{message}"}}"#);
+            assert_eq!(refused("POST", "/", 403, &headers, body.as_bytes()).kind, kind, "{message}");
         }
     }
 

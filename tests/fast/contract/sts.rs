@@ -226,7 +226,7 @@ async fn a_denial_is_believed_at_once_and_says_which_condition_would_match() {
 #[tokio::test]
 async fn refusals_of_sts_are_told_apart_and_not_retried() {
     type Is = fn(&IdentityFailure) -> bool;
-    let cases: [(&str, &str, Is, &str); 6] = [
+    let cases: [(&str, &str, Is, &str); 10] = [
         (
             "InvalidIdentityToken",
             "No OpenIDConnect provider found in your account for https://token.actions.githubusercontent.com",
@@ -247,7 +247,36 @@ async fn refusals_of_sts_are_told_apart_and_not_retried() {
             "an hour",
         ),
         ("ValidationError", "invalid ARN", |f| matches!(f, IdentityFailure::Refused { .. }), "exists"),
-        ("RegionDisabledException", "STS is off", |f| matches!(f, IdentityFailure::Refused { .. }), "exists"),
+        (
+            "RegionDisabledException",
+            "STS is off",
+            |f| matches!(f, IdentityFailure::Refused { .. }),
+            "switch it on there",
+        ),
+        (
+            "InvalidIdentityToken",
+            "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
+            |f| matches!(f, IdentityFailure::Refused { .. }),
+            "update-open-id-connect-provider-thumbprint",
+        ),
+        (
+            "InvalidIdentityToken",
+            "Missing a required claim: sub",
+            |f| matches!(f, IdentityFailure::Refused { .. }),
+            "include_claim_keys",
+        ),
+        (
+            "PackedPolicyTooLarge",
+            "Packed policy consumes 120% of allotted space",
+            |f| matches!(f, IdentityFailure::Refused { .. }),
+            "transitive tags",
+        ),
+        (
+            "AccessDenied",
+            "Not authorized to perform sts:AssumeRoleWithWebIdentity",
+            |f| matches!(f, IdentityFailure::Denied { .. }),
+            "does not exist in account 111122223333",
+        ),
     ];
     for (code, message, is_it, hint) in cases {
         let played = Played::start().await;

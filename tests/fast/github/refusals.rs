@@ -7,6 +7,8 @@ use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::error::github_failed;
 use fargate_deploy::ports::{CallErrorKind, GitHub as _};
 use fargate_deploy::steps::comment::{Stuck, stick};
+use fargate_deploy_core::deployment::{NewDeployment, started};
+use fargate_deploy_core::outcome::Reason;
 use fargate_deploy_core::permission::Permission;
 use std::time::Duration;
 
@@ -82,6 +84,80 @@ async fn an_outage_that_does_not_end_is_given_up() {
     let hasty = scene.api_of(&scene.env(), Patience { attempt: Duration::from_millis(50), attempts: 2, ..patient() });
     let error = hasty.comments(PULL).await.unwrap_err();
     assert_eq!(error.to_string(), "GET /repos/acme/shop/issues/7/comments: no answer within 0.05 s");
+}
+
+#[tokio::test]
+async fn a_renamed_repository_is_followed_with_reads_edits_and_creations() {
+    for status in [301, 302, 307, 308] {
+        let scene = Scene::open().await;
+        scene.github().set_largest_page(1);
+        scene.github().rename("acme/store", status);
+        for text in ["one", "two"] {
+            stick(&scene.api(), PULL, &marker(HEAD), text).await.unwrap();
+            scene.github().add_comment(PULL, "ann", "noted");
+        }
+        assert_eq!(scene.github().comments(PULL)[0].body, marker(HEAD).body("two"), "{status}");
+        let id = scene.api().create_deployment(&NewDeployment::new(HEAD, None, "")).await.unwrap();
+        scene.api().set_deployment_status(id, &started(None)).await.unwrap();
+        assert_eq!(scene.github().deployments()[0].statuses.len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_rate_limit_that_is_far_away_names_its_end_and_the_run_can_come_again() {
+    let scene = Scene::open().await;
+    scene.fault("ListComments", 9, FaultAction::Throttle);
+    let hasty = scene.api_of(&scene.env(), Patience { limit_wait: Duration::from_millis(100), ..patient() });
+    let error = hasty.comments(PULL).await.unwrap_err();
+    assert!(error.message.ends_with("(calls are taken again in 1 s)"), "{error}");
+    let failure = github_failed("commenting on the pull request", &error, &[Permission::WritePullRequests]);
+    assert_eq!(failure.reason, Reason::Unavailable);
+}
+
+#[tokio::test]
+async fn a_locked_conversation_is_no_missing_permission() {
+    let scene = Scene::open().await;
+    scene.github().lock_conversation(PULL);
+    let error = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
+    assert_eq!(error.kind, CallErrorKind::Conflict);
+    let failure = github_failed("commenting on the pull request", &error, &[Permission::WritePullRequests]);
+    assert!(failure.what.contains("issue is locked"), "{}", failure.what);
+    assert!(!failure.next.unwrap_or_default().contains("pull-requests: write"));
+    assert_eq!(failure.reason, Reason::Unavailable);
+}
+
+#[tokio::test]
+async fn nothing_that_github_answers_is_called_a_bug_of_ours() {
+    for action in [
+        FaultAction::Status(500),
+        FaultAction::Status(503),
+        FaultAction::Status(404),
+        FaultAction::Status(409),
+        FaultAction::Status(410),
+        FaultAction::Status(418),
+        FaultAction::Status(422),
+        FaultAction::Status(451),
+        FaultAction::AccessDenied,
+        FaultAction::ExpireSession,
+        FaultAction::DropBefore,
+    ] {
+        let scene = Scene::open().await;
+        let shown = format!("{action:?}");
+        scene.fault("ListComments", 9, action);
+        let error = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
+        let failure = github_failed("commenting on the pull request", &error, &[Permission::WritePullRequests]);
+        assert_ne!(failure.reason, Reason::Internal, "{shown}: {}", failure.what);
+        assert!(failure.next.is_some(), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_comment_of_a_deleted_account_hides_no_other() {
+    let scene = Scene::open().await;
+    scene.github().add_comment(PULL, "", "from a ghost");
+    let ours = scene.github().add_comment(PULL, BOT, &marker("old").body("the old plan"));
+    let stuck = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    assert_eq!(stuck, Stuck::Updated(ours));
 }
 
 #[tokio::test]

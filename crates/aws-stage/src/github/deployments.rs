@@ -75,7 +75,12 @@ pub(super) fn create(state: &mut State, creator: &str, body: &Value) -> Reply {
     let answer = json!({
         "id": deployment.id, "sha": deployment.sha, "ref": deployment.sha, "task": deployment.task,
         "environment": deployment.environment, "production_environment": deployment.is_production,
-        "description": deployment.description, "creator": {"login": creator},
+        "description": deployment.description, "creator": reply::account(creator), "payload": {},
+        "node_id": format!("DE_{}", deployment.id), "original_environment": deployment.environment,
+        "url": format!("https://api.github.com/repos/o/r/deployments/{}", deployment.id),
+        "statuses_url": format!("https://api.github.com/repos/o/r/deployments/{}/statuses", deployment.id),
+        "repository_url": "https://api.github.com/repos/o/r",
+        "created_at": "2026-11-20T09:00:00Z", "updated_at": "2026-11-20T09:00:00Z",
     });
     state.deployments.push(deployment);
     Reply::new(201, answer)
@@ -142,7 +147,11 @@ impl Status {
     fn json(&self) -> Value {
         json!({
             "state": self.state, "description": self.description, "log_url": self.log_url,
-            "environment_url": self.environment_url,
+            "environment_url": self.environment_url, "id": 1, "node_id": "DES_1",
+            "url": "https://api.github.com/repos/o/r/deployments/1/statuses/1",
+            "deployment_url": "https://api.github.com/repos/o/r/deployments/1",
+            "repository_url": "https://api.github.com/repos/o/r",
+            "created_at": "2026-11-20T09:00:00Z", "updated_at": "2026-11-20T09:00:00Z",
         })
     }
 }

@@ -38,9 +38,13 @@ impl Comment {
 
     fn json(&self) -> Value {
         let is_bot = self.author.ends_with("[bot]");
+        // Of an account that was deleted nothing is left.
+        let user = if self.author.is_empty() { Value::Null } else { reply::account(&self.author) };
         json!({
-            "id": self.id, "node_id": self.node(), "body": self.body,
-            "user": {"login": self.author, "type": if is_bot { "Bot" } else { "User" }},
+            "id": self.id, "node_id": self.node(), "body": self.body, "user": user,
+            "url": format!("https://api.github.com/repos/o/r/issues/comments/{}", self.id),
+            "html_url": format!("https://github.com/o/r/pull/{}#issuecomment-{}", self.issue, self.id),
+            "created_at": "2026-11-20T09:00:00Z", "updated_at": "2026-11-20T09:00:00Z",
             "author_association": if is_bot { "NONE" } else { "CONTRIBUTOR" },
         })
     }
@@ -57,6 +61,9 @@ pub(super) fn list(state: &State, issue: u64, request: &Request) -> Reply {
 pub(super) fn create(state: &mut State, issue: u64, author: &str, body: &Value) -> Reply {
     if !exists(state, issue) {
         return reply::not_found();
+    }
+    if state.locked.contains(&issue) {
+        return reply::locked();
     }
     match text(body) {
         Ok(text) => {

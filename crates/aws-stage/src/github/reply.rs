@@ -99,3 +99,31 @@ pub(super) fn injected(action: &FaultAction) -> Option<Reply> {
         FaultAction::Delay { .. } | FaultAction::DropAfterEffect | FaultAction::DropBefore => return None,
     })
 }
+
+/// The repository is elsewhere now: the same request is answered at `location`.
+pub(super) fn moved(status: u16, location: &str) -> Reply {
+    let message = if status == 301 { "Moved Permanently" } else { "Temporary Redirect" };
+    Reply::new(status, json!({"message": message, "url": location})).with("location", location)
+}
+
+/// A person has locked the conversation. GitHub names the endpoint's permissions here too.
+pub(super) fn locked() -> Reply {
+    error(403, "Unable to create comment because issue is locked.", "rest/issues/comments#create-an-issue-comment")
+        .with("x-accepted-github-permissions", "issues=write; pull_requests=write")
+}
+
+/// An account, as answers show it.
+pub(super) fn account(login: &str) -> Value {
+    let name = login.strip_suffix("[bot]").unwrap_or(login);
+    let url = format!("https://api.github.com/users/{name}");
+    json!({
+        "login": login, "id": 41_898_282, "node_id": "MDM6Qm90", "avatar_url": format!("https://avatars.test/{name}"),
+        "gravatar_id": "", "url": url, "html_url": format!("https://github.com/{name}"),
+        "followers_url": format!("{url}/followers"), "following_url": format!("{url}/following"),
+        "gists_url": format!("{url}/gists"), "starred_url": format!("{url}/starred"),
+        "subscriptions_url": format!("{url}/subscriptions"), "organizations_url": format!("{url}/orgs"),
+        "repos_url": format!("{url}/repos"), "events_url": format!("{url}/events"),
+        "received_events_url": format!("{url}/received_events"),
+        "type": if login.ends_with("[bot]") { "Bot" } else { "User" }, "site_admin": false,
+    })
+}
