@@ -19,8 +19,8 @@ use fake::task::Run;
 use fargate_deploy::commands::deploy::{self as commands, Options};
 use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
-use fargate_deploy::deploy::deploy;
 use fargate_deploy::events::{Event, Sink, Step};
+use fargate_deploy::release::Release;
 use fargate_deploy::world::World;
 use fargate_deploy_core::outcome::Record;
 use scene::{Scene, definition, old_image, service_config};
@@ -114,7 +114,7 @@ fn first_preflight(watch: &Watch) -> f64 {
 async fn run(scene: &Scene, sink: &dyn Sink) {
     let record = RefCell::new(Record::default());
     let world = World { aws: scene.cloud.ports(), builder: &scene.builder, web: &scene.web, sink, record: &record };
-    deploy(&scene.order, &world).await.unwrap();
+    Release::new(&scene.order, world).run().await.unwrap();
 }
 
 async fn many(services: usize) {

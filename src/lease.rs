@@ -22,6 +22,7 @@ use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use futures_util::future::join_all;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -143,23 +144,18 @@ pub async fn is_left_by_earlier_attempt(
     join_all(looks).await.contains(&true)
 }
 
-/// Beats for all leases while `body` runs.
-pub async fn hold<T>(leases: &[Lease], world: &World<'_>, body: impl Future<Output = T>) -> T {
-    let beat = async {
+/// Renews what `leases` says is held, while `body` runs: also while a further one is waited for.
+pub async fn hold<T>(leases: impl Fn() -> Vec<Rc<Lease>>, world: &World<'_>, body: impl Future<Output = T>) -> T {
+    let renewing = async {
         loop {
             sleep(BEAT).await;
-            join_all(leases.iter().map(async |lease| {
-                lease.claim.borrow_mut().beat += 1;
-                if let Err(e) = lease.write(world.aws).await {
-                    world.warn(format!("the lease of {} could not be renewed: {e}", lease.service));
-                }
-            }))
-            .await;
+            let held = leases();
+            join_all(held.iter().map(|lease| lease.renew(world))).await;
         }
     };
     tokio::select! {
         ended = body => ended,
-        () = beat => unreachable!("the beat has no end"),
+        never = renewing => never,
     }
 }
 
@@ -299,6 +295,14 @@ impl Lease {
     /// The parameter that the claim is written in.
     pub fn parameter(&self) -> &str {
         &self.name
+    }
+
+    /// One sign of life. What cannot be written is a warning: the next one may be.
+    async fn renew(&self, world: &World<'_>) {
+        self.claim.borrow_mut().beat += 1;
+        if let Err(e) = self.write(world.aws).await {
+            world.warn(format!("the lease of {} could not be renewed: {e}", self.service));
+        }
     }
 
     async fn write(&self, aws: Aws<'_>) -> Result<(), CallError> {

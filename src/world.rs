@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use tokio::time::Instant;
 
 /// Everything outside the story. Shared by steps that overlap in one task, never sent across threads.
+#[derive(Clone, Copy)]
 pub struct World<'a> {
     pub aws: Aws<'a>,
     pub builder: &'a dyn Builder,

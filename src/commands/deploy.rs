@@ -9,9 +9,9 @@ use crate::commands::post::HeldFile;
 use crate::commands::reviewed;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
-use crate::deploy::{Order, RequiredPlan, cancelled, deploy_until};
 use crate::events::Sink;
 use crate::lease::Owner;
+use crate::release::{Order, Release, RequiredPlan, cancelled};
 use crate::render::log::Log;
 use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
@@ -72,7 +72,7 @@ pub async fn deploy(
             let world =
                 World { aws: cloud.ports(), builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
             // On the heap: the whole story is one future, and some threads have small stacks.
-            let result = Box::pin(deploy_until(interrupt, &order, &world)).await;
+            let result = Box::pin(Release::until(interrupt, &order, world).run()).await;
             let done = record.borrow().clone();
             if !order.is_dry_run {
                 let told = reviewed::conclude(&result, &done, &order.config, context, env, sink.as_ref());

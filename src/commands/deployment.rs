@@ -3,8 +3,8 @@
 use crate::adapters::aws::{Network, Session};
 use crate::adapters::github::{GitHubApi, Patience};
 use crate::context::RunContext;
-use crate::deploy::Order;
 use crate::events::{Event, Sink};
+use crate::release::Order;
 use crate::steps::deployment::{close, open};
 use fargate_deploy_core::deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};

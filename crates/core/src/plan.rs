@@ -14,7 +14,7 @@ use super::service::{Controller, Service};
 use super::task_definition::compare::{self, Difference};
 use super::task_definition::one_off::one_off;
 use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition, validate};
-use crate::config::{Config, ImageSource, ReleaseCommand, ServiceConfig, SmokeCheck};
+use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig, SmokeCheck};
 pub use difference::TO_BE_BUILT;
 use risk::Risk;
 use sha2::{Digest as _, Sha256};
@@ -72,7 +72,8 @@ pub struct ImageFound {
     pub platform: Option<String>,
 }
 
-#[derive(Clone, Debug)]
+/// Everything that a release does. The default plans nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub number: u64,
     pub images: Vec<ImagePlan>,
@@ -105,10 +106,10 @@ impl ImagePlan {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum ImageAction {
-    /// Build for this platform, push under these tags.
-    Build { platform: String, tags: Vec<String> },
-    /// The same content is in the repository: only put the missing tags on it.
-    Reuse { digest: Digest, missing_tags: Vec<String> },
+    /// Build this for the platform, push under these tags.
+    Build { build: Box<BuildConfig>, platform: String, tags: Vec<String> },
+    /// What this would build is in the repository: only put the missing tags on it.
+    Reuse { build: Box<BuildConfig>, digest: Digest, missing_tags: Vec<String> },
     /// Given by reference.
     Existing { digest: Digest },
 }
@@ -197,7 +198,7 @@ impl Plan {
             }
         }
         let Found { images, definitions } = before.found;
-        let images = images.into_iter().map(|i| plan_image(config, i, &services, &mut problems)).collect();
+        let images = images.into_iter().filter_map(|i| plan_image(config, i, &services, &mut problems)).collect();
         let own = |name: &str| definitions.iter().find(|(of, _)| of == name).map(|(_, definition)| definition.clone());
         let plan_command = |c: &ReleaseCommand| plan_command(c, own(&c.name), &services, &mut problems);
         let commands: Vec<_> = config.release.iter().filter_map(plan_command).collect();
@@ -378,7 +379,7 @@ fn plan_image(
     found: ImageBefore,
     services: &[(ServicePlan, u64)],
     problems: &mut Vec<String>,
-) -> ImagePlan {
+) -> Option<ImagePlan> {
     let platforms: Vec<_> = services
         .iter()
         .filter(|(s, _)| s.containers.iter().any(|(_, image)| *image == found.key))
@@ -403,25 +404,34 @@ fn plan_image(
     }
     let platform = wanted.unwrap_or_else(|| "linux/amd64".to_owned());
     let action = match (source, found.found) {
-        (Some(ImageSource::Build(_)), Some(existing)) => ImageAction::Reuse {
+        (Some(ImageSource::Build(build)), Some(existing)) => ImageAction::Reuse {
+            build: build.clone(),
             missing_tags: found.tags.iter().filter(|t| !existing.tags.contains(t)).cloned().collect(),
             digest: existing.digest,
         },
         (_, Some(existing)) => ImageAction::Existing { digest: existing.digest },
-        (_, None) => ImageAction::Build { platform, tags: found.tags.into_iter().chain(found.content_tag).collect() },
+        (Some(ImageSource::Build(build)), None) => ImageAction::Build {
+            build: build.clone(),
+            platform,
+            tags: found.tags.into_iter().chain(found.content_tag).collect(),
+        },
+        (_, None) => {
+            problems.push(format!("image `{}` is neither built here nor found in its repository", found.key));
+            return None;
+        }
     };
     let moving_tags = match source {
         Some(ImageSource::Build(build)) => build.tags.iter().filter(|tag| !tag.contains('{')).cloned().collect(),
         _ => vec![],
     };
-    ImagePlan {
+    Some(ImagePlan {
         key: found.key,
         name: found.name,
         action,
         is_immutable: found.is_immutable,
         is_to_be_created: found.is_to_be_created,
         moving_tags,
-    }
+    })
 }
 
 fn plan_command(

@@ -2,9 +2,9 @@
 
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, order};
-use fargate_deploy::deploy::Order;
 use fargate_deploy::lease::{Claimant, Lease, Owner, Sticky, acquire, clear, hold, set};
 use fargate_deploy::ports::{CallErrorKind, RunTask};
+use fargate_deploy::release::Order;
 use fargate_deploy::world::World;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
@@ -148,8 +148,8 @@ async fn a_lease_that_is_held_beats_as_long_as_its_body_runs() {
     let scene = Scene::new();
     world!(scene, record, world);
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
-    let leases = [lease];
-    let holding = hold(&leases, &world, sleep(seconds(3600)));
+    let leases = [std::rc::Rc::new(lease)];
+    let holding = hold(|| leases.to_vec(), &world, sleep(seconds(3600)));
     let other = order("2", "1", "b");
     tokio::select! {
         () = holding => {}
@@ -375,7 +375,7 @@ async fn who_dies_while_it_waits_for_a_left_task_leaves_it_to_the_next() {
 async fn a_late_heartbeat_does_not_undo_the_note_of_a_task() {
     let scene = Scene::new();
     world!(scene, record, world);
-    let leases = [take(&scene, &scene.order, seconds(1)).await.unwrap()];
+    let leases = [std::rc::Rc::new(take(&scene, &scene.order, seconds(1)).await.unwrap())];
     // The first beat is 5 s on its way, and the note is written meanwhile.
     scene.cloud.slow_puts.borrow_mut().push_back(seconds(5));
     let notes = async {
@@ -384,7 +384,7 @@ async fn a_late_heartbeat_does_not_undo_the_note_of_a_task() {
         sleep(seconds(10)).await;
         assert_eq!(scene.lease("web")["task"]["startedBy"], "fargate-deploy/migrate/1001");
     };
-    hold(&leases, &world, notes).await;
+    hold(|| leases.to_vec(), &world, notes).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use super::fake::rollout::Ending;
 use super::fake::task::Run;
 use super::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
 use fargate_deploy::config::*;
-use fargate_deploy::deploy::{Order, RequiredPlan, deploy, deploy_until};
 use fargate_deploy::lease::Owner;
+use fargate_deploy::release::{Order, Release, RequiredPlan};
 use fargate_deploy::steps::release::RunKey;
 use fargate_deploy::world::World;
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
@@ -265,7 +265,7 @@ impl Scene {
             sink: &self.told,
             record: &record,
         };
-        let result = deploy(order, &world).await;
+        let result = Release::new(order, world).run().await;
         Ended { result, record: record.into_inner() }
     }
 
@@ -284,7 +284,7 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let result = deploy_until(signal, &self.order, &world).await;
+        let result = Release::until(signal, &self.order, world).run().await;
         Ended { result, record: record.into_inner() }
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 pub type Images = Vec<(String, String)>;
 
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct ReadyImages {
     state: watch::Sender<State>,
     /// Images of the release.
     all: usize,
@@ -19,7 +19,7 @@ struct State {
     failure: Option<Failure>,
 }
 
-impl Shelf {
+impl ReadyImages {
     pub fn new(all: usize) -> Self {
         Self { state: watch::Sender::new(State::default()), all }
     }
@@ -33,8 +33,9 @@ impl Shelf {
         self.state.send_modify(|state| state.failure = Some(failure));
     }
 
-    pub fn is_full(&self, images: &[(String, String)]) -> bool {
-        images.len() == self.all
+    /// Those that are ready now.
+    pub fn ready(&self) -> Images {
+        self.state.borrow().ready.clone()
     }
 
     /// Those that are ready, once that is `enough` or all of them are.
@@ -43,7 +44,7 @@ impl Shelf {
     /// Why an image cannot be had.
     pub async fn wait_until(&self, enough: impl Fn(&Images) -> bool) -> Result<Images, Failure> {
         let mut seen = self.state.subscribe();
-        let is_over = |s: &State| s.failure.is_some() || self.is_full(&s.ready) || enough(&s.ready);
+        let is_over = |s: &State| s.failure.is_some() || s.ready.len() == self.all || enough(&s.ready);
         // The sender is `self`: it cannot be gone.
         let _ = seen.wait_for(is_over).await;
         let state = self.state.borrow();

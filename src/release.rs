@@ -1,0 +1,286 @@
+//! A release, from who we are to what serves: [`Release::run`] is the page that tells what happens, in the order in which
+//! it happens. Every choice is in the [`Plan`]; the steps only carry it out.
+
+mod cancellation;
+mod commands;
+mod images;
+mod ready_images;
+mod review;
+mod rollback;
+mod rollouts;
+mod unchanged;
+
+pub use cancellation::cancelled;
+
+use crate::config::{Config, Lock};
+use crate::events::Event;
+use crate::lease::{self, Claimant, Lease, Owner};
+use crate::steps::preflight::Tags;
+use crate::steps::register::Revision;
+use crate::steps::release::RunKey;
+use crate::steps::{authenticate, preflight, register};
+use crate::world::World;
+use cancellation::run_alongside;
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::outcome::{Failure, ServiceRecord, ServiceState, Success};
+use fargate_deploy_core::plan::document::{PlanDocument, Shown};
+use fargate_deploy_core::plan::{Before, Found, Plan, Provenance, ServicePlan};
+use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join_all, try_join_all};
+use ready_images::{Images, ReadyImages, has_all};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// One order to deploy: the config, and what the command line and the run add to it.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub config: Config,
+    /// Tags of each image, placeholders resolved.
+    pub tags: Tags,
+    pub provenance: Provenance,
+    pub run: RunKey,
+    pub owner: Owner,
+    /// Different for every process.
+    pub token: String,
+    /// For build secrets.
+    pub env: BTreeMap<String, String>,
+    /// Plan only: nothing is changed.
+    pub is_dry_run: bool,
+    /// Of a plan: also build what a deploy would build, and push nothing.
+    pub builds_images: bool,
+    pub required_plan: RequiredPlan,
+    /// `--no-wait`: return once ECS has accepted the deployments.
+    pub is_unwatched: bool,
+    pub skips_commands: bool,
+    /// `HOST:PORT` to push to instead of the host that the repository names (stand-ins).
+    pub push_endpoint: Option<String>,
+}
+
+/// What the deploy must be: the plan that was reviewed.
+#[derive(Clone, Debug, Default)]
+pub enum RequiredPlan {
+    #[default]
+    None,
+    Shown(Shown),
+    /// One is required, and was not found.
+    Missing(String),
+}
+
+/// From a Dockerfile to a verified release, and back when the release is bad.
+///
+/// What was done is in the record of its [`World`], written before and after each effect.
+pub struct Release<'a> {
+    order: &'a Order,
+    world: World<'a>,
+    /// Resolves when the run is told to end.
+    interrupt: Shared<LocalBoxFuture<'a, ()>>,
+    /// Somebody on the page answers the interrupt by itself: nothing is cut off meanwhile.
+    answers_interrupt: Cell<bool>,
+    /// What preflight found beside the services, for the second look.
+    found: OnceCell<Found>,
+    /// Empty until production was read.
+    plan: RefCell<Rc<Plan>>,
+    images: ReadyImages,
+    leases: RefCell<Vec<Rc<Lease>>>,
+    revisions: RefCell<Vec<Revision>>,
+}
+
+impl<'a> Release<'a> {
+    pub fn new(order: &'a Order, world: World<'a>) -> Self {
+        Self::until(std::future::pending(), order, world)
+    }
+
+    /// Until `interrupt` resolves. Then nothing further is changed, but for what `on-cancel` asks, and what ECS was told to
+    /// do goes on: a running migration is left to end, and keeps the lease closed until it has.
+    pub fn until(interrupt: impl Future<Output = ()> + 'a, order: &'a Order, world: World<'a>) -> Self {
+        Self {
+            order,
+            world,
+            interrupt: interrupt.boxed_local().shared(),
+            answers_interrupt: Cell::default(),
+            found: OnceCell::new(),
+            plan: RefCell::default(),
+            images: ReadyImages::new(order.config.images.len()),
+            leases: RefCell::default(),
+            revisions: RefCell::default(),
+        }
+    }
+
+    /// # Errors
+    /// Every expected bad ending.
+    pub async fn run(self) -> Result<Success, Failure> {
+        let releasing = lease::hold(|| self.leases.borrow().clone(), &self.world, self.release());
+        let ended = self.until_cancelled(releasing).await;
+        self.release_leases(&ended).await;
+        ended
+    }
+
+    async fn release(&self) -> Result<Success, Failure> {
+        self.authenticate().await?;
+        self.read_production().await?;
+        if self.order.is_dry_run {
+            return self.show_plan().await;
+        }
+        self.require_reviewed_plan()?;
+        run_alongside(self.deploy(), self.build_images()).await
+    }
+
+    /// While images are still being built: what does not need them.
+    async fn deploy(&self) -> Result<Success, Failure> {
+        self.first_images().await?;
+        if self.changes_nothing() && !self.has_lease_of_earlier_attempt().await {
+            return self.confirm_unchanged().await;
+        }
+        self.acquire_leases().await?;
+        self.wait_for_left_tasks(self.started_by_first_command()).await?;
+        self.read_services_again().await?;
+        self.first_images().await?;
+        if self.changes_nothing() {
+            // No command of ours attaches to the task that an earlier attempt left.
+            self.wait_for_left_tasks(None).await?;
+            return self.confirm_unchanged().await;
+        }
+        self.require_reviewed_plan()?;
+        self.run_commands_before().await?;
+        self.register_task_definitions().await?;
+        let success = self.move_services().await?;
+        self.run_commands_after().await?;
+        Ok(success)
+    }
+
+    async fn authenticate(&self) -> Result<(), Failure> {
+        authenticate::authenticate(&self.world).await.map(drop)
+    }
+
+    /// Reads everything that the choices depend on, and chooses.
+    async fn read_production(&self) -> Result<(), Failure> {
+        let Order { config, tags, provenance, is_dry_run, .. } = self.order;
+        let before = preflight::preflight(config, tags, provenance.sha.as_deref(), &self.world).await?;
+        let _ = self.found.set(before.found.clone());
+        self.choose(before)?;
+        if !is_dry_run {
+            self.plan().warnings.iter().for_each(|warning| self.world.warn(&warning.text));
+        }
+        Ok(())
+    }
+
+    /// The services may have moved while this run was building, or waiting for its turn, and then there may be nothing
+    /// left to do.
+    async fn read_services_again(&self) -> Result<(), Failure> {
+        let found = self.found.get().cloned().unwrap_or_default();
+        self.choose(preflight::services_again(&self.order.config, found, self.lock_timeout(), &self.world).await?)
+    }
+
+    fn choose(&self, before: Before) -> Result<(), Failure> {
+        let plan = Plan::new(&self.order.config, before)?;
+        let mut record = self.world.record.borrow_mut();
+        record.release = Some(plan.number);
+        record.services = plan.services.iter().map(untouched).collect();
+        self.plan.replace(Rc::new(plan));
+        Ok(())
+    }
+
+    fn plan(&self) -> Rc<Plan> {
+        Rc::clone(&self.plan.borrow())
+    }
+
+    fn document(&self) -> PlanDocument {
+        PlanDocument::of(&self.plan(), &self.order.config, self.order.skips_commands)
+    }
+
+    fn changes_nothing(&self) -> bool {
+        self.plan().changes(&self.images.ready()).is_empty() && !self.order.config.force
+    }
+
+    async fn has_lease_of_earlier_attempt(&self) -> bool {
+        let plan = self.plan();
+        let services = plan.services.iter().map(|s| &s.service);
+        self.lock_wait().is_some() && lease::is_left_by_earlier_attempt(services, &self.order.run, self.world.aws).await
+    }
+
+    /// Always in the same order, so that two releases never wait for each other.
+    async fn acquire_leases(&self) -> Result<(), Failure> {
+        let Some(wait) = self.lock_wait() else { return Ok(()) };
+        let plan = self.plan();
+        let mut services: Vec<&ServiceRef> = plan.services.iter().map(|s| &s.service).collect();
+        services.sort();
+        let claimant = Claimant { owner: &self.order.owner, run: &self.order.run, token: &self.order.token };
+        for service in services {
+            let lease = lease::acquire(service, claimant, wait, &self.world).await?;
+            self.leases.borrow_mut().push(Rc::new(lease));
+        }
+        Ok(())
+    }
+
+    /// Tasks that earlier holders left must have stopped, but for the one that our command attaches to.
+    async fn wait_for_left_tasks(&self, ours: Option<String>) -> Result<(), Failure> {
+        let leases = self.leases.borrow().clone();
+        let waiting = leases.iter().map(|lease| lease.settle(ours.as_deref(), self.lock_timeout(), &self.world));
+        try_join_all(waiting).await.map(drop)
+    }
+
+    /// What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
+    async fn release_leases(&self, ended: &Result<Success, Failure>) {
+        let leases = self.leases.take();
+        if matches!(ended, Ok(Success::Deployed | Success::DeployedNotVerified)) {
+            leases.iter().for_each(|lease| lease.note_deployed());
+        }
+        let releasing = join_all(leases.iter().map(|lease| lease.release(self.world.aws)));
+        let _ = tokio::time::timeout(Duration::from_secs(3), releasing).await;
+        for lease in leases {
+            self.world.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
+        }
+    }
+
+    fn lease_of(&self, service: &ServicePlan) -> Option<Rc<Lease>> {
+        self.leases.borrow().iter().find(|lease| lease.service() == &service.service).cloned()
+    }
+
+    fn lock_wait(&self) -> Option<Duration> {
+        match self.order.config.lock {
+            Lock::Lease { wait } => Some(wait),
+            Lock::None => None,
+        }
+    }
+
+    /// How long another deployment of the same service is waited for.
+    fn lock_timeout(&self) -> Duration {
+        self.lock_wait().unwrap_or(Duration::from_secs(600))
+    }
+
+    async fn register_task_definitions(&self) -> Result<(), Failure> {
+        let images = self.images.all().await?;
+        self.register_ready(&images).await
+    }
+
+    /// Registers the services whose images are ready, and that have no revision yet.
+    async fn register_ready(&self, images: &Images) -> Result<(), Failure> {
+        let plan = self.plan();
+        let is_new = |s: &&ServicePlan| !self.revisions.borrow().iter().any(|r| r.key == s.key);
+        let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key.as_str()));
+        let ready = plan.services.iter().filter(is_new).filter(is_ready);
+        let registering =
+            ready.map(|s| register::register(s, plan.number, images, &self.order.provenance, &self.world));
+        for registered in join_all(registering).await {
+            let revision = registered?;
+            if let Some(service) = self.world.record.borrow_mut().service_mut(&revision.key) {
+                service.target = Some(revision.arn.clone());
+            }
+            self.revisions.borrow_mut().push(revision);
+        }
+        Ok(())
+    }
+}
+
+fn untouched(service: &ServicePlan) -> ServiceRecord {
+    ServiceRecord {
+        key: service.key.clone(),
+        service: service.service.clone(),
+        previous: service.before.task_definition.clone(),
+        target: None,
+        previous_release: service.running.release(),
+        state: ServiceState::Untouched,
+        url: service.smoke.first().map(|s| s.url.clone()),
+    }
+}

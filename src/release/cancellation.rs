@@ -1,0 +1,66 @@
+//! How a release ends when it is told to.
+
+use super::Release;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use futures_util::FutureExt as _;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+/// The runner kills 10 s after the first signal; within 5 s everything is said.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+impl Release<'_> {
+    /// Ends `work` when the run is told to end, but for an order that is on its way: without its answer nobody could say
+    /// what is running now.
+    pub(super) async fn until_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            ended = &mut work => return ended,
+            () = self.interrupt.clone() => {}
+        }
+        // Whoever answers the interrupt by itself has a deadline of its own.
+        if let Some(ended) = self.poll_while(&mut work, |release| release.answers_interrupt.get()).await {
+            return ended;
+        }
+        let answered = self.poll_while(&mut work, |release| release.world.record.borrow().is_ordering());
+        match tokio::time::timeout(LAST_ANSWER, answered).await {
+            Ok(Some(ended)) => ended,
+            Ok(None) | Err(_) => Err(cancelled()),
+        }
+    }
+
+    /// Goes on with `work` as long as `is_needed`. `None`: it is not, and `work` has not ended.
+    async fn poll_while<T>(
+        &self,
+        work: &mut (impl Future<Output = T> + Unpin),
+        is_needed: impl Fn(&Self) -> bool,
+    ) -> Option<T> {
+        poll_fn(|context| match work.poll_unpin(context) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if is_needed(self) => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+}
+
+pub fn cancelled() -> Failure {
+    Failure::new(Reason::Cancelled, "cancelled: this run changes nothing further")
+        .with_next("run it again: it goes on from what is there")
+}
+
+/// Runs `beside` as long as `main` runs.
+pub(super) async fn run_alongside<T>(main: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
+    let beside = beside.then(|()| std::future::pending());
+    tokio::select! {
+        biased;
+        ended = main => ended,
+        never = beside => never,
+    }
+}

@@ -1,0 +1,73 @@
+//! The release commands, in order, each once.
+
+use super::Release;
+use super::ready_images::{Images, has_all};
+use crate::config::When;
+use crate::events::Step;
+use crate::steps::{release as command, snapshot};
+use fargate_deploy_core::outcome::Failure;
+use fargate_deploy_core::plan::{CommandPlan, Plan};
+use fargate_deploy_core::snapshot::snapshot_name;
+
+impl Release<'_> {
+    /// A release command waits for the images that it runs, not for the others.
+    pub(super) async fn run_commands_before(&self) -> Result<(), Failure> {
+        let plan = self.plan();
+        for (at, planned) in self.commands_at(&plan, When::Before).enumerate() {
+            let images = self.images.wait_until(|ready| has_all(ready, planned.images())).await?;
+            self.register_ready(&images).await?;
+            if let Some(instance) = self.order.config.snapshot.as_ref().filter(|_| at == 0) {
+                snapshot::snapshot(instance, &snapshot_name(instance, &self.order.run.key), &self.world).await?;
+            }
+            self.run_command(planned, &plan, &images).await?;
+        }
+        if self.order.skips_commands && !plan.commands.is_empty() {
+            self.world.skip(Step::Release, "--skip-release-commands");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn run_commands_after(&self) -> Result<(), Failure> {
+        if self.order.is_unwatched {
+            return Ok(());
+        }
+        let (plan, images) = (self.plan(), self.images.all().await?);
+        for planned in self.commands_at(&plan, When::After) {
+            self.run_command(planned, &plan, &images).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to begin with: a change that is certain, and the images of the first release
+    /// command; or every image.
+    pub(super) async fn first_images(&self) -> Result<(), Failure> {
+        let plan = self.plan();
+        let first = self.commands_at(&plan, When::Before).next();
+        let is_certain = |ready: &Images| self.order.config.force || !plan.certain_changes(ready).is_empty();
+        let is_enough =
+            |ready: &Images| first.is_some_and(|planned| has_all(ready, planned.images()) && is_certain(ready));
+        self.images.wait_until(is_enough).await.map(drop)
+    }
+
+    /// What an earlier attempt of this run started for the first command, as ECS has it.
+    pub(super) fn started_by_first_command(&self) -> Option<String> {
+        let plan = self.plan();
+        let first = plan.commands.first().filter(|_| !self.order.skips_commands)?;
+        Some(command::started_by(&first.command.name, &self.order.run.key))
+    }
+
+    fn commands_at<'p>(&self, plan: &'p Plan, when: When) -> impl Iterator<Item = &'p CommandPlan> {
+        let commands = if self.order.skips_commands { &[][..] } else { &plan.commands };
+        commands.iter().filter(move |planned| planned.command.when == when)
+    }
+
+    async fn run_command(&self, planned: &CommandPlan, plan: &Plan, images: &Images) -> Result<(), Failure> {
+        let service = plan.service(&planned.service);
+        let revision = self.revisions.borrow().iter().find(|r| r.key == planned.service).cloned();
+        let (Some(service), Some(revision)) = (service, revision) else { return Ok(()) };
+        let definition = planned.definition(plan.number, &revision.definition, images, &self.order.provenance);
+        let from = command::From { definition, revision: &revision.definition, arn: &revision.arn };
+        let lease = self.lease_of(service);
+        command::run(planned, service, from, &self.order.run, lease.as_deref(), &self.world).await
+    }
+}

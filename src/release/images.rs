@@ -1,0 +1,54 @@
+//! Every image of the release, built or found. Images do not wait for each other.
+
+use super::Release;
+use crate::events::Step;
+use crate::steps::{build, push};
+use fargate_deploy_core::outcome::Failure;
+use fargate_deploy_core::plan::{ImageAction, ImagePlan};
+use futures_util::future::try_join_all;
+
+impl Release<'_> {
+    /// Each image is ready when it is in its repository. The first that cannot be had ends the others.
+    pub(super) async fn build_images(&self) {
+        let plan = self.plan();
+        let each = plan.images.iter().map(async |image| {
+            self.images.put(&image.key, self.provide(image).await?);
+            Ok(())
+        });
+        if let Err(failure) = try_join_all(each).await {
+            self.images.fail(failure);
+        }
+    }
+
+    /// `HOST/NAME@DIGEST`.
+    async fn provide(&self, image: &ImagePlan) -> Result<String, Failure> {
+        let (key, world) = (&image.key, &self.world);
+        let (digest, name) = match &image.action {
+            ImageAction::Build { build: config, platform, tags } => {
+                let to = push::destination(config, self.order.push_endpoint.as_deref(), world).await?;
+                let what = build::Order {
+                    key,
+                    config,
+                    platform,
+                    name: &to.push_name,
+                    login: to.login.as_ref(),
+                    provenance: &self.order.provenance,
+                    env: &self.order.env,
+                };
+                let built = build::build(what, world).await?;
+                (push::push(key, &built, tags, &to, world).await?, to.name)
+            }
+            ImageAction::Reuse { build: config, digest, missing_tags } if !missing_tags.is_empty() => {
+                let to = push::destination(config, self.order.push_endpoint.as_deref(), world).await?;
+                push::retag(key, digest, missing_tags, &to, world).await?;
+                (digest.clone(), to.name)
+            }
+            ImageAction::Reuse { digest, .. } | ImageAction::Existing { digest } => {
+                world.skip(Step::Build, format!("{key}: {} is in the repository already", digest.short()));
+                push::record(key, &image.name, digest, false, world);
+                (digest.clone(), image.name.clone())
+            }
+        };
+        Ok(format!("{name}@{digest}"))
+    }
+}

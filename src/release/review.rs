@@ -1,0 +1,76 @@
+//! The plan instead of the release, and the release only if it is what was reviewed.
+
+use super::{Release, RequiredPlan};
+use crate::events::Step;
+use crate::steps::{build, push};
+use fargate_deploy_core::outcome::{Failure, Reason, Success};
+use fargate_deploy_core::plan::{ImageAction, ImagePlan};
+use futures_util::future::try_join_all;
+
+impl Release<'_> {
+    /// Notes what would be done, and does nothing of it. With `builds_images` the images that a deploy would build are
+    /// built, to see that they can be, and not pushed.
+    ///
+    /// # Errors
+    /// `build`: an image could not be built.
+    pub(super) async fn show_plan(&self) -> Result<Success, Failure> {
+        let document = self.document();
+        {
+            let mut record = self.world.record.borrow_mut();
+            record.planned_changes = Some(document.changed_services());
+            record.plan = Some(Box::new(document));
+        }
+        if self.order.builds_images {
+            try_join_all(self.plan().images.iter().map(|image| self.build_only(image))).await?;
+        }
+        Ok(Success::Planned)
+    }
+
+    async fn build_only(&self, image: &ImagePlan) -> Result<(), Failure> {
+        let ImageAction::Build { build: config, platform, .. } = &image.action else {
+            self.world.skip(Step::Build, format!("{}: nothing has to be built", image.key));
+            return Ok(());
+        };
+        // The login reads private base images and caches. A role that may only describe has none, and a public base
+        // needs none.
+        let to = match image.is_to_be_created {
+            true => None,
+            false => match push::destination(config, self.order.push_endpoint.as_deref(), &self.world).await {
+                Ok(to) => Some(to),
+                Err(failure) if failure.reason == Reason::Permission => None,
+                Err(failure) => return Err(failure),
+            },
+        };
+        let what = build::Order {
+            key: &image.key,
+            config,
+            platform,
+            name: to.as_ref().map_or(image.name.as_str(), |to| to.push_name.as_str()),
+            login: to.as_ref().and_then(|to| to.login.as_ref()),
+            provenance: &self.order.provenance,
+            env: &self.order.env,
+        };
+        build::build(what, &self.world).await.map(drop)
+    }
+
+    /// Stops a deploy that would do something else than what was reviewed.
+    ///
+    /// # Errors
+    /// `plan-stale`, with the difference.
+    pub(super) fn require_reviewed_plan(&self) -> Result<(), Failure> {
+        let shown = match &self.order.required_plan {
+            RequiredPlan::None => return Ok(()),
+            RequiredPlan::Missing(why) => {
+                return Err(Failure::new(Reason::PlanStale, format!("no reviewed plan was found: {why}")).with_next(
+                    "run `plan` and deploy with `--require-plan DIGEST`, or take `require-plan` out of the config",
+                ));
+            }
+            RequiredPlan::Shown(shown) => shown,
+        };
+        self.document().is_still(shown).map_err(|differences| {
+            Failure::new(Reason::PlanStale, "this deploy would do something else than what was reviewed")
+                .with_evidence(differences)
+                .with_next("look at the plan of now (`fargate-deploy plan`), have it reviewed, and deploy that")
+        })
+    }
+}
