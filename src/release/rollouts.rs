@@ -54,7 +54,7 @@ enum StopMode {
 enum Turn<'a> {
     /// The release was over before it.
     NotStarted,
-    Ended(ServiceRollout<'a>),
+    Ended(Box<ServiceRollout<'a>>),
 }
 
 impl Release<'_> {
@@ -81,7 +81,7 @@ impl Release<'_> {
         };
         let ended = |turn| match turn {
             Turn::NotStarted => None,
-            Turn::Ended(rollout) => Some(rollout),
+            Turn::Ended(rollout) => Some(*rollout),
         };
         let rollouts: Vec<ServiceRollout<'_>> = turns.into_iter().filter_map(ended).collect();
         let Some(failure) = first_failure(progress.borrow().failures.clone()) else {
@@ -136,7 +136,7 @@ impl Release<'_> {
             }),
             Ok(()) => {}
         }
-        Turn::Ended(rollout)
+        Turn::Ended(Box::new(rollout))
     }
 
     /// UpdateService, and to the end of the deployment, or until the release is given up.
