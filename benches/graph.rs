@@ -21,7 +21,7 @@ use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
 use fargate_deploy::events::{Event, Sink, Step};
 use fargate_deploy::release::Release;
-use fargate_deploy::world::World;
+use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::Record;
 use scene::{Scene, definition, old_image, service_config};
 use serde_json::json;
@@ -113,8 +113,9 @@ fn first_preflight(watch: &Watch) -> f64 {
 
 async fn run(scene: &Scene, sink: &dyn Sink) {
     let record = RefCell::new(Record::default());
-    let world = World { aws: scene.cloud.ports(), builder: &scene.builder, web: &scene.web, sink, record: &record };
-    Release::new(&scene.order, world).run().await.unwrap();
+    let context =
+        ReleaseContext { aws: scene.cloud.ports(), builder: &scene.builder, web: &scene.web, sink, record: &record };
+    Release::new(&scene.order, context).run().await.unwrap();
 }
 
 async fn many(services: usize) {

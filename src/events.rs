@@ -9,7 +9,7 @@ pub trait Sink {
     fn emit(&self, event: Event);
 }
 
-/// The chapters of the story, in the order in which they can occur.
+/// The steps of a release, in the order in which they can occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {

@@ -16,7 +16,7 @@ pub use sticky::{State, Sticky, clear, set, state};
 use crate::error::call_failed;
 use crate::events::{Event, Step};
 use crate::ports::{Aws, CallError, CallErrorKind};
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use claim::{Chain, Generation, chain, denied, locked, path, text};
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -75,9 +75,9 @@ pub async fn acquire(
     service: &ServiceRef,
     claimant: Claimant<'_>,
     wait: Duration,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Lease, Failure> {
-    let chapter = world.start(Step::Lease, service.to_string()).of(service.name.as_str());
+    let step = context.start(Step::Lease, service.to_string()).of(service.name.as_str());
     let path = path(service);
     let began = Instant::now();
     let mut seen: Option<(Generation, Instant)> = None;
@@ -85,7 +85,7 @@ pub async fn acquire(
     // The last generation that had ended when we came.
     let mut waits_since = None;
     loop {
-        let mut found = chain(&path, world.aws).await?;
+        let mut found = chain(&path, context.aws).await?;
         if let Some(sticky) = &found.sticky {
             return Err(sticky.refuses(service));
         }
@@ -96,19 +96,20 @@ pub async fn acquire(
             _ => Instant::now(),
         };
         seen = newest.clone().map(|generation| (generation, unchanged_since));
-        if let Some(way) = way_in(newest.as_ref(), claimant.run, unchanged_since.elapsed(), world.aws).await
-            && let Some((lease, found)) = succeed(service, &path, newest.as_ref(), way, claimant, world.aws).await?
+        if let Some(way) = way_in(newest.as_ref(), claimant.run, unchanged_since.elapsed(), context.aws).await
+            && let Some((lease, found)) = succeed(service, &path, newest.as_ref(), way, claimant, context.aws).await?
         {
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
-                world.warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
+                context
+                    .warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
             }
-            world.sink.emit(Event::Held { parameter: lease.name.clone(), token: claimant.token.to_owned() });
+            context.sink.emit(Event::Held { parameter: lease.name.clone(), token: claimant.token.to_owned() });
             if let Err(failure) = lease.gives_way(waits_since, &claimant, &found) {
-                lease.release(world.aws).await;
-                world.sink.emit(Event::LetGo { parameter: lease.name.clone() });
+                lease.release(context.aws).await;
+                context.sink.emit(Event::LetGo { parameter: lease.name.clone() });
                 return Err(failure);
             }
-            chapter.done(format!("{service}, generation {}", lease.generation));
+            step.done(format!("{service}, generation {}", lease.generation));
             return Ok(lease);
         }
         let holder = newest.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
@@ -119,9 +120,9 @@ pub async fn acquire(
         let waiting = format!("waiting for {holder}");
         // Said at once for each holder, then as a sign of life.
         if told.replace(waiting.clone()).as_ref() == Some(&waiting) {
-            chapter.heartbeat(waiting);
+            step.heartbeat(waiting);
         } else {
-            chapter.progress(waiting);
+            step.progress(waiting);
         }
         sleep(PAUSE).await;
     }
@@ -145,12 +146,16 @@ pub async fn is_left_by_earlier_attempt(
 }
 
 /// Renews what `leases` says is held, while `body` runs: also while a further one is waited for.
-pub async fn hold<T>(leases: impl Fn() -> Vec<Rc<Lease>>, world: &World<'_>, body: impl Future<Output = T>) -> T {
+pub async fn hold<T>(
+    leases: impl Fn() -> Vec<Rc<Lease>>,
+    context: &ReleaseContext<'_>,
+    body: impl Future<Output = T>,
+) -> T {
     let renewing = async {
         loop {
             sleep(BEAT).await;
             let held = leases();
-            join_all(held.iter().map(|lease| lease.renew(world))).await;
+            join_all(held.iter().map(|lease| lease.renew(context))).await;
         }
     };
     tokio::select! {
@@ -188,11 +193,16 @@ impl Lease {
     ///
     /// # Errors
     /// `locked`: one still runs after `wait`. The lease stays claimed with it.
-    pub async fn settle(&self, ours: Option<&str>, wait: Duration, world: &World<'_>) -> Result<(), Failure> {
+    pub async fn settle(
+        &self,
+        ours: Option<&str>,
+        wait: Duration,
+        context: &ReleaseContext<'_>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
             let Some(task) = self.left.borrow().iter().find(|t| !is_attachable(t, ours)).cloned() else { break };
-            let look = look_at(&task, world.aws)
+            let look = look_at(&task, context.aws)
                 .await
                 .map_err(|e| call_failed("looking at the task of an earlier run", &e))?;
             let unknown_for_long = self.since.elapsed() >= STALE_WHILE_STARTING;
@@ -211,7 +221,7 @@ impl Lease {
                     );
                 }
                 Look::Running | Look::Unknown => {
-                    world
+                    context
                         .start(Step::Lease, self.service.to_string())
                         .heartbeat("waiting for the task of an earlier run");
                     sleep(PAUSE).await;
@@ -221,7 +231,7 @@ impl Lease {
         let remaining = self.left.borrow().first().cloned();
         if self.claim.borrow().task != remaining {
             self.claim.borrow_mut().task = remaining;
-            self.write(world.aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
+            self.write(context.aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
         }
         Ok(())
     }
@@ -298,10 +308,10 @@ impl Lease {
     }
 
     /// One sign of life. What cannot be written is a warning: the next one may be.
-    async fn renew(&self, world: &World<'_>) {
+    async fn renew(&self, context: &ReleaseContext<'_>) {
         self.claim.borrow_mut().beat += 1;
-        if let Err(e) = self.write(world.aws).await {
-            world.warn(format!("the lease of {} could not be renewed: {e}", self.service));
+        if let Err(e) = self.write(context.aws).await {
+            context.warn(format!("the lease of {} could not be renewed: {e}", self.service));
         }
     }
 

@@ -1,12 +1,16 @@
 //! fargate-deploy: from a Dockerfile to a verified ECS Fargate release, and back when the release is bad.
 //!
-//! The map of the story: [`cli`] and [`config`] turn raw inputs into one validated config; [`deploy`] tells what is done
-//! with it, chapter by chapter in [`steps`]; every choice is made in [`fargate_deploy_core`], which is pure; every effect goes through
-//! [`ports`] and is carried out in [`adapters`]; what is worth telling is an [`events::Event`], and [`render`] decides how
-//! it looks. `aws_stage` is the stand-in for AWS behind `rehearse`.
+//! # Layout
+//!
+//! [`cli`] and [`config`] turn raw inputs into one validated config. [`release::Release::run`] is the page that tells what is
+//! done with it; the [`steps`] that it names are a file each. Every choice is made in [`fargate_deploy_core`], which is pure.
+//! Every effect goes through [`ports`] and is carried out in [`adapters`]. What is worth saying is an [`events::Event`], and
+//! [`render`] decides how it looks. [`commands`] has a page for each command. `aws_stage` is the stand-in for AWS behind
+//! `rehearse`.
 
 pub mod adapters;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod context;
@@ -15,13 +19,13 @@ pub mod error;
 pub mod events;
 pub mod evidence;
 pub mod lease;
-pub mod moving;
 pub mod poll;
 pub mod ports;
 pub mod release;
+pub mod release_context;
 pub mod render;
+pub mod rollout_in_progress;
 pub mod steps;
-pub mod world;
 
 use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};

@@ -15,11 +15,11 @@ pub use cancellation::cancelled;
 use crate::config::{Config, Lock};
 use crate::events::Event;
 use crate::lease::{self, Claimant, Lease, Owner};
+use crate::release_context::ReleaseContext;
 use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
 use crate::steps::{authenticate, preflight, register};
-use crate::world::World;
 use cancellation::run_alongside;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, ServiceRecord, ServiceState, Success};
@@ -69,10 +69,10 @@ pub enum RequiredPlan {
 
 /// From a Dockerfile to a verified release, and back when the release is bad.
 ///
-/// What was done is in the record of its [`World`], written before and after each effect.
+/// What was done is in the record of its [`ReleaseContext`], written before and after each effect.
 pub struct Release<'a> {
     order: &'a Order,
-    world: World<'a>,
+    context: ReleaseContext<'a>,
     /// Resolves when the run is told to end.
     interrupt: Shared<LocalBoxFuture<'a, ()>>,
     /// Somebody on the page answers the interrupt by itself: nothing is cut off meanwhile.
@@ -87,16 +87,16 @@ pub struct Release<'a> {
 }
 
 impl<'a> Release<'a> {
-    pub fn new(order: &'a Order, world: World<'a>) -> Self {
-        Self::until(std::future::pending(), order, world)
+    pub fn new(order: &'a Order, context: ReleaseContext<'a>) -> Self {
+        Self::until(std::future::pending(), order, context)
     }
 
     /// Until `interrupt` resolves. Then nothing further is changed, but for what `on-cancel` asks, and what ECS was told to
     /// do goes on: a running migration is left to end, and keeps the lease closed until it has.
-    pub fn until(interrupt: impl Future<Output = ()> + 'a, order: &'a Order, world: World<'a>) -> Self {
+    pub fn until(interrupt: impl Future<Output = ()> + 'a, order: &'a Order, context: ReleaseContext<'a>) -> Self {
         Self {
             order,
-            world,
+            context,
             interrupt: interrupt.boxed_local().shared(),
             answers_interrupt: Cell::default(),
             found: OnceCell::new(),
@@ -110,7 +110,7 @@ impl<'a> Release<'a> {
     /// # Errors
     /// Every expected bad ending.
     pub async fn run(self) -> Result<Success, Failure> {
-        let releasing = lease::hold(|| self.leases.borrow().clone(), &self.world, self.release());
+        let releasing = lease::hold(|| self.leases.borrow().clone(), &self.context, self.release());
         let ended = self.until_cancelled(releasing).await;
         self.release_leases(&ended).await;
         ended
@@ -150,17 +150,17 @@ impl<'a> Release<'a> {
     }
 
     async fn authenticate(&self) -> Result<(), Failure> {
-        authenticate::authenticate(&self.world).await.map(drop)
+        authenticate::authenticate(&self.context).await.map(drop)
     }
 
     /// Reads everything that the choices depend on, and chooses.
     async fn read_production(&self) -> Result<(), Failure> {
         let Order { config, tags, provenance, is_dry_run, .. } = self.order;
-        let before = preflight::preflight(config, tags, provenance.sha.as_deref(), &self.world).await?;
+        let before = preflight::preflight(config, tags, provenance.sha.as_deref(), &self.context).await?;
         let _ = self.found.set(before.found.clone());
         self.choose(before)?;
         if !is_dry_run {
-            self.plan().warnings.iter().for_each(|warning| self.world.warn(&warning.text));
+            self.plan().warnings.iter().for_each(|warning| self.context.warn(&warning.text));
         }
         Ok(())
     }
@@ -169,12 +169,12 @@ impl<'a> Release<'a> {
     /// left to do.
     async fn read_services_again(&self) -> Result<(), Failure> {
         let found = self.found.get().cloned().unwrap_or_default();
-        self.choose(preflight::services_again(&self.order.config, found, self.lock_timeout(), &self.world).await?)
+        self.choose(preflight::services_again(&self.order.config, found, self.lock_timeout(), &self.context).await?)
     }
 
     fn choose(&self, before: Before) -> Result<(), Failure> {
         let plan = Plan::new(&self.order.config, before)?;
-        let mut record = self.world.record.borrow_mut();
+        let mut record = self.context.record.borrow_mut();
         record.release = Some(plan.number);
         record.services = plan.services.iter().map(untouched).collect();
         self.plan.replace(Rc::new(plan));
@@ -196,7 +196,8 @@ impl<'a> Release<'a> {
     async fn has_lease_of_earlier_attempt(&self) -> bool {
         let plan = self.plan();
         let services = plan.services.iter().map(|s| &s.service);
-        self.lock_wait().is_some() && lease::is_left_by_earlier_attempt(services, &self.order.run, self.world.aws).await
+        self.lock_wait().is_some()
+            && lease::is_left_by_earlier_attempt(services, &self.order.run, self.context.aws).await
     }
 
     /// Always in the same order, so that two releases never wait for each other.
@@ -207,7 +208,7 @@ impl<'a> Release<'a> {
         services.sort();
         let claimant = Claimant { owner: &self.order.owner, run: &self.order.run, token: &self.order.token };
         for service in services {
-            let lease = lease::acquire(service, claimant, wait, &self.world).await?;
+            let lease = lease::acquire(service, claimant, wait, &self.context).await?;
             self.leases.borrow_mut().push(Rc::new(lease));
         }
         Ok(())
@@ -216,7 +217,7 @@ impl<'a> Release<'a> {
     /// Tasks that earlier holders left must have stopped, but for the one that our command attaches to.
     async fn wait_for_left_tasks(&self, ours: Option<String>) -> Result<(), Failure> {
         let leases = self.leases.borrow().clone();
-        let waiting = leases.iter().map(|lease| lease.settle(ours.as_deref(), self.lock_timeout(), &self.world));
+        let waiting = leases.iter().map(|lease| lease.settle(ours.as_deref(), self.lock_timeout(), &self.context));
         try_join_all(waiting).await.map(drop)
     }
 
@@ -226,10 +227,10 @@ impl<'a> Release<'a> {
         if matches!(ended, Ok(Success::Deployed | Success::DeployedNotVerified)) {
             leases.iter().for_each(|lease| lease.note_deployed());
         }
-        let releasing = join_all(leases.iter().map(|lease| lease.release(self.world.aws)));
+        let releasing = join_all(leases.iter().map(|lease| lease.release(self.context.aws)));
         let _ = tokio::time::timeout(Duration::from_secs(3), releasing).await;
         for lease in leases {
-            self.world.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
+            self.context.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
         }
     }
 
@@ -261,10 +262,10 @@ impl<'a> Release<'a> {
         let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key.as_str()));
         let ready = plan.services.iter().filter(is_new).filter(is_ready);
         let registering =
-            ready.map(|s| register::register(s, plan.number, images, &self.order.provenance, &self.world));
+            ready.map(|s| register::register(s, plan.number, images, &self.order.provenance, &self.context));
         for registered in join_all(registering).await {
             let revision = registered?;
-            if let Some(service) = self.world.record.borrow_mut().service_mut(&revision.key) {
+            if let Some(service) = self.context.record.borrow_mut().service_mut(&revision.key) {
                 service.target = Some(revision.arn.clone());
             }
             self.revisions.borrow_mut().push(revision);

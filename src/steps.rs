@@ -1,15 +1,15 @@
-//! One chapter each, in the order of the story. Steps never call steps.
+//! The steps of a release, a file each. Steps never call steps: [`crate::release`] has the order.
 
 pub mod authenticate;
 pub mod build;
 pub mod comment;
 pub mod deployment;
-pub mod look_up;
 pub mod preflight;
 pub mod promote;
 pub mod push;
 pub mod register;
 pub mod release;
+pub mod resolve_references;
 pub mod resume;
 pub mod roll_back;
 pub mod roll_out;

@@ -1,28 +1,26 @@
-//! AWS: who we are there ([`session`]) and the calls of a release ([`cloud`]).
+//! AWS: who we are there ([`session`]) and the calls of a release ([`client`]).
 //!
 //! SDK types stop here. What the SDK reads from the process environment is read from the map in
 //! [`session::SessionInputs`] instead wherever that is possible, so that a rehearsal cannot reach a real account.
 
-pub mod cloud;
+pub mod client;
 mod credentials;
 mod ecr;
 mod ecs;
 mod ecs_wire;
-mod elsewhere;
 mod failure;
 pub mod identity;
 mod logs;
-pub mod network;
+mod lookups;
 mod oidc;
-pub(super) mod pace;
-mod raw;
+mod raw_json;
 mod rds;
 pub mod session;
-mod signed;
+mod sigv4;
 mod ssm;
 mod sts;
 
-pub use cloud::AwsCloud;
+pub use crate::adapters::network::Network;
+pub use client::AwsClient;
 pub use identity::IdentityFailure;
-pub use network::Network;
 pub use session::{Session, SessionInputs};

@@ -9,7 +9,7 @@ mod failure;
 mod transport;
 
 use crate::adapters::aws::Network;
-use crate::adapters::aws::network::deepest;
+use crate::adapters::network::deepest;
 use crate::events::{Event, Sink};
 use crate::ports::{Call, CallError, CallErrorKind, GitHub, PullRequest};
 use async_trait::async_trait;

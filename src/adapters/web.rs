@@ -26,7 +26,7 @@ impl Web for HttpWeb {
     async fn get(&self, url: &str, timeout: Duration) -> Result<(u16, String), String> {
         let tell = |e: reqwest::Error| match e.is_timeout() {
             true => format!("no answer within {} s", timeout.as_secs_f64()),
-            false => crate::adapters::aws::network::deepest(&e),
+            false => crate::adapters::network::deepest(&e),
         };
         let mut response = self.client.get(url).timeout(timeout).send().await.map_err(tell)?;
         let mut body = Vec::new();

@@ -1,14 +1,14 @@
 //! From flags and file to a config in which nothing is open: references are resolved, and the images of another
 //! environment are pinned. Every command that deploys, plans or looks begins here.
 
-use crate::adapters::aws::AwsCloud;
+use crate::adapters::aws::AwsClient;
 use crate::commands::bad_config;
 use crate::commands::deploy::open_session;
 use crate::config::{self, Answers, Config, ImageSource, Request};
 use crate::context::RunContext;
 use crate::events::{Event, Sink, Step};
-use crate::steps::look_up::look_up;
 use crate::steps::promote::promote;
+use crate::steps::resolve_references::resolve_references;
 use crate::steps::resume::resume;
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -55,7 +55,7 @@ struct Desk<'a> {
     directory: &'a Path,
     sink: SharedSink,
     /// Two environments of one identity are asked through one session.
-    opened: Vec<(Who, AwsCloud)>,
+    opened: Vec<(Who, AwsClient)>,
 }
 
 impl Desk<'_> {
@@ -67,7 +67,7 @@ impl Desk<'_> {
         let of = draft.environment().map(|name| format!(" for {name}")).unwrap_or_default();
         self.start(format!("values of the config that are in AWS{of}"));
         let cloud = self.cloud(needs.region.clone(), needs.roles.clone(), draft.root()).await?;
-        let answers = look_up(&needs, cloud.ports()).await?;
+        let answers = resolve_references(&needs, cloud.ports()).await?;
         let count = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
         self.finish(format!("read from {}", counted(count, "place")));
         draft.finish(&answers).map_err(|e| bad_config(&e))
@@ -102,14 +102,14 @@ impl Desk<'_> {
         Ok(config)
     }
 
-    async fn cloud(&mut self, region: Option<String>, roles: Vec<RoleArn>, root: &Path) -> Result<AwsCloud, Failure> {
+    async fn cloud(&mut self, region: Option<String>, roles: Vec<RoleArn>, root: &Path) -> Result<AwsClient, Failure> {
         let who = (region, roles);
         if let Some((_, cloud)) = self.opened.iter().find(|(known, _)| *known == who) {
             return Ok(cloud.clone());
         }
         let context = RunContext::read(self.env, root);
         let session = open_session(who.0.clone(), who.1.clone(), &context, self.env, Arc::clone(&self.sink)).await?;
-        let cloud = AwsCloud::new(session);
+        let cloud = AwsClient::new(session);
         self.opened.push((who, cloud.clone()));
         Ok(cloud)
     }

@@ -1,6 +1,6 @@
-//! `deploy`: opens the session, tells the story, says how it ended, everywhere it is expected.
+//! `deploy`: opens the session, runs the release, says how it ended, everywhere it is expected.
 
-use crate::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
+use crate::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
@@ -12,10 +12,10 @@ use crate::context::RunContext;
 use crate::events::Sink;
 use crate::lease::Owner;
 use crate::release::{Order, Release, RequiredPlan, cancelled};
+use crate::release_context::ReleaseContext;
 use crate::render::log::Log;
 use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
-use crate::world::World;
 use fargate_deploy_core::names::{RoleArn, short};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy_core::plan::Provenance;
@@ -69,10 +69,15 @@ pub async fn deploy(
             order.required_plan = required;
             held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());
-            let world =
-                World { aws: cloud.ports(), builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
+            let release_context = ReleaseContext {
+                aws: cloud.ports(),
+                builder: &builder,
+                web: &web,
+                sink: sink.as_ref(),
+                record: &record,
+            };
             // On the heap: the whole story is one future, and some threads have small stacks.
-            let result = Box::pin(Release::until(interrupt, &order, world).run()).await;
+            let result = Box::pin(Release::until(interrupt, &order, release_context).run()).await;
             let done = record.borrow().clone();
             if !order.is_dry_run {
                 let told = reviewed::conclude(&result, &done, &order.config, context, env, sink.as_ref());
@@ -95,13 +100,13 @@ async fn open(
     context: &RunContext,
     env: &BTreeMap<String, String>,
     sink: Arc<dyn Sink + Send + Sync>,
-) -> Result<(Order, AwsCloud, HttpWeb, Option<Reported>), Failure> {
+) -> Result<(Order, AwsClient, HttpWeb, Option<Reported>), Failure> {
     let order = order(config, options, context, env)?;
     let (region, roles) = (order.config.region.clone(), order.config.roles.clone());
     let session = open_session(region, roles, context, env, Arc::clone(&sink)).await?;
     let reported = deployment::begin(&order, &session, context, env, sink.as_ref()).await;
     let web = HttpWeb::new(session.network());
-    Ok((order, AwsCloud::new(session), web, reported))
+    Ok((order, AwsClient::new(session), web, reported))
 }
 
 /// A session as one of the config's environments, under the name of this run.
@@ -192,7 +197,7 @@ pub fn random() -> String {
     let mut bytes = [0_u8; 16];
     // Without a source of randomness the process's own identity still tells claims apart.
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        return format!("{}-{}", std::process::id(), crate::moving::now());
+        return format!("{}-{}", std::process::id(), crate::clock::now());
     }
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

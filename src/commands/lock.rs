@@ -1,6 +1,6 @@
 //! `lock`: who keeps deploys out of the services, and a person's own lock.
 
-use crate::adapters::aws::AwsCloud;
+use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, LockAction, LockFlags};
 use crate::commands::configure::configure;
 use crate::commands::deploy::{open_session, owner};
@@ -65,7 +65,7 @@ pub async fn lock(
 ) -> Result<Vec<Line>, Failure> {
     let scope = Scope::read(flags, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
-    let cloud = AwsCloud::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
+    let cloud = AwsClient::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
     #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
     let sticky = Sticky {
         reason: flags.reason.clone().unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! `post`: after the job's steps, whatever became of them. A run that was killed could not release its lease, nor say on
 //! GitHub how it ended; this does, from what the run wrote down.
 
-use crate::adapters::aws::{AwsCloud, Session, SessionInputs};
+use crate::adapters::aws::{AwsClient, Session, SessionInputs};
 use crate::commands::deployment::abandon;
 use crate::events::{Event, Sink};
 use crate::lease::{Left, release_left};
@@ -85,7 +85,7 @@ pub async fn post(env: &BTreeMap<String, String>, sink: Arc<dyn Sink + Send + Sy
     }
     let inputs = SessionInputs { region: held.region, roles: held.roles, ..SessionInputs::new(env.clone()) };
     let cloud = match Session::open(&inputs, sink).await {
-        Ok(session) => AwsCloud::new(session),
+        Ok(session) => AwsClient::new(session),
         Err(e) => return vec![format!("the lease was not released, and goes stale in 90 seconds: {e}")],
     };
     let mut lines = vec![];

@@ -28,7 +28,7 @@ impl Release<'_> {
         if let Some(ended) = self.poll_while(&mut work, |release| release.answers_interrupt.get()).await {
             return ended;
         }
-        let answered = self.poll_while(&mut work, |release| release.world.record.borrow().is_ordering());
+        let answered = self.poll_while(&mut work, |release| release.context.record.borrow().is_ordering());
         match tokio::time::timeout(LAST_ANSWER, answered).await {
             Ok(Some(ended)) => ended,
             Ok(None) | Err(_) => Err(cancelled()),

@@ -17,12 +17,12 @@ impl Release<'_> {
             let images = self.images.wait_until(|ready| has_all(ready, planned.images())).await?;
             self.register_ready(&images).await?;
             if let Some(instance) = self.order.config.snapshot.as_ref().filter(|_| at == 0) {
-                snapshot::snapshot(instance, &snapshot_name(instance, &self.order.run.key), &self.world).await?;
+                snapshot::snapshot(instance, &snapshot_name(instance, &self.order.run.key), &self.context).await?;
             }
             self.run_command(planned, &plan, &images).await?;
         }
         if self.order.skips_commands && !plan.commands.is_empty() {
-            self.world.skip(Step::Release, "--skip-release-commands");
+            self.context.skip(Step::Release, "--skip-release-commands");
         }
         Ok(())
     }
@@ -68,6 +68,6 @@ impl Release<'_> {
         let definition = planned.definition(plan.number, &revision.definition, images, &self.order.provenance);
         let from = command::From { definition, revision: &revision.definition, arn: &revision.arn };
         let lease = self.lease_of(service);
-        command::run(planned, service, from, &self.order.run, lease.as_deref(), &self.world).await
+        command::run(planned, service, from, &self.order.run, lease.as_deref(), &self.context).await
     }
 }

@@ -22,10 +22,10 @@ impl Release<'_> {
 
     /// `HOST/NAME@DIGEST`.
     async fn provide(&self, image: &ImagePlan) -> Result<String, Failure> {
-        let (key, world) = (&image.key, &self.world);
+        let (key, context) = (&image.key, &self.context);
         let (digest, name) = match &image.action {
             ImageAction::Build { build: config, platform, tags } => {
-                let to = push::destination(config, self.order.push_endpoint.as_deref(), world).await?;
+                let to = push::destination(config, self.order.push_endpoint.as_deref(), context).await?;
                 let what = build::Order {
                     key,
                     config,
@@ -35,17 +35,17 @@ impl Release<'_> {
                     provenance: &self.order.provenance,
                     env: &self.order.env,
                 };
-                let built = build::build(what, world).await?;
-                (push::push(key, &built, tags, &to, world).await?, to.name)
+                let built = build::build(what, context).await?;
+                (push::push(key, &built, tags, &to, context).await?, to.name)
             }
             ImageAction::Reuse { build: config, digest, missing_tags } if !missing_tags.is_empty() => {
-                let to = push::destination(config, self.order.push_endpoint.as_deref(), world).await?;
-                push::retag(key, digest, missing_tags, &to, world).await?;
+                let to = push::destination(config, self.order.push_endpoint.as_deref(), context).await?;
+                push::retag(key, digest, missing_tags, &to, context).await?;
                 (digest.clone(), to.name)
             }
             ImageAction::Reuse { digest, .. } | ImageAction::Existing { digest } => {
-                world.skip(Step::Build, format!("{key}: {} is in the repository already", digest.short()));
-                push::record(key, &image.name, digest, false, world);
+                context.skip(Step::Build, format!("{key}: {} is in the repository already", digest.short()));
+                push::record(key, &image.name, digest, false, context);
                 (digest.clone(), image.name.clone())
             }
         };

@@ -16,7 +16,7 @@ impl Release<'_> {
     pub(super) async fn show_plan(&self) -> Result<Success, Failure> {
         let document = self.document();
         {
-            let mut record = self.world.record.borrow_mut();
+            let mut record = self.context.record.borrow_mut();
             record.planned_changes = Some(document.changed_services());
             record.plan = Some(Box::new(document));
         }
@@ -28,14 +28,14 @@ impl Release<'_> {
 
     async fn build_only(&self, image: &ImagePlan) -> Result<(), Failure> {
         let ImageAction::Build { build: config, platform, .. } = &image.action else {
-            self.world.skip(Step::Build, format!("{}: nothing has to be built", image.key));
+            self.context.skip(Step::Build, format!("{}: nothing has to be built", image.key));
             return Ok(());
         };
         // The login reads private base images and caches. A role that may only describe has none, and a public base
         // needs none.
         let to = match image.is_to_be_created {
             true => None,
-            false => match push::destination(config, self.order.push_endpoint.as_deref(), &self.world).await {
+            false => match push::destination(config, self.order.push_endpoint.as_deref(), &self.context).await {
                 Ok(to) => Some(to),
                 Err(failure) if failure.reason == Reason::Permission => None,
                 Err(failure) => return Err(failure),
@@ -50,7 +50,7 @@ impl Release<'_> {
             provenance: &self.order.provenance,
             env: &self.order.env,
         };
-        build::build(what, &self.world).await.map(drop)
+        build::build(what, &self.context).await.map(drop)
     }
 
     /// Stops a deploy that would do something else than what was reviewed.

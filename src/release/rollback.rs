@@ -4,8 +4,8 @@ use super::Release;
 use super::rollouts::{ServiceRollout, is_in_progress_elsewhere, state_of};
 use crate::config::OnFailure;
 use crate::evidence;
-use crate::moving::Moving;
 use crate::poll::Poll;
+use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch::{self, sentence};
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
@@ -34,7 +34,7 @@ impl Release<'_> {
             && let Some(moving) = &bad.moving
         {
             let found = evidence::of_deployment(
-                self.world.aws,
+                self.context.aws,
                 &bad.service.service,
                 &moving.target.deployment,
                 &bad.revision.definition,
@@ -59,10 +59,10 @@ impl Release<'_> {
     /// The release serves, and does not answer as it should.
     pub(super) async fn failure_of_smoke(&self, done: &ServiceRollout<'_>, why: String) -> Failure {
         let mut log = vec![];
-        if let Ok(arns) = self.world.aws.tasks.running_tasks(&done.service.service).await
+        if let Ok(arns) = self.context.aws.tasks.running_tasks(&done.service.service).await
             && let (Some(task), Some((container, _))) = (arns.first(), done.service.containers.first())
         {
-            log = evidence::last_lines(self.world.aws, &done.revision.definition, container, task).await;
+            log = evidence::last_lines(self.context.aws, &done.revision.definition, container, task).await;
         }
         Failure::new(Reason::RolledBack, format!("{}: smoke check failed: {why}", done.service.service))
             .with_log(log)
@@ -103,8 +103,8 @@ impl Release<'_> {
         let (service, Some(moving)) = (rollout.service, &rollout.moving) else { return };
         let decided =
             decide(trouble(&rollout), &service.before.task_definition, moving.service_deployment(), is_first(service));
-        if let Ordered::AlreadyBack = roll_back(service, &decided, &self.world).await {
-            self.world.set_state(&service.key, ServiceState::RolledBack);
+        if let Ordered::AlreadyBack = roll_back(service, &decided, &self.context).await {
+            self.context.set_state(&service.key, ServiceState::RolledBack);
         }
     }
 
@@ -112,7 +112,7 @@ impl Release<'_> {
     async fn read_again(&self, rollout: &mut ServiceRollout<'_>, poll: &Poll) {
         let service = rollout.service;
         let Some(moving) = &mut rollout.moving else { return };
-        let read = self.world.aws.services.services(std::slice::from_ref(&service.service)).await;
+        let read = self.context.aws.services.services(std::slice::from_ref(&service.service)).await;
         let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { return };
         let Some(primary) = now.primary() else { return };
         let runs = &primary.task_definition;
@@ -121,7 +121,7 @@ impl Release<'_> {
         } else if rollout.verdict.is_none() && primary.id != moving.target.deployment {
             // ECS has put another one there: what that means, the state machine tells.
             rollout.verdict =
-                Some(watch::watch(&service.service, &rollout.revision.definition, moving, poll, &self.world).await);
+                Some(watch::watch(&service.service, &rollout.revision.definition, moving, poll, &self.context).await);
         }
     }
 
@@ -130,38 +130,38 @@ impl Release<'_> {
     /// # Errors
     /// Why it could not be confirmed.
     async fn restore(&self, mut rollout: ServiceRollout<'_>, poll: &Poll) -> Result<(), String> {
-        let (service, world) = (rollout.service, &self.world);
+        let (service, context) = (rollout.service, &self.context);
         self.read_again(&mut rollout, poll).await;
         // A newer deployment decides what serves; ours changes nothing any more.
         if let Some(verdict @ Verdict::Superseded { .. }) = &rollout.verdict {
-            world.set_state(&service.key, state_of(verdict));
+            context.set_state(&service.key, state_of(verdict));
             return Ok(());
         }
         if let Some(lease) = self.lease_of(service)
-            && let Err(lost) = lease.check(world.aws).await
+            && let Err(lost) = lease.check(context.aws).await
             && lost.reason == Reason::Locked
         {
-            world.set_state(&service.key, ServiceState::Superseded);
+            context.set_state(&service.key, ServiceState::Superseded);
             return Ok(());
         }
-        let arn = rollout.moving.as_ref().and_then(Moving::service_deployment);
+        let arn = rollout.moving.as_ref().and_then(RolloutInProgress::service_deployment);
         let decided = decide(trouble(&rollout), &service.before.task_definition, arn, is_first(service));
         let why = rollout.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), sentence);
         let Some(moving) = rollout.moving else { return Ok(()) };
-        let (watched, is_ours) = match roll_back(service, &decided, world).await {
+        let (watched, is_ours) = match roll_back(service, &decided, context).await {
             Ordered::AlreadyBack => {
                 return self.rolled_back(service);
             }
             Ordered::Left(why) => {
-                world.set_state(&service.key, ServiceState::Unsteady);
+                context.set_state(&service.key, ServiceState::Unsteady);
                 return Err(format!("{}: {why}", service.service));
             }
             Ordered::WatchOurs => {
                 let mut going = moving.going_back(&why);
-                (watch::watch(&service.service, &service.running, &mut going, poll, world).await, true)
+                (watch::watch(&service.service, &service.running, &mut going, poll, context).await, true)
             }
             Ordered::Watch(mut going) => {
-                (watch::watch(&service.service, &service.running, &mut going, poll, world).await, false)
+                (watch::watch(&service.service, &service.running, &mut going, poll, context).await, false)
             }
         };
         let (back, is_back) = match watched {
@@ -169,9 +169,9 @@ impl Release<'_> {
             // It completed, or failed for good, in the moment in which it was told to go back.
             Verdict::Stable(_) | Verdict::Failed { .. } if is_ours => {
                 let again = Restore::UpdateService(service.before.task_definition.clone());
-                match roll_back(service, &again, world).await {
+                match roll_back(service, &again, context).await {
                     Ordered::Watch(mut going) => {
-                        let back = watch::watch(&service.service, &service.running, &mut going, poll, world).await;
+                        let back = watch::watch(&service.service, &service.running, &mut going, poll, context).await;
                         let is_back = matches!(back, Verdict::Stable(_));
                         (back, is_back)
                     }
@@ -187,7 +187,7 @@ impl Release<'_> {
         if is_back {
             return self.rolled_back(service);
         }
-        world.set_state(&service.key, ServiceState::Unsteady);
+        context.set_state(&service.key, ServiceState::Unsteady);
         Err(format!(
             "{}: going back to {} {}",
             service.service,
@@ -197,7 +197,7 @@ impl Release<'_> {
     }
 
     fn rolled_back(&self, service: &ServicePlan) -> Result<(), String> {
-        self.world.set_state(&service.key, ServiceState::RolledBack);
+        self.context.set_state(&service.key, ServiceState::RolledBack);
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use super::Release;
 use super::cancellation::{cancelled, run_alongside};
 use crate::config::{OnCancel, OnFailure};
-use crate::moving::Moving;
 use crate::poll::Poll;
+use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState, Success};
@@ -24,7 +24,7 @@ pub(super) struct ServiceRollout<'a> {
     pub service: &'a ServicePlan,
     pub revision: &'a Revision,
     /// `None`: ECS made no deployment of it.
-    pub moving: Option<Moving>,
+    pub moving: Option<RolloutInProgress>,
     /// `None`: it was still rolling out when the release was given up.
     pub verdict: Option<Verdict>,
     /// It is why the release cannot stay.
@@ -147,11 +147,11 @@ impl Release<'_> {
         poll: &Poll,
     ) -> Result<(), Failure> {
         let ServiceRollout { service, revision, .. } = *rollout;
-        let (world, config) = (&self.world, &self.order.config);
+        let (context, config) = (&self.context, &self.order.config);
         // A revision that runs already is rolled only by force.
         let force = revision.is_unchanged;
         let lease = self.lease_of(service);
-        rollout.moving = roll_out::roll_out(service, &revision.arn, force, config, lease.as_deref(), world).await?;
+        rollout.moving = roll_out::roll_out(service, &revision.arn, force, config, lease.as_deref(), context).await?;
         let Some(moving) = rollout.moving.as_mut().filter(|_| !self.order.is_unwatched) else {
             rollout.verdict = Some(Verdict::Stable(service.before.counts));
             return Ok(());
@@ -161,11 +161,11 @@ impl Release<'_> {
         };
         rollout.verdict = tokio::select! {
             biased;
-            verdict = watch::watch(&service.service, &revision.definition, moving, poll, world) => Some(verdict),
+            verdict = watch::watch(&service.service, &revision.definition, moving, poll, context) => Some(verdict),
             () = aborted => None,
         };
         if let Some(verdict) = &rollout.verdict {
-            world.set_state(&service.key, state_of(verdict));
+            context.set_state(&service.key, state_of(verdict));
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Release<'_> {
     /// # Errors
     /// How its deployment ended, or what is wrong with what serves now.
     async fn check_deployed(&self, rollout: &ServiceRollout<'_>) -> Result<(), Failure> {
-        let (service, world) = (rollout.service, &self.world);
+        let (service, context) = (rollout.service, &self.context);
         let counts = match &rollout.verdict {
             None => return Ok(()),
             Some(Verdict::Stable(counts)) => counts,
@@ -183,9 +183,9 @@ impl Release<'_> {
         };
         let Some(moving) = &rollout.moving else { return Ok(()) };
         let manifests: Vec<String> =
-            world.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
+            context.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
         let (id, definition) = (&moving.target.deployment, &rollout.revision.definition);
-        verify::verify(&service.service, id, definition, &manifests, world).await.map_err(|why| {
+        verify::verify(&service.service, id, definition, &manifests, context).await.map_err(|why| {
             Failure::new(Reason::RolledBack, format!("{}: {why}", service.service))
                 .with_next("find out who moved the tag or pushed the image, and deploy again")
         })?;
@@ -193,7 +193,7 @@ impl Release<'_> {
             return Ok(());
         }
         for check in &service.smoke {
-            if let Err(why) = smoke::smoke(check, world).await {
+            if let Err(why) = smoke::smoke(check, context).await {
                 return Err(self.failure_of_smoke(rollout, why).await);
             }
         }

@@ -2,12 +2,13 @@
 
 use super::Release;
 use super::rollouts::{ServiceRollout, state_of};
+use crate::clock;
 use crate::events::Step;
-use crate::moving::{self, Moving};
 use crate::poll::Poll;
+use crate::release_context::ReleaseContext;
+use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
 use crate::steps::watch;
-use crate::world::World;
 use fargate_deploy_core::outcome::{Failure, Reason, Success};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollout::{Target, Verdict};
@@ -25,8 +26,8 @@ impl Release<'_> {
     /// # Errors
     /// Its bad ending: never a false green for a rollout that is still on its way, or has failed.
     pub(super) async fn confirm_unchanged(&self) -> Result<Success, Failure> {
-        let (plan, world) = (self.plan(), &self.world);
-        world.skip(Step::RollOut, "nothing differs from what the services should run");
+        let (plan, context) = (self.plan(), &self.context);
+        context.skip(Step::RollOut, "nothing differs from what the services should run");
         if self.order.is_unwatched {
             return Ok(Success::Unchanged);
         }
@@ -35,9 +36,9 @@ impl Release<'_> {
         let revisions: Vec<_> = unfinished.iter().map(|(service, _)| running(service)).collect();
         let poll = Poll::default();
         let watching = unfinished.into_iter().zip(&revisions).map(async |((service, mut moving), revision)| {
-            note(service, &moving, world);
-            let verdict = watch::watch(&service.service, &revision.definition, &mut moving, &poll, world).await;
-            world.set_state(&service.key, state_of(&verdict));
+            note(service, &moving, context);
+            let verdict = watch::watch(&service.service, &revision.definition, &mut moving, &poll, context).await;
+            context.set_state(&service.key, state_of(&verdict));
             ServiceRollout { service, revision, moving: Some(moving), verdict: Some(verdict), caused_failure: true }
         });
         let ended = join_all(watching).await;
@@ -55,7 +56,7 @@ impl Release<'_> {
 }
 
 /// The deployment of what the service should run, where it has not completed.
-fn follow(service: &ServicePlan, wait: Duration) -> Option<Moving> {
+fn follow(service: &ServicePlan, wait: Duration) -> Option<RolloutInProgress> {
     let before = &service.before;
     let primary = before.primary().filter(|p| matches!(p.state, State::InProgress | State::Failed))?;
     let source = before.deployments.iter().find(|d| d.role == Role::Active);
@@ -67,7 +68,7 @@ fn follow(service: &ServicePlan, wait: Duration) -> Option<Moving> {
         wait,
     };
     let seen = before.events.iter().map(|e| e.id.clone()).collect();
-    Some(Moving::new(target, seen, moving::now() - DAY))
+    Some(RolloutInProgress::new(target, seen, clock::now() - DAY))
 }
 
 fn running(service: &ServicePlan) -> Revision {
@@ -80,8 +81,8 @@ fn running(service: &ServicePlan) -> Revision {
 }
 
 /// What served before it is the revision that it replaces.
-fn note(service: &ServicePlan, moving: &Moving, world: &World<'_>) {
-    if let Some(noted) = world.record.borrow_mut().service_mut(&service.key) {
+fn note(service: &ServicePlan, moving: &RolloutInProgress, context: &ReleaseContext<'_>) {
+    if let Some(noted) = context.record.borrow_mut().service_mut(&service.key) {
         noted.target = Some(moving.target.task_definition.clone());
         if let Some((_, previous)) = &moving.target.before {
             noted.previous = previous.clone();

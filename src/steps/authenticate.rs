@@ -3,18 +3,18 @@
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::ports::Caller;
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::Failure;
 
 /// # Errors
 /// `identity`: nothing was touched.
-pub async fn authenticate(world: &World<'_>) -> Result<Caller, Failure> {
-    let chapter = world.start(Step::Identity, world.aws.identity.region());
-    let caller = world.aws.identity.caller().await.map_err(|e| {
+pub async fn authenticate(context: &ReleaseContext<'_>) -> Result<Caller, Failure> {
+    let step = context.start(Step::Identity, context.aws.identity.region());
+    let caller = context.aws.identity.caller().await.map_err(|e| {
         let mut failure = call_failed("finding out who we are on AWS", &e);
         failure.reason = fargate_deploy_core::outcome::Reason::Identity;
         failure
     })?;
-    chapter.done(format!("{} in {}", caller.arn, world.aws.identity.region()));
+    step.done(format!("{} in {}", caller.arn, context.aws.identity.region()));
     Ok(caller)
 }

@@ -4,7 +4,7 @@ use crate::config::{BuildConfig, BuildSecretSource, Cache};
 use crate::error::build_failed;
 use crate::events::{Event, Step};
 use crate::ports::{Build, BuildProgress, LocalImage, RegistryLogin};
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::redact::Secret;
@@ -26,9 +26,9 @@ pub struct Order<'a> {
 
 /// # Errors
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
-pub async fn build(order: Order<'_>, world: &World<'_>) -> Result<LocalImage, Failure> {
+pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<LocalImage, Failure> {
     let Order { key, config, platform, name, login, provenance, env } = order;
-    let chapter = world.start(Step::Build, format!("{key} for {platform}")).of(key);
+    let step = context.start(Step::Build, format!("{key} for {platform}")).of(key);
     let inline_cache = config.cache == Cache::Inline;
     let request = Build {
         context: config.context.clone(),
@@ -36,7 +36,7 @@ pub async fn build(order: Order<'_>, world: &World<'_>) -> Result<LocalImage, Fa
         target: config.target.clone(),
         args: config.args.clone(),
         labels: labels(config, provenance),
-        secrets: secrets(config, env, world)?,
+        secrets: secrets(config, env, context)?,
         platform: Some(platform.to_owned()),
         cache_from: if inline_cache {
             moving_tags(config).map(|tag| format!("{name}:{tag}")).collect()
@@ -46,11 +46,11 @@ pub async fn build(order: Order<'_>, world: &World<'_>) -> Result<LocalImage, Fa
         inline_cache,
         logins: login.cloned().into_iter().collect(),
     };
-    let built = world
+    let built = context
         .builder
         .build(&request, &|progress| match progress {
-            BuildProgress::Line(line) => chapter.progress(line),
-            BuildProgress::Output(line) => chapter.output(key, line),
+            BuildProgress::Line(line) => step.progress(line),
+            BuildProgress::Output(line) => step.output(key, line),
         })
         .await
         .map_err(|e| build_failed(&format!("image `{key}` was not built"), e))?;
@@ -61,7 +61,7 @@ pub async fn build(order: Order<'_>, world: &World<'_>) -> Result<LocalImage, Fa
         )
         .with_next("name the platform in the Dockerfile's FROM only through $TARGETPLATFORM, or set `platform`"));
     }
-    chapter.done(format!("{key} is {}", short(&built.id)));
+    step.done(format!("{key} is {}", short(&built.id)));
     Ok(built)
 }
 
@@ -86,7 +86,7 @@ fn labels(config: &BuildConfig, provenance: &Provenance) -> BTreeMap<String, Str
 fn secrets(
     config: &BuildConfig,
     env: &BTreeMap<String, String>,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Vec<(String, Secret)>, Failure> {
     let mut secrets = vec![];
     for secret in &config.secrets {
@@ -100,7 +100,7 @@ fn secrets(
             }
         };
         let value = Secret::new(value);
-        world.sink.emit(Event::Mask(value.clone()));
+        context.sink.emit(Event::Mask(value.clone()));
         secrets.push((secret.id.clone(), value));
     }
     Ok(secrets)

@@ -5,7 +5,7 @@ use crate::definition_file::read_definition;
 use crate::error::{build_failed, call_failed};
 use crate::events::Step;
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
-use crate::world::{Chapter, World};
+use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -22,18 +22,23 @@ pub type Tags = Vec<(String, Vec<String>)>;
 
 /// # Errors
 /// `config`, `permission`, `build` (the Engine, a missing Dockerfile): nothing was touched.
-pub async fn preflight(config: &Config, tags: &Tags, sha: Option<&str>, world: &World<'_>) -> Result<Before, Failure> {
+pub async fn preflight(
+    config: &Config,
+    tags: &Tags,
+    sha: Option<&str>,
+    context: &ReleaseContext<'_>,
+) -> Result<Before, Failure> {
     let about = format!("{}, {}", counted(config.services.len(), "service"), counted(config.images.len(), "image"));
-    let chapter = world.start(Step::Preflight, about);
-    let services = services(config, None, &chapter, world).await?;
+    let step = context.start(Step::Preflight, about);
+    let services = services(config, None, &step, context).await?;
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
-        find_image(image, tags, sha, platform_of(image, config, &services), world)
+        find_image(image, tags, sha, platform_of(image, config, &services), context)
     }))
     .await?;
     let own = config.release.iter().filter_map(|c| Some((c.name.clone(), c.task_definition.as_ref()?)));
     let definitions = try_join_all(own.map(async |(name, file)| Ok((name, read_definition(file).await?)))).await?;
-    chapter.done(what_runs(&services));
+    step.done(what_runs(&services));
     Ok(Before { services, found: Found { images, definitions } })
 }
 
@@ -45,11 +50,11 @@ pub async fn services_again(
     config: &Config,
     found: Found,
     settle: Duration,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Before, Failure> {
-    let chapter = world.start(Step::Preflight, format!("{}, again", counted(config.services.len(), "service")));
-    let services = services(config, Some(settle), &chapter, world).await?;
-    chapter.done(what_runs(&services));
+    let step = context.start(Step::Preflight, format!("{}, again", counted(config.services.len(), "service")));
+    let services = services(config, Some(settle), &step, context).await?;
+    step.done(what_runs(&services));
     Ok(Before { services, found })
 }
 
@@ -68,11 +73,11 @@ fn platform_of(image: &ImageConfig, config: &Config, services: &[ServiceBefore])
 async fn services(
     config: &Config,
     settle: Option<Duration>,
-    chapter: &Chapter<'_>,
-    world: &World<'_>,
+    step: &StepLog<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Vec<ServiceBefore>, Failure> {
-    let found = settled(config, settle, chapter, world).await?;
-    try_join_all(config.services.iter().zip(found).map(|(chosen, service)| describe(chosen, service, world))).await
+    let found = settled(config, settle, step, context).await?;
+    try_join_all(config.services.iter().zip(found).map(|(chosen, service)| describe(chosen, service, context))).await
 }
 
 /// Describes all services, and waits while another deployment of one is rolling out: one that started now would leave
@@ -80,16 +85,16 @@ async fn services(
 async fn settled(
     config: &Config,
     settle: Option<Duration>,
-    chapter: &Chapter<'_>,
-    world: &World<'_>,
+    step: &StepLog<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Vec<Service>, Failure> {
     let names: Vec<_> = config.services.iter().map(reference).collect();
     let began = Instant::now();
     loop {
-        let answers = world.aws.services.services(&names).await.map_err(|e| match e.kind {
+        let answers = context.aws.services.services(&names).await.map_err(|e| match e.kind {
             CallErrorKind::NotFound => Failure::new(
                 Reason::Config,
-                format!("cluster `{}` does not exist in {}", names[0].cluster, world.aws.identity.region()),
+                format!("cluster `{}` does not exist in {}", names[0].cluster, context.aws.identity.region()),
             )
             .with_next("check `cluster` and `region`; `aws ecs list-clusters` shows what there is"),
             _ => call_failed("describing the services", &e),
@@ -103,7 +108,7 @@ async fn settled(
                         "service `{}` does not exist in cluster `{}` in {}",
                         name.name,
                         name.cluster,
-                        world.aws.identity.region()
+                        context.aws.identity.region()
                     ),
                 )
                 .with_next(
@@ -124,7 +129,7 @@ async fn settled(
             )
             .with_next("wait until it has ended, or stop it, then run this again"));
         }
-        chapter.heartbeat(format!("waiting for another deployment of {} to end", moving.name));
+        step.heartbeat(format!("waiting for another deployment of {} to end", moving.name));
         sleep(Duration::from_secs(3)).await;
     }
 }
@@ -134,9 +139,13 @@ fn is_moving(service: &Service) -> bool {
     service.primary().is_some_and(|p| p.state == State::InProgress && p.failed_tasks == 0)
 }
 
-async fn describe(chosen: &ServiceConfig, service: Service, world: &World<'_>) -> Result<ServiceBefore, Failure> {
+async fn describe(
+    chosen: &ServiceConfig,
+    service: Service,
+    context: &ReleaseContext<'_>,
+) -> Result<ServiceBefore, Failure> {
     let doing = format!("reading the task definition that {} runs", service.name);
-    let running = world
+    let running = context
         .aws
         .task_definitions
         .task_definition(service.task_definition.as_str())
@@ -146,7 +155,7 @@ async fn describe(chosen: &ServiceConfig, service: Service, world: &World<'_>) -
         Some(file) => read_definition(file).await?,
         None => running.clone(),
     };
-    let latest = match world.aws.task_definitions.task_definition(base.family()).await {
+    let latest = match context.aws.task_definitions.task_definition(base.family()).await {
         Ok(latest) => latest.release(),
         Err(e) if matches!(e.kind, CallErrorKind::NotFound | CallErrorKind::Invalid) => None,
         Err(e) => return Err(call_failed("reading the family's latest revision", &e)),
@@ -165,32 +174,32 @@ async fn find_image(
     tags: Vec<String>,
     sha: Option<&str>,
     platform: Option<String>,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<ImageBefore, Failure> {
     match &image.source {
-        ImageSource::Existing(reference) => existing(image, reference, world).await,
+        ImageSource::Existing(reference) => existing(image, reference, context).await,
         ImageSource::Build(build) => {
             let platform = build.platform.clone().or(platform);
-            to_build(image, build, platform, tags, sha, world).await
+            to_build(image, build, platform, tags, sha, context).await
         }
     }
 }
 
-async fn existing(image: &ImageConfig, text: &str, world: &World<'_>) -> Result<ImageBefore, Failure> {
+async fn existing(image: &ImageConfig, text: &str, context: &ReleaseContext<'_>) -> Result<ImageBefore, Failure> {
     let reference =
         ImageRef::parse(text).map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
     let found = match (pinned(&reference), reference.ecr()) {
-        (Some((repository, digest)), _) => pull_right(&repository, &digest, text, world).await?,
+        (Some((repository, digest)), _) => pull_right(&repository, &digest, text, context).await?,
         (None, Some(_)) => {
             let wanted = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
-            let repository = repository(&reference, world).await?;
+            let repository = repository(&reference, context).await?;
             let looked = match &repository {
-                Some(repository) => world.aws.repositories.image(repository, &wanted).await,
+                Some(repository) => context.aws.repositories.image(repository, &wanted).await,
                 None => Ok(None),
             };
             usable(looked.map_err(|e| call_failed(&format!("looking up `{text}`"), &e))?, text)?
         }
-        (None, None) => ImageFound { digest: resolve(&reference, text, world).await?, tags: vec![], platform: None },
+        (None, None) => ImageFound { digest: resolve(&reference, text, context).await?, tags: vec![], platform: None },
     };
     Ok(ImageBefore {
         key: image.key.clone(),
@@ -223,9 +232,9 @@ async fn pull_right(
     repository: &Repository,
     digest: &Digest,
     text: &str,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<ImageFound, Failure> {
-    let is_there = world.aws.repositories.is_pullable(repository, digest).await.map_err(|e| {
+    let is_there = context.aws.repositories.is_pullable(repository, digest).await.map_err(|e| {
         let failure = call_failed(&format!("asking whether `{text}` can be pulled"), &e);
         match e.kind {
             CallErrorKind::Denied => failure.with_next(format!(
@@ -240,7 +249,7 @@ async fn pull_right(
     if !is_there {
         return usable(None, text);
     }
-    match world.aws.repositories.image(repository, digest.as_str()).await {
+    match context.aws.repositories.image(repository, digest.as_str()).await {
         Ok(found) => usable(found, text),
         Err(e) if e.kind == CallErrorKind::Denied => {
             Ok(ImageFound { digest: digest.clone(), tags: vec![], platform: None })
@@ -260,10 +269,10 @@ fn usable(found: Option<RegistryImage>, text: &str) -> Result<ImageFound, Failur
     }
 }
 
-async fn resolve(reference: &ImageRef, text: &str, world: &World<'_>) -> Result<Digest, Failure> {
+async fn resolve(reference: &ImageRef, text: &str, context: &ReleaseContext<'_>) -> Result<Digest, Failure> {
     match &reference.digest {
         Some(digest) => Ok(digest.clone()),
-        None => world.builder.resolve(text).await.map_err(|e| build_failed(&format!("looking up `{text}`"), e)),
+        None => context.builder.resolve(text).await.map_err(|e| build_failed(&format!("looking up `{text}`"), e)),
     }
 }
 
@@ -273,21 +282,24 @@ async fn to_build(
     platform: Option<String>,
     tags: Vec<String>,
     sha: Option<&str>,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<ImageBefore, Failure> {
     let request = Build::of(build, platform);
-    let content =
-        world.builder.content_digest(&request).await.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
+    let content = context
+        .builder
+        .content_digest(&request)
+        .await
+        .map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
     let content_tag = match build.reuse {
         Reuse::Never => None,
         Reuse::Content => Some(content_tag(&content, "")),
         Reuse::Commit => Some(content_tag(&content, sha.unwrap_or_default())),
     };
-    let (name, repository) = repository_of(build, world).await?;
+    let (name, repository) = repository_of(build, context).await?;
     let found = match (&repository, &content_tag) {
         (Some(repository), Some(tag)) => {
             let doing = format!("looking for `{tag}` in {}", repository.uri);
-            world
+            context
                 .aws
                 .repositories
                 .image(repository, tag)
@@ -300,7 +312,7 @@ async fn to_build(
     let mut found = found.map(|i| ImageFound { digest: i.digest, tags: i.tags, platform: i.platform });
     if let (None, Some(tag), false) = (&repository, &content_tag, build.create_repository) {
         // Another registry than ECR has no list of tags: one that carries the content carries the others too.
-        found = world.builder.resolve(&format!("{name}:{tag}")).await.ok().map(|digest| ImageFound {
+        found = context.builder.resolve(&format!("{name}:{tag}")).await.ok().map(|digest| ImageFound {
             digest,
             tags: tags.clone(),
             platform: None,
@@ -327,19 +339,22 @@ fn content_tag(content: &str, sha: &str) -> String {
 
 /// `HOST/NAME` of the repository to push to, and the ECR repository where it is one. A missing repository is said
 /// here, or created where the config asks for it at push time.
-async fn repository_of(build: &BuildConfig, world: &World<'_>) -> Result<(String, Option<Repository>), Failure> {
+async fn repository_of(
+    build: &BuildConfig,
+    context: &ReleaseContext<'_>,
+) -> Result<(String, Option<Repository>), Failure> {
     let reference = full_reference(&build.repository)?;
     let found = match &reference {
         Some(reference) if reference.ecr().is_none() => return Ok((reference.name(), None)),
-        Some(reference) => repository(reference, world).await?,
-        None => describe_repository(None, &build.repository, world).await?,
+        Some(reference) => repository(reference, context).await?,
+        None => describe_repository(None, &build.repository, context).await?,
     };
     match found {
         Some(repository) => Ok((repository.uri.clone(), Some(repository))),
         None if build.create_repository => {
             Ok((reference.map_or_else(|| build.repository.clone(), |r| r.name()), None))
         }
-        None => Err(Failure::new(Reason::Config, format!("repository `{}` does not exist in ECR in {}", build.repository, world.aws.identity.region()))
+        None => Err(Failure::new(Reason::Config, format!("repository `{}` does not exist in ECR in {}", build.repository, context.aws.identity.region()))
             .with_next(format!(
                 "set `create-repository: true`, or run: aws ecr create-repository --repository-name {} --image-scanning-configuration scanOnPush=true",
                 reference.map_or_else(|| build.repository.clone(), |r| r.repository)
@@ -353,11 +368,11 @@ fn full_reference(repository: &str) -> Result<Option<ImageRef>, Failure> {
     Ok(Some(reference).filter(|r| r.registry != "docker.io" || repository.starts_with("docker.io/")))
 }
 
-async fn repository(reference: &ImageRef, world: &World<'_>) -> Result<Option<Repository>, Failure> {
+async fn repository(reference: &ImageRef, context: &ReleaseContext<'_>) -> Result<Option<Repository>, Failure> {
     match reference.ecr() {
         Some(host) => {
             let address = EcrAddress { account: host.account, region: host.region };
-            describe_repository(Some(&address), &reference.repository, world).await
+            describe_repository(Some(&address), &reference.repository, context).await
         }
         None => Ok(None),
     }
@@ -366,10 +381,10 @@ async fn repository(reference: &ImageRef, world: &World<'_>) -> Result<Option<Re
 async fn describe_repository(
     address: Option<&EcrAddress>,
     name: &str,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Option<Repository>, Failure> {
     let doing = format!("describing the repository `{name}`");
-    world.aws.repositories.repository(address, name).await.map_err(|e| call_failed(&doing, &e))
+    context.aws.repositories.repository(address, name).await.map_err(|e| call_failed(&doing, &e))
 }
 
 fn reference(service: &ServiceConfig) -> ServiceRef {

@@ -4,7 +4,7 @@ use crate::config::BuildConfig;
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Step};
 use crate::ports::{BuildProgress, CallErrorKind, EcrAddress, LocalImage, RegistryLogin, Repository};
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::outcome::{Failure, ImageRecord, Reason};
 
@@ -27,7 +27,7 @@ pub struct Destination {
 pub async fn destination(
     config: &BuildConfig,
     endpoint: Option<&str>,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Destination, Failure> {
     let reference = ImageRef::parse(&config.repository).map_err(|why| Failure::new(Reason::Config, why))?;
     let is_bare = reference.registry == "docker.io" && !config.repository.starts_with("docker.io/");
@@ -36,7 +36,7 @@ pub async fn destination(
         return Ok(Destination { name: reference.name(), push_name: reference.name(), login: None, repository: None });
     }
     let doing = format!("the repository `{}`", reference.repository);
-    let found = world
+    let found = context
         .aws
         .repositories
         .repository(address.as_ref(), &reference.repository)
@@ -45,20 +45,20 @@ pub async fn destination(
     let repository = match found {
         Some(repository) => repository,
         None => {
-            let chapter = world.start(Step::Push, format!("creating {doing}"));
-            let made = world.aws.repositories.create_repository(address.as_ref(), &reference.repository).await;
+            let step = context.start(Step::Push, format!("creating {doing}"));
+            let made = context.aws.repositories.create_repository(address.as_ref(), &reference.repository).await;
             let made = made.map_err(|e| call_failed(&format!("creating {doing}"), &e))?;
-            chapter.done(format!("created {} with scan on push", made.uri));
+            step.done(format!("created {} with scan on push", made.uri));
             made
         }
     };
-    let login = world
+    let login = context
         .aws
         .repositories
         .registry_login(address.as_ref())
         .await
         .map_err(|e| call_failed("logging in to ECR", &e))?;
-    world.sink.emit(Event::Mask(login.password.clone()));
+    context.sink.emit(Event::Mask(login.password.clone()));
     let push_name = match endpoint {
         Some(endpoint) => format!("{endpoint}/{}", repository.name),
         None => repository.uri.clone(),
@@ -76,9 +76,9 @@ pub async fn push(
     image: &LocalImage,
     tags: &[String],
     to: &Destination,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Digest, Failure> {
-    let chapter = world.start(Step::Push, format!("{key} to {}", to.name)).of(key);
+    let step = context.start(Step::Push, format!("{key} to {}", to.name)).of(key);
     let (by_engine, in_registry) = match to.repository {
         Some(_) => {
             let names_content = |tag: &&String| tag.starts_with(CONTENT_TAG);
@@ -90,11 +90,11 @@ pub async fn push(
     let mut pushed: Option<Digest> = None;
     for tag in by_engine {
         let target = format!("{}:{tag}", to.push_name);
-        let digest = world
+        let digest = context
             .builder
             .push(image, &target, to.login.as_ref(), &|progress| match progress {
-                BuildProgress::Line(line) => chapter.progress(line),
-                BuildProgress::Output(line) => chapter.output(key, line),
+                BuildProgress::Line(line) => step.progress(line),
+                BuildProgress::Output(line) => step.output(key, line),
             })
             .await
             .map_err(|e| build_failed(&format!("image `{key}` was not pushed as `{tag}`"), e))?;
@@ -109,11 +109,11 @@ pub async fn push(
     let Some(digest) = pushed else {
         return Err(Failure::new(Reason::Config, format!("image `{key}` has no tag to be pushed under")));
     };
-    record(key, &to.name, &digest, true, world);
+    record(key, &to.name, &digest, true, context);
     for tag in in_registry {
-        put_tag(key, &digest, tag, to, world).await?;
+        put_tag(key, &digest, tag, to, context).await?;
     }
-    chapter.done(format!("{key} is {} under {}", digest.short(), tags.join(", ")));
+    step.done(format!("{key} is {} under {}", digest.short(), tags.join(", ")));
     Ok(digest)
 }
 
@@ -126,20 +126,26 @@ pub async fn retag(
     digest: &Digest,
     missing: &[String],
     to: &Destination,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
-    record(key, &to.name, digest, false, world);
-    let chapter = world.start(Step::Push, format!("{key}: tagging {}", digest.short()));
+    record(key, &to.name, digest, false, context);
+    let step = context.start(Step::Push, format!("{key}: tagging {}", digest.short()));
     for tag in missing {
-        put_tag(key, digest, tag, to, world).await?;
+        put_tag(key, digest, tag, to, context).await?;
     }
-    chapter.done(format!("{key}: {} is also {}", digest.short(), missing.join(", ")));
+    step.done(format!("{key}: {} is also {}", digest.short(), missing.join(", ")));
     Ok(())
 }
 
-async fn put_tag(key: &str, digest: &Digest, tag: &str, to: &Destination, world: &World<'_>) -> Result<(), Failure> {
+async fn put_tag(
+    key: &str,
+    digest: &Digest,
+    tag: &str,
+    to: &Destination,
+    context: &ReleaseContext<'_>,
+) -> Result<(), Failure> {
     let Some(repository) = &to.repository else { return Ok(()) };
-    world.aws.repositories.tag_image(repository, digest, tag).await.map_err(|e| match e.kind {
+    context.aws.repositories.tag_image(repository, digest, tag).await.map_err(|e| match e.kind {
         CallErrorKind::Conflict => Failure::new(
             Reason::Push,
             format!("image `{key}`: the tag `{tag}` is immutable and names another image than {}", digest.short()),
@@ -150,8 +156,8 @@ async fn put_tag(key: &str, digest: &Digest, tag: &str, to: &Destination, world:
 }
 
 /// Notes an image that the release uses.
-pub fn record(key: &str, name: &str, digest: &Digest, is_new: bool, world: &World<'_>) {
-    world.record.borrow_mut().images.push(ImageRecord {
+pub fn record(key: &str, name: &str, digest: &Digest, is_new: bool, context: &ReleaseContext<'_>) {
+    context.record.borrow_mut().images.push(ImageRecord {
         key: key.to_owned(),
         image: format!("{name}@{digest}"),
         digest: digest.as_str().to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::error::call_failed;
 use crate::events::Step;
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::plan::{Provenance, ServicePlan};
@@ -25,25 +25,25 @@ pub async fn register(
     number: u64,
     images: &[(String, String)],
     provenance: &Provenance,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Revision, Failure> {
     let definition = service.definition(number, images, provenance);
     if compare::differences(&service.running, &definition).is_empty() {
-        world.skip(
+        context.skip(
             Step::Register,
             format!("{}: nothing differs from {}", service.key, service.before.task_definition.short()),
         );
         let arn = service.before.task_definition.clone();
         return Ok(Revision { key: service.key.clone(), arn, definition: service.running.clone(), is_unchanged: true });
     }
-    let chapter = world.start(Step::Register, definition.family().to_owned());
-    let arn = world
+    let step = context.start(Step::Register, definition.family().to_owned());
+    let arn = context
         .aws
         .task_definitions
         .register(&definition)
         .await
         .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?;
-    world.record.borrow_mut().registered.push(arn.clone());
-    chapter.done(format!("{} for r{number}", arn.short()));
+    context.record.borrow_mut().registered.push(arn.clone());
+    step.done(format!("{} for r{number}", arn.short()));
     Ok(Revision { key: service.key.clone(), arn, definition, is_unchanged: false })
 }

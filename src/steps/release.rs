@@ -7,7 +7,7 @@ use crate::evidence;
 use crate::lease::Lease;
 pub use crate::lease::RunKey;
 use crate::ports::{Aws, CallErrorKind, LogStream, RunTask};
-use crate::world::{Chapter, World};
+use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
@@ -33,35 +33,35 @@ pub async fn run(
     from: From<'_>,
     run: &RunKey,
     lease: Option<&Lease>,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
-    let chapter = world
+    let step = context
         .start(Step::Release, format!("{}: {}", plan.command.name, plan.command.command.join(" ")))
         .of(&plan.command.name);
-    let (definition, arn) = registered(from, world).await?;
+    let (definition, arn) = registered(from, context).await?;
     let request = request(plan, service, &arn, run);
-    world.record.borrow_mut().commands.push(CommandRecord {
+    context.record.borrow_mut().commands.push(CommandRecord {
         name: plan.command.name.clone(),
         task: None,
         state: CommandState::NeverStarted,
     });
     let began = Instant::now();
-    let task = start(&request, plan, began, lease, &chapter, world).await?;
-    set(world, plan, Some(&task), CommandState::Running);
+    let task = start(&request, plan, began, lease, &step, context).await?;
+    set(context, plan, Some(&task), CommandState::Running);
     let stream = evidence::stream(&definition, &plan.container, &task);
-    let ended = wait(&task, &request.cluster, stream.as_ref(), plan, began, &chapter, world).await?;
+    let ended = wait(&task, &request.cluster, stream.as_ref(), plan, began, &step, context).await?;
     if let Some(lease) = lease {
-        lease.forget_task(world.aws).await;
+        lease.forget_task(context.aws).await;
     }
     let verdict = judge(&ended, &plan.container);
-    set(world, plan, Some(&task), state_of(&verdict));
+    set(context, plan, Some(&task), state_of(&verdict));
     if verdict == TaskVerdict::Succeeded {
-        chapter.done(format!("{} exited with 0 (task {})", plan.command.name, task.id()));
+        step.done(format!("{} exited with 0 (task {})", plan.command.name, task.id()));
         return Ok(());
     }
     let what = describe(plan, &verdict);
-    chapter.failed(what.clone());
-    let log = evidence::last_lines(world.aws, &definition, &plan.container, &task).await;
+    step.failed(what.clone());
+    let log = evidence::last_lines(context.aws, &definition, &plan.container, &task).await;
     Err(Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {}: {}", task.id(), evidence::ending(&ended))])
         .with_log(log)
@@ -80,19 +80,22 @@ pub struct From<'a> {
 }
 
 /// An equal definition of an earlier run is taken again.
-async fn registered(from: From<'_>, world: &World<'_>) -> Result<(TaskDefinition, TaskDefinitionArn), Failure> {
+async fn registered(
+    from: From<'_>,
+    context: &ReleaseContext<'_>,
+) -> Result<(TaskDefinition, TaskDefinitionArn), Failure> {
     let Some(definition) = from.definition else {
         return Ok((from.revision.clone(), from.arn.clone()));
     };
-    if let Ok(latest) = world.aws.task_definitions.task_definition(definition.family()).await
+    if let Ok(latest) = context.aws.task_definitions.task_definition(definition.family()).await
         && compare::differences(&latest, &definition).is_empty()
         && let Some(arn) = latest.arn()
     {
         return Ok((definition, arn));
     }
     let doing = format!("registering the task definition `{}` of the release command", definition.family());
-    let arn = world.aws.task_definitions.register(&definition).await.map_err(|e| call_failed(&doing, &e))?;
-    world.record.borrow_mut().registered.push(arn.clone());
+    let arn = context.aws.task_definitions.register(&definition).await.map_err(|e| call_failed(&doing, &e))?;
+    context.record.borrow_mut().registered.push(arn.clone());
     Ok((definition, arn))
 }
 
@@ -125,57 +128,57 @@ async fn start(
     plan: &CommandPlan,
     began: Instant,
     lease: Option<&Lease>,
-    chapter: &Chapter<'_>,
-    world: &World<'_>,
+    step: &StepLog<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<TaskArn, Failure> {
-    let running = world.aws.tasks.tasks_started_by(&request.cluster, &request.started_by).await;
+    let running = context.aws.tasks.tasks_started_by(&request.cluster, &request.started_by).await;
     let running = running.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
     let left = match running.into_iter().next() {
         Some(task) => Some(task),
-        None => succeeded_earlier(request, plan, lease, world).await?,
+        None => succeeded_earlier(request, plan, lease, context).await?,
     };
     if let Some(task) = left {
-        chapter.progress(format!("an earlier attempt of this run started task {}: waiting for that one", task.id()));
-        note(lease, request, Some(&task), world).await?;
+        step.progress(format!("an earlier attempt of this run started task {}: waiting for that one", task.id()));
+        note(lease, request, Some(&task), context).await?;
         return Ok(task);
     }
     let mut request = request.clone();
     for retry in 1.. {
         // In this order: a successor looks for the note after it has created its generation, so one of the two sees
         // the other.
-        note(lease, &request, None, world).await?;
+        note(lease, &request, None, context).await?;
         if let Some(lease) = lease
-            && let Err(failure) = lease.check(world.aws).await
+            && let Err(failure) = lease.check(context.aws).await
         {
-            lease.forget_task(world.aws).await;
+            lease.forget_task(context.aws).await;
             return Err(failure);
         }
-        set(world, plan, None, CommandState::Starting);
-        let answer = match world.aws.tasks.run_task(&request).await {
+        set(context, plan, None, CommandState::Starting);
+        let answer = match context.aws.tasks.run_task(&request).await {
             Ok(answer) => answer,
             Err(e) => {
                 if e.kind != CallErrorKind::Unreachable {
-                    set(world, plan, None, CommandState::NeverStarted);
-                    forget(lease, world).await;
+                    set(context, plan, None, CommandState::NeverStarted);
+                    forget(lease, context).await;
                 }
                 return Err(not_started(plan, call_failed("starting the task", &e)));
             }
         };
         if let Some(task) = answer.tasks.into_iter().next() {
-            chapter.progress(format!("task {} started from {}", task.arn.id(), request.task_definition.short()));
+            step.progress(format!("task {} started from {}", task.arn.id(), request.task_definition.short()));
             // From here on a failed note only makes a successor look the task up by its starter.
-            let _ = note(lease, &request, Some(&task.arn), world).await;
+            let _ = note(lease, &request, Some(&task.arn), context).await;
             return Ok(task.arn);
         }
-        set(world, plan, None, CommandState::NeverStarted);
+        set(context, plan, None, CommandState::NeverStarted);
         let (reason, detail) = answer.failures.into_iter().next().unwrap_or_default();
         let is_capacity = reason.contains("Capacity is unavailable") || reason.starts_with("RESOURCE:");
         if !is_capacity || began.elapsed() >= plan.command.timeout {
-            forget(lease, world).await;
+            forget(lease, context).await;
             let what = format!("RunTask started nothing: {reason} {detail}");
             return Err(not_started(plan, Failure::new(Reason::ReleaseCommand, what.trim_end())));
         }
-        chapter.progress(format!("no capacity ({reason}): trying again"));
+        step.progress(format!("no capacity ({reason}): trying again"));
         // The same token would replay the same failure.
         request.client_token = format!("{}-{retry}", request.client_token.split('-').next().unwrap_or_default());
         sleep(Duration::from_secs(10)).await;
@@ -188,12 +191,12 @@ async fn succeeded_earlier(
     request: &RunTask,
     plan: &CommandPlan,
     lease: Option<&Lease>,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Option<TaskArn>, Failure> {
     let Some(left) = lease.and_then(|lease| lease.left_by_earlier_attempt(&request.started_by)) else {
         return Ok(None);
     };
-    let found = world.aws.tasks.tasks(&request.cluster, std::slice::from_ref(&left)).await;
+    let found = context.aws.tasks.tasks(&request.cluster, std::slice::from_ref(&left)).await;
     let found = found.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
     let is_done = |task: &Task| !task.is_stopped() || judge(task, &plan.container) == TaskVerdict::Succeeded;
     Ok(found.first().filter(|task| is_done(task)).map(|task| task.arn.clone()))
@@ -211,17 +214,17 @@ async fn note(
     lease: Option<&Lease>,
     request: &RunTask,
     task: Option<&TaskArn>,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
     match lease {
-        Some(lease) => lease.note_task(&request.cluster, &request.started_by, task, world.aws).await,
+        Some(lease) => lease.note_task(&request.cluster, &request.started_by, task, context.aws).await,
         None => Ok(()),
     }
 }
 
-async fn forget(lease: Option<&Lease>, world: &World<'_>) {
+async fn forget(lease: Option<&Lease>, context: &ReleaseContext<'_>) {
     if let Some(lease) = lease {
-        lease.forget_task(world.aws).await;
+        lease.forget_task(context.aws).await;
     }
 }
 
@@ -232,27 +235,27 @@ async fn wait(
     stream: Option<&LogStream>,
     plan: &CommandPlan,
     began: Instant,
-    chapter: &Chapter<'_>,
-    world: &World<'_>,
+    step: &StepLog<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Task, Failure> {
     let mut log = Follow { stream, next: None, told: 0 };
     let mut last_seen = Instant::now();
     let mut status = String::new();
     loop {
-        match world.aws.tasks.tasks(cluster, std::slice::from_ref(task)).await {
+        match context.aws.tasks.tasks(cluster, std::slice::from_ref(task)).await {
             Ok(found) => {
                 if let Some(found) = found.into_iter().next() {
                     last_seen = Instant::now();
                     if found.last_status != status {
                         status.clone_from(&found.last_status);
-                        chapter.heartbeat(format!("task {} is {status}", task.id()));
+                        step.heartbeat(format!("task {} is {status}", task.id()));
                     }
                     if found.is_stopped() {
                         log.drain(
                             &plan.command.name,
                             judge(&found, &plan.container) == TaskVerdict::Succeeded,
-                            chapter,
-                            world.aws,
+                            step,
+                            context.aws,
                         )
                         .await;
                         return Ok(found);
@@ -272,9 +275,9 @@ async fn wait(
             Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity | CallErrorKind::Invalid) => {
                 return Err(call_failed(&format!("watching task {}", task.id()), &e));
             }
-            Err(e) => chapter.heartbeat(format!("task {} could not be read: {e}", task.id())),
+            Err(e) => step.heartbeat(format!("task {} could not be read: {e}", task.id())),
         }
-        log.follow(&plan.command.name, chapter, world.aws).await;
+        log.follow(&plan.command.name, step, context.aws).await;
         if began.elapsed() >= plan.command.timeout {
             return Err(Failure::new(
                 Reason::ReleaseCommand,
@@ -289,7 +292,7 @@ async fn wait(
                 "wait for it to end and deploy again, or raise its `timeout`; until it ends no other release starts",
             ));
         }
-        chapter.heartbeat(format!("{} is {}", plan.command.name, status.to_lowercase()));
+        step.heartbeat(format!("{} is {}", plan.command.name, status.to_lowercase()));
         sleep(PAUSE).await;
     }
 }
@@ -303,13 +306,13 @@ struct Follow<'a> {
 
 impl Follow<'_> {
     /// Reads what is new; how many lines that were. Errors are no reason to stop: the exit code is the truth.
-    async fn follow(&mut self, source: &str, chapter: &Chapter<'_>, aws: Aws<'_>) -> usize {
+    async fn follow(&mut self, source: &str, step: &StepLog<'_>, aws: Aws<'_>) -> usize {
         let Some(stream) = self.stream else { return 0 };
         let mut lines = 0;
         while let Ok(page) = aws.logs.log_events(stream, self.next.as_deref()).await {
             lines += page.events.len();
             for event in page.events {
-                chapter.output(source, event.message);
+                step.output(source, event.message);
             }
             // The end is reached when the token does not change.
             let is_end = page.next.is_none() || page.next == self.next;
@@ -323,7 +326,7 @@ impl Follow<'_> {
     }
 
     /// Lines arrive after the exit: reads until it stays quiet, longer where the lines tell why it failed.
-    async fn drain(&mut self, source: &str, is_success: bool, chapter: &Chapter<'_>, aws: Aws<'_>) {
+    async fn drain(&mut self, source: &str, is_success: bool, step: &StepLog<'_>, aws: Aws<'_>) {
         if self.stream.is_none() {
             return;
         }
@@ -336,7 +339,7 @@ impl Follow<'_> {
         };
         let mut quiet = 0;
         for _ in 0..40 {
-            if self.follow(source, chapter, aws).await == 0 {
+            if self.follow(source, step, aws).await == 0 {
                 quiet += 1;
             } else {
                 quiet = 0;
@@ -374,8 +377,8 @@ fn describe(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
     }
 }
 
-fn set(world: &World<'_>, plan: &CommandPlan, task: Option<&TaskArn>, state: CommandState) {
-    let mut record = world.record.borrow_mut();
+fn set(context: &ReleaseContext<'_>, plan: &CommandPlan, task: Option<&TaskArn>, state: CommandState) {
+    let mut record = context.record.borrow_mut();
     if let Some(command) = record.commands.iter_mut().rfind(|c| c.name == plan.command.name) {
         command.state = state;
         if let Some(task) = task {

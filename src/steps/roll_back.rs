@@ -1,8 +1,9 @@
 //! Puts the previous revision back where ECS does not do it by itself.
 
+use crate::clock;
 use crate::events::Step;
-use crate::moving::{self, Moving};
-use crate::world::World;
+use crate::release_context::ReleaseContext;
+use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::ServiceState;
 use fargate_deploy_core::plan::ServicePlan;
@@ -21,51 +22,51 @@ pub enum Ordered {
     /// ECS rolls its own deployment back: keep watching the deployment that was started.
     WatchOurs,
     /// A deployment of the previous revision was started: watch that one.
-    Watch(Box<Moving>),
+    Watch(Box<RolloutInProgress>),
     /// Nothing was ordered, and why.
     Left(String),
 }
 
 /// Orders the restore that was decided.
-pub async fn roll_back(service: &ServicePlan, restore: &Restore, world: &World<'_>) -> Ordered {
+pub async fn roll_back(service: &ServicePlan, restore: &Restore, context: &ReleaseContext<'_>) -> Ordered {
     match restore {
         Restore::AlreadyBack => Ordered::AlreadyBack,
         Restore::Leave(why) => Ordered::Left((*why).to_owned()),
-        Restore::UpdateService(previous) => update(service, previous, world).await,
+        Restore::UpdateService(previous) => update(service, previous, context).await,
         Restore::StopServiceDeployment { deployment, otherwise } => {
-            let chapter =
-                world.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short())).of(&service.key);
-            match world.aws.services.stop_service_deployment(deployment).await {
+            let step =
+                context.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short())).of(&service.key);
+            match context.aws.services.stop_service_deployment(deployment).await {
                 Ok(()) => {
-                    world.set_state(&service.key, ServiceState::RollingBack);
-                    chapter.progress("ECS was told to roll its deployment back");
+                    context.set_state(&service.key, ServiceState::RollingBack);
+                    step.progress("ECS was told to roll its deployment back");
                     Ordered::WatchOurs
                 }
                 // It ended in between, is not stoppable, or the role may not: the other way always works.
                 Err(e) => {
-                    chapter.progress(format!("{e}: putting {} back by UpdateService", otherwise.short()));
-                    update(service, otherwise, world).await
+                    step.progress(format!("{e}: putting {} back by UpdateService", otherwise.short()));
+                    update(service, otherwise, context).await
                 }
             }
         }
     }
 }
 
-async fn update(service: &ServicePlan, previous: &TaskDefinitionArn, world: &World<'_>) -> Ordered {
-    let chapter = world.start(Step::RollBack, format!("{} to {}", service.service, previous.short())).of(&service.key);
-    let since = moving::now();
-    let after = match world.aws.services.update_service(&service.service, previous, false).await {
+async fn update(service: &ServicePlan, previous: &TaskDefinitionArn, context: &ReleaseContext<'_>) -> Ordered {
+    let step = context.start(Step::RollBack, format!("{} to {}", service.service, previous.short())).of(&service.key);
+    let since = clock::now();
+    let after = match context.aws.services.update_service(&service.service, previous, false).await {
         Ok(after) => after,
         Err(e) => {
-            chapter.failed(format!("{}: {e}", service.service));
+            step.failed(format!("{}: {e}", service.service));
             return Ordered::Left(format!("UpdateService to {} failed: {e}", previous.short()));
         }
     };
-    world.set_state(&service.key, ServiceState::RollingBack);
+    context.set_state(&service.key, ServiceState::RollingBack);
     let Some(primary) = after.primary() else {
         return Ordered::Left("ECS shows no primary deployment".to_owned());
     };
-    chapter.progress(format!("deployment {} of {}", primary.id, previous.short()));
+    step.progress(format!("deployment {} of {}", primary.id, previous.short()));
     let target = Target {
         deployment: primary.id.clone(),
         task_definition: previous.clone(),
@@ -74,5 +75,5 @@ async fn update(service: &ServicePlan, previous: &TaskDefinitionArn, world: &Wor
         wait: WAIT,
     };
     let seen = after.events.iter().map(|e| e.id.clone()).collect();
-    Ordered::Watch(Box::new(Moving::new(target, seen, since)))
+    Ordered::Watch(Box::new(RolloutInProgress::new(target, seen, since)))
 }

@@ -1,12 +1,13 @@
 //! UpdateService, and from its answer the id of the deployment that is ours.
 
+use crate::clock;
 use crate::config::Config;
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::lease::Lease;
-use crate::moving::{self, Moving};
 use crate::ports::CallErrorKind;
-use crate::world::World;
+use crate::release_context::ReleaseContext;
+use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
@@ -29,32 +30,32 @@ pub async fn roll_out(
     force: bool,
     config: &Config,
     lease: Option<&Lease>,
-    world: &World<'_>,
-) -> Result<Option<Moving>, Failure> {
-    let chapter = world.start(Step::RollOut, format!("{} to {}", service.service, to.short())).of(&service.key);
+    context: &ReleaseContext<'_>,
+) -> Result<Option<RolloutInProgress>, Failure> {
+    let step = context.start(Step::RollOut, format!("{} to {}", service.service, to.short())).of(&service.key);
     if let Some(lease) = lease {
-        lease.check(world.aws).await?;
+        lease.check(context.aws).await?;
     }
-    let since = moving::now();
-    world.set_state(&service.key, ServiceState::Updating);
-    let after = match world.aws.services.update_service(&service.service, to, force).await {
+    let since = clock::now();
+    context.set_state(&service.key, ServiceState::Updating);
+    let after = match context.aws.services.update_service(&service.service, to, force).await {
         Ok(after) => after,
-        Err(e) if e.kind == CallErrorKind::Unreachable => match find_out(service, to, world).await {
+        Err(e) if e.kind == CallErrorKind::Unreachable => match find_out(service, to, context).await {
             Found::Taken(after) => *after,
             found => {
                 // Where nothing can be read either, the record keeps saying that the effect is unknown.
                 if matches!(found, Found::NotTaken) {
-                    world.set_state(&service.key, ServiceState::Untouched);
+                    context.set_state(&service.key, ServiceState::Untouched);
                 }
                 let failure = call_failed(&format!("updating {}", service.service), &e);
-                chapter.failed(failure.what.clone());
+                step.failed(failure.what.clone());
                 return Err(failure);
             }
         },
         Err(e) => {
-            world.set_state(&service.key, ServiceState::Untouched);
+            context.set_state(&service.key, ServiceState::Untouched);
             let failure = call_failed(&format!("updating {}", service.service), &e);
-            chapter.failed(failure.what.clone());
+            step.failed(failure.what.clone());
             return Err(failure);
         }
     };
@@ -66,11 +67,11 @@ pub async fn roll_out(
     };
     let before = service.before.primary().map(|p| (p.id.clone(), p.task_definition.clone()));
     if before.as_ref().is_some_and(|(id, _)| *id == ours.id) {
-        world.set_state(&service.key, ServiceState::Serving);
-        chapter.done(format!("{} runs {} already: ECS made no new deployment", service.service, to.short()));
+        context.set_state(&service.key, ServiceState::Serving);
+        step.done(format!("{} runs {} already: ECS made no new deployment", service.service, to.short()));
         return Ok(None);
     }
-    world.set_state(&service.key, ServiceState::RollingOut);
+    context.set_state(&service.key, ServiceState::RollingOut);
     let target = Target {
         deployment: ours.id.clone(),
         task_definition: to.clone(),
@@ -78,9 +79,9 @@ pub async fn roll_out(
         breaker: service.before.breaker,
         wait: config.wait,
     };
-    chapter.progress(format!("deployment {} of {}", target.deployment, to.short()));
+    step.progress(format!("deployment {} of {}", target.deployment, to.short()));
     let seen = service.before.events.iter().map(|e| e.id.clone()).collect();
-    Ok(Some(Moving { fails_fast: config.fail_fast, ..Moving::new(target, seen, since) }))
+    Ok(Some(RolloutInProgress { fails_fast: config.fail_fast, ..RolloutInProgress::new(target, seen, since) }))
 }
 
 enum Found {
@@ -90,12 +91,12 @@ enum Found {
 }
 
 /// The answer was lost. What the service shows tells whether ECS took the update; reads may lag the write.
-async fn find_out(service: &ServicePlan, to: &TaskDefinitionArn, world: &World<'_>) -> Found {
+async fn find_out(service: &ServicePlan, to: &TaskDefinitionArn, context: &ReleaseContext<'_>) -> Found {
     let before = service.before.primary().map(|p| &p.id);
     let mut found = Found::Unknown;
     for _ in 0..LOOKS {
         sleep(APART).await;
-        let read = world.aws.services.services(std::slice::from_ref(&service.service)).await;
+        let read = context.aws.services.services(std::slice::from_ref(&service.service)).await;
         let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { continue };
         found = match now.primary() {
             Some(primary) if Some(&primary.id) == before => Found::NotTaken,

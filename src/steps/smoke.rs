@@ -2,7 +2,7 @@
 
 use crate::config::SmokeCheck;
 use crate::events::Step;
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -10,18 +10,18 @@ use tokio::time::{Instant, sleep};
 ///
 /// # Errors
 /// The last answer, as a sentence.
-pub async fn smoke(check: &SmokeCheck, world: &World<'_>) -> Result<(), String> {
-    let chapter = world.start(Step::Smoke, check.url.clone());
+pub async fn smoke(check: &SmokeCheck, context: &ReleaseContext<'_>) -> Result<(), String> {
+    let step = context.start(Step::Smoke, check.url.clone());
     let began = Instant::now();
     loop {
         let left = check.within.saturating_sub(began.elapsed());
-        let attempt = world.web.get(&check.url, left.clamp(Duration::from_secs(1), Duration::from_secs(10))).await;
+        let attempt = context.web.get(&check.url, left.clamp(Duration::from_secs(1), Duration::from_secs(10))).await;
         let wrong = match attempt {
             Ok((status, _)) if status != check.status => format!("answered {status}, expected {}", check.status),
             Ok((_, body)) => match &check.contains {
                 Some(text) if !body.contains(text) => format!("the body does not contain `{text}`"),
                 _ => {
-                    chapter.done(format!("{} answered {}", check.url, check.status));
+                    step.done(format!("{} answered {}", check.url, check.status));
                     return Ok(());
                 }
             },
@@ -29,10 +29,10 @@ pub async fn smoke(check: &SmokeCheck, world: &World<'_>) -> Result<(), String> 
         };
         if began.elapsed() >= check.within {
             let why = format!("{} did not pass within {} s: {wrong}", check.url, check.within.as_secs());
-            chapter.failed(why.clone());
+            step.failed(why.clone());
             return Err(why);
         }
-        chapter.heartbeat(wrong);
+        step.heartbeat(wrong);
         sleep(Duration::from_secs(1)).await;
     }
 }

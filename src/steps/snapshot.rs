@@ -3,7 +3,7 @@
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::ports::CallErrorKind;
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -17,15 +17,13 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// # Errors
 /// `config` without such an instance, `permission`, `release-command` where it fails, `timeout`: nothing was run, and no
 /// service was touched.
-pub async fn snapshot(instance: &str, name: &str, world: &World<'_>) -> Result<(), Failure> {
-    let chapter = world.start(Step::Release, format!("snapshot of {instance}")).of("snapshot");
-    match world.aws.snapshots.create_snapshot(instance, name).await {
-        Ok(()) => chapter.progress(format!("{name} was ordered")),
-        Err(e) if e.kind == CallErrorKind::Conflict => {
-            chapter.progress(format!("{name} of an earlier attempt is there"))
-        }
+pub async fn snapshot(instance: &str, name: &str, context: &ReleaseContext<'_>) -> Result<(), Failure> {
+    let step = context.start(Step::Release, format!("snapshot of {instance}")).of("snapshot");
+    match context.aws.snapshots.create_snapshot(instance, name).await {
+        Ok(()) => step.progress(format!("{name} was ordered")),
+        Err(e) if e.kind == CallErrorKind::Conflict => step.progress(format!("{name} of an earlier attempt is there")),
         Err(e) if e.kind == CallErrorKind::NotFound => {
-            let what = format!("snapshot: there is no RDS instance `{instance}` in {}", world.aws.identity.region());
+            let what = format!("snapshot: there is no RDS instance `{instance}` in {}", context.aws.identity.region());
             return Err(Failure::new(Reason::Config, what).with_next("check `snapshot` and `region`"));
         }
         Err(e) if e.kind == CallErrorKind::Invalid => {
@@ -36,11 +34,11 @@ pub async fn snapshot(instance: &str, name: &str, world: &World<'_>) -> Result<(
     }
     let began = Instant::now();
     loop {
-        let found = world.aws.snapshots.snapshot(name).await;
+        let found = context.aws.snapshots.snapshot(name).await;
         let state = match found {
             Ok(Some(found)) if found.status == "available" => {
-                world.record.borrow_mut().snapshot = Some((instance.to_owned(), name.to_owned()));
-                chapter.done(format!("{name} of {instance} is available"));
+                context.record.borrow_mut().snapshot = Some((instance.to_owned(), name.to_owned()));
+                step.done(format!("{name} of {instance} is available"));
                 return Ok(());
             }
             Ok(Some(found)) if found.status == "failed" => {
@@ -62,7 +60,7 @@ pub async fn snapshot(instance: &str, name: &str, world: &World<'_>) -> Result<(
             let next = "RDS goes on; run this again when it is available: a second attempt takes the same one";
             return Err(Failure::new(Reason::Timeout, what).with_next(next));
         }
-        chapter.heartbeat(format!("snapshot {name} is {state}"));
+        step.heartbeat(format!("snapshot {name} is {state}"));
         sleep(PAUSE).await;
     }
 }

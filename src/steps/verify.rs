@@ -1,6 +1,6 @@
 //! "Stable" must mean that ours runs: the tasks of our deployment, with the digests that were deployed.
 
-use crate::world::World;
+use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::{DeploymentId, ServiceRef};
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 
@@ -15,16 +15,16 @@ pub async fn verify(
     deployment: &DeploymentId,
     definition: &TaskDefinition,
     manifests: &[String],
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<(), String> {
-    let tasks = match world.aws.tasks.running_tasks(service).await {
-        Ok(arns) => world.aws.tasks.tasks(&service.cluster, &arns).await,
+    let tasks = match context.aws.tasks.running_tasks(service).await {
+        Ok(arns) => context.aws.tasks.tasks(&service.cluster, &arns).await,
         Err(e) => Err(e),
     };
     let tasks = match tasks {
         Ok(tasks) => tasks,
         Err(e) => {
-            world.warn(format!(
+            context.warn(format!(
                 "the running tasks of {service} could not be read, so their digests were not compared: {e}"
             ));
             return Ok(());

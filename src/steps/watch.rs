@@ -2,10 +2,10 @@
 
 use crate::events::Step;
 use crate::evidence;
-use crate::moving::Moving;
 use crate::poll::Poll;
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
-use crate::world::{Chapter, World};
+use crate::release_context::{ReleaseContext, StepLog};
+use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::rollout::{Ask, Observation, Target, Verdict};
 use fargate_deploy_core::service::ServiceDeployment;
@@ -23,12 +23,12 @@ const LOOK: Duration = Duration::from_secs(10);
 pub async fn watch(
     service: &ServiceRef,
     definition: &TaskDefinition,
-    moving: &mut Moving,
+    moving: &mut RolloutInProgress,
     poll: &Poll,
-    world: &World<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Verdict {
-    let chapter = world.start(Step::RollOut, format!("watching {service}")).of(service.name.as_str());
-    let Moving { rollout, target, began, since, fails_fast } = moving;
+    let step = context.start(Step::RollOut, format!("watching {service}")).of(service.name.as_str());
+    let RolloutInProgress { rollout, target, began, since, fails_fast } = moving;
     let (target, since, fails_fast) = (&*target, *since, *fails_fast);
     let mut failures = 0;
     let mut looked = Duration::ZERO;
@@ -45,12 +45,12 @@ pub async fn watch(
             }
         }
         last = Some(began.elapsed());
-        let observation = read(&ask, service, target, since, poll, world.aws).await;
+        let observation = read(&ask, service, target, since, poll, context.aws).await;
         for news in rollout.observe(began.elapsed(), observation) {
-            chapter.progress(news);
+            step.progress(news);
         }
         if let Some(verdict) = rollout.verdict() {
-            tell(&chapter, service, target, verdict);
+            tell(&step, service, target, verdict);
             return verdict.clone();
         }
         let has_failures = rollout.failures() > failures;
@@ -59,18 +59,18 @@ pub async fn watch(
         if has_failures || is_due {
             failures = rollout.failures();
             looked = began.elapsed();
-            let evidence = evidence::of_deployment(world.aws, service, &target.deployment, definition).await;
+            let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition).await;
             for line in evidence.lines.into_iter().filter(|_| has_failures) {
-                chapter.progress(line);
+                step.progress(line);
             }
             if let Some(crash_loop) = evidence.crash_loop.filter(|_| fails_fast) {
                 let verdict = Verdict::Failed { reason: crash_loop };
-                tell(&chapter, service, target, &verdict);
+                tell(&step, service, target, &verdict);
                 return verdict;
             }
         }
         let counts = rollout.counts();
-        chapter.heartbeat(format!("{service}: {}/{} running", counts.running, counts.desired));
+        step.heartbeat(format!("{service}: {}/{} running", counts.running, counts.desired));
     }
 }
 
@@ -114,13 +114,13 @@ fn optional<T>(answer: Call<T>, known: impl FnOnce(T) -> Observation) -> Observa
     }
 }
 
-fn tell(chapter: &Chapter<'_>, service: &ServiceRef, target: &Target, verdict: &Verdict) {
+fn tell(step: &StepLog<'_>, service: &ServiceRef, target: &Target, verdict: &Verdict) {
     let revision = target.task_definition.short();
     match verdict {
         Verdict::Stable(counts) => {
-            chapter.done(format!("{service} serves {revision}: {}/{} running", counts.running, counts.desired))
+            step.done(format!("{service} serves {revision}: {}/{} running", counts.running, counts.desired))
         }
-        other => chapter.failed(format!("{service}: {revision} {}", sentence(other))),
+        other => step.failed(format!("{service}: {revision} {}", sentence(other))),
     }
 }
 

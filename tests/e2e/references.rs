@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use aws_stage::{Stage, StageOptions};
-use fargate_deploy::adapters::aws::{AwsCloud, Session, SessionInputs};
+use fargate_deploy::adapters::aws::{AwsClient, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::ports::{CallErrorKind, Outputs as _};
 use fargate_deploy_core::names::RoleArn;
@@ -21,18 +21,18 @@ async fn stage() -> Stage {
     Stage::start(StageOptions::default()).await.unwrap()
 }
 
-async fn cloud(stage: &Stage, mut env: BTreeMap<String, String>, roles: Vec<RoleArn>) -> AwsCloud {
+async fn cloud(stage: &Stage, mut env: BTreeMap<String, String>, roles: Vec<RoleArn>) -> AwsClient {
     env.extend(stage.aws_env());
     let inputs = SessionInputs { roles, retry_wait: std::time::Duration::from_millis(1), ..SessionInputs::new(env) };
-    AwsCloud::new(Session::open(&inputs, Arc::new(Silence)).await.unwrap())
+    AwsClient::new(Session::open(&inputs, Arc::new(Silence)).await.unwrap())
 }
 
-async fn as_root(stage: &Stage) -> AwsCloud {
+async fn as_root(stage: &Stage) -> AwsClient {
     cloud(stage, stage.root_env().into_iter().collect(), vec![]).await
 }
 
 /// A new role that root may assume, under `statements`.
-async fn as_role(stage: &Stage, name: &str, statements: Value) -> AwsCloud {
+async fn as_role(stage: &Stage, name: &str, statements: Value) -> AwsClient {
     let trust = json!({ "Version": "2012-10-17", "Statement": [
         { "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::123456789012:root" }, "Action": "sts:AssumeRole" },
     ] });

@@ -12,8 +12,8 @@
 mod ambient;
 mod ecr;
 mod ecs;
-mod elsewhere;
 mod logs;
+mod lookups;
 mod network;
 mod played;
 mod ssm;

@@ -60,7 +60,7 @@ fn why_none(error: &CredentialsError) -> String {
         CredentialsError::CredentialsNotLoaded(_) => {
             "none in the environment, the profiles, or from the machine itself".to_owned()
         }
-        other => other.source().map_or_else(|| other.to_string(), super::network::deepest),
+        other => other.source().map_or_else(|| other.to_string(), crate::adapters::network::deepest),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Amazon ECR.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/Welcome.html>
 
-use super::cloud::AwsCloud;
+use super::client::AwsClient;
 use super::failure::{call_error, unreadable};
 use crate::ports::{Call, CallError, CallErrorKind, EcrAddress, RegistryImage, RegistryLogin, Repository};
 use aws_config::Region;
@@ -22,7 +22,7 @@ const MANIFESTS: [&str; 5] = [
     "application/vnd.oci.image.index.v1+json",
 ];
 
-impl AwsCloud {
+impl AwsClient {
     fn ecr(&self, region: Option<&str>) -> aws_sdk_ecr::Client {
         let mut config = aws_sdk_ecr::config::Builder::from(self.session.config());
         if let Some(region) = region {

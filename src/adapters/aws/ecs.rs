@@ -1,11 +1,11 @@
 //! Amazon ECS.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html>
 
-use super::cloud::AwsCloud;
+use super::client::AwsClient;
 use super::ecs_wire::{self as wire, list, maybe, text, time};
 use super::failure::call_error;
-use super::pace::backoff;
-use super::raw::RawJson;
+use super::raw_json::RawJson;
+use crate::adapters::backoff::backoff;
 use crate::ports::{Call, CallError, CallErrorKind, RunTask, RunTaskAnswer};
 use aws_sdk_ecs::config::retry::RetryConfig;
 use fargate_deploy_core::names::{
@@ -43,7 +43,7 @@ macro_rules! ask {
     }};
 }
 
-impl AwsCloud {
+impl AwsClient {
     pub(super) async fn describe_services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
         const ACTION: &str = "ecs:DescribeServices";
         let mut found: Vec<Option<Service>> = services.iter().map(|_| None).collect();

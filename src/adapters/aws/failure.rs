@@ -1,7 +1,7 @@
 //! What a failed SDK call means, in the terms of [`CallError`].
 
 use super::identity::IdentityFailure;
-use super::network::deepest;
+use crate::adapters::network::deepest;
 use crate::ports::{CallError, CallErrorKind};
 use aws_sdk_ecs::operation::RequestId as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;

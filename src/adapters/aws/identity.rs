@@ -1,6 +1,6 @@
 //! Why there is no session on AWS, and what to change so that there is one.
 
-use super::network::NetworkFailure;
+use crate::adapters::network::NetworkFailure;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fargate_deploy_core::names::RoleArn;

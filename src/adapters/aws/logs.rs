@@ -1,7 +1,7 @@
 //! Amazon CloudWatch Logs.
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>
 
-use super::cloud::AwsCloud;
+use super::client::AwsClient;
 use super::failure::call_error;
 use crate::ports::{Call, LogEvent, LogPage, LogStream};
 use aws_config::Region;
@@ -11,7 +11,7 @@ use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;
 const TAIL_PAGES: usize = 5;
 const PAGE_LIMIT: i32 = 10_000;
 
-impl AwsCloud {
+impl AwsClient {
     fn logs(&self, region: Option<&str>) -> aws_sdk_cloudwatchlogs::Client {
         let mut config = aws_sdk_cloudwatchlogs::config::Builder::from(self.session.config());
         if let Some(region) = region {

@@ -2,7 +2,7 @@
 //! <https://docs.github.com/actions/reference/security/oidc>
 
 use super::identity::{Claims, IdentityFailure};
-use super::network::{Network, deepest};
+use crate::adapters::network::{Network, deepest};
 use crate::adapters::retry::RetryPolicy;
 use crate::events::{Event, Sink};
 use backon::Retryable as _;

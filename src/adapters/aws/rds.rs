@@ -1,13 +1,13 @@
 //! Snapshots of a database, taken before its schema changes.
 
-use super::cloud::AwsCloud;
-use super::elsewhere::dns_suffix;
+use super::client::AwsClient;
 use super::failure::unreadable;
-use super::signed::{Ask, each, fields};
+use super::lookups::dns_suffix;
+use super::sigv4::{SignedRequest, each, fields};
 use crate::ports::{Call, CallErrorKind, DatabaseSnapshot};
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
 
-impl AwsCloud {
+impl AwsClient {
     /// A lost answer is not asked for again here: the caller looks whether the snapshot is there.
     /// <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBSnapshot.html>
     pub(super) async fn create_db_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
@@ -45,7 +45,7 @@ impl AwsCloud {
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.append_pair("Action", operation).append_pair("Version", "2014-10-31").extend_pairs(members);
         let body = body.finish();
-        let ask = Ask {
+        let ask = SignedRequest {
             action,
             service: "rds",
             region,

@@ -2,9 +2,9 @@
 
 use super::credentials::{Chain, First, Renewing};
 use super::identity::{Claims, IdentityFailure};
-use super::network::{CONNECT_TIMEOUT, Network};
 use super::oidc::TokenSource;
 use super::sts::{Sts, session_name};
+use crate::adapters::network::{CONNECT_TIMEOUT, Network};
 use crate::events::{Event, Sink};
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion as _;

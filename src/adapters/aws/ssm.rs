@@ -1,7 +1,7 @@
 //! AWS Systems Manager Parameter Store.
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>
 
-use super::cloud::AwsCloud;
+use super::client::AwsClient;
 use super::failure::call_error;
 use crate::ports::{Call, CallErrorKind};
 use aws_sdk_ssm::types::ParameterType;
@@ -13,7 +13,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-impl AwsCloud {
+impl AwsClient {
     /// When the answer to the first attempt was lost, the second finds what the first made: the parameter is ours if it
     /// has our value.
     pub(super) async fn claim_parameter(&self, name: &str, value: &str) -> Call<()> {

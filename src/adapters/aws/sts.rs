@@ -1,6 +1,6 @@
 //! Assuming roles, and asking who we are.
 
-use super::cloud::AwsCloud;
+use super::client::AwsClient;
 use super::failure::{call_error, describe};
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
@@ -165,7 +165,7 @@ struct Refused {
     may_pass: bool,
 }
 
-impl AwsCloud {
+impl AwsClient {
     pub(super) async fn get_caller(&self) -> Call<Caller> {
         self.call(async || {
             let client = aws_sdk_sts::Client::from_conf(self.session.sts().config().build());

@@ -3,9 +3,9 @@
 
 use super::failure::{lost, rate_limited, redirected, refused, unusable};
 use crate::adapters::aws::Network;
-use crate::adapters::aws::network::deepest;
+use crate::adapters::network::deepest;
 use crate::adapters::retry::RetryPolicy;
-use crate::moving::now;
+use crate::clock::now;
 use crate::ports::{Call, CallError, CallErrorKind};
 use backon::Retryable as _;
 use bytes::{Bytes, BytesMut};

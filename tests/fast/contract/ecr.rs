@@ -3,7 +3,7 @@
 use crate::contract::played::{Answer, Played, Told, error, inputs, ok};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fargate_deploy::adapters::aws::{AwsCloud, Session};
+use fargate_deploy::adapters::aws::{AwsClient, Session};
 use fargate_deploy::ports::{CallErrorKind, EcrAddress, Repositories as _, Repository};
 use fargate_deploy_core::image::Digest;
 use serde_json::{Value, json};
@@ -107,7 +107,7 @@ async fn a_login_is_masked_and_belongs_to_the_host_that_aws_names() {
         }]}))],
     );
     let told = Arc::new(Told::default());
-    let cloud = AwsCloud::new(Session::open(&inputs(played.env()), told.clone()).await.unwrap());
+    let cloud = AwsClient::new(Session::open(&inputs(played.env()), told.clone()).await.unwrap());
     let login = cloud.registry_login(Some(&elsewhere())).await.unwrap();
     assert_eq!(login.host, "444455556666.dkr.ecr.us-east-1.amazonaws.com");
     assert_eq!((login.username.as_str(), login.password.expose().as_str()), ("AWS", "pass:word"));

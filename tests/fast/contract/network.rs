@@ -1,9 +1,9 @@
 //! Proxies and certificate authorities, in every client.
 
 use crate::contract::played::{Played, REGION, Told, caller_identity, credentials, env, inputs, jwt, ok, text, token};
-use fargate_deploy::adapters::aws::network::NetworkFailure;
-use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Network, Session, SessionInputs};
+use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Network, Session, SessionInputs};
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
+use fargate_deploy::adapters::network::NetworkFailure;
 use fargate_deploy::adapters::web::HttpWeb;
 use fargate_deploy::ports::{GitHub as _, Identity as _, Tasks as _, Web as _};
 use serde_json::json;
@@ -27,7 +27,7 @@ async fn calls_go_through_the_proxy_of_their_scheme() {
     let proxy = Played::start().await;
     proxy.on("GetCallerIdentity", [caller_identity()]).on("ListTasks", [ok(json!({ "taskArns": [] }))]);
     let env = proxied(&proxy, &[("AWS_ENDPOINT_URL", "http://aws.test")]);
-    let cloud = AwsCloud::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
+    let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
     cloud.caller().await.unwrap();
     cloud.tasks_started_by(&"shop".into(), "me").await.unwrap();
     let uris: Vec<String> = proxy.asked().into_iter().map(|a| a.uri).collect();
@@ -39,7 +39,7 @@ async fn https_calls_are_tunnelled_through_the_proxy() {
     let proxy = Played::start().await;
     proxy.on("CONNECT", [text(403, "closed")]);
     let env = proxied(&proxy, &[]);
-    let cloud = AwsCloud::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
+    let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
     cloud.caller().await.unwrap_err();
     assert_eq!(proxy.asked()[0].operation, "CONNECT");
     assert_eq!(proxy.asked()[0].uri, "sts.eu-central-1.amazonaws.com:443");
@@ -54,7 +54,7 @@ async fn each_partition_has_its_own_endpoints() {
         let proxy = Played::start().await;
         proxy.on("CONNECT", [text(403, "closed")]);
         let env = proxied(&proxy, &[("AWS_REGION", region)]);
-        let cloud = AwsCloud::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
+        let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
         cloud.caller().await.unwrap_err();
         assert_eq!(proxy.asked()[0].uri, host);
     }
@@ -67,7 +67,7 @@ async fn what_no_proxy_names_and_this_machine_are_reached_directly() {
     let env = proxied(&proxy, &[("AWS_ENDPOINT_URL", &played.url)]);
     let session = Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap();
     let web = HttpWeb::new(session.network());
-    AwsCloud::new(session).caller().await.unwrap();
+    AwsClient::new(session).caller().await.unwrap();
     web.get(&played.url, Duration::from_secs(5)).await.unwrap();
     assert_eq!((proxy.asked().len(), played.asked().len()), (0, 2));
 
@@ -114,7 +114,7 @@ async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_
     env.insert("AWS_CA_BUNDLE".to_owned(), bundle.to_str().unwrap().to_owned());
     let session = Session::open(&job(env), Arc::new(Told::default())).await.unwrap();
     let web = HttpWeb::new(session.network());
-    AwsCloud::new(session).tasks_started_by(&"shop".into(), "me").await.unwrap();
+    AwsClient::new(session).tasks_started_by(&"shop".into(), "me").await.unwrap();
     assert_eq!(web.get(&played.url, Duration::from_secs(10)).await, Ok((200, "fine".to_owned())));
 }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fargate_deploy::adapters::aws::{AwsCloud, Session, SessionInputs};
+use fargate_deploy::adapters::aws::{AwsClient, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -247,8 +247,8 @@ impl Played {
     }
 
     /// With credentials that never change.
-    pub async fn cloud(&self) -> AwsCloud {
-        AwsCloud::new(Session::open(&inputs(self.env()), Arc::new(Told::default())).await.unwrap())
+    pub async fn cloud(&self) -> AwsClient {
+        AwsClient::new(Session::open(&inputs(self.env()), Arc::new(Told::default())).await.unwrap())
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::contract::played::{
     Answer, Played, Told, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
 };
-use fargate_deploy::adapters::aws::{AwsCloud, IdentityFailure, Session, SessionInputs};
+use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::ports::{CallErrorKind, Identity as _, Tasks as _};
 use serde_json::json;
@@ -24,8 +24,8 @@ pub fn job(played: &Played, roles: &[&str]) -> SessionInputs {
     }
 }
 
-pub async fn open(inputs: &SessionInputs) -> Result<AwsCloud, IdentityFailure> {
-    Session::open(inputs, Arc::new(Told::default())).await.map(AwsCloud::new)
+pub async fn open(inputs: &SessionInputs) -> Result<AwsClient, IdentityFailure> {
+    Session::open(inputs, Arc::new(Told::default())).await.map(AwsClient::new)
 }
 
 #[tokio::test]

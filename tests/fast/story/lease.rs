@@ -5,7 +5,7 @@ use crate::story::scene::{Scene, order};
 use fargate_deploy::lease::{Claimant, Lease, Owner, Sticky, acquire, clear, hold, set};
 use fargate_deploy::ports::{CallErrorKind, RunTask};
 use fargate_deploy::release::Order;
-use fargate_deploy::world::World;
+use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use serde_json::{Value, json};
@@ -44,10 +44,10 @@ fn claim_with_task(run: &str, arn: Option<&str>) -> Value {
     claim
 }
 
-macro_rules! world {
-    ($scene:expr, $record:ident, $world:ident) => {
+macro_rules! context {
+    ($scene:expr, $record:ident, $context:ident) => {
         let $record = RefCell::new(Record::default());
-        let $world = World {
+        let $context = ReleaseContext {
             aws: $scene.cloud.ports(),
             builder: &$scene.builder,
             web: &$scene.web,
@@ -58,9 +58,9 @@ macro_rules! world {
 }
 
 async fn take(scene: &Scene, order: &Order, wait: Duration) -> Result<Lease, Failure> {
-    world!(scene, record, world);
+    context!(scene, record, context);
     let claimant = Claimant { owner: &order.owner, run: &order.run, token: &order.token };
-    acquire(&web(), claimant, wait, &world).await
+    acquire(&web(), claimant, wait, &context).await
 }
 
 fn newest(scene: &Scene) -> u64 {
@@ -146,10 +146,10 @@ async fn a_holder_that_beats_is_never_taken_over() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_held_beats_as_long_as_its_body_runs() {
     let scene = Scene::new();
-    world!(scene, record, world);
+    context!(scene, record, context);
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
     let leases = [std::rc::Rc::new(lease)];
-    let holding = hold(|| leases.to_vec(), &world, sleep(seconds(3600)));
+    let holding = hold(|| leases.to_vec(), &context, sleep(seconds(3600)));
     let other = order("2", "1", "b");
     tokio::select! {
         () = holding => {}
@@ -374,7 +374,7 @@ async fn who_dies_while_it_waits_for_a_left_task_leaves_it_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_late_heartbeat_does_not_undo_the_note_of_a_task() {
     let scene = Scene::new();
-    world!(scene, record, world);
+    context!(scene, record, context);
     let leases = [std::rc::Rc::new(take(&scene, &scene.order, seconds(1)).await.unwrap())];
     // The first beat is 5 s on its way, and the note is written meanwhile.
     scene.cloud.slow_puts.borrow_mut().push_back(seconds(5));
@@ -384,7 +384,7 @@ async fn a_late_heartbeat_does_not_undo_the_note_of_a_task() {
         sleep(seconds(10)).await;
         assert_eq!(scene.lease("web")["task"]["startedBy"], "fargate-deploy/migrate/1001");
     };
-    hold(|| leases.to_vec(), &world, notes).await;
+    hold(|| leases.to_vec(), &context, notes).await;
 }
 
 #[tokio::test(start_paused = true)]

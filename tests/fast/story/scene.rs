@@ -8,8 +8,8 @@ use super::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
 use fargate_deploy::config::*;
 use fargate_deploy::lease::Owner;
 use fargate_deploy::release::{Order, Release, RequiredPlan};
+use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy::steps::release::RunKey;
-use fargate_deploy::world::World;
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::service::Service;
@@ -258,21 +258,21 @@ impl Scene {
 
     pub async fn deploy_order(&self, order: &Order) -> Ended {
         let record = RefCell::new(Record::default());
-        let world = World {
+        let context = ReleaseContext {
             aws: self.cloud.ports(),
             builder: &self.builder,
             web: &self.web,
             sink: &self.told,
             record: &record,
         };
-        let result = Release::new(order, world).run().await;
+        let result = Release::new(order, context).run().await;
         Ended { result, record: record.into_inner() }
     }
 
     /// A signal comes when `is_time`, which is asked every tenth of a second.
     pub async fn deploy_until(&self, is_time: impl Fn(&Self) -> bool) -> Ended {
         let record = RefCell::new(Record::default());
-        let world = World {
+        let context = ReleaseContext {
             aws: self.cloud.ports(),
             builder: &self.builder,
             web: &self.web,
@@ -284,7 +284,7 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let result = Release::until(signal, &self.order, world).run().await;
+        let result = Release::until(signal, &self.order, context).run().await;
         Ended { result, record: record.into_inner() }
     }
 

@@ -4,7 +4,7 @@ use crate::story::fake::Journal;
 use crate::story::fake::cloud::FakeCloud;
 use fargate_deploy::config::{Request, draft};
 use fargate_deploy::ports::{CallErrorKind, Parameter};
-use fargate_deploy::steps::look_up::look_up;
+use fargate_deploy::steps::resolve_references::resolve_references;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ async fn configure(cloud: &FakeCloud) -> Result<Vec<String>, Failure> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("fargate-deploy.yml"), SOURCE).unwrap();
     let draft = draft(&Request::default(), &BTreeMap::new(), folder.path()).unwrap();
-    let answers = look_up(&draft.needs().unwrap(), cloud.ports()).await?;
+    let answers = resolve_references(&draft.needs().unwrap(), cloud.ports()).await?;
     let config = draft.finish(&answers).unwrap();
     Ok(config.services.iter().map(|service| service.name.to_string()).collect())
 }

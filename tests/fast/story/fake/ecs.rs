@@ -120,7 +120,7 @@ impl Aws {
             rollback_reason: None,
             lifecycle_stage: None,
             awaiting_hook: None,
-            created_at: fargate_deploy::moving::now() - 60.0,
+            created_at: fargate_deploy::clock::now() - 60.0,
         };
         self.service_deployments.insert(0, (name.to_owned(), old));
         let service = Service {

@@ -83,7 +83,7 @@ impl Aws {
             rollback_reason: None,
             lifecycle_stage: None,
             awaiting_hook: None,
-            created_at: fargate_deploy::moving::now(),
+            created_at: fargate_deploy::clock::now(),
         };
         self.listed_from.insert(deployment.arn.clone(), Instant::now() + self.listing_lag);
         self.service_deployments.insert(0, (name.to_owned(), deployment));

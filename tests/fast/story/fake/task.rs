@@ -130,6 +130,6 @@ impl Aws {
         found.task.stop_code = Some(code.to_owned());
         found.task.stopped_reason = Some(reason.to_owned());
         found.task.containers = containers;
-        found.task.stopped_at = Some(fargate_deploy::moving::now());
+        found.task.stopped_at = Some(fargate_deploy::clock::now());
     }
 }

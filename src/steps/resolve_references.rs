@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// # Errors
 /// `permission` and the like: nothing was touched. That there is no such stack or parameter is an answer.
-pub async fn look_up(needs: &Needs, aws: Aws<'_>) -> Result<Answers, Failure> {
+pub async fn resolve_references(needs: &Needs, aws: Aws<'_>) -> Result<Answers, Failure> {
     let terraform = async {
         let Some((bucket, key, asker)) = &needs.terraform else { return Ok(None) };
         aws.outputs.object(bucket, key).await.map(Some).map_err(|e| of_bucket(bucket, refused(asker, &e), &e))

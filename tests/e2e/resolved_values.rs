@@ -1,7 +1,7 @@
 //! A config whose values are in AWS, and production that gets what staging runs.
 
 use crate::scene::{Images, Scene, Setting, definition};
-use fargate_deploy::adapters::aws::{AwsCloud, Session, SessionInputs};
+use fargate_deploy::adapters::aws::{AwsClient, Session, SessionInputs};
 use fargate_deploy::commands::rehearse::open;
 use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
@@ -130,7 +130,7 @@ async fn a_rehearsal_has_the_values_for_itself_and_for_every_other_client_of_its
     };
     let client: Env = exported.iter().filter_map(pair).filter(|(name, _)| name.starts_with("AWS_")).collect();
     let _images = Images::of(&client["AWS_ENDPOINT_URL"]);
-    let cloud = AwsCloud::new(Session::open(&SessionInputs::new(client), log.clone()).await.unwrap());
+    let cloud = AwsClient::new(Session::open(&SessionInputs::new(client), log.clone()).await.unwrap());
     assert_eq!(cloud.stack_outputs("Base").await.unwrap().unwrap()["Cluster"], "shop");
     assert_eq!(cloud.parameter("/shop/web").await.unwrap(), Some(Parameter::Plain("web".to_owned())));
     let state = cloud.object("states", "env:/prod/shop.tfstate").await.unwrap().unwrap();

@@ -2,12 +2,11 @@
 
 use fargate_deploy_core::names::ServiceDeploymentArn;
 use fargate_deploy_core::rollout::{Rollout, Target};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// A deployment that ECS accepted.
 #[derive(Debug)]
-pub struct Moving {
+pub struct RolloutInProgress {
     pub rollout: Rollout,
     pub target: Target,
     pub began: Instant,
@@ -17,7 +16,7 @@ pub struct Moving {
     pub fails_fast: bool,
 }
 
-impl Moving {
+impl RolloutInProgress {
     pub fn new(target: Target, seen_events: Vec<String>, since: f64) -> Self {
         Self {
             rollout: Rollout::new(target.clone(), seen_events),
@@ -38,10 +37,4 @@ impl Moving {
     pub fn going_back(self, reason: &str) -> Self {
         Self { rollout: self.rollout.going_back(reason), began: Instant::now(), fails_fast: false, ..self }
     }
-}
-
-/// Our clock, in seconds since the epoch.
-#[expect(clippy::disallowed_methods, reason = "compared with the times in AWS's answers, with a margin")]
-pub fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }

@@ -20,13 +20,13 @@ use std::collections::BTreeMap;
 /// AWS, through one session. Calls are retried by the SDK's standard rules, eight attempts, 30 s each and 120 s
 /// together; a session that ended midway is renewed once per call.
 #[derive(Clone)]
-pub struct AwsCloud {
+pub struct AwsClient {
     pub(super) session: Session,
     pub(super) ecs: aws_sdk_ecs::Client,
     pub(super) ssm: aws_sdk_ssm::Client,
 }
 
-impl AwsCloud {
+impl AwsClient {
     pub fn new(session: Session) -> Self {
         let mut ecs = aws_sdk_ecs::config::Builder::from(session.config());
         if let Some(endpoint) = session.endpoint("ECS") {
@@ -66,7 +66,7 @@ impl AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Identity for AwsCloud {
+impl Identity for AwsClient {
     async fn caller(&self) -> Call<Caller> {
         self.get_caller().await
     }
@@ -77,7 +77,7 @@ impl Identity for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Services for AwsCloud {
+impl Services for AwsClient {
     async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
         self.describe_services(services).await
     }
@@ -109,7 +109,7 @@ impl Services for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl TaskDefinitions for AwsCloud {
+impl TaskDefinitions for AwsClient {
     async fn task_definition(&self, name: &str) -> Call<TaskDefinition> {
         self.describe_task_definition(name).await
     }
@@ -120,7 +120,7 @@ impl TaskDefinitions for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Tasks for AwsCloud {
+impl Tasks for AwsClient {
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
         self.run_one_task(request).await
     }
@@ -143,7 +143,7 @@ impl Tasks for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Logs for AwsCloud {
+impl Logs for AwsClient {
     async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
         self.read_log(stream, after).await
     }
@@ -154,7 +154,7 @@ impl Logs for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Repositories for AwsCloud {
+impl Repositories for AwsClient {
     async fn repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>> {
         self.describe_repository(registry, name).await
     }
@@ -181,7 +181,7 @@ impl Repositories for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Parameters for AwsCloud {
+impl Parameters for AwsClient {
     async fn create_parameter(&self, name: &str, value: &str) -> Call<()> {
         self.claim_parameter(name, value).await
     }
@@ -204,7 +204,7 @@ impl Parameters for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Snapshots for AwsCloud {
+impl Snapshots for AwsClient {
     async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
         self.create_db_snapshot(instance, snapshot).await
     }
@@ -215,7 +215,7 @@ impl Snapshots for AwsCloud {
 }
 
 #[async_trait(?Send)]
-impl Outputs for AwsCloud {
+impl Outputs for AwsClient {
     async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
         self.describe_stack(stack).await
     }

@@ -1,8 +1,8 @@
 //! Values that a config takes from elsewhere: outputs of CloudFormation stacks, objects of S3, plain parameters.
 
-use super::cloud::AwsCloud;
+use super::client::AwsClient;
 use super::failure::{call_error, unreadable};
-use super::signed::{Ask, Refusal, each, fields};
+use super::sigv4::{ServiceError, SignedRequest, each, fields};
 use crate::ports::{Call, CallError, Parameter};
 use aws_sdk_ssm::types::ParameterType;
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
@@ -14,7 +14,7 @@ const MIB: usize = 1024 * 1024;
 /// What stands for itself in a key of S3 as it is signed: unreserved characters and slashes.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-impl AwsCloud {
+impl AwsClient {
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
     pub(super) async fn describe_stack(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
         const ACTION: &str = "cloudformation:DescribeStacks";
@@ -29,7 +29,7 @@ impl AwsCloud {
             .append_pair("Version", "2010-05-15")
             .append_pair("StackName", stack)
             .finish();
-        let ask = Ask {
+        let ask = SignedRequest {
             action: ACTION,
             service: "cloudformation",
             region,
@@ -55,7 +55,9 @@ impl AwsCloud {
             .call(async || {
                 let home = self.session.region().to_owned();
                 let answer = match self.get_object_in(&home, bucket, key).await {
-                    Err(Refusal { bucket_region: Some(region), error }) if region != home && is_elsewhere(&error) => {
+                    Err(ServiceError { bucket_region: Some(region), error })
+                        if region != home && is_elsewhere(&error) =>
+                    {
                         self.get_object_in(&region, bucket, key).await
                     }
                     answer => answer,
@@ -70,7 +72,7 @@ impl AwsCloud {
         }
     }
 
-    async fn get_object_in(&self, region: &str, bucket: &str, key: &str) -> Result<Vec<u8>, Refusal> {
+    async fn get_object_in(&self, region: &str, bucket: &str, key: &str) -> Result<Vec<u8>, ServiceError> {
         let path = utf8_percent_encode(key, KEY).to_string();
         let url = match self.session.endpoint("S3") {
             Some(endpoint) => format!("{}/{bucket}/{path}", endpoint.trim_end_matches('/')),
@@ -78,7 +80,7 @@ impl AwsCloud {
             None if bucket.contains('.') => format!("https://s3.{region}.{}/{bucket}/{path}", dns_suffix(region)),
             None => format!("https://{bucket}.s3.{region}.{}/{path}", dns_suffix(region)),
         };
-        let ask = Ask {
+        let ask = SignedRequest {
             action: "s3:GetObject",
             service: "s3",
             region,

@@ -6,9 +6,9 @@ use fargate_deploy_core::outcome::{Record, ServiceState};
 use std::cell::RefCell;
 use tokio::time::Instant;
 
-/// Everything outside the story. Shared by steps that overlap in one task, never sent across threads.
+/// Everything outside a release. Shared by steps that overlap in one task, never sent across threads.
 #[derive(Clone, Copy)]
-pub struct World<'a> {
+pub struct ReleaseContext<'a> {
     pub aws: Aws<'a>,
     pub builder: &'a dyn Builder,
     pub web: &'a dyn Web,
@@ -17,11 +17,11 @@ pub struct World<'a> {
     pub record: &'a RefCell<Record>,
 }
 
-impl World<'_> {
-    /// Opens a chapter of the log.
-    pub fn start(&self, step: Step, subject: impl Into<String>) -> Chapter<'_> {
+impl ReleaseContext<'_> {
+    /// Begins a step of the log.
+    pub fn start(&self, step: Step, subject: impl Into<String>) -> StepLog<'_> {
         self.sink.emit(Event::Started { step, subject: subject.into() });
-        Chapter { step, of: "", began: Instant::now(), sink: self.sink }
+        StepLog { step, of: "", began: Instant::now(), sink: self.sink }
     }
 
     pub fn skip(&self, step: Step, why: impl Into<String>) {
@@ -42,15 +42,15 @@ impl World<'_> {
 
 /// One step of the log while it runs.
 #[derive(Clone, Copy)]
-pub struct Chapter<'a> {
+pub struct StepLog<'a> {
     step: Step,
-    /// Whose chapter it is, where several of one step run at once.
+    /// Whose step it is, where several of one step run at once.
     of: &'a str,
     began: Instant,
     sink: &'a dyn Sink,
 }
 
-impl<'a> Chapter<'a> {
+impl<'a> StepLog<'a> {
     /// Says of each line of progress whose it is.
     #[must_use]
     pub fn of(self, of: &'a str) -> Self {

@@ -2,10 +2,10 @@
 //! S3. Timeouts, retries and the sorting of errors are those of the SDK's calls.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
-use super::cloud::AwsCloud;
+use super::client::AwsClient;
 use super::failure::{denied_action, sort};
-use super::network::deepest;
-use super::pace::backoff;
+use crate::adapters::backoff::backoff;
+use crate::adapters::network::deepest;
 use crate::ports::{CallError, CallErrorKind};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
@@ -22,7 +22,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// One request, before it is signed.
-pub(super) struct Ask<'a> {
+pub(super) struct SignedRequest<'a> {
     /// As IAM names it.
     pub action: &'static str,
     /// The signing name.
@@ -38,19 +38,19 @@ pub(super) struct Ask<'a> {
 }
 
 /// A refusal, and where S3 says that the bucket is.
-pub(super) struct Refusal {
+pub(super) struct ServiceError {
     pub error: CallError,
     pub bucket_region: Option<String>,
 }
 
-impl AwsCloud {
+impl AwsClient {
     /// The body of the answer to a GET or another call that may be repeated.
-    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Vec<u8>, Refusal> {
+    pub(super) async fn ask(&self, ask: &SignedRequest<'_>) -> Result<Vec<u8>, ServiceError> {
         let attempts = async {
             let mut attempt = 1;
             loop {
                 let answer = self.attempt(ask).await;
-                let may_pass = |refusal: &Refusal| {
+                let may_pass = |refusal: &ServiceError| {
                     matches!(refusal.error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
                 };
                 match answer {
@@ -68,7 +68,7 @@ impl AwsCloud {
         }
     }
 
-    async fn attempt(&self, ask: &Ask<'_>) -> Result<Vec<u8>, Refusal> {
+    async fn attempt(&self, ask: &SignedRequest<'_>) -> Result<Vec<u8>, ServiceError> {
         let credentials = self.session.credentials().credentials().await;
         let credentials = credentials.map_err(|e| ask.unanswered(CallErrorKind::Identity, e.to_string()))?;
         let signed = ask.signature(&credentials.into());
@@ -99,7 +99,7 @@ impl AwsCloud {
             return Ok(body);
         }
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
-        Err(Refusal {
+        Err(ServiceError {
             error: ask.refused(
                 response.status().as_u16(),
                 &body,
@@ -116,7 +116,7 @@ fn signing_time() -> SystemTime {
     SystemTime::now()
 }
 
-impl Ask<'_> {
+impl SignedRequest<'_> {
     fn signature(&self, identity: &Identity) -> Result<Vec<(String, String)>, String> {
         let mut settings = SigningSettings::default();
         if self.service == "s3" {
@@ -142,7 +142,7 @@ impl Ask<'_> {
         Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
-    pub(super) fn unanswered(&self, kind: CallErrorKind, message: impl Into<String>) -> Refusal {
+    pub(super) fn unanswered(&self, kind: CallErrorKind, message: impl Into<String>) -> ServiceError {
         let error = CallError {
             action: self.action.to_owned(),
             kind,
@@ -150,7 +150,7 @@ impl Ask<'_> {
             message: message.into(),
             request_id: None,
         };
-        Refusal { error, bucket_region: None }
+        ServiceError { error, bucket_region: None }
     }
 
     fn refused(&self, status: u16, body: &[u8], request_id: Option<String>) -> CallError {
