@@ -6,6 +6,7 @@ use crate::adapters::builder::EngineBuilder;
 use crate::commands::configure::configure;
 use crate::config::{self, Answers, Config, ConfigErrors, ImageSource, Request};
 use crate::context::RunContext;
+use crate::definition_file::definition_in;
 use crate::events::{Event, Sink};
 use crate::ports::{Build, Builder};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
@@ -194,8 +195,7 @@ async fn definitions(config: &Config) -> Read<TaskDefinition> {
     let mut read = vec![];
     for service in &config.services {
         if let Some(file) = &service.task_definition {
-            let text = tokio::fs::read_to_string(file).await.map_err(|e| e.to_string());
-            let definition = text.and_then(|text| TaskDefinition::from_json(&text));
+            let definition = definition_in(file).await;
             read.push((service.key.clone(), definition.map_err(|why| format!("{}: {why}", named(config, file)))));
         }
     }

@@ -9,7 +9,7 @@ use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
-use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, ServiceBefore};
+use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use fargate_deploy_core::service::{Service, State};
 use fargate_deploy_core::wording::counted;
 use futures_util::future::try_join_all;
@@ -117,6 +117,7 @@ async fn settled(
             };
             found.push(service);
         }
+        refuse(&names, &found)?;
         let (Some(settle), Some(moving)) = (settle, found.iter().find(|s| is_moving(s))) else { return Ok(found) };
         if began.elapsed() >= settle {
             return Err(Failure::new(
@@ -132,6 +133,19 @@ async fn settled(
         step.heartbeat(format!("waiting for another deployment of {} to end", moving.name));
         sleep(Duration::from_secs(3)).await;
     }
+}
+
+/// Before anything else is read of a service: one whose task sets or resources others manage has no task definition that
+/// could be described, or one that is not ours to change.
+fn refuse(names: &[ServiceRef], found: &[Service]) -> Result<(), Failure> {
+    let mut problems = vec![];
+    for (name, service) in names.iter().zip(found) {
+        plan::refuse(&format!("service `{}`", name.name), service, &mut problems);
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Reason::Config, problems.remove(0)).with_evidence(problems))
 }
 
 /// Somebody else's deployment makes progress. One that fails in a loop does not: a fix must be able to replace it.

@@ -6,6 +6,7 @@ use crate::events::{Event, Sink};
 use crate::ports::{Aws, Call, CallErrorKind};
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::plan::running_revision;
 use fargate_deploy_core::promotion::{Promoted, Standing, promoted, users};
 use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
 use futures_util::future::try_join_all;
@@ -55,7 +56,7 @@ async fn stand(
     let doing = format!("reading the task definition that {} runs", service.name);
     let running = aws
         .task_definitions
-        .task_definition(service.task_definition.as_str())
+        .task_definition(running_revision(&service.name, &service)?.as_str())
         .await
         .map_err(|e| call_failed(&doing, &e))?;
     let last = match history(name, aws).await {

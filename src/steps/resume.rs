@@ -6,6 +6,7 @@ use crate::error::call_failed;
 use crate::ports::Aws;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::plan::running_revision;
 use fargate_deploy_core::promotion::Promoted;
 use fargate_deploy_core::resume::{Stopped, resumed};
 use futures_util::future::try_join_all;
@@ -28,7 +29,7 @@ pub async fn resume(config: &Config, sha: Option<&str>, aws: Aws<'_>) -> Result<
         let doing = format!("reading the task definition that {name} runs");
         let running = aws
             .task_definitions
-            .task_definition(found.task_definition.as_str())
+            .task_definition(running_revision(&found.name, &found)?.as_str())
             .await
             .map_err(|e| call_failed(&doing, &e))?;
         let family = match &service.task_definition {

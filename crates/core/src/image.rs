@@ -117,6 +117,25 @@ impl fmt::Display for ImageRef {
     }
 }
 
+/// The DNS suffixes of AWS's partitions, each with that of its dual-stack hosts: commercial and GovCloud, China, the
+/// European Sovereign Cloud, and the isolated ones. Whatever else looks like ECR is not AWS's, and gets no login.
+const ECR_SUFFIXES: [&str; 14] = [
+    "amazonaws.com",
+    "on.aws",
+    "amazonaws.com.cn",
+    "on.amazonwebservices.com.cn",
+    "amazonaws.eu",
+    "on.amazonwebservices.eu",
+    "c2s.ic.gov",
+    "on.aws.ic.gov",
+    "sc2s.sgov.gov",
+    "on.aws.scloud",
+    "cloud.adc-e.uk",
+    "on.cloud-aws.adc-e.uk",
+    "csp.hci.ic.gov",
+    "on.aws.hci.ic.gov",
+];
+
 /// Whose registry an ECR host names. The login must be asked for in this region, not in the cluster's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EcrHost {
@@ -132,13 +151,16 @@ impl EcrHost {
             return None;
         }
         let rest: Vec<&str> = parts.collect();
-        let region = match rest.as_slice() {
-            ["dkr", "ecr" | "ecr-fips", region, "amazonaws", "com"]
-            | ["dkr", "ecr" | "ecr-fips", region, "amazonaws", "com", "cn"]
-            | ["dkr-ecr" | "dkr-ecr-fips", region, "on", "aws"] => region,
+        let (region, suffix) = match rest.as_slice() {
+            ["dkr", "ecr" | "ecr-fips", region, suffix @ ..] if suffix.first() != Some(&"on") => {
+                (region, suffix.join("."))
+            }
+            ["dkr-ecr" | "dkr-ecr-fips", region, "on", suffix @ ..] => (region, format!("on.{}", suffix.join("."))),
             _ => return None,
         };
-        Some(Self { account: account.to_owned(), region: (*region).to_owned() })
+        let is_region = !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (is_region && ECR_SUFFIXES.contains(&suffix.as_str()))
+            .then(|| Self { account: account.to_owned(), region: (*region).to_owned() })
     }
 }
 
@@ -186,16 +208,37 @@ mod tests {
 
     #[test]
     fn ecr_hosts_of_every_partition_name_account_and_region() {
-        for host in [
-            "111122223333.dkr.ecr.eu-central-1.amazonaws.com",
-            "111122223333.dkr.ecr-fips.eu-central-1.amazonaws.com",
-            "111122223333.dkr-ecr.eu-central-1.on.aws",
+        for (host, region) in [
+            ("111122223333.dkr.ecr.eu-central-1.amazonaws.com", "eu-central-1"),
+            ("111122223333.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+            ("111122223333.dkr-ecr.eu-central-1.on.aws", "eu-central-1"),
+            ("111122223333.dkr-ecr-fips.us-east-1.on.aws", "us-east-1"),
+            ("111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+            ("111122223333.dkr-ecr.cn-northwest-1.on.amazonwebservices.com.cn", "cn-northwest-1"),
+            ("111122223333.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+            ("111122223333.dkr-ecr.eusc-de-east-1.on.amazonwebservices.eu", "eusc-de-east-1"),
+            ("111122223333.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1"),
+            ("111122223333.dkr-ecr.us-iso-east-1.on.aws.ic.gov", "us-iso-east-1"),
+            ("111122223333.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1"),
+            ("111122223333.dkr-ecr.us-isob-east-1.on.aws.scloud", "us-isob-east-1"),
+            ("111122223333.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1"),
+            ("111122223333.dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1"),
         ] {
-            let ecr = ImageRef::parse(&format!("{host}/app:1")).unwrap().ecr().unwrap();
-            assert_eq!((ecr.account.as_str(), ecr.region.as_str()), ("111122223333", "eu-central-1"), "{host}");
+            let ecr = ImageRef::parse(&format!("{host}/app:1")).unwrap().ecr();
+            let ecr = ecr.unwrap_or_else(|| panic!("{host} is taken for a foreign registry"));
+            assert_eq!((ecr.account.as_str(), ecr.region.as_str()), ("111122223333", region), "{host}");
         }
-        let china = ImageRef::parse("111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/app").unwrap();
-        assert_eq!(china.ecr().unwrap().region, "cn-north-1");
+        for host in [
+            "111122223333.dkr.ecr.eu-central-1.amazonaws.com.evil.example",
+            "111122223333.dkr.ecr.eu-central-1.evil.example",
+            "111122223333.dkr-ecr.eu-central-1.amazonaws.com",
+            "111122223333.dkr.ecr.eu-central-1.on.aws",
+            "11112222333.dkr.ecr.eu-central-1.amazonaws.com",
+            "x.111122223333.dkr.ecr.eu-central-1.amazonaws.com",
+            "public.ecr.aws",
+        ] {
+            assert_eq!(ImageRef::parse(&format!("{host}/app:1")).unwrap().ecr(), None, "{host}");
+        }
         assert_eq!(ImageRef::parse("ghcr.io/app").unwrap().ecr(), None);
     }
 

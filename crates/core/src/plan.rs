@@ -7,13 +7,14 @@ mod infrastructure;
 pub mod offline;
 pub mod risk;
 
-use super::image::Digest;
-use super::names::{ContainerName, ServiceRef};
+use super::image::{Digest, ImageRef};
+use super::names::{ContainerName, ServiceRef, TaskDefinitionArn};
 use super::outcome::{Failure, Reason};
 use super::service::{Controller, Service};
 use super::task_definition::compare::{self, Difference};
 use super::task_definition::one_off::one_off;
-use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition, validate};
+use super::task_definition::validate::{self, Findings, Released};
+use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition};
 use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig, SmokeCheck};
 pub use difference::TO_BE_BUILT;
 use risk::Risk;
@@ -171,6 +172,7 @@ impl CommandPlan {
             None => definition,
         };
         mark(&mut definition, number, provenance);
+        definition.make_room();
         Some(definition)
     }
 }
@@ -200,7 +202,8 @@ impl Plan {
         let Found { images, definitions } = before.found;
         let images = images.into_iter().filter_map(|i| plan_image(config, i, &services, &mut problems)).collect();
         let own = |name: &str| definitions.iter().find(|(of, _)| of == name).map(|(_, definition)| definition.clone());
-        let plan_command = |c: &ReleaseCommand| plan_command(c, own(&c.name), &services, &mut problems);
+        let plan_command =
+            |c: &ReleaseCommand| plan_command(config, c, own(&c.name), &services, &mut problems, &mut warnings);
         let commands: Vec<_> = config.release.iter().filter_map(plan_command).collect();
         for (service, _) in &mut services {
             service.commands = commands.iter().filter(|c| c.service == service.key).map(command_id).collect();
@@ -261,12 +264,13 @@ impl ServicePlan {
             }
         }
         if definition.tags.is_empty() {
-            definition.tags.clone_from(&self.running.tags);
+            definition.tags = self.running.registrable().tags;
         }
         mark(&mut definition, number, provenance);
         if let Some(commands) = self.commands_tag() {
             definition.set_tag(COMMANDS_TAG, commands);
         }
+        definition.make_room();
         definition
     }
 
@@ -326,8 +330,15 @@ fn plan_service(
             )),
         }
     }
-    problems.extend(validate::problems(&found.base).into_iter().map(|p| format!("{name}: task definition: {p}")));
+    let of = format!("{name}: task definition");
+    let said = match chosen.task_definition {
+        Some(_) => validate::findings(&found.base, &released(config, &containers)),
+        // AWS took what the service runs.
+        None => Findings { problems: validate::of_running(&found.base), warnings: vec![] },
+    };
+    problems.extend(said.problems.into_iter().map(|p| format!("{of}: {p}")));
     warnings.extend(risk::of_settings(&name, service));
+    warnings.extend(risk::of_definition(&of, said.warnings));
     let plan = ServicePlan {
         key: chosen.key.clone(),
         service: ServiceRef { cluster: chosen.cluster.clone(), name: chosen.name.clone() },
@@ -343,8 +354,30 @@ fn plan_service(
     (plan, found.latest_release)
 }
 
-/// Services that UpdateService cannot deploy to, each with the way out.
-fn refuse(name: &str, service: &Service, problems: &mut Vec<String>) {
+/// The containers that get an image of the release, and where it comes from.
+fn released(config: &Config, containers: &[(ContainerName, String)]) -> Vec<Released> {
+    let of = |(container, key): &(ContainerName, String)| Released {
+        container: container.clone(),
+        is_from_ecr: is_from_ecr(config, key),
+    };
+    containers.iter().map(of).collect()
+}
+
+/// A repository to push to without a host is ECR's.
+fn is_from_ecr(config: &Config, image: &str) -> bool {
+    let is_ecr = |text: &str| ImageRef::parse(text).is_ok_and(|reference| reference.ecr().is_some());
+    match config.images.iter().find(|i| i.key == image).map(|i| &i.source) {
+        Some(ImageSource::Build(build)) => {
+            let host = build.repository.split('/').next().unwrap_or_default();
+            is_ecr(&build.repository) || !host.contains(['.', ':'])
+        }
+        Some(ImageSource::Existing(reference)) => is_ecr(reference),
+        None => false,
+    }
+}
+
+/// Services that UpdateService cannot deploy to, each with the way out: asked before anything else is read of them.
+pub fn refuse(name: &str, service: &Service, problems: &mut Vec<String>) {
     if service.status != "ACTIVE" {
         problems.push(format!("{name} is {}: only an ACTIVE service can be deployed to", service.status));
     }
@@ -366,6 +399,23 @@ fn refuse(name: &str, service: &Service, problems: &mut Vec<String>) {
             "{name} is an Express Mode service (resourceManagementType ECS): it is updated by UpdateExpressGatewayService only"
         ));
     }
+    if service.controller == Controller::Ecs && !service.is_express && service.task_definition.as_str().is_empty() {
+        problems.push(format!("{name} has no task definition of its own: there is nothing to start a revision from"));
+    }
+}
+
+/// The revision that a service says it runs.
+///
+/// # Errors
+/// `config`: its task sets are managed by another system, and it names none.
+pub fn running_revision<'a>(name: &str, service: &'a Service) -> Result<&'a TaskDefinitionArn, Failure> {
+    if !service.task_definition.as_str().is_empty() {
+        return Ok(&service.task_definition);
+    }
+    let mut problems = vec![];
+    refuse(&format!("service `{name}`"), service, &mut problems);
+    let why = problems.pop().unwrap_or_else(|| format!("service `{name}` has no task definition"));
+    Err(Failure::new(Reason::Config, why))
 }
 
 fn wave(config: &Config, key: &str) -> usize {
@@ -435,10 +485,12 @@ fn plan_image(
 }
 
 fn plan_command(
+    config: &Config,
     command: &ReleaseCommand,
     own: Option<TaskDefinition>,
     services: &[(ServicePlan, u64)],
     problems: &mut Vec<String>,
+    warnings: &mut Vec<Risk>,
 ) -> Option<CommandPlan> {
     let name = &command.name;
     let Some((service, _)) = services.iter().find(|(s, _)| s.key == command.service) else {
@@ -464,11 +516,14 @@ fn plan_command(
     }
     let containers = match (&own, service.containers.first()) {
         (None, _) => service.containers.clone(),
-        (Some(own), Some((_, image))) => {
-            problems.extend(validate::problems(own).into_iter().map(|p| format!("release command `{name}`: {p}")));
-            vec![(container.clone(), image.clone())]
-        }
+        (Some(_), Some((_, image))) => vec![(container.clone(), image.clone())],
         (Some(_), None) => vec![],
     };
+    if let Some(own) = &own {
+        let of = format!("release command `{name}`: task definition");
+        let said = validate::findings(own, &released(config, &containers));
+        problems.extend(said.problems.into_iter().map(|p| format!("{of}: {p}")));
+        warnings.extend(risk::of_definition(&of, said.warnings));
+    }
     Some(CommandPlan { command: command.clone(), service: service.key.clone(), container, own, containers })
 }

@@ -3,6 +3,10 @@
 pub mod change;
 pub mod compare;
 pub mod one_off;
+pub mod placeholders;
+pub mod read;
+pub mod shape;
+pub mod tags;
 pub mod validate;
 
 use super::names::{ContainerName, TaskDefinitionArn};
@@ -36,29 +40,6 @@ pub struct TaskDefinition {
 }
 
 impl TaskDefinition {
-    /// Reads a file in any form that people keep in git: the input of RegisterTaskDefinition, or what
-    /// `aws ecs describe-task-definition` printed (`{"taskDefinition": {...}, "tags": [...]}`).
-    pub fn from_json(text: &str) -> Result<Self, String> {
-        let mut document: Value =
-            serde_json::from_str(text).map_err(|e| format!("not JSON: {e}").replace(" at line ", ", line "))?;
-        let outer_tags = document.get_mut("tags").map(Value::take);
-        let mut body = match document {
-            Value::Object(mut members) => match members.remove("taskDefinition") {
-                Some(Value::Object(inner)) => inner,
-                Some(_) => return Err("`taskDefinition` is not an object".to_owned()),
-                None => members,
-            },
-            _ => return Err("a task definition is a JSON object".to_owned()),
-        };
-        let inner_tags = body.remove("tags").filter(|t| !t.is_null());
-        let tags = match inner_tags.or(outer_tags) {
-            None | Some(Value::Null) => vec![],
-            Some(Value::Array(items)) => items.iter().map(tag_of).collect::<Result<_, _>>()?,
-            Some(_) => return Err("`tags` is not a list of `key` and `value`".to_owned()),
-        };
-        Ok(Self { body, tags })
-    }
-
     /// Its ARN, where it has been registered.
     pub fn arn(&self) -> Option<TaskDefinitionArn> {
         self.body.get("taskDefinitionArn").and_then(Value::as_str).map(TaskDefinitionArn::new)
@@ -148,14 +129,16 @@ impl TaskDefinition {
         }
     }
 
-    /// What RegisterTaskDefinition takes: every member but the read-only ones, unknown members included.
+    /// What RegisterTaskDefinition takes: every member but the read-only ones, unknown members included, and the tags
+    /// that are not AWS's own.
     #[must_use]
     pub fn registrable(&self) -> Self {
         let mut body = self.body.clone();
         for member in READ_ONLY {
             body.shift_remove(member);
         }
-        Self { body, tags: self.tags.clone() }
+        let tags = self.tags.iter().filter(|(key, _)| !tags::is_of_aws(key)).cloned().collect();
+        Self { body, tags }
     }
 
     /// Where awslogs writes a container's lines: group, stream prefix, and region where given.
@@ -182,14 +165,6 @@ pub fn container_name(container: &Map<String, Value>) -> &str {
 /// `essential` is true unless it says otherwise.
 pub fn is_essential(container: &Map<String, Value>) -> bool {
     container.get("essential").and_then(Value::as_bool).unwrap_or(true)
-}
-
-fn tag_of(item: &Value) -> Result<(String, String), String> {
-    let text = |member: &str| item.get(member).and_then(Value::as_str).map(str::to_owned);
-    match text("key") {
-        Some(key) => Ok((key, text("value").unwrap_or_default())),
-        None => Err("`tags` is not a list of `key` and `value`".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -249,27 +224,6 @@ mod tests {
     #[test]
     fn the_release_is_read_from_the_tag() {
         assert_eq!(described().release(), Some(41));
-    }
-
-    #[test]
-    fn a_file_in_register_form_brings_its_tags() {
-        let read = TaskDefinition::from_json(r#"{"family": "a", "tags": [{"key": "k"}], "containerDefinitions": []}"#)
-            .unwrap();
-        assert_eq!(read.tags, [("k".to_owned(), String::new())]);
-        assert!(!read.body.contains_key("tags"));
-    }
-
-    #[test]
-    fn what_is_no_task_definition_says_why() {
-        for (text, why) in [
-            ("[]", "object"),
-            ("{", "not JSON"),
-            (r#"{"taskDefinition": 1}"#, "not an object"),
-            (r#"{"tags": {"a": "b"}}"#, "list"),
-        ] {
-            let error = TaskDefinition::from_json(text).unwrap_err();
-            assert!(error.contains(why), "{text}: {error}");
-        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use aws_stage::Stage;
 use fargate_deploy_core::names::{ContainerName, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::redact::Secret;
+use fargate_deploy_core::task_definition::one_off::one_off;
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,15 +59,20 @@ pub async fn seed(
         let Some(definition) = setting.own(&command.name).or(setting.definition(&service.key)) else { continue };
         let container = container_of(command, service, definition)?;
         let image = service.containers.first().and_then(|(_, key)| images.get(key));
+        // From the same derivation as the deploy to come.
         let arn = match (setting.own(&command.name), registered.get(&service.key)) {
             (Some(own), _) => {
                 let mut own = own.registrable();
                 if let Some(image) = image {
                     own.set_image(&container, image);
                 }
-                register_body(stage, own.body).await?
+                let safe = one_off(&own, &container, &command.name).map(|safe| safe.of_family(own.family()));
+                register_body(stage, safe.unwrap_or(own).body).await?
             }
-            (None, Some(arn)) => arn.clone(),
+            (None, Some(arn)) => match one_off(&previous(service, definition, &images), &container, &command.name) {
+                Some(safe) => register_body(stage, safe.body).await?,
+                None => arn.clone(),
+            },
             (None, None) => continue,
         };
         run_command(stage, service, command, &container, &arn).await?;
@@ -283,6 +289,11 @@ async fn register(
     definition: &TaskDefinition,
     images: &BTreeMap<String, String>,
 ) -> Result<String, Failure> {
+    register_body(stage, previous(service, definition, images).body).await
+}
+
+/// The definition with the previous release's images.
+fn previous(service: &ServiceConfig, definition: &TaskDefinition, images: &BTreeMap<String, String>) -> TaskDefinition {
     let mut definition = definition.registrable();
     for (container, key) in &service.containers {
         let container = container.clone().or_else(|| definition.sole_container());
@@ -290,7 +301,7 @@ async fn register(
             definition.set_image(&container, image);
         }
     }
-    register_body(stage, definition.body).await
+    definition
 }
 
 async fn register_body(stage: &Stage, body: Map<String, Value>) -> Result<String, Failure> {
@@ -339,15 +350,17 @@ async fn run_command(
                     Reason::ReleaseCommand,
                     format!("the previous release's command `{}` failed on the stage", command.name),
                 )
-                .with_evidence(vec![format!(
-                    "exit code {code:?}; {}",
-                    now["stoppedReason"].as_str().unwrap_or_default()
-                )])),
+                .with_evidence(vec![ending(code, now["stoppedReason"].as_str())])),
             };
         }
         sleep(Duration::from_millis(200)).await;
     }
     Err(Failure::new(Reason::ReleaseCommand, format!("the previous release's command `{}` did not end", command.name)))
+}
+
+fn ending(exit_code: Option<i64>, stopped: Option<&str>) -> String {
+    let exit = exit_code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
+    format!("{exit}: {}", stopped.unwrap_or("no reason"))
 }
 
 async fn create_service(
@@ -409,6 +422,16 @@ async fn wait_until_it_serves(stage: &Stage, service: &ServiceConfig) -> Result<
 mod tests {
     use super::*;
     use fargate_deploy_core::terraform::Outputs;
+
+    #[test]
+    fn a_failed_command_of_the_previous_release_is_told_in_words() {
+        assert_eq!(
+            ending(Some(137), Some("Essential container in task exited")),
+            "exit code 137: Essential container in task exited"
+        );
+        assert_eq!(ending(None, Some("CannotPullContainerError: x")), "no exit code: CannotPullContainerError: x");
+        assert_eq!(ending(Some(1), None), "exit code 1: no reason");
+    }
 
     #[test]
     fn the_state_on_the_stage_gives_the_values_of_the_rehearsal() {

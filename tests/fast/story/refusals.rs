@@ -5,7 +5,7 @@ use crate::story::fake::digest_of;
 use crate::story::scene::{Scene, build_config, definition, old_image};
 use fargate_deploy::config::{ImageConfig, ImageSource};
 use fargate_deploy::ports::CallErrorKind;
-use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::outcome::{Failure, Reason, Success};
 use fargate_deploy_core::service::Controller;
 use serde_json::{Value, json};
 
@@ -39,12 +39,20 @@ async fn a_cluster_that_does_not_exist_is_named() {
 #[tokio::test(start_paused = true)]
 async fn services_that_update_service_cannot_deploy_are_refused_with_the_reason() {
     type Change = fn(&mut fargate_deploy_core::service::Service);
-    let cases: [(&str, Change); 5] = [
+    let cases: [(&str, Change); 6] = [
         ("does not exist", |s| s.status = "INACTIVE".to_owned()),
         ("is DRAINING", |s| s.status = "DRAINING".to_owned()),
         ("is deployed by CodeDeploy", |s| s.controller = Controller::CodeDeploy),
-        ("has the EXTERNAL controller", |s| s.controller = Controller::External),
-        ("is an Express Mode service", |s| s.is_express = true),
+        // Their task sets and resources are others': the service names no task definition.
+        ("has the EXTERNAL controller", |s| {
+            s.controller = Controller::External;
+            s.task_definition = "".into();
+        }),
+        ("is an Express Mode service", |s| {
+            s.is_express = true;
+            s.task_definition = "".into();
+        }),
+        ("has no task definition of its own", |s| s.task_definition = "".into()),
     ];
     for (expected, change) in cases {
         refused_as_config(Scene::new().change_service("web", change), expected).await;
@@ -70,17 +78,70 @@ fn running(change: impl FnOnce(&mut Value)) -> Scene {
     scene
 }
 
+/// `web` from a file in git, which lies in the folder.
+fn from_file(change: impl FnOnce(&mut Value)) -> (Scene, tempfile::TempDir) {
+    let mut scene = Scene::new();
+    let mut body = definition("web", &old_image("shop-app"));
+    change(&mut body);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.json");
+    std::fs::write(&path, body.to_string()).unwrap();
+    scene.order.config.services[0].task_definition = Some(path);
+    (scene, folder)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_definition_that_fargate_would_refuse_is_refused() {
-    refused_as_config(running(|d| d["memory"] = json!("999")), "`memory` is 999").await;
+    let (scene, _folder) = from_file(|d| d["memory"] = json!("999"));
+    refused_as_config(scene, "task definition: `memory` is 999").await;
+    let (scene, _folder) = from_file(|d| {
+        d["containerDefinitions"][0]["environment"] =
+            json!([{"name": "A", "value": ""}, {"name": "PORT", "value": 80}]);
+    });
+    refused_as_config(scene, "`containerDefinitions[0].environment[1].value` is a number").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_problems_are_told_together() {
-    let mut scene = running(|d| d["memory"] = json!("999"));
+    let (mut scene, _folder) = from_file(|d| d["memory"] = json!("999"));
     scene.order.config.services[0].containers[0].0 = Some("web".into());
     let failure = refused(&scene).await;
     assert!(failure.evidence.iter().any(|e| e.contains("`memory` is 999")), "{failure:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_service_runs_is_deployed_whatever_our_tables_say() {
+    let scene = running(|d| {
+        d["cpu"] = json!("65536");
+        d["memory"] = json!("999424");
+        d["runtimePlatform"] = json!({"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX_OF_TOMORROW"});
+        d["containerDefinitions"][0]["stopTimeout"] = json!(600);
+        d["containerDefinitions"][0]["ulimits"] = json!([{"name": "nproc", "softLimit": 1, "hardLimit": 1}]);
+    });
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(scene.told.warnings(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_may_refuse_or_nobody_means_is_a_warning_and_is_deployed() {
+    let (scene, _folder) = from_file(|d| {
+        d["cpu"] = json!("65536");
+        d["memory"] = json!("999424");
+        d["containerDefinitions"][0]["environment"] = json!([{"name": "DB", "value": "${DATABASE_URL}"}]);
+        // The release sets it.
+        d["containerDefinitions"][0]["image"] = json!("<IMAGE1_NAME>");
+    });
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let warnings = scene.told.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].contains("task definition: `cpu` is 65536: a size of Fargate that is not known"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].contains("`containerDefinitions[0].environment[0].value` has the placeholder `${DATABASE_URL}`"),
+        "{warnings:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

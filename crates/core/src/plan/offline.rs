@@ -75,7 +75,7 @@ impl OfflineDocument {
         let mut warnings = vec![];
         for (key, read) in definitions {
             match read {
-                Ok(definition) => definition_problems(config, key, definition, &mut problems),
+                Ok(definition) => definition_problems(config, key, definition, &mut problems, &mut warnings),
                 Err(why) => problems.push(format!("service `{key}`: {why}")),
             }
         }
@@ -113,10 +113,25 @@ impl OfflineDocument {
     }
 }
 
-fn definition_problems(config: &Config, key: &str, definition: &TaskDefinition, problems: &mut Vec<String>) {
+fn definition_problems(
+    config: &Config,
+    key: &str,
+    definition: &TaskDefinition,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) {
     let name = format!("service `{key}`");
-    problems.extend(validate::problems(definition).into_iter().map(|p| format!("{name}: task definition: {p}")));
-    let Some(service) = config.services.iter().find(|s| s.key == key) else { return };
+    let service = config.services.iter().find(|s| s.key == key);
+    let containers = service.map(|s| s.containers.as_slice()).unwrap_or_default().iter();
+    let containers: Vec<_> = containers
+        .filter_map(|(container, image)| {
+            Some((container.clone().or_else(|| definition.sole_container())?, image.clone()))
+        })
+        .collect();
+    let said = validate::findings(definition, &super::released(config, &containers));
+    problems.extend(said.problems.into_iter().map(|p| format!("{name}: task definition: {p}")));
+    warnings.extend(said.warnings.into_iter().map(|w| format!("{name}: task definition: {w}")));
+    let Some(service) = service else { return };
     for (container, image) in &service.containers {
         if let Some(container) = container
             && definition.container(container).is_none()

@@ -45,6 +45,8 @@ pub enum RiskKind {
     MutableTag,
     DatabaseCommand,
     BaseMoved,
+    /// Something in a task definition's file that AWS may refuse, or takes and nobody means.
+    DoubtfulDefinition,
 }
 
 fn caution(kind: RiskKind, text: String) -> Risk {
@@ -53,6 +55,11 @@ fn caution(kind: RiskKind, text: String) -> Risk {
 
 fn warning(kind: RiskKind, text: String) -> Risk {
     Risk { level: Level::Warning, kind, text }
+}
+
+/// What validation doubts of a task definition's file; `of` says whose it is.
+pub fn of_definition(of: &str, doubts: Vec<String>) -> Vec<Risk> {
+    doubts.into_iter().map(|doubt| warning(RiskKind::DoubtfulDefinition, format!("{of}: {doubt}"))).collect()
 }
 
 /// What the service's own settings mean for any release.

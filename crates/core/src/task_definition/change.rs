@@ -50,6 +50,14 @@ fn shown(path: &[String], value: &Value) -> Value {
         Value::Array(items) if is_environment(path) => {
             Value::Array(items.iter().map(|item| json!({"name": item.get("name"), "value": HIDDEN})).collect())
         }
+        // By place: what is hidden in an item by name is hidden in one without.
+        Value::Array(items) => {
+            let inner = items.iter().enumerate().map(|(at, item)| {
+                let below: Vec<String> = path.iter().cloned().chain([at.to_string()]).collect();
+                shown(&below, item)
+            });
+            Value::Array(inner.collect())
+        }
         other => other.clone(),
     }
 }
@@ -92,6 +100,13 @@ mod tests {
         for name in ["environment.A", "environment.GONE", "environment.NEW", "containerDefinitions.gone", "twice"] {
             assert!(text.contains(name), "{name}: {text}");
         }
+    }
+
+    #[test]
+    fn containers_that_share_a_name_hide_their_variables_too() {
+        let of = |value: &str| json!({"containerDefinitions": [{"name": "app", "environment": [{"name": "A", "value": value}]}, {"name": "app"}]});
+        let text = serde_json::to_string(&between(of("hunter1"), of("hunter2"))).unwrap();
+        assert!(text.contains("containerDefinitions") && !text.contains("hunter"), "{text}");
     }
 
     #[test]

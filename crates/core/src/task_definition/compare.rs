@@ -1,6 +1,12 @@
 //! What is different? AWS fills defaults in and reorders lists when it describes a revision; neither is a change.
 
-use super::{TAG_PREFIX, TaskDefinition};
+mod normal;
+#[cfg(test)]
+mod round_trip;
+
+use super::{TAG_PREFIX, TaskDefinition, tags};
+use crate::names::short;
+use normal::normal;
 use serde_json::{Map, Value, json};
 
 /// One place at which two definitions differ. The values are as they are written: they may be secret, and are shown to
@@ -34,7 +40,8 @@ pub fn changes(old: &TaskDefinition, new: &TaskDefinition) -> Vec<Difference> {
     let mut found = vec![];
     walk(&mut vec![], Some(&Value::Object(normal(old))), Some(&Value::Object(normal(new))), &mut found);
     let user_tags = |definition: &TaskDefinition| {
-        let mut tags: Vec<_> = definition.tags.iter().filter(|(k, _)| !k.starts_with(TAG_PREFIX)).cloned().collect();
+        let is_users = |key: &str| !key.starts_with(TAG_PREFIX) && !tags::is_of_aws(key);
+        let mut tags: Vec<_> = definition.tags.iter().filter(|(key, _)| is_users(key)).cloned().collect();
         tags.sort();
         tags
     };
@@ -66,115 +73,23 @@ fn walk(path: &mut Vec<String>, old: Option<&Value>, new: Option<&Value>, found:
                 path.pop();
             }
         }
-        None if old != new => found.push(Difference { path: path.clone(), old: old.cloned(), new: new.cloned() }),
+        None if old != new && !old.zip(new).is_some_and(|(old, new)| is_same_role(path, old, new)) => {
+            found.push(Difference { path: path.clone(), old: old.cloned(), new: new.cloned() })
+        }
         None => {}
     }
 }
 
-/// Lists of a container that [`normal_container`] has put by name: the first of a kind is added as such, too.
+/// Lists of a container whose items go by their names: the first of a kind is added as such, too.
 fn is_by_name(path: &[String]) -> bool {
     matches!(path, [_, _, list] if ["environment", "secrets", "portMappings"].contains(&list.as_str()))
 }
 
-/// One spelling for everything that means the same.
-fn normal(definition: &TaskDefinition) -> Map<String, Value> {
-    let mut body = definition.registrable().body;
-    for member in ["cpu", "memory"] {
-        if let Some(units) = body.get(member).and_then(units) {
-            body.insert(member.to_owned(), json!(units));
-        }
-    }
-    if let Some(containers) = body.remove("containerDefinitions") {
-        // By name, so that a path names the container and its place in the list does not matter.
-        let named = containers.as_array().into_iter().flatten().filter_map(Value::as_object).map(|container| {
-            (super::container_name(container).to_owned(), Value::Object(normal_container(container.clone())))
-        });
-        body.insert("containerDefinitions".to_owned(), Value::Object(named.collect()));
-    }
-    for (member, default) in [("cpuArchitecture", "X86_64"), ("operatingSystemFamily", "LINUX")] {
-        if let Some(platform) = body.get_mut("runtimePlatform").and_then(Value::as_object_mut) {
-            drop_default(platform, member, &json!(default));
-        }
-    }
-    drop_default(&mut body, "enableFaultInjection", &json!(false));
-    prune(&mut body);
-    body
-}
-
-/// A member that says what AWS assumes anyway says nothing.
-fn drop_default(members: &mut Map<String, Value>, member: &str, default: &Value) {
-    if members.get(member) == Some(default) {
-        members.shift_remove(member);
-    }
-}
-
-/// A list as members by name, where the names tell its items apart.
-fn by_name(
-    items: &[Value],
-    name: impl Fn(&Value) -> Option<String>,
-    member: impl Fn(&Value) -> Value,
-) -> Option<Value> {
-    let mut named = Map::new();
-    for item in items {
-        if named.insert(name(item)?, member(item)).is_some() {
-            return None;
-        }
-    }
-    Some(Value::Object(named))
-}
-
-fn normal_container(mut container: Map<String, Value>) -> Map<String, Value> {
-    drop_default(&mut container, "essential", &json!(true));
-    drop_default(&mut container, "cpu", &json!(0));
-    for (list, value) in [("environment", "value"), ("secrets", "valueFrom")] {
-        let named = container.get(list).and_then(Value::as_array).and_then(|items| {
-            let name = |item: &Value| item.get("name")?.as_str().map(str::to_owned);
-            by_name(items, name, |item| item.get(value).cloned().unwrap_or_else(|| json!("")))
-        });
-        if let Some(named) = named {
-            container.insert(list.to_owned(), named);
-        }
-    }
-    for port in container.get_mut("portMappings").and_then(Value::as_array_mut).into_iter().flatten() {
-        let Some(port) = port.as_object_mut() else { continue };
-        let number = port.get("containerPort").cloned().unwrap_or(Value::Null);
-        // awsvpc: the host port is the container port, and AWS writes it out.
-        if port.get("hostPort").is_none_or(|host| *host == number || *host == json!(0)) {
-            port.shift_remove("hostPort");
-        }
-        drop_default(port, "protocol", &json!("tcp"));
-    }
-    if let Some(named) = container.get("portMappings").and_then(Value::as_array).and_then(|ports| {
-        let protocol = |port: &Value| port.get("protocol").and_then(Value::as_str).unwrap_or("tcp").to_owned();
-        by_name(ports, |port| Some(format!("{}/{}", port.get("containerPort")?, protocol(port))), Value::clone)
-    }) {
-        container.insert("portMappings".to_owned(), named);
-    }
-    if let Some(check) = container.get_mut("healthCheck").and_then(Value::as_object_mut) {
-        for (member, default) in [("interval", 30), ("timeout", 5), ("retries", 3), ("startPeriod", 0)] {
-            drop_default(check, member, &json!(default));
-        }
-    }
-    container
-}
-
-/// Absent, null, empty list, empty object and empty text are the same to AWS, except inside free-form values.
-fn prune(members: &mut Map<String, Value>) {
-    let free_form = ["options", "dockerLabels", "environment"];
-    members.retain(|key, value| {
-        if let Value::Object(inner) = value
-            && !free_form.contains(&key.as_str())
-        {
-            prune(inner);
-        }
-        match value {
-            Value::Null => false,
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(inner) => !inner.is_empty(),
-            Value::String(text) => !text.is_empty(),
-            _ => true,
-        }
-    });
+/// `taskRoleArn` and `executionRoleArn` take a role's name as well, and AWS answers with its ARN.
+fn is_same_role(path: &[String], old: &Value, new: &Value) -> bool {
+    let is_role = matches!(path, [member] if member == "taskRoleArn" || member == "executionRoleArn");
+    let (Some(old), Some(new)) = (old.as_str(), new.as_str()) else { return false };
+    is_role && old.starts_with("arn:") != new.starts_with("arn:") && short(old) == short(new)
 }
 
 /// CPU units or MiB from `1024`, `"1024"`, `"1 vCPU"`, `"2GB"`: AWS takes them all and answers with the number.

@@ -1,180 +1,150 @@
 //! What RegisterTaskDefinition, or the first start of a task, would refuse: found before anything changes.
+//!
+//! What AWS surely refuses is a problem; what it may refuse, or takes and nobody means, is a warning. The revision that a
+//! service runs was taken by AWS: no table of ours knows better, and only what this program cannot deploy is said of it.
 
-use super::compare::units;
-use super::{TaskDefinition, container_name, is_essential};
+mod containers;
+mod fargate;
+mod references;
+mod size;
+mod types;
+
+use super::{TaskDefinition, placeholders, tags};
+use crate::names::ContainerName;
 use serde_json::{Map, Value};
 
-/// Everything wrong with a definition that is meant for Fargate, each with what to do; empty when it is sound.
+/// What is wrong with a definition, each with its path and what to do. The same thing is said once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// AWS surely refuses it.
+    pub problems: Vec<String>,
+    /// It may be refused, or is taken and does not do what it says.
+    pub warnings: Vec<String>,
+}
+
+/// A container that gets an image of the release: what the file says of its image does not count.
+#[derive(Clone, Debug)]
+pub struct Released {
+    pub container: ContainerName,
+    /// Pulled from ECR, by the execution role.
+    pub is_from_ecr: bool,
+}
+
+/// AWS's limit for the whole definition, in bytes.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html>
+const LARGEST: usize = 64 * 1024;
+const MOST_CONTAINERS: usize = 10;
+
+/// Everything that can be told of a file that is meant for Fargate.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>
 #[must_use]
-pub fn problems(definition: &TaskDefinition) -> Vec<String> {
-    let mut found = vec![];
+pub fn findings(definition: &TaskDefinition, released: &[Released]) -> Findings {
+    let mut found = Findings::default();
+    types::check(definition, &mut found);
     if definition.family().is_empty() {
-        found.push("`family` is missing".to_owned());
+        if !is_present(definition.body.get("family")) || text(&definition.body, "family").is_some() {
+            found.problem("`family` is missing".to_owned());
+        }
     } else if !is_family(definition.family()) {
-        found
-            .push(format!("`family` is `{}`: up to 255 letters, digits, `-` and `_` are allowed", definition.family()));
+        found.problem(format!(
+            "`family` is `{}`: up to 255 letters, digits, `-` and `_` are allowed",
+            definition.family()
+        ));
     }
-    size_problems(definition, &mut found);
-    match definition.body.get("networkMode").and_then(Value::as_str) {
-        Some("awsvpc") => {}
-        Some(other) => found.push(format!("`networkMode` is `{other}`: Fargate needs `awsvpc`")),
-        None => found.push("`networkMode` is missing: Fargate needs `awsvpc`".to_owned()),
+    size::check(definition, &mut found);
+    found.problems.extend(of_running(definition));
+    fargate::check(definition, &mut found);
+    containers::check(definition, released, &mut found);
+    references::check(definition, &mut found);
+    tags::check(definition, &mut found.problems, &mut found.warnings);
+    let is_released = |name: &ContainerName| released.iter().any(|r| r.container == *name);
+    found.warnings.extend(placeholders::found(definition, is_released));
+    let bytes = Value::Object(definition.registrable().body).to_string().len();
+    if bytes > LARGEST {
+        found.warning(format!("it has {bytes} bytes: AWS takes 64 KiB"));
+    }
+    if definition.containers().count() > MOST_CONTAINERS {
+        found.problem(format!(
+            "`containerDefinitions` has {} containers: AWS takes {MOST_CONTAINERS} in a task",
+            definition.containers().count()
+        ));
+    }
+    found
+}
+
+/// The problems alone, whatever images the containers get.
+#[must_use]
+pub fn problems(definition: &TaskDefinition) -> Vec<String> {
+    let all = definition.container_names().into_iter();
+    let all: Vec<_> = all.map(|name| Released { container: name.into(), is_from_ecr: false }).collect();
+    findings(definition, &all).problems
+}
+
+/// What keeps this program from deploying a revision that AWS runs: it is none of Fargate's.
+#[must_use]
+pub fn of_running(definition: &TaskDefinition) -> Vec<String> {
+    let mut found = vec![];
+    match (definition.body.get("networkMode"), text(&definition.body, "networkMode")) {
+        // Another spelling of it is told by its type.
+        (_, Some(mode)) if mode.eq_ignore_ascii_case("awsvpc") => {}
+        (_, Some(other)) => found.push(format!("`networkMode` is `{other}`: Fargate needs `awsvpc`")),
+        (None | Some(Value::Null), _) => found.push("`networkMode` is missing: Fargate needs `awsvpc`".to_owned()),
+        // Of another type, which is said elsewhere.
+        _ => {}
     }
     if let Some(list) = definition.body.get("requiresCompatibilities").and_then(Value::as_array)
-        && !list.is_empty()
+        && list.iter().any(|v| !v.is_null())
         && !list.iter().any(|v| v == "FARGATE")
     {
         found.push("`requiresCompatibilities` does not name `FARGATE`".to_owned());
     }
-    if let Some(architecture) = definition.body.get("runtimePlatform").and_then(|p| p.get("cpuArchitecture"))
-        && architecture != "X86_64"
-        && architecture != "ARM64"
-    {
-        found.push(format!("`runtimePlatform.cpuArchitecture` is {architecture}: `X86_64` or `ARM64` are possible"));
-    }
-    container_problems(definition, &mut found);
     found
 }
 
-fn size_problems(definition: &TaskDefinition, found: &mut Vec<String>) {
-    let size = |member: &str, found: &mut Vec<String>| match definition.body.get(member) {
-        None | Some(Value::Null) => {
-            found.push(format!("`{member}` is missing: Fargate needs it on the task"));
-            None
+impl Findings {
+    fn problem(&mut self, text: String) {
+        if !self.problems.contains(&text) {
+            self.problems.push(text);
         }
-        Some(value) => units(value).or_else(|| {
-            found.push(format!("`{member}` is {value}: not a size that AWS reads"));
-            None
-        }),
-    };
-    let cpu = size("cpu", found);
-    let memory = size("memory", found);
-    let (Some(cpu), Some(memory)) = (cpu, memory) else { return };
-    match fargate_memory(cpu) {
-        None => found.push(format!("`cpu` is {cpu}: Fargate has 256, 512, 1024, 2048, 4096, 8192 and 16384")),
-        Some(memories) if !memories.contains(&memory) => {
-            found.push(format!("`memory` is {memory}: with `cpu` {cpu} Fargate has {}", spoken(&memories)))
-        }
-        Some(_) => {}
     }
-    let reserved: u64 = definition.containers().filter_map(|c| c.get("memory").and_then(Value::as_u64)).sum();
-    if reserved > memory {
-        found.push(format!("the containers' `memory` adds up to {reserved} MiB, more than the task's {memory}"));
-    }
-}
 
-/// The memory sizes in MiB that Fargate offers for a number of CPU units.
-fn fargate_memory(cpu: u64) -> Option<Vec<u64>> {
-    let range = |from: u64, to: u64, by: u64| (from..=to).step_by((by * 1024) as usize).collect();
-    Some(match cpu {
-        256 => vec![512, 1024, 2048],
-        512 => range(1024, 4096, 1),
-        1024 => range(2048, 8192, 1),
-        2048 => range(4096, 16384, 1),
-        4096 => range(8192, 30720, 1),
-        8192 => range(16384, 61440, 4),
-        16384 => range(32768, 122_880, 8),
-        _ => return None,
-    })
-}
-
-fn spoken(memories: &[u64]) -> String {
-    match memories {
-        [first, second, .., last] if memories.len() > 4 => format!("{first} to {last} in steps of {}", second - first),
-        _ => memories.iter().map(u64::to_string).collect::<Vec<_>>().join(", "),
-    }
-}
-
-fn container_problems(definition: &TaskDefinition, found: &mut Vec<String>) {
-    let containers: Vec<_> = definition.containers().collect();
-    if containers.is_empty() {
-        found.push("`containerDefinitions` is empty".to_owned());
-        return;
-    }
-    if !containers.iter().any(|c| is_essential(c)) {
-        found.push("no container is essential: a task needs one".to_owned());
-    }
-    let names: Vec<_> = containers.iter().map(|c| container_name(c)).collect();
-    let has_execution_role =
-        definition.body.get("executionRoleArn").and_then(Value::as_str).is_some_and(|r| !r.is_empty());
-    let mut ports = vec![];
-    for (at, container) in containers.iter().enumerate() {
-        let name = container_name(container);
-        if name.is_empty() {
-            found.push(format!("container {} has no `name`", at + 1));
-            continue;
-        }
-        if !is_family(name) {
-            found.push(format!("container `{name}`: a name has up to 255 letters, digits, `-` and `_`"));
-        }
-        if names[..at].contains(&name) {
-            found.push(format!("container `{name}` is defined twice"));
-        }
-        port_problems(name, container, &mut ports, found);
-        log_problems(name, container, has_execution_role, found);
-        dependency_problems(name, container, &names, found);
-        let has_secrets = container.get("secrets").and_then(Value::as_array).is_some_and(|s| !s.is_empty());
-        if has_secrets && !has_execution_role {
-            found.push(format!("container `{name}` has `secrets`: they need an `executionRoleArn` on the task"));
+    fn warning(&mut self, text: String) {
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
         }
     }
 }
 
-fn port_problems(name: &str, container: &Map<String, Value>, seen: &mut Vec<(u64, String)>, found: &mut Vec<String>) {
-    for mapping in container.get("portMappings").and_then(Value::as_array).into_iter().flatten() {
-        let number = |member: &str| mapping.get(member).and_then(Value::as_u64);
-        let protocol = mapping.get("protocol").and_then(Value::as_str).unwrap_or("tcp").to_owned();
-        let Some(port) = number("containerPort") else {
-            if mapping.get("containerPortRange").is_none() {
-                found.push(format!("container `{name}`: a port mapping has no `containerPort`"));
-            }
-            continue;
-        };
-        if !(1..=65535).contains(&port) {
-            found.push(format!("container `{name}`: port {port} does not exist"));
-        }
-        if number("hostPort").is_some_and(|host| host != port && host != 0) {
-            found.push(format!("container `{name}`: with `awsvpc` the `hostPort` of {port} is left out or the same"));
-        }
-        if seen.contains(&(port, protocol.clone())) {
-            found.push(format!("container `{name}`: port {port}/{protocol} is mapped twice in this task"));
-        }
-        seen.push((port, protocol));
-    }
+/// Null is absent, everywhere.
+fn is_present(value: Option<&Value>) -> bool {
+    value.is_some_and(|value| !value.is_null())
 }
 
-fn log_problems(name: &str, container: &Map<String, Value>, has_execution_role: bool, found: &mut Vec<String>) {
-    let Some(log) = container.get("logConfiguration") else { return };
-    let driver = log.get("logDriver").and_then(Value::as_str).unwrap_or_default();
-    if !matches!(driver, "awslogs" | "splunk" | "awsfirelens") {
-        found.push(format!("container `{name}`: log driver `{driver}`: Fargate has awslogs, splunk and awsfirelens"));
-    }
-    if driver != "awslogs" {
-        return;
-    }
-    for option in ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"] {
-        let given = log.get("options").and_then(|o| o.get(option)).and_then(Value::as_str);
-        if given.is_none_or(str::is_empty) {
-            found.push(format!("container `{name}`: awslogs on Fargate needs the option `{option}`"));
-        }
-    }
-    if !has_execution_role {
-        found.push(format!("container `{name}` logs to CloudWatch: that needs an `executionRoleArn` on the task"));
-    }
+fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    members.get(name).and_then(Value::as_str)
 }
 
-fn dependency_problems(name: &str, container: &Map<String, Value>, names: &[&str], found: &mut Vec<String>) {
-    for dependency in container.get("dependsOn").and_then(Value::as_array).into_iter().flatten() {
-        let on = dependency.get("containerName").and_then(Value::as_str).unwrap_or_default();
-        if !names.contains(&on) {
-            found.push(format!("container `{name}` depends on `{on}`, which is not in this task"));
-        } else if on == name {
-            found.push(format!("container `{name}` depends on itself"));
-        }
-    }
+fn filled<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    text(members, name).filter(|text| !text.is_empty())
 }
 
+fn is_true(members: &Map<String, Value>, name: &str) -> bool {
+    members.get(name) == Some(&Value::Bool(true))
+}
+
+/// The objects of a list, each with its path.
+fn items<'a>(members: &'a Map<String, Value>, list: &str, path: &str) -> Vec<(String, &'a Map<String, Value>)> {
+    let at = if path.is_empty() { list.to_owned() } else { format!("{path}.{list}") };
+    let items = members.get(list).and_then(Value::as_array).into_iter().flatten().enumerate();
+    items.filter_map(|(index, item)| Some((format!("{at}[{index}]"), item.as_object()?))).collect()
+}
+
+/// A list that holds anything.
+fn has_items(members: &Map<String, Value>, list: &str) -> bool {
+    members.get(list).and_then(Value::as_array).is_some_and(|items| items.iter().any(|item| !item.is_null()))
+}
+
+/// A family's or container's name.
 fn is_family(name: &str) -> bool {
     (1..=255).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
