@@ -75,8 +75,7 @@ impl GitHubApi {
     /// <https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api>
     async fn pages<T: DeserializeOwned>(&self, path: &str) -> Call<Vec<T>> {
         let failed = |error| call_error("GET", path, error);
-        let mut page: Page<T> =
-            self.octocrab.get(path, Some(&json!({ "per_page": PER_PAGE }))).await.map_err(failed)?;
+        let mut page: Page<T> = self.octocrab.get(path, Some(&[("per_page", PER_PAGE)])).await.map_err(failed)?;
         let mut items = page.take_items();
         for _ in 1..MOST_PAGES {
             match self.octocrab.get_page(&page.next).await.map_err(failed)? {
