@@ -282,6 +282,6 @@ fn untouched(service: &ServicePlan) -> ServiceRecord {
         target: None,
         previous_release: service.running.release(),
         state: ServiceState::Untouched,
-        url: service.smoke.first().map(|s| s.url.clone()),
+        url: service.smoke.first().and_then(|s| s.url.public_url()),
     }
 }

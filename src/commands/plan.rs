@@ -76,7 +76,7 @@ async fn online(
         Ok(config) => config,
         Err(failure) => return (Err(failure), Record::default()),
     };
-    let infrastructure = match terraform(how.terraform_plan.as_deref(), directory, &config).await {
+    let infrastructure = match terraform(how.terraform_plan.as_deref(), directory, &config) {
         Ok(infrastructure) => infrastructure,
         Err(failure) => return (Err(failure), Record::default()),
     };
@@ -94,10 +94,11 @@ async fn online(
     (result, record)
 }
 
-async fn terraform(file: Option<&Path>, directory: &Path, config: &Config) -> Result<Option<Infrastructure>, Failure> {
+fn terraform(file: Option<&Path>, directory: &Path, config: &Config) -> Result<Option<Infrastructure>, Failure> {
     let Some(file) = file else { return Ok(None) };
     let failed = |why: String| Failure::new(Reason::Config, format!("Terraform plan `{}`: {why}", file.display()));
-    let bytes = tokio::fs::read(directory.join(file)).await.map_err(|e| failed(e.to_string()))?;
+    // As Terraform's outputs: plans of large systems are tens of megabytes.
+    let bytes = config::read_file(&directory.join(file), 64 * 1024 * 1024).map_err(|why| failed(why.to_string()))?;
     let summary = TerraformSummary::parse(&bytes).map_err(failed)?;
     Ok(Some(Infrastructure::of(&summary, &config.terraform_outputs)))
 }

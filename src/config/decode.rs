@@ -1,6 +1,8 @@
 //! From the tree to serde's types, keeping places and speaking plainly: unknown keys are collected with a suggestion,
 //! and a wrong type names the key, what was expected and what was found.
 
+mod values;
+
 use super::error::{ConfigError, Place};
 use super::tree::{Key, Kind, Node, Scalar, Value};
 use serde::de::{
@@ -10,16 +12,32 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use std::cell::RefCell;
 use std::fmt;
-use std::marker::PhantomData;
+pub(super) use values::{Entries, Located, Loose, Number, OneOrMany, Text, Worded, resolved};
 
 const LOCATED: &str = "$located";
+const TEXT: &str = "$text";
 const SCALAR: &str = "$scalar";
+const NUMBER: &str = "$number";
 const LIST: &str = "$list";
+/// A visitor of it gets a text by `visit_map`, a mapping by `visit_newtype_struct`.
+pub(super) const TEXT_OR_MAPPING: &str = "$text-or-mapping";
 
-/// Decodes a tree; all unknown keys come together, of other errors the first.
+/// Decodes a whole document, whose environments are taken off; all unknown keys come together, of other errors the first.
 pub(super) fn decode<'n, T: Deserialize<'n>>(node: &'n Node) -> Result<T, Vec<ConfigError>> {
+    decode_with(node, &["environments"])
+}
+
+/// The same of what an environment lays over a document.
+pub(super) fn decode_environment<'n, T: Deserialize<'n>>(node: &'n Node) -> Result<T, Vec<ConfigError>> {
+    decode_with(node, &[])
+}
+
+fn decode_with<'n, T: Deserialize<'n>>(
+    node: &'n Node,
+    further: &'static [&'static str],
+) -> Result<T, Vec<ConfigError>> {
     let unknown = RefCell::new(Vec::new());
-    let decoded = T::deserialize(Decoder { node, unknown: &unknown });
+    let decoded = T::deserialize(Decoder { node, unknown: &unknown, further });
     let mut errors = unknown.into_inner();
     match decoded {
         Ok(value) if errors.is_empty() => return Ok(value),
@@ -47,31 +65,6 @@ pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
         None => {
             format!("known here: {}", known.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
         }
-    }
-}
-
-/// A value and where it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Located<T> {
-    pub place: Place,
-    pub value: T,
-}
-
-/// A text that may be written as a number or a boolean: `"20"` and `20` are the same build argument.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Loose(pub String);
-
-/// A single value stands for a list of one.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct OneOrMany<T>(pub Vec<T>);
-
-/// A mapping in the order of the file.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entries<T>(pub Vec<(Located<String>, T)>);
-
-impl<T> Default for Entries<T> {
-    fn default() -> Self {
-        Self(Vec::new())
     }
 }
 
@@ -140,16 +133,18 @@ impl de::Error for DecodeError {
 struct Decoder<'n, 'c> {
     node: &'n Node,
     unknown: &'c RefCell<Vec<ConfigError>>,
+    /// Keys beside those of the type: they are known, and were taken off before.
+    further: &'static [&'static str],
 }
 
 impl<'n, 'c> Decoder<'n, 'c> {
     fn at(self, node: &'n Node) -> Self {
-        Self { node, ..self }
+        Self { node, further: &[], ..self }
     }
 
     fn mismatch(self, expected: &dyn Expected) -> DecodeError {
         let mut error = DecodeError::new(format!("expected {expected}, found {}", self.node.describe()));
-        if let Value::Scalar(Scalar { kind: Kind::Number | Kind::Bool, text }) = &self.node.value
+        if let Value::Scalar(Scalar { kind: Kind::Number | Kind::Bool, text, .. }) = &self.node.value
             && expected.to_string().contains("text")
         {
             error.hint = Some(format!("put it in quotes: \"{text}\""));
@@ -167,7 +162,7 @@ impl<'n, 'c> Decoder<'n, 'c> {
             for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str())) {
                 self.unknown.borrow_mut().push(
                     ConfigError::at(key.place, format!("unknown key `{}`", super::tree::shown(&key.text)))
-                        .hint(suggestion(&key.text, known.iter().copied())),
+                        .hint(suggestion(&key.text, known.iter().chain(self.further).copied())),
                 );
             }
         }
@@ -180,23 +175,20 @@ impl<'n, 'c> Decoder<'n, 'c> {
         visitor.visit_seq(ItemsOf { decoder: self, items: items.iter() }).map_err(|error| error.within(self.node.place))
     }
 
-    fn text<V: Visitor<'n>>(self, visitor: V, loose: bool) -> Result<V::Value, DecodeError> {
-        match &self.node.value {
-            Value::Scalar(Scalar { text, kind }) if loose || matches!(kind, Kind::Text | Kind::Resolved) => {
-                visitor.visit_str(text).map_err(|error: DecodeError| error.within(self.node.place))
-            }
-            _ => Err(self.mismatch(&visitor)),
+    /// A text with what it was written as.
+    fn resolved<V: Visitor<'n>>(self, kind: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
+        let scalar = match &self.node.value {
+            Value::Scalar(scalar) => scalar,
+            _ => return Err(self.mismatch(&expected(kind))),
+        };
+        match (kind, scalar.kind) {
+            (SCALAR, _) | (TEXT, Kind::Text) | (NUMBER, Kind::Number) | (_, Kind::Resolved) => {}
+            _ => return Err(self.mismatch(&expected(kind))),
         }
-    }
-
-    fn number<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match &self.node.value {
-            Value::Scalar(Scalar { text, kind: Kind::Number | Kind::Resolved }) => match text.parse::<u16>() {
-                Ok(number) => visitor.visit_u16(number).map_err(|error: DecodeError| error.within(self.node.place)),
-                Err(_) => Err(self.mismatch(&"a whole number below 65536")),
-            },
-            _ => Err(self.mismatch(&"a whole number")),
+        if kind == NUMBER && scalar.text.parse::<u16>().is_err() {
+            return Err(self.mismatch(&"a whole number below 65536"));
         }
+        visitor.visit_map(WrittenAndValue { scalar, step: 0 }).map_err(|error| error.within(self.node.place))
     }
 }
 
@@ -206,31 +198,22 @@ impl<'n> Deserializer<'n> for Decoder<'n, '_> {
     fn deserialize_any<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.value {
             Value::Null => Err(self.mismatch(&visitor)),
-            Value::Scalar(_) => self.text(visitor, false),
+            Value::Scalar(scalar) if matches!(scalar.kind, Kind::Text | Kind::Resolved) => {
+                visitor.visit_map(WrittenAndValue { scalar, step: 0 }).map_err(|error| error.within(self.node.place))
+            }
             Value::List(items) => self.list(visitor, items),
-            Value::Map(_) => Err(self.mismatch(&visitor)),
+            Value::Scalar(_) | Value::Map(_) => Err(self.mismatch(&visitor)),
         }
     }
 
     fn deserialize_bool<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.value {
-            Value::Scalar(Scalar { text, kind: Kind::Bool | Kind::Resolved }) => match text.as_str() {
+            Value::Scalar(Scalar { text, kind: Kind::Bool | Kind::Resolved, .. }) => match text.as_str() {
                 "true" => visitor.visit_bool(true),
                 "false" => visitor.visit_bool(false),
                 _ => Err(self.mismatch(&"`true` or `false`")),
             },
             _ => Err(self.mismatch(&"`true` or `false`")),
-        }
-    }
-
-    fn deserialize_u16<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        self.number(visitor)
-    }
-
-    fn deserialize_string<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match &self.node.value {
-            Value::Scalar(Scalar { kind: Kind::Text | Kind::Resolved, .. }) => self.text(visitor, false),
-            _ => Err(self.mismatch(&"a text")),
         }
     }
 
@@ -247,8 +230,11 @@ impl<'n> Deserializer<'n> for Decoder<'n, '_> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match (name, &self.node.value) {
-            (SCALAR, Value::Scalar(_)) => self.text(visitor, true),
-            (SCALAR, _) => Err(self.mismatch(&"a text, a number or a boolean")),
+            (TEXT_OR_MAPPING, Value::Scalar(scalar)) if matches!(scalar.kind, Kind::Text | Kind::Resolved) => {
+                visitor.visit_map(WrittenAndValue { scalar, step: 0 }).map_err(|error| error.within(self.node.place))
+            }
+            (TEXT_OR_MAPPING, Value::Map(_) | Value::Null) => visitor.visit_newtype_struct(self),
+            (TEXT_OR_MAPPING, _) => Err(self.mismatch(&visitor)),
             (LIST, Value::Scalar(_)) => self.list(visitor, std::slice::from_ref(self.node)),
             (LIST, Value::List(items)) => self.list(visitor, items),
             (LIST, _) => Err(self.mismatch(&"a text or a list")),
@@ -275,6 +261,7 @@ impl<'n> Deserializer<'n> for Decoder<'n, '_> {
     ) -> Result<V::Value, DecodeError> {
         match name {
             LOCATED => visitor.visit_map(PlaceAndValue { decoder: self, step: 0 }),
+            TEXT | SCALAR | NUMBER => self.resolved(name, visitor),
             _ => self.map(visitor, Some(fields)),
         }
     }
@@ -286,9 +273,19 @@ impl<'n> Deserializer<'n> for Decoder<'n, '_> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match &self.node.value {
-            Value::Scalar(Scalar { text, .. }) => visitor
-                .visit_enum(text.as_str().into_deserializer())
-                .map_err(|error: DecodeError| error.within(self.node.place)),
+            Value::Scalar(scalar) => {
+                visitor.visit_enum(scalar.text.as_str().into_deserializer()).map_err(|error: DecodeError| {
+                    match &scalar.written {
+                        // How near a value is to a choice says something of the value.
+                        Some(written) => DecodeError {
+                            hint: Some(suggestion("", variants.iter().copied())),
+                            ..DecodeError::new(format!("`{written}` is not a choice"))
+                        },
+                        None => error,
+                    }
+                    .within(self.node.place)
+                })
+            }
             _ => {
                 let choices: Vec<String> = variants.iter().map(|variant| format!("`{variant}`")).collect();
                 Err(self.mismatch(&choices.join(" or ").as_str()))
@@ -298,8 +295,8 @@ impl<'n> Deserializer<'n> for Decoder<'n, '_> {
 
     forward_to_deserialize_any! {
         <V: Visitor<'n>>
-        i8 i16 i32 i64 u8 u32 u64 f32 f64 char str bytes byte_buf unit unit_struct tuple tuple_struct identifier
-        ignored_any
+        i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct
+        identifier ignored_any
     }
 }
 
@@ -394,6 +391,41 @@ impl<'n> MapAccess<'n> for PlaceAndValue<'n, '_> {
     }
 }
 
+/// What [`Text`] and its like ask for.
+struct WrittenAndValue<'n> {
+    scalar: &'n Scalar,
+    step: usize,
+}
+
+const WRITTEN: [&str; 3] = ["written", "value", "has-reference"];
+
+impl<'n> MapAccess<'n> for WrittenAndValue<'n> {
+    type Error = DecodeError;
+
+    fn next_key_seed<S: DeserializeSeed<'n>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
+        let name = WRITTEN.get(self.step).copied();
+        self.step += 1;
+        name.map(|name| seed.deserialize(name.into_deserializer())).transpose()
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'n>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
+        match self.step {
+            1 => seed.deserialize(self.scalar.written().into_deserializer()),
+            2 => seed.deserialize(self.scalar.text.as_str().into_deserializer()),
+            _ => seed.deserialize(self.scalar.written.is_some().into_deserializer()),
+        }
+    }
+}
+
+/// How the kinds of [`Decoder::resolved`] are called.
+fn expected(kind: &str) -> &'static str {
+    match kind {
+        TEXT => "a text",
+        NUMBER => "a whole number",
+        _ => "a text, a number or a boolean",
+    }
+}
+
 struct PlaceAndKey<'n> {
     key: &'n Key,
     step: usize,
@@ -414,100 +446,5 @@ impl<'n> MapAccess<'n> for PlaceAndKey<'n> {
             2 => seed.deserialize(self.key.place.column.into_deserializer()),
             _ => seed.deserialize(KeyDecoder(self.key)),
         }
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LocatedVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for LocatedVisitor<T> {
-            type Value = Located<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value with its place")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut steps: A) -> Result<Located<T>, A::Error> {
-                let missing = || de::Error::custom("a value without its place");
-                let (_, line) = steps.next_entry::<String, u64>()?.ok_or_else(missing)?;
-                let (_, column) = steps.next_entry::<String, u64>()?.ok_or_else(missing)?;
-                let (_, value) = steps.next_entry::<String, T>()?.ok_or_else(missing)?;
-                Ok(Located { place: Place { line, column }, value })
-            }
-        }
-
-        deserializer.deserialize_struct(LOCATED, &STEPS, LocatedVisitor(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for Loose {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LooseVisitor;
-
-        impl Visitor<'_> for LooseVisitor {
-            type Value = Loose;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a number or a boolean")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Loose, E> {
-                Ok(Loose(text.to_owned()))
-            }
-        }
-
-        deserializer.deserialize_newtype_struct(SCALAR, LooseVisitor)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
-            type Value = OneOrMany<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany<T>, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    list.push(item);
-                }
-                match list.is_empty() {
-                    true => Err(de::Error::custom("the list is empty")),
-                    false => Ok(OneOrMany(list)),
-                }
-            }
-        }
-
-        deserializer.deserialize_newtype_struct(LIST, ListVisitor(PhantomData))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
-            type Value = Entries<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Entries<T>, A::Error> {
-                let mut map = Vec::new();
-                while let Some(entry) = entries.next_entry()? {
-                    map.push(entry);
-                }
-                Ok(Entries(map))
-            }
-        }
-
-        deserializer.deserialize_map(EntriesVisitor(PhantomData))
     }
 }

@@ -6,14 +6,15 @@
 use super::decode::decode;
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::file::Settings;
-use super::interpolate::{Reference, of_env, references, resolve};
+use super::interpolate::{Answer, Reference, of_env, references, resolve};
 use super::request::Request;
 use super::sources::{Answers, Rehearsed, Sources, TerraformAt, TerraformSource};
 use super::tree::{Node, Value, shown};
 use super::validate::{Surroundings, validate};
-use super::{Config, syntax};
+use super::{Config, shown_as, syntax};
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::outcome;
+use fargate_deploy_core::resolved::{self, Resolved};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +64,9 @@ impl Draft {
         let only_env = |what: &'static str| {
             let env = &around.env;
             move |reference: &Reference, place: Place| match reference {
-                Reference::Env { name, default } => of_env(name, default.as_ref(), place, env),
+                Reference::Env { name, default } => {
+                    Ok(of_env(name, default.is_some(), place, env)?.map_or(Answer::Default, Answer::Value))
+                }
                 other => Err(ConfigError::at(place, format!("`{other}`: `{what}` can refer to `${{env:NAME}}` only"))),
             }
         };
@@ -75,12 +78,12 @@ impl Draft {
         let mut rest = document.clone();
         let rehearsed = rest.take("rehearse").map(|(_, node)| node);
         let terraform = rest.take("terraform").and_then(|(_, node)| {
-            let text = node.as_text()?;
-            TerraformSource::read(text, node.place).map_err(|error| errors.push(error)).ok()
+            let Value::Scalar(scalar) = &node.value else { return None };
+            TerraformSource::read(scalar, node.place).map_err(|error| errors.push(error)).ok()
         });
         // One error is enough for a place of outputs that is not known.
         let is_lost = !errors.is_empty();
-        let references = references(&rest, &mut errors);
+        let references = references(&rest, &around.env, &mut errors);
         let draft = Self { document, around, terraform, references };
         let rehearsed = draft.around.is_rehearsal.then(|| Rehearsed::of(rehearsed.as_ref()));
         let nothing = Answers::default();
@@ -113,9 +116,14 @@ impl Draft {
         let remote = || self.references.iter().filter(|(reference, _)| self.is_remote(reference));
         remote().next()?;
         let mut needs = Needs {
-            region: self.around.request.region.clone().or_else(|| self.texts("region").pop()),
+            region: self
+                .around
+                .request
+                .region
+                .clone()
+                .or_else(|| self.texts("region").pop().map(|region| region.value().to_owned())),
             roles: match self.around.request.roles.as_slice() {
-                [] => self.texts("role"),
+                [] => resolved::values(&self.texts("role")),
                 roles => roles.to_vec(),
             }
             .into_iter()
@@ -151,11 +159,19 @@ impl Draft {
         let mut document = self.document.clone();
         // Resolved already, and what they hold is theirs.
         let kept = ["rehearse", "terraform"].map(|key| document.take(key));
+        let mut from_env = Vec::new();
         let mut errors = Vec::new();
         {
             let rehearsed = self.around.is_rehearsal.then(|| Rehearsed::of(self.document.get("rehearse")));
             let mut sources = self.sources(answers, rehearsed.as_ref());
-            resolve(&mut document, &mut |reference, place| sources.value_of(reference, place), &mut errors);
+            let mut value_of = |reference: &Reference, place| {
+                let answer = sources.value_of(reference, place);
+                if let (Ok(Answer::Value(value)), Reference::Env { .. }) = (&answer, reference) {
+                    from_env.push(Resolved::of(reference.to_string(), value));
+                }
+                answer
+            };
+            resolve(&mut document, &mut value_of, &mut errors);
         }
         if !errors.is_empty() {
             return Err(self.fail(errors));
@@ -168,7 +184,8 @@ impl Draft {
             self.references.iter().filter_map(|(reference, _)| output_name(reference)).collect();
         names.sort();
         names.dedup();
-        let settings: Settings = decode(&document).map_err(|errors| self.fail(errors))?;
+        let hide = |errors| shown_as::hide(errors, &document);
+        let settings: Settings = decode(&document).map_err(|errors| self.fail(hide(errors)))?;
         let request = std::mem::take(&mut self.around.request);
         let around = Surroundings {
             file: self.around.file.clone(),
@@ -176,8 +193,10 @@ impl Draft {
             environment: self.around.environment.clone(),
             request: &request,
             terraform_outputs: names,
+            services: document.key("services").map(|key| key.place),
+            shown_as: shown_as::values(&document, &self.document, &from_env),
         };
-        validate(settings, around).map_err(|errors| self.fail(errors))
+        validate(settings, around).map_err(|errors| self.fail(hide(errors)))
     }
 
     fn fail(&self, errors: Vec<ConfigError>) -> ConfigErrors {
@@ -212,7 +231,7 @@ impl Draft {
         let flags = &self.around.request;
         for (key, is_given) in [("region", flags.region.is_some()), ("role", !flags.roles.is_empty())] {
             let Some(node) = self.document.get(key).filter(|_| !is_given) else { continue };
-            let found = references(node, &mut Vec::new());
+            let found = references(node, &self.around.env, &mut Vec::new());
             for (reference, place) in found.iter().filter(|(reference, _)| self.is_remote(reference)) {
                 let why = format!("`{reference}`: its value is in AWS, which is not reached without the {key}");
                 errors.push(
@@ -225,8 +244,9 @@ impl Draft {
         if has_needs && errors.is_empty() && flags.roles.is_empty() {
             let place = self.document.get("role").map_or(Place::default(), |node| node.place);
             for role in self.texts("role") {
-                if let Err(why) = syntax::arn(&role, "iam", "role") {
-                    errors.push(ConfigError::at(place, format!("role `{}`: {why}", shown(&role))));
+                if let Err(why) = syntax::arn(role.value(), "iam", "role") {
+                    let error = ConfigError::at(place, format!("role `{}`: {why}", shown(role.written())));
+                    errors.extend(shown_as::hide_values(vec![error], &[role]));
                 }
             }
         }
@@ -234,14 +254,14 @@ impl Draft {
     }
 
     /// The text of a key, or the texts of its list, as far as they are known without AWS.
-    fn texts(&self, key: &str) -> Vec<String> {
+    fn texts(&self, key: &str) -> Vec<Resolved> {
         let Some(mut node) = self.document.get(key).cloned() else { return Vec::new() };
         let answers = Answers::default();
         let mut sources = self.sources(&answers, None);
         resolve(&mut node, &mut |reference, place| sources.value_of(reference, place), &mut Vec::new());
         match &node.value {
-            Value::List(items) => items.iter().filter_map(Node::as_text).map(str::to_owned).collect(),
-            _ => node.as_text().map(str::to_owned).into_iter().collect(),
+            Value::List(items) => items.iter().filter_map(Node::as_resolved).collect(),
+            _ => node.as_resolved().into_iter().collect(),
         }
     }
 

@@ -20,12 +20,21 @@ pub struct ConfigError {
     pub column: u64,
     pub message: String,
     pub hint: Option<String>,
+    /// What is missing may be there in another run: a variable that is not set, a file that an earlier step writes.
+    pub is_of_surroundings: bool,
 }
 
 impl ConfigError {
     /// An error of a flag or of the surroundings: it has no place in a file.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { file: None, line: 0, column: 0, message: printable(message.into()), hint: None }
+        Self {
+            file: None,
+            line: 0,
+            column: 0,
+            message: printable(message.into()),
+            hint: None,
+            is_of_surroundings: false,
+        }
     }
 
     pub fn at(place: Place, message: impl Into<String>) -> Self {
@@ -34,6 +43,12 @@ impl ConfigError {
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(printable(hint.into()));
+        self
+    }
+
+    /// The same as one of the run's surroundings.
+    pub(super) fn missing(mut self) -> Self {
+        self.is_of_surroundings = true;
         self
     }
 

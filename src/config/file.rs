@@ -1,13 +1,14 @@
 //! `fargate-deploy.yml` as it is written. The parser and the published JSON Schema both come from these types, so the
 //! descriptions below are what an editor shows.
 
-use super::decode::{Entries, Located, Loose, OneOrMany};
+use super::decode::{self, Entries, Located, Loose, Number, OneOrMany};
 use super::syntax;
+use fargate_deploy_core::resolved::Resolved;
 use schemars::JsonSchema;
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-type Text = Located<String>;
+type Text = Located<decode::Text>;
 
 /// What a release consists of and where it goes.
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
@@ -98,11 +99,18 @@ pub(super) struct Image {
 #[serde(transparent)]
 pub(super) struct Tag(#[schemars(extend("pattern" = syntax::TAG))] pub Located<Loose>);
 
+/// Where the value of a build secret comes from: one of the two, or a text with references that is the value.
+#[derive(Clone, Debug)]
+pub(super) enum Secret {
+    Value(Resolved),
+    From(SecretSource),
+}
+
 /// Where the value of a build secret comes from: one of the two.
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub(super) struct Secret {
+#[schemars(rename = "Secret", extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct SecretSource {
     /// A file, from the folder of this file.
     pub file: Option<Text>,
     /// An environment variable.
@@ -160,7 +168,7 @@ pub(super) struct Smoke {
     pub url: Text,
     /// The status to expect (default 200).
     #[schemars(extend("minimum" = 100, "maximum" = 599))]
-    pub status: Option<Located<u16>>,
+    pub status: Option<Located<Number>>,
     /// How long to keep trying (default 60s).
     pub within: Option<Located<Span>>,
     /// A text that the body must contain.
@@ -232,7 +240,7 @@ pub(super) struct Span(#[schemars(with = "String", extend("pattern" = syntax::DU
 
 #[derive(Clone, Debug)]
 pub(super) enum Command {
-    Shell(String),
+    Shell(Resolved),
     Argv(Vec<Loose>),
 }
 
@@ -247,8 +255,8 @@ impl<'de> Deserialize<'de> for Command {
                 f.write_str("a text (run through `sh -c`) or a list of arguments")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Command, E> {
-                Ok(Command::Shell(text.to_owned()))
+            fn visit_map<A: MapAccess<'de>>(self, text: A) -> Result<Command, A::Error> {
+                decode::resolved(text).map(Command::Shell)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Command, A::Error> {
@@ -261,5 +269,29 @@ impl<'de> Deserialize<'de> for Command {
         }
 
         deserializer.deserialize_any(CommandVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SecretVisitor;
+
+        impl<'de> Visitor<'de> for SecretVisitor {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`${env:NAME}`, or a mapping with `env` or `file`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, text: A) -> Result<Secret, A::Error> {
+                decode::resolved(text).map(Secret::Value)
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, source: D) -> Result<Secret, D::Error> {
+                SecretSource::deserialize(source).map(Secret::From)
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(decode::TEXT_OR_MAPPING, SecretVisitor)
     }
 }

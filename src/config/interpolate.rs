@@ -1,5 +1,5 @@
 //! References inside values: `${env:NAME}`, `${env:NAME:-default}`, `${tf:output}`, `${cfn:Stack.Output}` and
-//! `${ssm:/path}`. `$${` stands for a literal `${`. Any other `${...}` is left as it is, so that shell commands keep
+//! `${ssm:/path}`; a default can hold references itself. `$${` stands for a literal `${`. Any other `${...}` is left as it is, so that shell commands keep
 //! their own variables.
 
 use super::error::{ConfigError, Place};
@@ -36,10 +36,17 @@ impl fmt::Display for Reference {
     }
 }
 
+/// What a reference is answered with.
+pub(super) enum Answer {
+    Value(String),
+    /// There is none, and the reference has a default: that stands for it.
+    Default,
+}
+
 /// Replaces the references in every value of the tree by what `value_of` says; gathers all that cannot be.
 pub(super) fn resolve(
     node: &mut Node,
-    value_of: &mut dyn FnMut(&Reference, Place) -> Result<String, ConfigError>,
+    value_of: &mut dyn FnMut(&Reference, Place) -> Result<Answer, ConfigError>,
     errors: &mut Vec<ConfigError>,
 ) {
     let place = node.place;
@@ -48,9 +55,13 @@ pub(super) fn resolve(
         Value::List(items) => items.iter_mut().for_each(|item| resolve(item, value_of, errors)),
         Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| resolve(value, value_of, errors)),
         Value::Scalar(scalar) if scalar.kind == Kind::Text && scalar.text.contains("${") => {
-            match text(&scalar.text, place, value_of) {
-                Ok(Some(text)) => *scalar = Scalar { text, kind: Kind::Resolved },
-                Ok(None) => {}
+            let mut text = Text { place, value_of, has_reference: false };
+            match text.resolved(&scalar.text) {
+                Ok(value) if text.has_reference => {
+                    let written = std::mem::replace(&mut scalar.text, value);
+                    *scalar = Scalar { kind: Kind::Resolved, written: Some(written), ..scalar.clone() };
+                }
+                Ok(value) => scalar.text = value,
                 Err(error) => errors.push(error),
             }
         }
@@ -58,12 +69,24 @@ pub(super) fn resolve(
     }
 }
 
-/// Every reference of the tree with its place. What is written wrong is gathered too.
-pub(super) fn references(node: &Node, errors: &mut Vec<ConfigError>) -> Vec<(Reference, Place)> {
+/// Every reference of the tree with its place, those of defaults too where the environment makes them count. What is
+/// written wrong is gathered too.
+pub(super) fn references(
+    node: &Node,
+    env: &BTreeMap<String, String>,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<(Reference, Place)> {
     let mut found = Vec::new();
     let mut keep = |reference: &Reference, place| {
         found.push((reference.clone(), place));
-        Ok(String::new())
+        Ok(match reference {
+            Reference::Env { name, default: Some(_) }
+                if of_env(name, true, place, env).is_ok_and(|set| set.is_none()) =>
+            {
+                Answer::Default
+            }
+            _ => Answer::Value(String::new()),
+        })
     };
     resolve(&mut node.clone(), &mut keep, errors);
     found
@@ -79,57 +102,103 @@ pub(super) fn has_reference(node: &Node) -> bool {
     }
 }
 
-/// The value of an environment variable, or the default.
+/// The value of an environment variable; `None`: its default stands for it.
 pub(super) fn of_env(
     name: &str,
-    default: Option<&String>,
+    has_default: bool,
     place: Place,
     env: &BTreeMap<String, String>,
-) -> Result<String, ConfigError> {
-    let set = env.get(name).filter(|value| default.is_none() || !value.is_empty());
-    set.or(default).cloned().ok_or_else(|| {
-        ConfigError::at(place, format!("`${{env:{name}}}`: the environment variable is not set"))
-            .hint(format!("set `{name}`, or give a default: `${{env:{name}:-default}}`"))
-    })
+) -> Result<Option<String>, ConfigError> {
+    match env.get(name).filter(|value| !has_default || !value.is_empty()) {
+        None if !has_default => {
+            Err(ConfigError::at(place, format!("`${{env:{name}}}`: the environment variable is not set"))
+                .missing()
+                .hint(format!("set `{name}`, or give a default: `${{env:{name}:-default}}`")))
+        }
+        set => Ok(set.cloned()),
+    }
 }
 
-/// `None` when there was nothing to replace.
-fn text(
-    source: &str,
+/// Whether a variable holds a credential of the run itself: the job's token, the identity that AWS is asked as. A config
+/// has no use for one, and whoever can edit the config could have it shown.
+/// <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html#EVarSettings>
+pub(super) fn is_credential(name: &str) -> bool {
+    const OF_RUNNERS: [&str; 5] =
+        ["GH_TOKEN", "CI_JOB_TOKEN", "CI_JOB_JWT", "SYSTEM_ACCESSTOKEN", "DOCKER_AUTH_CONFIG"];
+    let name = name.to_ascii_uppercase();
+    let holds = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    name.starts_with("ACTIONS_")
+        || OF_RUNNERS.contains(&name.as_str())
+        || (["GITHUB_", "GH_", "INPUT_", "RUNNER_"].iter().any(|of| name.starts_with(of))
+            && holds(&["TOKEN", "SECRET"]))
+        || (name.starts_with("AWS_") && holds(&["KEY", "TOKEN", "SECRET", "CREDENTIAL", "CONFIG_FILE"]))
+}
+
+/// A text whose references are being resolved.
+struct Text<'a> {
     place: Place,
-    value_of: &mut dyn FnMut(&Reference, Place) -> Result<String, ConfigError>,
-) -> Result<Option<String>, ConfigError> {
-    let mut resolved = String::with_capacity(source.len());
-    let mut is_changed = false;
-    let mut rest = source;
-    while let Some(start) = rest.find("${") {
-        if rest[..start].ends_with('$') {
-            resolved.push_str(&rest[..start - 1]);
-            resolved.push_str("${");
-            is_changed = true;
-            rest = &rest[start + 2..];
-            continue;
+    value_of: &'a mut dyn FnMut(&Reference, Place) -> Result<Answer, ConfigError>,
+    /// `$${` alone is none.
+    has_reference: bool,
+}
+
+impl Text<'_> {
+    fn resolved(&mut self, source: &str) -> Result<String, ConfigError> {
+        let mut resolved = String::with_capacity(source.len());
+        let mut rest = source;
+        while let Some(start) = rest.find("${") {
+            if rest[..start].ends_with('$') {
+                resolved.push_str(&rest[..start - 1]);
+                resolved.push_str("${");
+                rest = &rest[start + 2..];
+                continue;
+            }
+            resolved.push_str(&rest[..start]);
+            let body = &rest[start + 2..];
+            let Some((kind, after)) = reference_kind(body) else {
+                resolved.push_str("${");
+                rest = body;
+                continue;
+            };
+            let Some(end) = closing(after) else {
+                return Err(ConfigError::at(self.place, format!("`${{{kind}:` is not closed"))
+                    .hint("a reference ends with `}`; write `$${` for a literal `${`"));
+            };
+            self.has_reference = true;
+            let reference = read(kind, &after[..end]).map_err(|(why, hint)| {
+                ConfigError::at(self.place, format!("`${{{kind}:{}}}`: {why}", &after[..end])).hint(hint)
+            })?;
+            let value = match ((self.value_of)(&reference, self.place)?, &reference) {
+                (Answer::Value(value), _) => value,
+                (Answer::Default, Reference::Env { default: Some(default), .. }) => self.resolved(default)?,
+                (Answer::Default, _) => String::new(),
+            };
+            resolved.push_str(&value);
+            rest = &after[end + 1..];
         }
-        resolved.push_str(&rest[..start]);
-        let body = &rest[start + 2..];
-        let Some((kind, after)) = reference_kind(body) else {
-            resolved.push_str("${");
-            rest = body;
-            continue;
-        };
-        let Some(end) = after.find('}') else {
-            return Err(ConfigError::at(place, format!("`${{{kind}:` is not closed"))
-                .hint("a reference ends with `}`; write `$${` for a literal `${`"));
-        };
-        let reference = read(kind, &after[..end]).map_err(|(why, hint)| {
-            ConfigError::at(place, format!("`${{{kind}:{}}}`: {why}", &after[..end])).hint(hint)
-        })?;
-        resolved.push_str(&value_of(&reference, place)?);
-        is_changed = true;
-        rest = &after[end + 1..];
+        resolved.push_str(rest);
+        Ok(resolved)
     }
-    resolved.push_str(rest);
-    Ok(is_changed.then_some(resolved))
+}
+
+/// Where the reference that is open ends: those in its default are closed before.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut rest = 0;
+    while let Some(at) = text[rest..].find(['}', '$']).map(|at| rest + at) {
+        rest = at + 1;
+        if text[at..].starts_with("${") {
+            depth += 1;
+            rest += 1;
+        } else if text[at..].starts_with('}') {
+            match depth {
+                0 => return Some(at),
+                _ => depth -= 1,
+            }
+        }
+    }
+    None
 }
 
 /// `env:NAME...` -> (`env`, `NAME...`), for the prefixes that are ours.
@@ -140,6 +209,13 @@ fn reference_kind(body: &str) -> Option<(&str, &str)> {
 
 /// `Err`: why it is no reference of that kind, and how one is written.
 fn read(kind: &str, text: &str) -> Result<Reference, (&'static str, &'static str)> {
+    let name = if kind == "env" { text.split(":-").next().unwrap_or_default() } else { text };
+    if name.contains("${") {
+        return Err((
+            "a reference stands in the name of another one",
+            "only a default can hold a reference: `${env:NAME:-${env:OTHER}}`",
+        ));
+    }
     match kind {
         "env" => {
             let (name, default) = match text.split_once(":-") {
@@ -149,6 +225,10 @@ fn read(kind: &str, text: &str) -> Result<Reference, (&'static str, &'static str
             let is_name = starts_with(name, |b| b.is_ascii_alphabetic() || b == b'_')
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             match is_name {
+                true if is_credential(name) => Err((
+                    "a credential of the run itself is not for the config",
+                    "where a build needs such a token, give the step one under another name: `env: { NPM_TOKEN: ... }`",
+                )),
                 true => Ok(Reference::Env { name: name.to_owned(), default }),
                 false => {
                     Err(("not the name of an environment variable", "write `${env:NAME}` or `${env:NAME:-default}`"))

@@ -1,10 +1,11 @@
 //! Finding the file, choosing the environment, and the order in which things are laid over each other.
 
-use super::decode::{decode, suggestion};
+use super::decode::{decode_environment, suggestion};
 use super::draft::{Around, Draft};
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::file::Settings;
 use super::interpolate::has_reference;
+use super::read::{Unread, read_text};
 use super::request::Request;
 use super::sources::Answers;
 use super::tree::{Key, Node, Value, shown};
@@ -63,9 +64,7 @@ fn read_document(
         ));
         return Err(error.hint("describe it in the file; `--only KEY` picks services of it").into());
     }
-    let source = read(&path).map_err(|why| {
-        ConfigErrors::of(vec![ConfigError { file: Some(shown_path.clone()), ..ConfigError::new(why) }], None)
-    })?;
+    let source = read_text(&path, MAX_BYTES).map_err(|why| unread(&why, &shown_path))?;
     let root = path.parent().unwrap_or(directory);
     build(document(&source, &shown_path)?, Some(shown_path), root, request, env, is_rehearsal)
 }
@@ -113,6 +112,11 @@ fn build(
     let environments = environments(&mut document).map_err(fail)?;
     let environment = choose(&environments, request, env).map_err(|error| fail(vec![error]))?;
     source_environment(&environments, environment.as_deref(), request).map_err(|error| fail(vec![error]))?;
+    let mut errors = Vec::new();
+    environments.iter().for_each(|(_, overlay)| document.not_there(overlay, &mut errors));
+    if !errors.is_empty() {
+        return Err(fail(errors));
+    }
     for (key, overlay) in environments {
         if Some(&key.text) == environment.as_ref() {
             document.overlay(overlay);
@@ -165,7 +169,7 @@ fn environments(document: &mut Node) -> Result<Vec<(Key, Node)>, Vec<ConfigError
         if node.value == Value::Null {
             node.value = Value::Map(Vec::new());
         }
-        if let Err(found) = decode::<Settings>(&without_nulls(&node)) {
+        if let Err(found) = decode_environment::<Settings>(&without_nulls(&node)) {
             let is_certain = !has_reference(&node);
             errors.extend(found.into_iter().filter(|error| is_certain || error.message.starts_with("unknown key")));
         }
@@ -238,19 +242,16 @@ fn find(directory: &Path) -> Result<Option<PathBuf>, ConfigError> {
     Ok(None)
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    })?;
-    if !size.is_file() {
-        return Err("it is not a file".to_owned());
+/// A failure without a place in the file names the file in its words.
+fn unread(why: &Unread, file: &Path) -> ConfigErrors {
+    let error = ConfigError::new(format!("config `{}`: {why}", file.display()));
+    match why {
+        Unread::Missing => {
+            error.hint("name another one with `--config`, or leave it out to look for `fargate-deploy.yml`")
+        }
+        Unread::TooLarge { .. } => error.hint("a config is a page or two: is it the file that was meant?"),
+        Unread::NotText => error.hint("save it as UTF-8"),
+        Unread::NotAFile | Unread::Failed(_) => error,
     }
-    if size.len() > MAX_BYTES {
-        return Err("it is larger than 1 MiB: that is not a config".to_owned());
-    }
-    std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    })
+    .into()
 }

@@ -125,7 +125,7 @@ impl Request {
             over.push(("cluster", text(cluster)));
         }
         if self.force_new_deployment {
-            let value = Value::Scalar(Scalar { text: "true".to_owned(), kind: Kind::Bool });
+            let value = Value::Scalar(Scalar::new("true", Kind::Bool));
             over.push(("force-new-deployment", Node { place: Place::default(), value }));
         }
         if let Some(wait) = self.wait {

@@ -3,8 +3,9 @@
 
 use super::decode::suggestion;
 use super::error::{ConfigError, Place};
-use super::interpolate::{Reference, of_env};
-use super::tree::{Node, Value, shown};
+use super::interpolate::{Answer, Reference, of_env};
+use super::read::{Unread, read_file};
+use super::tree::{Node, Scalar, Value, shown};
 use crate::ports::Parameter;
 use fargate_deploy_core::terraform::Outputs;
 use fargate_deploy_core::terraform::outputs::OutputError;
@@ -29,6 +30,8 @@ pub struct Answers {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TerraformSource {
     pub place: Place,
+    /// What the file calls it, references and all.
+    written: String,
     pub at: TerraformAt,
 }
 
@@ -43,30 +46,24 @@ pub(super) enum TerraformAt {
 }
 
 impl TerraformSource {
-    pub(super) fn read(text: &str, place: Place) -> Result<Self, ConfigError> {
-        let Some(rest) = text.strip_prefix("s3://") else {
-            return Ok(Self { place, at: TerraformAt::File(text.to_owned()) });
+    pub(super) fn read(scalar: &Scalar, place: Place) -> Result<Self, ConfigError> {
+        let written = scalar.written().to_owned();
+        let Some(rest) = scalar.text.strip_prefix("s3://") else {
+            return Ok(Self { place, written, at: TerraformAt::File(scalar.text.clone()) });
         };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
         let is_bucket = (3..=63).contains(&bucket.len())
             && bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-');
         if !is_bucket || key.is_empty() {
-            return Err(ConfigError::at(place, format!("terraform `{}`: not an object in S3", shown(text)))
+            return Err(ConfigError::at(place, format!("terraform `{}`: not an object in S3", shown(&written)))
                 .hint("write `s3://BUCKET/KEY`, as the `backend \"s3\"` block names them"));
         }
-        Ok(Self { place, at: TerraformAt::Object { bucket: bucket.to_owned(), key: key.to_owned() } })
-    }
-
-    fn name(&self) -> String {
-        match &self.at {
-            TerraformAt::File(path) => path.clone(),
-            TerraformAt::Object { bucket, key } => format!("s3://{bucket}/{key}"),
-        }
+        Ok(Self { place, written, at: TerraformAt::Object { bucket: bucket.to_owned(), key: key.to_owned() } })
     }
 
     fn error(&self, why: &str) -> ConfigError {
-        ConfigError::at(self.place, format!("terraform `{}`: {why}", shown(&self.name())))
+        ConfigError::at(self.place, format!("terraform `{}`: {why}", shown(&self.written)))
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Outputs, ConfigError> {
@@ -74,17 +71,13 @@ impl TerraformSource {
     }
 
     fn read_file(&self, path: &str, root: &Path) -> Result<Outputs, ConfigError> {
-        let path = root.join(path);
-        let size = std::fs::metadata(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => self.error("there is no such file").hint(
+        let bytes = read_file(&root.join(path), MAX_BYTES).map_err(|why| match why {
+            Unread::Missing => self.error("there is no such file").missing().hint(
                 "write it in a step before: `terraform output -json > FILE`; or name the state: `terraform: s3://BUCKET/KEY`",
             ),
-            _ => self.error(&format!("cannot be read: {e}")),
+            why => self.error(&why.to_string()),
         })?;
-        if !size.is_file() || size.len() > MAX_BYTES {
-            return Err(self.error("it is not a file of at most 64 MiB"));
-        }
-        self.parse(&std::fs::read(&path).map_err(|e| self.error(&format!("cannot be read: {e}")))?)
+        self.parse(&bytes)
     }
 }
 
@@ -101,13 +94,21 @@ pub(super) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    pub(super) fn value_of(&mut self, reference: &Reference, place: Place) -> Result<String, ConfigError> {
+    pub(super) fn value_of(&mut self, reference: &Reference, place: Place) -> Result<Answer, ConfigError> {
         if let Some(value) = self.rehearsal.and_then(|values| values.value_of(reference)) {
-            return Ok(value);
+            return Ok(Answer::Value(value));
         }
+        if let Reference::Env { name, default } = reference {
+            let set = of_env(name, default.is_some(), place, self.env)?;
+            return Ok(set.map_or(Answer::Default, Answer::Value));
+        }
+        self.elsewhere(reference, place).map(Answer::Value)
+    }
+
+    fn elsewhere(&mut self, reference: &Reference, place: Place) -> Result<String, ConfigError> {
         let error = |why: &str| ConfigError::at(place, format!("`{reference}`: {why}"));
         match reference {
-            Reference::Env { name, default } => of_env(name, default.as_ref(), place, self.env),
+            Reference::Env { .. } => Ok(String::new()),
             Reference::Terraform(path) => self.of_terraform(path, &error),
             Reference::Stack { .. } | Reference::Parameter(_) if self.rehearsal.is_some() => {
                 Err(not_rehearsed(&error, reference))

@@ -18,6 +18,8 @@ pub(super) const URL: &str = r"^https?://[^/\s?#]+|\$\{";
 pub(super) const TAG: &str =
     r"^([A-Za-z0-9_]|\{(sha|short-sha|branch|run|env)\})([A-Za-z0-9_.-]|\{(sha|short-sha|branch|run|env)\})*$|\$\{";
 
+/// A text that refers to something: `${env:NAME}` and the like.
+pub(super) const REFERENCE: &str = r"\$\{(env|tf|cfn|ssm):";
 pub(super) const DATABASE: &str = r"^[A-Za-z](-?[A-Za-z0-9]){0,62}$|\$\{";
 
 const DAY: u64 = 24 * 60 * 60;

@@ -1,8 +1,11 @@
 //! The document as a tree in which every value knows its place. Environments are overlaid and references resolved on
 //! it, before any type is asked for, so that an error of the result still points into the file.
 
+use super::decode::nearest;
 use super::error::{ConfigError, Place};
+use fargate_deploy_core::resolved::Resolved;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::granit_parser::{Scanner, StrInput, TokenType};
 use serde_saphyr::{Location, Spanned};
 use std::fmt;
 
@@ -22,9 +25,29 @@ pub(super) enum Value {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scalar {
-    /// As written: `1.10` stays `1.10`.
+    /// As written: `1.10` stays `1.10`. Of one that held references: what they stand for.
     pub text: String,
     pub kind: Kind,
+    /// With its references, where it held some: what is shown of it.
+    pub written: Option<String>,
+}
+
+impl Scalar {
+    pub fn new(text: impl Into<String>, kind: Kind) -> Self {
+        Self { text: text.into(), kind, written: None }
+    }
+
+    pub fn resolved(&self) -> Resolved {
+        match &self.written {
+            Some(written) => Resolved::of(written, &self.text),
+            None => Resolved::plain(&self.text),
+        }
+    }
+
+    /// As it stands in the file.
+    pub fn written(&self) -> &str {
+        self.written.as_ref().unwrap_or(&self.text)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +68,7 @@ pub(super) struct Key {
 impl Node {
     /// Reads one YAML document. Nesting is bounded, so that no input exhausts the stack.
     pub fn parse(source: &str) -> Result<Self, ConfigError> {
+        without_tags(source)?;
         let options = serde_saphyr::options! {
             strict_booleans: true,
             with_snippet: false,
@@ -61,7 +85,7 @@ impl Node {
     }
 
     pub fn text(place: Place, text: impl Into<String>) -> Self {
-        Self { place, value: Value::Scalar(Scalar { text: text.into(), kind: Kind::Text }) }
+        Self { place, value: Value::Scalar(Scalar::new(text, Kind::Text)) }
     }
 
     pub fn get(&self, key: &str) -> Option<&Node> {
@@ -85,9 +109,17 @@ impl Node {
         }
     }
 
-    pub fn as_text(&self) -> Option<&str> {
+    /// A key as it stands in a mapping.
+    pub fn key(&self, key: &str) -> Option<&Key> {
         match &self.value {
-            Value::Scalar(scalar) => Some(&scalar.text),
+            Value::Map(entries) => entries.iter().find(|(k, _)| k.text == key).map(|(key, _)| key),
+            _ => None,
+        }
+    }
+
+    pub fn as_resolved(&self) -> Option<Resolved> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(scalar.resolved()),
             _ => None,
         }
     }
@@ -122,13 +154,36 @@ impl Node {
         }
     }
 
+    /// What `over` takes away that is not there: it would add an empty one instead.
+    pub fn not_there(&self, over: &Node, errors: &mut Vec<ConfigError>) {
+        let Value::Map(entries) = &over.value else { return };
+        for (key, node) in entries {
+            match (self.get(&key.text), &node.value) {
+                (None, Value::Null) => {
+                    let known = match &self.value {
+                        Value::Map(entries) => entries.iter().map(|(key, _)| key.text.as_str()).collect(),
+                        _ => Vec::new(),
+                    };
+                    let message = format!("`{}`: nothing of this name is there to be taken away", shown(&key.text));
+                    errors.push(ConfigError::at(key.place, message).hint(match nearest(&key.text, known) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "in an environment an empty value takes a key away; leave the key out, or give it a value".to_owned(),
+                    }));
+                }
+                (None, Value::Map(_)) => Self::empty().not_there(node, errors),
+                (None, _) => {}
+                (Some(base), _) => base.not_there(node, errors),
+            }
+        }
+    }
+
     pub fn describe(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
             Value::Scalar(scalar) => match scalar.kind {
-                Kind::Text | Kind::Resolved => format!("the text `{}`", shown(&scalar.text)),
+                Kind::Text | Kind::Resolved => format!("the text `{}`", shown(scalar.written())),
                 Kind::Number => format!("the number `{}`", shown(&scalar.text)),
                 Kind::Bool => format!("`{}`", scalar.text),
             },
@@ -138,12 +193,12 @@ impl Node {
     fn from_raw(raw: Spanned<Raw>, source: &Source) -> Self {
         let location = best(raw.defined, raw.referenced);
         let scalar =
-            |kind, fallback: String| Value::Scalar(Scalar { text: source.slice(&location).unwrap_or(fallback), kind });
+            |kind, fallback: String| Value::Scalar(Scalar::new(source.slice(&location).unwrap_or(fallback), kind));
         let value = match raw.value {
             Raw::Null => Value::Null,
-            Raw::Text(text) => Value::Scalar(Scalar { text, kind: Kind::Text }),
+            Raw::Text(text) => Value::Scalar(Scalar::new(text, Kind::Text)),
             Raw::Number(fallback) => scalar(Kind::Number, fallback),
-            Raw::Bool(value) => Value::Scalar(Scalar { text: value.to_string(), kind: Kind::Bool }),
+            Raw::Bool(value) => Value::Scalar(Scalar::new(value.to_string(), Kind::Bool)),
             Raw::List(items) => Value::List(items.into_iter().map(|item| Self::from_raw(item, source)).collect()),
             Raw::Map(entries) => Value::Map(
                 entries
@@ -163,6 +218,36 @@ impl Node {
 pub(super) fn shown(text: &str) -> String {
     let line: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(60).is_some() { format!("{line}…") } else { line }
+}
+
+/// A tag changes what a value is, or nothing at all, by the reader: `!true` alone is an empty value with a tag. Nothing of
+/// a config needs one.
+fn without_tags(source: &str) -> Result<(), ConfigError> {
+    // The file's own mark of its encoding is no part of the first line.
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+    for token in Scanner::new(StrInput::new(source)) {
+        // What cannot be read is said by the reader, with its reason.
+        let Ok(token) = token else { return Ok(()) };
+        if let TokenType::Tag(handle, suffix) = token.token_type() {
+            let start = token.span().start;
+            let place = Place { line: start.line() as u64, column: start.col() as u64 + 1 };
+            let error = ConfigError::at(
+                place,
+                format!("`{}`: YAML tags mean nothing here", shown(&as_written(handle, suffix))),
+            );
+            return Err(error.hint("leave the tag out; a text that begins with `!` is put in quotes"));
+        }
+    }
+    Ok(())
+}
+
+fn as_written(handle: &str, suffix: &str) -> String {
+    match handle {
+        // Verbatim, or a prefix of its own.
+        "" => format!("!<{suffix}>"),
+        "tag:yaml.org,2002:" => format!("!!{suffix}"),
+        handle => format!("{handle}{suffix}"),
+    }
 }
 
 /// The YAML library's own finding, in one line.

@@ -3,11 +3,11 @@
 mod chosen;
 mod images;
 
-use super::decode::{Entries, Located, nearest, suggestion};
+use super::decode::{Entries, Located, Loose, Text, Worded, nearest, suggestion};
 use super::error::{ConfigError, Place};
 use super::file::{
     CacheChoice, Command, Image, LockChoice, OnCancelChoice, OnFailureChoice, Rehearse, Release, ReuseChoice, Secret,
-    Service, Settings, Smoke, Span, WhenChoice,
+    SecretSource, Service, Settings, Smoke, Span, WhenChoice,
 };
 use super::request::Request;
 use super::tree::shown;
@@ -17,8 +17,9 @@ use super::{
 };
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::names::{ClusterName, ContainerName, RoleArn, ServiceName, short};
+use fargate_deploy_core::resolved::Resolved;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chosen::Chosen;
@@ -35,6 +36,9 @@ pub(super) struct Surroundings<'a> {
     pub environment: Option<String>,
     pub request: &'a Request,
     pub terraform_outputs: Vec<String>,
+    /// Where the document says `services`.
+    pub services: Option<Place>,
+    pub shown_as: Vec<Resolved>,
 }
 
 pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<Config, Vec<ConfigError>> {
@@ -43,7 +47,7 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
     let roles = check.roles(&settings, region.as_deref());
     let given = check.given_images(&settings, around.request);
     let images = check.images(&settings.images, &given);
-    let services = check.services(&settings, region.as_deref());
+    let services = check.services(&settings, region.as_deref(), around.services);
     let release = check.release(&settings);
     check.only(&settings.services, &around.request.only);
     if let Some(instance) = &settings.snapshot {
@@ -65,7 +69,7 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
         release: if around.request.skip_release_commands { Vec::new() } else { chosen.release },
         services: chosen.services,
         left_out: chosen.left_out,
-        snapshot: settings.snapshot.map(|instance| instance.value),
+        snapshot: settings.snapshot.map(|instance| instance.value().to_owned()),
         on_failure: match settings.on_failure {
             Some(OnFailureChoice::RollbackFailed) => OnFailure::RollbackFailed,
             Some(OnFailureChoice::Leave) => OnFailure::Leave,
@@ -85,6 +89,7 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
         force: settings.force_new_deployment.unwrap_or(false),
         rehearse: rehearsal(settings.rehearse.unwrap_or_default(), settings.terraform),
         terraform_outputs: around.terraform_outputs,
+        shown_as: around.shown_as,
     })
 }
 
@@ -102,16 +107,16 @@ impl Check {
         self.errors.push(ConfigError::at(place, message).hint(hint));
     }
 
-    fn rule(&mut self, what: &str, text: &Located<String>, rule: impl Fn(&str) -> Result<(), String>) {
-        if let Err(why) = rule(&text.value) {
-            self.error(text.place, format!("{what} `{}`: {why}", shown(&text.value)));
+    fn rule(&mut self, what: &str, text: &impl Worded, rule: impl Fn(&str) -> Result<(), String>) {
+        if let Err(why) = rule(text.value()) {
+            self.error(text.place(), format!("{what} `{}`: {why}", text.shown()));
         }
     }
 
     fn span(&mut self, span: Option<&Located<Span>>, what: &str, default: Duration) -> Duration {
         let Some(Located { place, value: Span(text) }) = span else { return default };
-        syntax::duration(&text.0).unwrap_or_else(|why| {
-            self.error(*place, format!("{what} `{}`: {why}", shown(&text.0)));
+        syntax::duration(text.0.value()).unwrap_or_else(|why| {
+            self.error(*place, format!("{what} `{}`: {why}", shown(text.0.written())));
             default
         })
     }
@@ -119,67 +124,74 @@ impl Check {
     fn region(&mut self, settings: &Settings) -> Option<String> {
         let region = settings.region.as_ref()?;
         self.rule("region", region, syntax::region);
-        Some(region.value.clone())
+        Some(region.value().to_owned())
     }
 
     fn roles(&mut self, settings: &Settings, region: Option<&str>) -> Vec<RoleArn> {
         let roles = settings.role.iter().flat_map(|roles| &roles.0);
         let mut arns = Vec::new();
         for super::file::Role(role) in roles {
-            match syntax::arn(&role.value, "iam", "role") {
+            match syntax::arn(role.value(), "iam", "role") {
                 Ok(arn) => self.partition("role", role, arn.partition, region),
-                Err(why) => self.error(role.place, format!("role `{}`: {why}", shown(&role.value))),
+                Err(why) => self.error(role.place, format!("role `{}`: {why}", role.shown())),
             }
-            arns.push(RoleArn::new(role.value.clone()));
+            arns.push(RoleArn::new(role.value()));
         }
         arns
     }
 
     /// An ARN of another partition than the region's can never work: no credentials cross partitions.
-    fn partition(&mut self, what: &str, text: &Located<String>, partition: &str, region: Option<&str>) {
+    fn partition(&mut self, what: &str, text: &impl Worded, partition: &str, region: Option<&str>) {
         if let Some(region) = region
             && syntax::region(region).is_ok()
             && syntax::partition(region) != partition
         {
             let expected = syntax::partition(region);
             self.error(
-                text.place,
-                format!("{what} `{}`: region `{region}` is in partition `{expected}`, not `{partition}`", text.value),
+                text.place(),
+                format!("{what} `{}`: region `{region}` is in partition `{expected}`, not `{partition}`", text.shown()),
             );
         }
     }
 
     /// A cluster or a service: a short name, or an ARN of the region.
-    fn ecs_name(&mut self, kind: &str, text: &Located<String>, region: Option<&str>) {
-        if !text.value.starts_with("arn:") {
+    fn ecs_name(&mut self, kind: &str, text: &impl Worded, region: Option<&str>) {
+        if !text.value().starts_with("arn:") {
             return self.rule(kind, text, syntax::name);
         }
-        match syntax::arn(&text.value, "ecs", kind) {
-            Err(why) => self.error(text.place, format!("{kind} `{}`: {why}", shown(&text.value))),
+        match syntax::arn(text.value(), "ecs", kind) {
+            Err(why) => self.error(text.place(), format!("{kind} `{}`: {why}", text.shown())),
             Ok(arn) => {
                 self.partition(kind, text, arn.partition, region);
                 let most = if kind == "service" { 2 } else { 1 };
                 if arn.resource.split('/').count() > most {
-                    self.error(text.place, format!("{kind} `{}`: the ARN has too many parts", shown(&text.value)));
+                    self.error(text.place(), format!("{kind} `{}`: the ARN has too many parts", text.shown()));
                 }
                 if let Some(region) = region
                     && syntax::partition(region) == arn.partition
                     && region != arn.region
                 {
                     self.error(
-                        text.place,
-                        format!("{kind} `{}`: it is in region `{}`, the config in `{region}`", text.value, arn.region),
+                        text.place(),
+                        format!(
+                            "{kind} `{}`: it is in region `{}`, the config in `{region}`",
+                            text.shown(),
+                            arn.region
+                        ),
                     );
                 }
             }
         }
     }
 
-    fn services(&mut self, settings: &Settings, region: Option<&str>) -> Vec<ServiceConfig> {
+    fn services(&mut self, settings: &Settings, region: Option<&str>, at: Option<Place>) -> Vec<ServiceConfig> {
         if settings.services.0.is_empty() {
             self.error_with(
-                Place { line: 1, column: 1 },
-                "`services` is missing: what is to be deployed?",
+                at.unwrap_or(Place { line: 1, column: 1 }),
+                match at {
+                    Some(_) => "`services` is empty: what is to be deployed?",
+                    None => "`services` is missing: what is to be deployed?",
+                },
                 "name at least one: `services: { web: { name: my-service } }`",
             );
         }
@@ -207,17 +219,19 @@ impl Check {
         settings: &Settings,
         region: Option<&str>,
     ) -> ServiceConfig {
-        let name = service.name.unwrap_or_else(|| key.clone());
+        // The key stands for the name.
+        let as_name = || Located { place: key.place, value: Text(key.value.as_str().into()) };
+        let name = service.name.unwrap_or_else(as_name);
         self.ecs_name("service", &name, region);
         let cluster = service.cluster.as_ref().or(settings.cluster.as_ref());
         match cluster {
             Some(cluster) => {
                 self.ecs_name("cluster", cluster, region);
                 if let Some((in_cluster, _)) =
-                    name.value.split_once(":service/").and_then(|(_, rest)| rest.split_once('/'))
-                    && in_cluster != short(&cluster.value)
+                    name.value().split_once(":service/").and_then(|(_, rest)| rest.split_once('/'))
+                    && in_cluster != short(cluster.value())
                 {
-                    let message = format!("service `{}`: it is not in cluster `{}`", name.value, cluster.value);
+                    let message = format!("service `{}`: it is not in cluster `{}`", name.shown(), cluster.shown());
                     self.error(name.place, message);
                 }
             }
@@ -229,22 +243,22 @@ impl Check {
         }
         let containers = self.containers(key, service.containers, &settings.images);
         if let Some(path) = &service.task_definition {
-            self.file("task-definition", path.place, Path::new(&path.value));
+            self.file("task-definition", path);
         }
         let mut after = Vec::new();
         for other in service.after.into_iter().flat_map(|after| after.0) {
             self.known_service(&other, "after", &settings.services);
-            if after.contains(&other.value) {
-                self.error(other.place, format!("after `{}`: given twice", other.value));
+            if after.iter().any(|known| known == other.value()) {
+                self.error(other.place, format!("after `{}`: given twice", other.shown()));
             }
-            after.push(other.value);
+            after.push(other.value().to_owned());
         }
         ServiceConfig {
             key: key.value.clone(),
-            cluster: ClusterName::new(cluster.map_or("", |cluster| &cluster.value)),
-            name: ServiceName::new(name.value),
+            cluster: ClusterName::new(cluster.map_or("", |cluster| cluster.value())),
+            name: ServiceName::new(name.value()),
             containers,
-            task_definition: service.task_definition.map(|path| self.root.join(path.value)),
+            task_definition: service.task_definition.map(|path| self.root.join(path.value())),
             after,
             smoke: service.smoke.into_iter().map(|smoke| self.smoke(smoke)).collect(),
         }
@@ -253,7 +267,7 @@ impl Check {
     fn containers(
         &mut self,
         key: &Located<String>,
-        containers: Option<Entries<Located<String>>>,
+        containers: Option<Entries<Located<Text>>>,
         images: &Entries<Option<Image>>,
     ) -> Vec<(Option<ContainerName>, String)> {
         let Some(containers) = containers else {
@@ -274,30 +288,32 @@ impl Check {
         for (container, image) in containers.0 {
             self.rule("container", &container, syntax::name);
             let keys = images.0.iter().map(|(key, _)| key.value.as_str());
-            if !keys.clone().any(|key| key == image.value) {
+            if !keys.clone().any(|key| key == image.value()) {
                 let hint = match images.0.is_empty() {
                     true => "describe it under `images`".to_owned(),
-                    false => suggestion(&image.value, keys),
+                    false => suggestion(image.value.0.written(), keys),
                 };
-                self.error_with(image.place, format!("image `{}`: there is no such image", shown(&image.value)), hint);
+                self.error_with(image.place, format!("image `{}`: there is no such image", image.shown()), hint);
             }
-            checked.push((Some(ContainerName::new(container.value)), image.value));
+            checked.push((Some(ContainerName::new(container.value)), image.value().to_owned()));
         }
         checked
     }
 
     fn smoke(&mut self, smoke: Smoke) -> SmokeCheck {
         self.rule("url", &smoke.url, syntax::url);
+        // A number below 65536: the decoder has seen to it.
+        let number = |status: &Located<super::decode::Number>| status.value().parse::<u16>().unwrap_or_default();
         if let Some(status) = &smoke.status
-            && !(100..=599).contains(&status.value)
+            && !(100..=599).contains(&number(status))
         {
-            self.error(status.place, format!("status `{}`: an HTTP status is between 100 and 599", status.value));
+            self.error(status.place, format!("status `{}`: an HTTP status is between 100 and 599", status.shown()));
         }
         SmokeCheck {
-            url: smoke.url.value,
-            status: smoke.status.map_or(200, |status| status.value),
+            url: smoke.url.value.0,
+            status: smoke.status.as_ref().map_or(200, number),
             within: self.span(smoke.within.as_ref(), "within", DEFAULT_SMOKE_WITHIN),
-            contains: smoke.contains.map(|text| text.value),
+            contains: smoke.contains.map(|text| text.value.0),
         }
     }
 
@@ -313,14 +329,14 @@ impl Check {
         names: &mut BTreeSet<String>,
     ) -> ReleaseCommand {
         self.rule("name", &release.name, syntax::key);
-        if !names.insert(release.name.value.clone()) {
-            let message = format!("release command `{}`: there are two of this name", release.name.value);
+        if !names.insert(release.name.value().to_owned()) {
+            let message = format!("release command `{}`: there are two of this name", release.name.shown());
             self.error(release.name.place, message);
         }
         let service = match (&release.service, settings.services.0.as_slice()) {
             (Some(service), _) => {
                 self.known_service(service, "service", &settings.services);
-                service.value.clone()
+                service.value().to_owned()
             }
             (None, [(only, _)]) => only.value.clone(),
             (None, []) => String::new(),
@@ -328,7 +344,7 @@ impl Check {
                 let keys: Vec<String> = several.iter().map(|(key, _)| format!("`{}`", key.value)).collect();
                 self.error_with(
                     release.name.place,
-                    format!("release command `{}`: `service` is missing", release.name.value),
+                    format!("release command `{}`: `service` is missing", release.name.shown()),
                     format!("whose network, roles and logs does it take? One of {}", keys.join(", ")),
                 );
                 String::new()
@@ -338,35 +354,35 @@ impl Check {
             self.rule("container", container, syntax::name);
         }
         if let Some(path) = &release.task_definition {
-            self.file("task-definition", path.place, Path::new(&path.value));
+            self.file("task-definition", path);
         }
-        let command: Vec<String> = match release.command.value {
-            Command::Shell(script) if script.trim().is_empty() => Vec::new(),
-            Command::Shell(script) => vec!["sh".to_owned(), "-c".to_owned(), script],
+        let command: Vec<Resolved> = match release.command.value {
+            Command::Shell(script) if script.value().trim().is_empty() => Vec::new(),
+            Command::Shell(script) => vec!["sh".into(), "-c".into(), script],
             Command::Argv(argv) => argv.into_iter().map(|argument| argument.0).collect(),
         };
-        if command.first().is_none_or(|program| program.is_empty()) {
-            self.error(release.command.place, format!("release command `{}`: it is empty", release.name.value));
-        } else if command[0] != "sh"
-            && command.iter().any(|argument| matches!(argument.as_str(), "&&" | "||" | "|" | ";"))
+        if command.first().is_none_or(|program| program.value().is_empty()) {
+            self.error(release.command.place, format!("release command `{}`: it is empty", release.name.shown()));
+        } else if command[0].value() != "sh"
+            && command.iter().any(|argument| matches!(argument.value(), "&&" | "||" | "|" | ";"))
         {
             self.error_with(
                 release.command.place,
-                format!("release command `{}`: a list is not run by a shell", release.name.value),
+                format!("release command `{}`: a list is not run by a shell", release.name.shown()),
                 "write it as one text, which runs through `sh -c`",
             );
         }
         ReleaseCommand {
             timeout: self.span(release.timeout.as_ref(), "timeout", DEFAULT_RELEASE_TIMEOUT),
-            name: release.name.value,
+            name: release.name.value().to_owned(),
             service,
-            container: release.container.map(|container| ContainerName::new(container.value)),
+            container: release.container.map(|container| ContainerName::new(container.value())),
             command,
             when: match release.when {
                 Some(WhenChoice::After) => When::After,
                 Some(WhenChoice::Before) | None => When::Before,
             },
-            task_definition: release.task_definition.map(|path| self.root.join(path.value)),
+            task_definition: release.task_definition.map(|path| self.root.join(path.value())),
         }
     }
 
@@ -377,22 +393,23 @@ impl Check {
         }
     }
 
-    fn known_service(&mut self, key: &Located<String>, what: &str, services: &Entries<Option<Service>>) {
+    fn known_service(&mut self, key: &impl Worded, what: &str, services: &Entries<Option<Service>>) {
         let keys = services.0.iter().map(|(key, _)| key.value.as_str());
-        if keys.clone().any(|known| known == key.value) {
+        if keys.clone().any(|known| known == key.value()) {
             return;
         }
         let by_name = services.0.iter().find(|(_, service)| {
             let name = service.as_ref().and_then(|service| service.name.as_ref());
-            name.is_some_and(|name| name.value == key.value)
+            name.is_some_and(|name| name.value() == key.value())
         });
+        let shown = key.shown();
         let hint = match by_name {
-            Some((of, _)) if nearest(&key.value, keys.clone()).is_none() => {
+            Some((of, _)) if nearest(&shown, keys.clone()).is_none() => {
                 format!("services go by their key here: `{}`", of.value)
             }
-            _ => suggestion(&key.value, keys),
+            _ => suggestion(&shown, keys),
         };
-        self.error_with(key.place, format!("{what} `{}`: there is no such service", shown(&key.value)), hint);
+        self.error_with(key.place(), format!("{what} `{shown}`: there is no such service"), hint);
     }
 
     /// `after` must not lead back to where it started.
@@ -425,23 +442,27 @@ impl Check {
         self.error(place, format!("`after` goes in a circle: {}", circle.join(" -> ")));
     }
 
-    fn file(&mut self, what: &str, place: Place, path: &Path) {
-        if !self.root.join(path).is_file() {
-            self.error(place, format!("{what} `{}`: there is no such file", shown(&path.to_string_lossy())));
+    fn file(&mut self, what: &str, path: &Located<Text>) {
+        if !self.root.join(path.value()).is_file() {
+            self.error(path.place, format!("{what} `{}`: there is no such file", path.shown()));
         }
     }
 }
 
-fn rehearsal(rehearse: Rehearse, terraform: Option<Located<String>>) -> RehearseConfig {
+fn rehearsal(rehearse: Rehearse, terraform: Option<Located<Text>>) -> RehearseConfig {
     RehearseConfig {
-        values: loose(rehearse.values),
-        terraform: loose(rehearse.terraform),
-        stacks: rehearse.stacks.0.into_iter().map(|(stack, outputs)| (stack.value, loose(outputs))).collect(),
-        parameters: loose(rehearse.parameters),
-        terraform_at: terraform.map(|at| at.value),
+        values: values(rehearse.values),
+        terraform: values(rehearse.terraform),
+        stacks: rehearse.stacks.0.into_iter().map(|(stack, outputs)| (stack.value, values(outputs))).collect(),
+        parameters: values(rehearse.parameters),
+        terraform_at: terraform.map(|at| at.value().to_owned()),
     }
 }
 
-fn loose(entries: Entries<super::decode::Loose>) -> BTreeMap<String, String> {
+fn loose(entries: Entries<Loose>) -> BTreeMap<String, Resolved> {
     entries.0.into_iter().map(|(key, value)| (key.value, value.0)).collect()
+}
+
+fn values(entries: Entries<Loose>) -> BTreeMap<String, String> {
+    entries.0.into_iter().map(|(key, value)| (key.value, value.0.value().to_owned())).collect()
 }

@@ -1,6 +1,6 @@
 //! Dockerfile -> an image in the Engine.
 
-use crate::config::{BuildConfig, BuildSecretSource, Cache};
+use crate::config::{BuildConfig, BuildSecretSource, Cache, read_text};
 use crate::error::build_failed;
 use crate::events::{Event, Step};
 use crate::ports::{Build, BuildProgress, LocalImage, RegistryLogin};
@@ -8,7 +8,12 @@ use crate::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::redact::Secret;
+use fargate_deploy_core::resolved;
 use std::collections::BTreeMap;
+
+/// What BuildKit takes of one secret.
+/// <https://github.com/moby/buildkit/blob/master/session/secrets/secretsprovider/store.go>
+const MOST_BYTES_OF_SECRET: u64 = 500 * 1024;
 
 /// What to build, and with what.
 #[derive(Clone, Copy)]
@@ -34,7 +39,7 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
         context: config.context.clone(),
         dockerfile: config.dockerfile.clone(),
         target: config.target.clone(),
-        args: config.args.clone(),
+        args: resolved::by_key(&config.args),
         labels: labels(config, provenance),
         secrets: secrets(config, env, context)?,
         platform: Some(platform.to_owned()),
@@ -76,7 +81,7 @@ fn short(id: &str) -> &str {
 
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
 fn labels(config: &BuildConfig, provenance: &Provenance) -> BTreeMap<String, String> {
-    let mut labels = config.labels.clone();
+    let mut labels = resolved::by_key(&config.labels);
     if let Some(sha) = &provenance.sha {
         labels.entry("org.opencontainers.image.revision".to_owned()).or_insert_with(|| sha.clone());
     }
@@ -96,8 +101,9 @@ fn secrets(
                 env.get(name).cloned().ok_or_else(|| missing(format!("the variable `{name}` is not set")))?
             }
             BuildSecretSource::File(path) => {
-                std::fs::read_to_string(path).map_err(|e| missing(format!("`{}`: {e}", path.display())))?
+                read_text(path, MOST_BYTES_OF_SECRET).map_err(|why| missing(format!("`{}`: {why}", path.display())))?
             }
+            BuildSecretSource::Value(value) => value.value().to_owned(),
         };
         let value = Secret::new(value);
         context.sink.emit(Event::Mask(value.clone()));

@@ -36,7 +36,10 @@ pub async fn run(
     context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
     let step = context
-        .start(Step::Release, format!("{}: {}", plan.command.name, plan.command.command.join(" ")))
+        .start(
+            Step::Release,
+            format!("{}: {}", plan.command.name, fargate_deploy_core::resolved::joined(&plan.command.command)),
+        )
         .of(&plan.command.name);
     let (definition, arn) = registered(from, context).await?;
     let request = request(plan, service, &arn, run);
@@ -100,14 +103,19 @@ async fn registered(
 }
 
 fn request(plan: &CommandPlan, service: &ServicePlan, arn: &TaskDefinitionArn, run: &RunKey) -> RunTask {
-    let seed = format!("{}\n{}\n{arn}\n{}", run.key, run.attempt, plan.command.command.join("\n"));
+    let seed = format!(
+        "{}\n{}\n{arn}\n{}",
+        run.key,
+        run.attempt,
+        fargate_deploy_core::resolved::values(&plan.command.command).join("\n")
+    );
     let hash = Sha256::digest(seed);
     RunTask {
         cluster: service.service.cluster.clone(),
         task_definition: arn.clone(),
         network_configuration: service.before.network_configuration.clone(),
         platform_version: service.before.platform_version.clone(),
-        overrides: json!({"containerOverrides": [{"name": plan.container.as_str(), "command": plan.command.command}]}),
+        overrides: json!({"containerOverrides": [{"name": plan.container.as_str(), "command": fargate_deploy_core::resolved::values(&plan.command.command)}]}),
         started_by: started_by(&plan.command.name, &run.key),
         client_token: hash.iter().take(24).map(|byte| format!("{byte:02x}")).collect(),
     }

@@ -11,15 +11,16 @@ use tokio::time::{Instant, sleep};
 /// # Errors
 /// The last answer, as a sentence.
 pub async fn smoke(check: &SmokeCheck, context: &ReleaseContext<'_>) -> Result<(), String> {
-    let step = context.start(Step::Smoke, check.url.clone());
+    let step = context.start(Step::Smoke, check.url.to_string());
     let began = Instant::now();
     loop {
         let left = check.within.saturating_sub(began.elapsed());
-        let attempt = context.web.get(&check.url, left.clamp(Duration::from_secs(1), Duration::from_secs(10))).await;
+        let attempt =
+            context.web.get(check.url.value(), left.clamp(Duration::from_secs(1), Duration::from_secs(10))).await;
         let wrong = match attempt {
             Ok((status, _)) if status != check.status => format!("answered {status}, expected {}", check.status),
             Ok((_, body)) => match &check.contains {
-                Some(text) if !body.contains(text) => format!("the body does not contain `{text}`"),
+                Some(text) if !body.contains(text.value()) => format!("the body does not contain `{text}`"),
                 _ => {
                     step.done(format!("{} answered {}", check.url, check.status));
                     return Ok(());

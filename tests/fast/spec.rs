@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod docs;
 mod plan;
+mod references;
 mod schema;
 mod terraform;
 mod values;

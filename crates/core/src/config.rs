@@ -2,6 +2,7 @@
 //! and makes it; nothing downstream asks again.
 
 use crate::names::{ClusterName, ContainerName, RoleArn, ServiceName};
+use crate::resolved::Resolved;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Config {
     pub rehearse: RehearseConfig,
     /// Names of the Terraform outputs that values were taken from: what a Terraform plan is checked for.
     pub terraform_outputs: Vec<String>,
+    /// Values of references that are shown as they are written, wherever they turn up.
+    pub shown_as: Vec<Resolved>,
 }
 
 /// An image of the release: built here, or given by reference.
@@ -71,8 +74,8 @@ pub struct BuildConfig {
     /// From `Config::root`; `None` is `Dockerfile` in the context.
     pub dockerfile: Option<PathBuf>,
     pub target: Option<String>,
-    pub args: BTreeMap<String, String>,
-    pub labels: BTreeMap<String, String>,
+    pub args: BTreeMap<String, Resolved>,
+    pub labels: BTreeMap<String, Resolved>,
     pub secrets: Vec<BuildSecret>,
     /// `linux/arm64` or `linux/amd64`; `None` takes it from the task definition's runtimePlatform.
     pub platform: Option<String>,
@@ -93,6 +96,8 @@ pub struct BuildSecret {
 pub enum BuildSecretSource {
     File(PathBuf),
     Env(String),
+    /// What references in the config stand for.
+    Value(Resolved),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,11 +134,11 @@ pub struct ServiceConfig {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct SmokeCheck {
-    pub url: String,
+    pub url: Resolved,
     pub status: u16,
     pub within: Duration,
     /// A text that the body must contain.
-    pub contains: Option<String>,
+    pub contains: Option<Resolved>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -144,7 +149,7 @@ pub struct ReleaseCommand {
     /// `None`: the container that carries the (first) image of the release.
     pub container: Option<ContainerName>,
     /// The argv that replaces CMD; a string in the file became `sh -c STRING`.
-    pub command: Vec<String>,
+    pub command: Vec<Resolved>,
     pub timeout: Duration,
     pub when: When,
     /// A task definition of its own, with its own family; `None` runs from the service's.

@@ -16,6 +16,7 @@ pub mod permission;
 pub mod plan;
 pub mod promotion;
 pub mod redact;
+pub mod resolved;
 pub mod resume;
 pub mod rollback;
 pub mod rollout;

@@ -10,6 +10,7 @@ pub mod risk;
 use super::image::{Digest, ImageRef};
 use super::names::{ContainerName, ServiceRef, TaskDefinitionArn};
 use super::outcome::{Failure, Reason};
+use super::resolved::Resolved;
 use super::service::{Controller, Service};
 use super::task_definition::compare::{self, Difference};
 use super::task_definition::one_off::one_off;
@@ -238,9 +239,10 @@ impl Plan {
     }
 }
 
-/// `migrate=0123456789ab`: a release command by name and what it runs.
+/// `migrate=0123456789ab`: a release command by name and what it runs, as it is written: a hash of a value could be guessed.
 pub fn command_id(planned: &CommandPlan) -> String {
-    let hash = Sha256::digest(planned.command.command.join("\0"));
+    let written: Vec<&str> = planned.command.command.iter().map(Resolved::written).collect();
+    let hash = Sha256::digest(written.join("\0"));
     let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{}={hex}", planned.command.name)
 }

@@ -255,13 +255,13 @@ async fn previous_image(
         Err(_) => call(stage, "ecr", "CreateRepository", json!({"repositoryName": name})).await?["repository"].clone(),
     };
     let uri = made["repositoryUri"].as_str().unwrap_or_default().to_owned();
-    let mut labels = config.labels.clone();
+    let mut labels = fargate_deploy_core::resolved::by_key(&config.labels);
     labels.insert("fargate-deploy.rehearsal".to_owned(), "previous".to_owned());
     let request = Build {
         context: config.context.clone(),
         dockerfile: config.dockerfile.clone(),
         target: config.target.clone(),
-        args: config.args.clone(),
+        args: fargate_deploy_core::resolved::by_key(&config.args),
         labels,
         secrets: vec![],
         platform: Some(setting.platform().to_owned()),
@@ -332,7 +332,7 @@ async fn run_command(
     arn: &str,
 ) -> Result<(), Failure> {
     let cluster = service.cluster.as_str();
-    let overrides = json!({"containerOverrides": [{"name": container, "command": command.command}]});
+    let overrides = json!({"containerOverrides": [{"name": container, "command": fargate_deploy_core::resolved::values(&command.command)}]});
     let started = json!({"cluster": cluster, "taskDefinition": arn, "launchType": "FARGATE",
         "networkConfiguration": network(), "overrides": overrides});
     let answer = call(stage, "ecs", "RunTask", started).await?;
@@ -384,7 +384,7 @@ async fn create_service(
         let check = service.smoke.first();
         let group = json!({
             "Name": service.key, "Protocol": "HTTP", "Port": port, "TargetType": "ip", "VpcId": "vpc-0a1b2c3d",
-            "HealthCheckPath": check.map_or("/", |c| path(&c.url)), "Matcher": {"HttpCode": if check.is_some() { "200-399" } else { "200-499" }},
+            "HealthCheckPath": check.map_or("/", |c| path(c.url.value())), "Matcher": {"HttpCode": if check.is_some() { "200-399" } else { "200-499" }},
         });
         let answer = call(stage, "elasticloadbalancing", "CreateTargetGroup", group).await?;
         let group = answer["TargetGroups"][0]["TargetGroupArn"].clone();

@@ -89,8 +89,8 @@ impl Setting {
             service.task_definition = Some(self.directory.join(format!("{}.json", service.key)));
             let local = env.get(&super::url_variable(&service.key));
             for check in &mut service.smoke {
-                if let Some(local) = local.filter(|local| !check.url.starts_with(local.as_str())) {
-                    check.url = format!("{local}{}", path(&check.url));
+                if let Some(local) = local.filter(|local| !check.url.value().starts_with(local.as_str())) {
+                    check.url = format!("{local}{}", path(check.url.value())).into();
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Images: built here, or given by reference.
 
 use super::*;
+use crate::config::interpolate::is_credential;
 
 impl Check {
     /// `--image KEY=REF` by key.
@@ -68,15 +69,17 @@ impl Check {
 
     fn build(&mut self, key: &Located<String>, image: Image) -> BuildConfig {
         let repository = self.repository(key, image.repository.as_ref());
-        let context = PathBuf::from(image.context.as_ref().map_or(".", |context| context.value.as_str()));
+        let context = PathBuf::from(image.context.as_ref().map_or(".", |context| context.value()));
         let place = image.context.as_ref().map_or(key.place, |context| context.place);
-        let dockerfile = image.dockerfile.as_ref().map(|path| PathBuf::from(&path.value));
+        let dockerfile = image.dockerfile.as_ref().map(|path| PathBuf::from(path.value()));
+        let said = image.context.as_ref().map_or_else(|| ".".to_owned(), |context| context.shown());
         if !self.root.join(&context).is_dir() {
-            self.error(place, format!("context `{}`: there is no such folder", shown(&context.to_string_lossy())));
-        } else {
-            let place = image.dockerfile.as_ref().map_or(place, |path| path.place);
-            let path = dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));
-            self.file("dockerfile", place, &path);
+            self.error(place, format!("context `{said}`: there is no such folder"));
+        } else if let Some(path) = &image.dockerfile {
+            self.file("dockerfile", path);
+        } else if !self.root.join(&context).join("Dockerfile").is_file() {
+            let said = if image.context.is_some() { format!("{said}/Dockerfile") } else { "./Dockerfile".to_owned() };
+            self.error(place, format!("dockerfile `{said}`: there is no such file"));
         }
         if let Some(platform) = &image.platform {
             self.rule("platform", platform, syntax::platform);
@@ -86,11 +89,11 @@ impl Check {
             create_repository: image.create_repository.unwrap_or(false),
             context: self.root.join(context),
             dockerfile: dockerfile.map(|path| self.root.join(path)),
-            target: image.target.map(|target| target.value),
+            target: image.target.map(|target| target.value().to_owned()),
             args: loose(image.build_args),
             labels: loose(image.labels),
             secrets: image.build_secrets.0.into_iter().filter_map(|(id, secret)| self.secret(id, secret)).collect(),
-            platform: image.platform.map(|platform| platform.value),
+            platform: image.platform.map(|platform| platform.value().to_owned()),
             tags: self.tags(image.tags),
             cache: match image.cache {
                 Some(CacheChoice::Off) => Cache::Off,
@@ -104,7 +107,7 @@ impl Check {
         }
     }
 
-    fn repository(&mut self, key: &Located<String>, repository: Option<&Located<String>>) -> String {
+    fn repository(&mut self, key: &Located<String>, repository: Option<&Located<Text>>) -> String {
         let Some(repository) = repository else {
             self.error_with(
                 key.place,
@@ -113,37 +116,60 @@ impl Check {
             );
             return String::new();
         };
-        match ImageRef::parse(&repository.value) {
+        match ImageRef::parse(repository.value()) {
             Err(why) => self.error(repository.place, format!("repository: {why}")),
             Ok(image) if image.tag.is_some() || image.digest.is_some() => self.error_with(
                 repository.place,
-                format!("repository `{}`: it has a tag or a digest", shown(&repository.value)),
+                format!("repository `{}`: it has a tag or a digest", repository.shown()),
                 "tags belong under `tags`",
             ),
             Ok(_) => {}
         }
-        repository.value.clone()
+        repository.value().to_owned()
     }
 
     fn tags(&mut self, tags: Option<crate::config::decode::OneOrMany<crate::config::file::Tag>>) -> Vec<String> {
         let Some(tags) = tags else { return vec!["{sha}".to_owned()] };
         let mut templates = Vec::new();
-        for crate::config::file::Tag(Located { place, value: crate::config::decode::Loose(tag) }) in tags.0 {
-            match syntax::tag_template(&tag) {
-                Err(why) => self.error(place, format!("tag `{}`: {why}", shown(&tag))),
-                Ok(_) if templates.contains(&tag) => self.error(place, format!("tag `{tag}`: given twice")),
+        for crate::config::file::Tag(tag) in tags.0 {
+            let template = tag.value().to_owned();
+            match syntax::tag_template(&template) {
+                Err(why) => self.error(tag.place, format!("tag `{}`: {why}", tag.shown())),
+                Ok(_) if templates.contains(&template) => {
+                    self.error(tag.place, format!("tag `{}`: given twice", tag.shown()));
+                }
                 Ok(_) => {}
             }
-            templates.push(tag);
+            templates.push(template);
         }
         templates
     }
 
     fn secret(&mut self, id: Located<String>, secret: Secret) -> Option<BuildSecret> {
-        let source = match (secret.file, secret.env) {
-            (Some(file), None) => BuildSecretSource::File(self.root.join(file.value)),
-            (None, Some(env)) => BuildSecretSource::Env(env.value),
-            _ => {
+        let source = match secret {
+            Secret::Value(value) if value.has_reference() => BuildSecretSource::Value(value),
+            Secret::Value(_) => {
+                self.error_with(
+                    id.place,
+                    format!("build secret `{}`: a secret does not stand in the file", id.value),
+                    "refer to it: `${env:NAME}`, or `{ env: NAME }`, or `{ file: PATH }`",
+                );
+                return None;
+            }
+            Secret::From(SecretSource { file: Some(file), env: None }) => {
+                BuildSecretSource::File(self.root.join(file.value()))
+            }
+            Secret::From(SecretSource { file: None, env: Some(env) }) => {
+                if is_credential(env.value()) {
+                    self.error_with(
+                        env.place,
+                        format!("build secret `{}`: `{}` is a credential of the run itself", id.value, env.shown()),
+                        "give the step the token that the build needs under another name: `env: { NPM_TOKEN: ... }`",
+                    );
+                }
+                BuildSecretSource::Env(env.value().to_owned())
+            }
+            Secret::From(_) => {
                 self.error(id.place, format!("build secret `{}`: give it `file` or `env`, one of the two", id.value));
                 return None;
             }

@@ -211,7 +211,7 @@ fn commands(out: &mut String, plan: &PlanDocument) {
                 code(command.container.as_str()),
                 code(command.family.as_ref().unwrap_or(&command.service)),
                 command.timeout_seconds,
-                code(&command.command.join(" "))
+                code(&fargate_deploy_core::resolved::joined(&command.command))
             ));
         }
     }

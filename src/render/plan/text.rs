@@ -28,7 +28,7 @@ pub fn lines(plan: &PlanDocument) -> Vec<String> {
         lines.push(format!(
             "  command  {}: {} (container {} of {}, up to {} s{})",
             command.name,
-            command.command.join(" "),
+            fargate_deploy_core::resolved::joined(&command.command),
             command.container,
             command.family.as_ref().unwrap_or(&command.service),
             command.timeout_seconds,

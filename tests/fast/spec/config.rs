@@ -79,7 +79,7 @@ fn the_whole_document_becomes_a_config() {
     );
     let ImageSource::Build(image) = &config.images[0].source else { panic!("not built") };
     assert_eq!((config.images[0].key.as_str(), image.repository.as_str()), ("app", "mentionai/gengar"));
-    assert_eq!((image.args["MAJOR"].as_str(), image.args["SLIM"].as_str()), ("1.10", "true"), "values stay as written");
+    assert_eq!((image.args["MAJOR"].value(), image.args["SLIM"].value()), ("1.10", "true"), "values stay as written");
     assert_eq!(image.tags, ["{sha}", "latest"]);
     assert!(matches!(&image.secrets[1].source, BuildSecretSource::Env(name) if name == "NPM_TOKEN"));
     assert_eq!(config.release[0].command, ["sh", "-c", "yarn migration:run"]);
@@ -157,10 +157,10 @@ fn references_to_the_environment_are_resolved_and_shell_variables_are_left() {
     assert_eq!(config.services[0].cluster.as_str(), "c");
     assert_eq!(config.region.as_deref(), Some("eu-west-1"), "an empty variable takes the default");
     assert_eq!(
-        (config.services[0].smoke[0].status, config.services[0].smoke[0].url.as_str()),
+        (config.services[0].smoke[0].status, config.services[0].smoke[0].url.value()),
         (204, "https://a.test/${x}")
     );
-    assert_eq!(config.release[0].command[2], "echo $HOME ${PORT:-80} me ${env:X}");
+    assert_eq!(config.release[0].command[2].value(), "echo $HOME ${PORT:-80} me ${env:X}");
 }
 
 #[test]
@@ -447,7 +447,8 @@ fn bad_flags_are_named() {
     region `nowhere`: expected a region such as `eu-central-1`
     `--service` is for deploys without a config file, and there is one: `fargate-deploy.yml`
       hint: describe it in the file; `--only KEY` picks services of it
-    other.yml: there is no such file
+    config `other.yml`: there is no such file
+      hint: name another one with `--config`, or leave it out to look for `fargate-deploy.yml`
     ");
     assert!(
         with(Request { images: vec!["ghcr.io/org/app:v1".into()], ..Request::default() }).is_ok(),
@@ -537,9 +538,11 @@ fn files_that_are_no_config_are_refused() {
     fs::write(folder.path().join("binary.yml"), [0xff, 0xfe, 0x00]).unwrap();
     fs::write(folder.path().join("huge.yml"), vec![b'#'; 1024 * 1024 + 1]).unwrap();
     assert_snapshot!([with("infra"), with("binary.yml"), with("huge.yml")].join("\n"), @r"
-    infra: it is not a file
-    binary.yml: it is not UTF-8 text
-    huge.yml: it is larger than 1 MiB: that is not a config
+    config `infra`: it is not a file
+    config `binary.yml`: it is not UTF-8 text
+      hint: save it as UTF-8
+    config `huge.yml`: it is larger than 1 MiB
+      hint: a config is a page or two: is it the file that was meant?
     ");
 }
 

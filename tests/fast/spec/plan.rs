@@ -130,6 +130,7 @@ impl World {
             force: false,
             rehearse: RehearseConfig::default(),
             terraform_outputs: vec![],
+            shown_as: vec![],
         };
         Self {
             config,
@@ -164,7 +165,7 @@ impl World {
             name: "migrate".to_owned(),
             service: "web".to_owned(),
             container: None,
-            command: command.iter().map(|c| (*c).to_owned()).collect(),
+            command: command.iter().map(|c| (*c).into()).collect(),
             timeout: Duration::from_secs(900),
             when: When::Before,
             task_definition: None,
@@ -424,6 +425,6 @@ fn a_migration_that_the_running_release_had_is_nothing_new() {
     let mut next = World::new().with("web", &same, &same).migrating(&["yarn", "migrate"]);
     next.before.services[0].running.tags.clone_from(&released.tags);
     assert!(!next.planned().has(RiskKind::DatabaseCommand));
-    next.config.release[0].command = vec!["yarn".to_owned(), "migrate:down".to_owned()];
+    next.config.release[0].command = vec!["yarn".into(), "migrate:down".into()];
     assert!(next.planned().has(RiskKind::DatabaseCommand));
 }

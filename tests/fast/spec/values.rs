@@ -256,11 +256,12 @@ fn what_aws_does_not_have_is_an_error_at_its_place() {
 }
 
 #[test]
-fn a_value_of_the_wrong_kind_is_told_as_if_it_were_written_there() {
+fn a_value_of_the_wrong_kind_is_told_as_the_reference_that_it_came_from() {
     let mut wrong = answers();
     wrong.parameters.insert("/shop/web".to_owned(), Some(Parameter::Plain("shop web".to_owned())));
     let error = finish(REMOTE, &wrong).unwrap_err().to_string();
-    assert!(error.starts_with("fargate-deploy.yml:6:16: service `shop web`"), "{error}");
+    assert!(error.starts_with("fargate-deploy.yml:6:16: service `${ssm:/"), "{error}");
+    assert!(!error.contains("shop web"), "{error}");
 }
 
 #[test]
@@ -268,7 +269,7 @@ fn what_a_value_holds_is_not_read_as_a_reference_again() {
     let mut nested = answers();
     nested.parameters.insert("/shop/web".to_owned(), Some(Parameter::Plain("${env:FILE}".to_owned())));
     let error = finish(REMOTE, &nested).unwrap_err().to_string();
-    assert!(error.contains("service `${env:FILE}`"), "{error}");
+    assert!(error.contains("service `${ssm:/shop/web}`") && !error.contains("outputs.json"), "{error}");
 }
 
 const REHEARSED: &str = "rehearse:

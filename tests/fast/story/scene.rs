@@ -112,7 +112,7 @@ pub fn migration() -> ReleaseCommand {
         name: "migrate".to_owned(),
         service: "web".to_owned(),
         container: None,
-        command: vec!["yarn".to_owned(), "migrate".to_owned()],
+        command: vec!["yarn".into(), "migrate".into()],
         timeout: Duration::from_secs(900),
         when: When::Before,
         task_definition: None,
@@ -143,6 +143,7 @@ fn config() -> Config {
         force: false,
         rehearse: RehearseConfig::default(),
         terraform_outputs: vec![],
+        shown_as: vec![],
     }
 }
 
@@ -229,7 +230,7 @@ impl Scene {
 
     pub fn with_smoke(mut self) -> Self {
         self.order.config.services[0].smoke = vec![SmokeCheck {
-            url: "https://shop.example/health".to_owned(),
+            url: "https://shop.example/health".into(),
             status: 200,
             within: Duration::from_secs(30),
             contains: None,

@@ -6,6 +6,7 @@ use super::risk::{self, Risk, RiskKind};
 use super::{ImageAction, ImagePlan, Plan, ServicePlan};
 use crate::config::{Config, ImageSource, Lock, When};
 use crate::names::{ContainerName, ServiceRef};
+use crate::resolved::Resolved;
 use crate::task_definition::change::Change;
 use crate::task_definition::compare::Difference;
 use serde::Serialize;
@@ -98,7 +99,8 @@ pub struct PlannedCommand {
     pub name: String,
     pub service: String,
     pub container: ContainerName,
-    pub command: Vec<String>,
+    /// As it is written in the config, references and all.
+    pub command: Vec<Resolved>,
     pub timeout_seconds: u64,
     /// Only when every service of the release serves; else before any of them moves.
     pub runs_after: bool,

@@ -1,6 +1,7 @@
 //! What can be said about a release from its files alone: a pull request from a fork has no identity on AWS, by design.
 
 use crate::config::{Config, ImageSource};
+use crate::resolved::joined;
 use crate::task_definition::{TaskDefinition, validate};
 use serde::Serialize;
 use std::path::Path;
@@ -108,7 +109,7 @@ impl OfflineDocument {
             warnings,
             images: images.collect(),
             services: services.collect(),
-            release_commands: config.release.iter().map(|c| format!("{}: {}", c.name, c.command.join(" "))).collect(),
+            release_commands: config.release.iter().map(|c| format!("{}: {}", c.name, joined(&c.command))).collect(),
         }
     }
 }

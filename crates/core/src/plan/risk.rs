@@ -288,7 +288,8 @@ fn looks_like_database(planned: &CommandPlan) -> bool {
         "mysql",
         "seed",
     ];
-    let text = format!("{} {}", planned.command.name, planned.command.command.join(" ")).to_ascii_lowercase();
+    let text =
+        format!("{} {}", planned.command.name, crate::resolved::joined(&planned.command.command)).to_ascii_lowercase();
     WORDS.iter().any(|word| text.contains(word))
 }
 
