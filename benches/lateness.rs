@@ -83,6 +83,8 @@ fn service(is_done: bool, running: i64) -> Service {
         network_configuration: None,
         platform_version: None,
         launch_type: None,
+        volume_configurations: vec![],
+        has_managed_tags: false,
         target_groups: vec![],
         deployments: vec![Deployment {
             id: "ecs-svc/2".into(),

@@ -245,6 +245,12 @@ pub struct RunTask {
     pub network_configuration: Option<Value>,
     pub platform_version: Option<String>,
     pub overrides: Value,
+    /// What volumes that are `configuredAtLaunch` are made like; RunTask refuses a definition that has some without.
+    pub volume_configurations: Vec<Value>,
+    /// At most 50; they need `ecs:TagResource`.
+    pub tags: Vec<(String, String)>,
+    /// `enableECSManagedTags`: AWS adds the cluster's name, for cost reports.
+    pub has_managed_tags: bool,
     /// At most 128 of `[A-Za-z0-9-_/]`.
     pub started_by: String,
     /// At most 64 of ASCII 33-126.

@@ -11,7 +11,7 @@ pub fn outputs(ending: &Result<Success, Failure>, record: &Record) -> Vec<(&'sta
     let is_rolled_back = record.services.iter().any(|s| s.state == ServiceState::RolledBack);
     let exit_code = command.and_then(|c| match c.state {
         CommandState::Succeeded => Some(0),
-        CommandState::Failed { exit_code } => exit_code,
+        CommandState::Failed { exit_code } | CommandState::Killed { exit_code } => exit_code,
         _ => None,
     });
     let text = |value: Option<String>| value.unwrap_or_default();
@@ -98,7 +98,7 @@ fn command_state(state: &CommandState) -> &'static str {
         CommandState::Starting => "unknown",
         CommandState::Running => "running",
         CommandState::Succeeded => "succeeded",
-        CommandState::Failed { .. } => "failed",
+        CommandState::Failed { .. } | CommandState::Killed { .. } => "failed",
         CommandState::NeverStarted => "never-started",
     }
 }

@@ -11,8 +11,8 @@ use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
-use fargate_deploy_core::task::{Task, TaskVerdict, judge};
-use fargate_deploy_core::task_definition::{TaskDefinition, compare};
+use fargate_deploy_core::task::{Task, TaskVerdict, judge, judge_with_output};
+use fargate_deploy_core::task_definition::{TaskDefinition, compare, launch_volumes};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep};
 
 /// DescribeTasks can miss a task for a while right after RunTask.
 const MISSING: Duration = Duration::from_secs(120);
+/// How often a command is started whose task AWS did not provide with a network or storage in time.
+const TRIES: u32 = 3;
 /// Between two looks at a running task and its log.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -41,24 +43,36 @@ pub async fn run(
             format!("{}: {}", plan.command.name, fargate_deploy_core::resolved::joined(&plan.command.command)),
         )
         .of(&plan.command.name);
-    let (definition, arn) = registered(from, context).await?;
-    let request = request(plan, service, &arn, run);
+    let (definition, arn) = registered(plan, from, context).await?;
     context.record.borrow_mut().commands.push(CommandRecord {
         name: plan.command.name.clone(),
         task: None,
         state: CommandState::NeverStarted,
     });
     let began = Instant::now();
-    let task = start(&request, plan, began, lease, &step, context).await?;
-    set(context, plan, Some(&task), CommandState::Running);
-    let stream = evidence::stream(&definition, &plan.container, &task);
-    let ended = wait(&task, &request.cluster, stream.as_ref(), plan, began, &step, context).await?;
-    if let Some(lease) = lease {
-        lease.forget_task(context.aws).await;
-    }
-    let verdict = judge(&ended, &plan.container);
-    set(context, plan, Some(&task), state_of(&verdict));
+    let mut tries = 1;
+    let (task, ended, verdict) = loop {
+        let request = request(plan, service, (&definition, &arn), run, tries);
+        let task = start(&request, plan, began, lease, &step, context).await?;
+        set(context, plan, Some(&task), CommandState::Running);
+        let stream = evidence::stream(&definition, &plan.container, &task);
+        let (ended, has_output) = wait(&task, &request.cluster, stream.as_ref(), plan, began, &step, context).await?;
+        if let Some(lease) = lease {
+            lease.forget_task(context.aws).await;
+        }
+        let verdict = judge_with_output(&ended, &plan.container, has_output);
+        set(context, plan, Some(&task), state_of(&verdict));
+        if !verdict.is_worth_another_try() || tries == TRIES || began.elapsed() >= plan.command.timeout {
+            break (task, ended, verdict);
+        }
+        tries += 1;
+        step.progress(format!("{}: nothing of it ran, trying again", describe(plan, &verdict)));
+        sleep(Duration::from_secs(10)).await;
+    };
     if verdict == TaskVerdict::Succeeded {
+        for failed in beside(&ended, plan) {
+            context.warn(failed);
+        }
         step.done(format!("{} exited with 0 (task {})", plan.command.name, task.id()));
         return Ok(());
     }
@@ -68,10 +82,39 @@ pub async fn run(
     Err(Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {}: {}", task.id(), evidence::ending(&ended))])
         .with_log(log)
-        .with_next(match plan.command.when {
-            When::Before => "mend the command and push again; the services were not touched",
-            When::After => "the services serve the new release: mend the command and push again, or run it by hand",
-        }))
+        .with_next(next(plan, &verdict)))
+}
+
+fn next(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
+    let first = match verdict {
+        TaskVerdict::NeverStarted { .. } if verdict.is_worth_another_try() => "AWS did not start it: run this again",
+        TaskVerdict::NeverStarted { .. } => "fix what kept it from starting and push again",
+        TaskVerdict::Killed { .. } => "look at what it has applied, then run this again",
+        _ => "fix the command and push again",
+    };
+    match plan.command.when {
+        When::Before => format!("{first}; the services were not touched"),
+        When::After => format!("the services serve the new release: {first}, or run it by hand"),
+    }
+}
+
+/// Other containers that ended badly while the command's own ended well. 137 and 143 are how ECS ends them afterwards.
+fn beside(ended: &Task, plan: &CommandPlan) -> Vec<String> {
+    let name = &plan.command.name;
+    let others = ended.containers.iter().filter(|c| c.name != plan.container);
+    let badly = others.filter_map(|c| match c.exit_code {
+        Some(0 | 137 | 143) => None,
+        Some(code) => {
+            Some(format!("release command `{name}` exited with 0, and container `{}` beside it with {code}", c.name))
+        }
+        None => c.reason.as_ref().map(|reason| {
+            format!(
+                "release command `{name}` exited with 0, and container `{}` beside it did not run: {reason}",
+                c.name
+            )
+        }),
+    });
+    badly.collect()
 }
 
 /// What a command runs from.
@@ -84,6 +127,7 @@ pub struct From<'a> {
 
 /// An equal definition of an earlier run is taken again.
 async fn registered(
+    plan: &CommandPlan,
     from: From<'_>,
     context: &ReleaseContext<'_>,
 ) -> Result<(TaskDefinition, TaskDefinitionArn), Failure> {
@@ -97,28 +141,42 @@ async fn registered(
         return Ok((definition, arn));
     }
     let doing = format!("registering the task definition `{}` of the release command", definition.family());
-    let arn = context.aws.task_definitions.register(&definition).await.map_err(|e| call_failed(&doing, &e))?;
+    let registered = context.aws.task_definitions.register(&definition).await;
+    let arn = registered.map_err(|e| not_started(plan, call_failed(&doing, &e)))?;
     context.record.borrow_mut().registered.push(arn.clone());
     Ok((definition, arn))
 }
 
-fn request(plan: &CommandPlan, service: &ServicePlan, arn: &TaskDefinitionArn, run: &RunKey) -> RunTask {
-    let seed = format!(
-        "{}\n{}\n{arn}\n{}",
-        run.key,
-        run.attempt,
-        fargate_deploy_core::resolved::values(&plan.command.command).join("\n")
-    );
-    let hash = Sha256::digest(seed);
-    RunTask {
+fn request(
+    plan: &CommandPlan,
+    service: &ServicePlan,
+    (definition, arn): (&TaskDefinition, &TaskDefinitionArn),
+    run: &RunKey,
+    tries: u32,
+) -> RunTask {
+    let before = &service.before;
+    let mut request = RunTask {
         cluster: service.service.cluster.clone(),
         task_definition: arn.clone(),
-        network_configuration: service.before.network_configuration.clone(),
-        platform_version: service.before.platform_version.clone(),
+        network_configuration: before.network_configuration.clone(),
+        platform_version: before.platform_version.clone(),
         overrides: json!({"containerOverrides": [{"name": plan.container.as_str(), "command": fargate_deploy_core::resolved::values(&plan.command.command)}]}),
+        volume_configurations: launch_volumes::of_task(definition, &before.volume_configurations),
+        tags: definition.registrable().tags,
+        has_managed_tags: before.has_managed_tags,
         started_by: started_by(&plan.command.name, &run.key),
-        client_token: hash.iter().take(24).map(|byte| format!("{byte:02x}")).collect(),
-    }
+        client_token: String::new(),
+    };
+    request.client_token = token(&request, plan, run, tries);
+    request
+}
+
+/// The same for the same request, so that a call whose answer was lost starts nothing twice; another one for everything
+/// that differs, or AWS answers with the other command's task or with a conflict.
+fn token(request: &RunTask, plan: &CommandPlan, run: &RunKey, tries: u32) -> String {
+    let seed =
+        format!("{}\n{}\n{tries}\n{}\n{:?}\n{request:?}", run.key, run.attempt, plan.command.name, plan.command.when);
+    Sha256::digest(seed).iter().take(24).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// At most 128 of letters, digits, `-`, `_` and `/`. The attempt is not in it: a second attempt of a run finds the
@@ -164,6 +222,17 @@ async fn start(
         set(context, plan, None, CommandState::Starting);
         let answer = match context.aws.tasks.run_task(&request).await {
             Ok(answer) => answer,
+            // The task itself matters more than its tags: nothing has started.
+            Err(e) if e.kind == CallErrorKind::Denied && e.action == "ecs:TagResource" && !request.tags.is_empty() => {
+                context.warn(format!(
+                    "release command `{}`: its task has no tags, `ecs:TagResource` is not allowed for RunTask (docs/iam.md)",
+                    plan.command.name
+                ));
+                request.tags.clear();
+                request.client_token =
+                    format!("{}-{retry}", request.client_token.split('-').next().unwrap_or_default());
+                continue;
+            }
             Err(e) => {
                 if e.kind != CallErrorKind::Unreachable {
                     set(context, plan, None, CommandState::NeverStarted);
@@ -183,8 +252,11 @@ async fn start(
         let is_capacity = reason.contains("Capacity is unavailable") || reason.starts_with("RESOURCE:");
         if !is_capacity || began.elapsed() >= plan.command.timeout {
             forget(lease, context).await;
-            let what = format!("RunTask started nothing: {reason} {detail}");
-            return Err(not_started(plan, Failure::new(Reason::ReleaseCommand, what.trim_end())));
+            let what = match format!("{reason} {detail}").trim() {
+                "" => "RunTask started nothing, and AWS gives no reason".to_owned(),
+                why => format!("RunTask started nothing: {why}"),
+            };
+            return Err(not_started(plan, Failure::new(Reason::ReleaseCommand, what)));
         }
         step.progress(format!("no capacity ({reason}): trying again"));
         // The same token would replay the same failure.
@@ -212,7 +284,8 @@ async fn succeeded_earlier(
 
 fn not_started(plan: &CommandPlan, mut failure: Failure) -> Failure {
     failure.what = format!("release command `{}` did not start: {}", plan.command.name, failure.what);
-    if matches!(failure.reason, Reason::Internal | Reason::Unavailable) {
+    // `config` would promise that nothing was touched: images and revisions were.
+    if matches!(failure.reason, Reason::Internal | Reason::Unavailable | Reason::Config) {
         failure.reason = Reason::ReleaseCommand;
     }
     failure
@@ -245,7 +318,7 @@ async fn wait(
     began: Instant,
     step: &StepLog<'_>,
     context: &ReleaseContext<'_>,
-) -> Result<Task, Failure> {
+) -> Result<(Task, bool), Failure> {
     let mut log = Follow { stream, next: None, told: 0 };
     let mut last_seen = Instant::now();
     let mut status = String::new();
@@ -266,7 +339,7 @@ async fn wait(
                             context.aws,
                         )
                         .await;
-                        return Ok(found);
+                        return Ok((found, log.told > 0));
                     }
                 } else if last_seen.elapsed() >= MISSING {
                     return Err(Failure::new(
@@ -281,7 +354,9 @@ async fn wait(
                 }
             }
             Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity | CallErrorKind::Invalid) => {
-                return Err(call_failed(&format!("watching task {}", task.id()), &e));
+                // The task goes on: no reason that promises that nothing was touched.
+                let failure = call_failed(&format!("watching task {}", task.id()), &e);
+                return Err(Failure { reason: Reason::ReleaseCommand, ..failure });
             }
             Err(e) => step.heartbeat(format!("task {} could not be read: {e}", task.id())),
         }
@@ -365,7 +440,8 @@ fn state_of(verdict: &TaskVerdict) -> CommandState {
         TaskVerdict::Succeeded => CommandState::Succeeded,
         TaskVerdict::ExitedWith { code, .. } => CommandState::Failed { exit_code: Some(*code) },
         TaskVerdict::NeverStarted { .. } => CommandState::NeverStarted,
-        TaskVerdict::Killed { .. } | TaskVerdict::NoExitCode { .. } => CommandState::Failed { exit_code: None },
+        TaskVerdict::Killed { exit_code, .. } => CommandState::Killed { exit_code: *exit_code },
+        TaskVerdict::NoExitCode { .. } => CommandState::Failed { exit_code: None },
     }
 }
 
@@ -378,7 +454,11 @@ fn describe(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
             format!("release command `{name}` failed: exit code {code}: {reason}")
         }
         TaskVerdict::NeverStarted { reason } => format!("release command `{name}` never started: {reason}"),
-        TaskVerdict::Killed { stop_code, reason } => {
+        TaskVerdict::Killed { stop_code, reason, .. } if stop_code == "TaskFailedToStart" => format!(
+            "release command `{name}` was killed before it ended, it may be applied in part: another container kept the \
+             task from starting: {reason}"
+        ),
+        TaskVerdict::Killed { stop_code, reason, .. } => {
             format!("release command `{name}` was stopped before it ended: {stop_code}: {reason}")
         }
         TaskVerdict::NoExitCode { reason } => format!("release command `{name}` ended without an exit code: {reason}"),

@@ -239,6 +239,10 @@ pub enum CommandState {
     Failed {
         exit_code: Option<i64>,
     },
+    /// It ran, and was stopped from outside before it ended by itself: it may be applied in part.
+    Killed {
+        exit_code: Option<i64>,
+    },
     /// It never ran.
     NeverStarted,
 }
@@ -360,6 +364,10 @@ impl CommandRecord {
             }
             CommandState::Failed { exit_code: None } => {
                 format!("release command `{name}` ended without an exit code{task}: it may be applied in part")
+            }
+            CommandState::Killed { exit_code } => {
+                let code = exit_code.map(|code| format!(" and exited with {code}")).unwrap_or_default();
+                format!("release command `{name}` was killed before it ended{code}{task}: it may be applied in part")
             }
             CommandState::NeverStarted => {
                 format!("release command `{name}` never started{task}: nothing of it was applied")

@@ -13,6 +13,7 @@ use super::outcome::{Failure, Reason};
 use super::resolved::Resolved;
 use super::service::{Controller, Service};
 use super::task_definition::compare::{self, Difference};
+use super::task_definition::launch_volumes;
 use super::task_definition::one_off::one_off;
 use super::task_definition::validate::{self, Findings, Released};
 use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition};
@@ -513,6 +514,13 @@ fn plan_command(
     if service.before.network_configuration.is_none() {
         problems.push(format!(
             "release command `{name}`: service `{}` has no network configuration to run it in",
+            service.service
+        ));
+    }
+    for volume in launch_volumes::missing(base, &service.before.volume_configurations) {
+        problems.push(format!(
+            "release command `{name}`: the volume `{volume}` is `configuredAtLaunch`, and service `{}` does not say what like: \
+             a task of its own cannot have it",
             service.service
         ));
     }

@@ -26,6 +26,10 @@ pub struct Service {
     pub network_configuration: Option<Value>,
     pub platform_version: Option<String>,
     pub launch_type: Option<String>,
+    /// The raw `volumeConfigurations` of its primary deployment: volumes that are configured at launch.
+    pub volume_configurations: Vec<Value>,
+    /// `enableECSManagedTags`.
+    pub has_managed_tags: bool,
     /// Target group ARNs behind the service.
     pub target_groups: Vec<String>,
     pub deployments: Vec<Deployment>,

@@ -52,17 +52,32 @@ pub enum TaskVerdict {
     Succeeded,
     /// The named container ran and exited with another code.
     ExitedWith { code: i64, reason: Option<String> },
-    /// No container of the task ran: pull, secrets, network or log driver.
+    /// The named container did not run: pull, secrets, network or log driver.
     NeverStarted { reason: String },
-    /// AWS or a person stopped it before the container ended by itself.
-    Killed { stop_code: String, reason: String },
+    /// The named container ran, and AWS or a person stopped it before it ended by itself; its exit code, where one is
+    /// told, is that of the signal or of how it took it.
+    Killed { stop_code: String, reason: String, exit_code: Option<i64> },
     /// It stopped, and nobody knows how the named container ended.
     NoExitCode { reason: String },
+}
+
+impl TaskVerdict {
+    /// AWS did not provide in time what every task needs before its containers start: nothing ran, and another try can do.
+    pub fn is_worth_another_try(&self) -> bool {
+        let TaskVerdict::NeverStarted { reason } = self else { return false };
+        reason.starts_with("InternalError")
+            || (reason.contains("Timeout waiting for") && reason.contains("provisioning"))
+    }
 }
 
 /// Judges a stopped task by its named container.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html>
 pub fn judge(task: &Task, container: &ContainerName) -> TaskVerdict {
+    judge_with_output(task, container, false)
+}
+
+/// The same where it is known whether the named container has written a line: one that has did run, whatever AWS says.
+pub fn judge_with_output(task: &Task, container: &ContainerName, has_output: bool) -> TaskVerdict {
     let named = task.container(container);
     let reason = || {
         named
@@ -76,13 +91,25 @@ pub fn judge(task: &Task, container: &ContainerName) -> TaskVerdict {
         (Some(code), "EssentialContainerExited" | "") => {
             TaskVerdict::ExitedWith { code, reason: named.and_then(|c| c.reason.clone()) }
         }
-        (_, "TaskFailedToStart") => TaskVerdict::NeverStarted { reason: reason() },
+        (_, "TaskFailedToStart") if !has_output && !has_run(task, named) => {
+            TaskVerdict::NeverStarted { reason: reason() }
+        }
         (None, "EssentialContainerExited" | "") => TaskVerdict::NoExitCode { reason: reason() },
-        (_, stop_code) => TaskVerdict::Killed {
+        (exit_code, stop_code) => TaskVerdict::Killed {
             stop_code: stop_code.to_owned(),
             reason: task.stopped_reason.clone().unwrap_or_else(reason),
+            exit_code,
         },
     }
+}
+
+/// A task fails to start as a whole when one container of it does: the others may have run by then, and were stopped.
+fn has_run(task: &Task, container: Option<&ContainerState>) -> bool {
+    let Some(container) = container else { return task.started_at.is_some() };
+    // Docker has an exit code for a container that it could not start, too.
+    let could_not = ["CannotPull", "CannotCreate", "CannotStart"];
+    let is_refused = container.reason.as_deref().is_some_and(|reason| could_not.iter().any(|w| reason.starts_with(w)));
+    !is_refused && (container.exit_code.is_some() || task.started_at.is_some())
 }
 
 #[cfg(test)]
@@ -180,6 +207,7 @@ mod tests {
                 TaskVerdict::Killed {
                     stop_code: "UserInitiated".to_owned(),
                     reason: "Task stopped by user".to_owned(),
+                    exit_code: Some(0),
                 },
             ),
             (
@@ -188,11 +216,70 @@ mod tests {
                 TaskVerdict::Killed {
                     stop_code: "SpotInterruption".to_owned(),
                     reason: "Your Spot Task was interrupted.".to_owned(),
+                    exit_code: Some(137),
                 },
             ),
         ];
         for (name, task, expected) in cases {
             assert_eq!(judge(&task, &"app".into()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_task_that_failed_to_start_may_have_run_the_named_container() {
+        let why = "container ordering dependency [app] for target [nginx] has timed out";
+        let killed = |exit_code| TaskVerdict::Killed {
+            stop_code: "TaskFailedToStart".to_owned(),
+            reason: why.to_owned(),
+            exit_code,
+        };
+        let never = |reason: &str| TaskVerdict::NeverStarted { reason: reason.to_owned() };
+        let failed = |app: ContainerState| stopped("TaskFailedToStart", why, vec![container("nginx", None, None), app]);
+        let started = |app: ContainerState| Task { started_at: Some(1.0), ..failed(app) };
+        let refused = "CannotStartContainerError: exec: \"migrate\": executable file not found in $PATH";
+        let cases = [
+            ("nothing tells that it ran", failed(container("app", None, None)), false, never(why)),
+            ("an exit code", failed(container("app", Some(137), None)), false, killed(Some(137))),
+            (
+                "it ended well before the others had started",
+                failed(container("app", Some(0), None)),
+                false,
+                killed(Some(0)),
+            ),
+            ("a start time", started(container("app", None, None)), false, killed(None)),
+            ("a line of its log", failed(container("app", None, None)), true, killed(None)),
+            (
+                "Docker's code for what it could not start",
+                failed(container("app", Some(127), Some(refused))),
+                false,
+                never(refused),
+            ),
+            (
+                "no container is told, and the task had started",
+                Task { containers: vec![], ..started(container("app", None, None)) },
+                false,
+                killed(None),
+            ),
+        ];
+        for (name, task, has_output, expected) in cases {
+            assert_eq!(judge_with_output(&task, &"app".into(), has_output), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_aws_did_not_provide_in_time_is_tried_again_and_what_the_user_has_to_fix_is_not() {
+        let cases = [
+            ("Timeout waiting for network interface provisioning to complete.", true),
+            ("Timeout waiting for EphemeralStorage provisioning to complete.", true),
+            ("InternalError: An internal error occurred", true),
+            ("CannotPullContainerError: manifest unknown", false),
+            ("ResourceInitializationError: unable to pull secrets", false),
+        ];
+        for (reason, expected) in cases {
+            let task = stopped("TaskFailedToStart", reason, vec![container("app", None, None)]);
+            assert_eq!(judge(&task, &"app".into()).is_worth_another_try(), expected, "{reason}");
+            let ran = stopped("TaskFailedToStart", reason, vec![container("app", Some(1), None)]);
+            assert!(!judge(&ran, &"app".into()).is_worth_another_try(), "it ran: {reason}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod compare;
+pub mod launch_volumes;
 pub mod one_off;
 pub mod placeholders;
 pub mod read;

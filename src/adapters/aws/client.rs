@@ -1,7 +1,8 @@
 //! The ports of [`Aws`] on AWS. The calls are in one file per service; this one joins them.
 
-use super::failure::is_expired;
+use super::failure::{is_expired, is_wrapped_throttle};
 use super::session::Session;
+use crate::adapters::backoff::backoff;
 use crate::ports::{
     Aws, Call, CallErrorKind, Caller, DatabaseSnapshot, EcrAddress, Identity, LogEvent, LogPage, LogStream, Logs,
     Outputs, Parameter, Parameters, RegistryImage, RegistryLogin, Repositories, Repository, RunTask, RunTaskAnswer,
@@ -16,6 +17,11 @@ use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
 use fargate_deploy_core::task::Task;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// As many as the SDK makes of a throttle that it sees.
+const ATTEMPTS: u32 = 8;
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// AWS, through one session. Calls are retried by the SDK's standard rules, eight attempts, 30 s each and 120 s
 /// together; a session that ended midway is renewed once per call.
@@ -52,8 +58,22 @@ impl AwsClient {
         &self.session
     }
 
-    /// Makes a call, and once more with a fresh session when AWS says that the one in use has expired.
+    /// Makes a call, again where AWS wraps a throttle in another error, which the SDK does not retry.
     pub(super) async fn call<T>(&self, send: impl AsyncFn() -> Call<T>) -> Call<T> {
+        let mut attempt = 1;
+        loop {
+            match self.call_once(&send).await {
+                Err(error) if is_wrapped_throttle(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Makes a call, and once more with a fresh session when AWS says that the one in use has expired.
+    async fn call_once<T>(&self, send: &impl AsyncFn() -> Call<T>) -> Call<T> {
         let generation = self.session.credentials().generation().await;
         match send().await {
             Err(error) if error.kind == CallErrorKind::Identity && is_expired(&error.code) => {

@@ -207,6 +207,15 @@ impl AwsClient {
         if !request.overrides.is_null() {
             body["overrides"] = request.overrides.clone();
         }
+        if !request.volume_configurations.is_empty() {
+            body["volumeConfigurations"] = request.volume_configurations.clone().into();
+        }
+        if !request.tags.is_empty() {
+            body["tags"] = tags(&request.tags);
+        }
+        if request.has_managed_tags {
+            body["enableECSManagedTags"] = true.into();
+        }
         let answer = ask!(self, "ecs:RunTask", run_task, body)?;
         Ok(RunTaskAnswer {
             tasks: list(&answer, "tasks").iter().map(wire::task).collect(),
@@ -264,11 +273,15 @@ fn registration(definition: &TaskDefinition) -> Value {
         .filter(|(member, _)| !READ_ONLY.contains(&member.as_str()))
         .map(|(member, value)| (member.clone(), value.clone()))
         .collect();
-    if !definition.tags.is_empty() {
-        let tags = definition.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
-        body.insert("tags".to_owned(), Value::Array(tags));
+    let registrable = definition.registrable().tags;
+    if !registrable.is_empty() {
+        body.insert("tags".to_owned(), tags(&registrable));
     }
     Value::Object(body)
+}
+
+fn tags(tags: &[(String, String)]) -> Value {
+    tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
 /// `failures[]` of an HTTP 200. `MISSING` is an answer; anything else means that we could not tell.

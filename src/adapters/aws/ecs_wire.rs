@@ -67,11 +67,19 @@ pub(super) fn service(s: &Value) -> Service {
         network_configuration: Some(&s["networkConfiguration"]).filter(|v| v.is_object()).cloned(),
         platform_version: maybe(s, "platformVersion"),
         launch_type: maybe(s, "launchType"),
+        volume_configurations: volume_configurations(s),
+        has_managed_tags: flag(s, "enableECSManagedTags"),
         target_groups: list(s, "loadBalancers").iter().filter_map(|lb| maybe(lb, "targetGroupArn")).collect(),
         deployments: list(s, "deployments").iter().map(deployment).collect(),
         events: list(s, "events").iter().map(event).collect(),
         current_service_deployment: s["currentServiceDeployment"].as_str().map(Into::into),
     }
+}
+
+/// They are told of each deployment, not of the service.
+fn volume_configurations(s: &Value) -> Vec<Value> {
+    let primary = list(s, "deployments").iter().find(|d| d["status"].as_str() == Some("PRIMARY"));
+    primary.map(|d| list(d, "volumeConfigurations").to_vec()).unwrap_or_default()
 }
 
 fn counts(value: &Value) -> Counts {

@@ -97,7 +97,7 @@ pub(super) fn sort(code: &str, message: &str, status: u16) -> CallErrorKind {
         | "TooManyRequestsException"
         | "SlowDown"
         | "TooManyUpdates" => CallErrorKind::Throttled,
-        _ if status == 429 || message.contains("Rate exceeded") => CallErrorKind::Throttled,
+        _ if status == 429 || is_throttle(message) => CallErrorKind::Throttled,
         _ if status >= 500 => CallErrorKind::Unreachable,
         code if code.contains("NotFound") => CallErrorKind::NotFound,
         "ConflictException" | "ServiceNotActiveException" | "UpdateInProgressException" | "BlockedException" => {
@@ -106,6 +106,20 @@ pub(super) fn sort(code: &str, message: &str, status: u16) -> CallErrorKind {
         code if code.contains("AlreadyExists") => CallErrorKind::Conflict,
         _ => CallErrorKind::Invalid,
     }
+}
+
+/// What a service says of another one that throttled it: ECS hands on EC2's words in an InvalidParameterException of its
+/// own.
+fn is_throttle(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["rate exceeded", "requestlimitexceeded", "request limit exceeded", "too many requests", "throttlingexception"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// A throttle that the SDK did not see as one, and so did not retry.
+pub(super) fn is_wrapped_throttle(error: &CallError) -> bool {
+    error.kind == CallErrorKind::Throttled && matches!(sort(&error.code, "", 400), CallErrorKind::Invalid)
 }
 
 /// The session ended, and a fresh one would do.
@@ -145,6 +159,15 @@ mod tests {
             ("UnrecognizedClientException", "", 400, Identity),
             ("ThrottlingException", "Rate exceeded", 400, Throttled),
             ("ClientException", "Rate exceeded", 400, Throttled),
+            ("InvalidParameterException", "Rate exceeded (Service: AmazonEC2; Status Code: 400)", 400, Throttled),
+            (
+                "InvalidParameterException",
+                "(Service: AmazonEC2; Error Code: RequestLimitExceeded; ...)",
+                400,
+                Throttled,
+            ),
+            ("ServerException", "Too Many Requests", 500, Throttled),
+            ("AccessDeniedException", "Rate exceeded", 400, Denied),
             ("", "", 429, Throttled),
             ("ServiceNotFoundException", "Service not found.", 400, NotFound),
             ("ClusterNotFoundException", "Cluster not found.", 400, NotFound),

@@ -210,6 +210,49 @@ async fn registering_sends_the_definition_as_it_is_without_what_only_describes_i
     assert_eq!(played.asked()[1].json().get("tags"), None, "no tags are asked for where there are none to keep");
 }
 
+/// A number that 64 bits do not hold, from the answer to the next request.
+#[tokio::test]
+async fn every_digit_of_a_number_survives_and_tags_of_aws_are_not_sent_back() {
+    let digits = "[123456789012345678901234567890,0.12345678901234567890,2.50]";
+    let body = format!(
+        r#"{{"taskDefinition":{{"taskDefinitionArn":"{TD}","family":"web","fromTheFuture":{digits}}},"tags":[{{"key":"aws:cloudformation:stack-name","value":"s"}},{{"key":"team","value":"shop"}}]}}"#
+    );
+    let played = Played::start().await;
+    played.on(
+        "DescribeTaskDefinition",
+        [Answer::Plain { status: 200, content_type: "application/x-amz-json-1.1", body }],
+    );
+    played.on("RegisterTaskDefinition", [ok(json!({ "taskDefinition": { "taskDefinitionArn": TD } }))]);
+    let cloud = played.cloud().await;
+    let described = cloud.task_definition("web").await.unwrap();
+    assert_eq!(described.tags.len(), 2, "what AWS shows is known");
+    cloud.register(&described).await.unwrap();
+    let sent = &played.asked()[1];
+    assert!(
+        String::from_utf8_lossy(sent.body.as_ref()).contains(digits),
+        "{}",
+        String::from_utf8_lossy(sent.body.as_ref())
+    );
+    assert_eq!(sent.json()["tags"], json!([{ "key": "team", "value": "shop" }]));
+}
+
+#[tokio::test]
+async fn the_launch_volumes_of_a_service_are_those_of_its_primary_deployment() {
+    let volume = |size: u32| json!([{ "name": "data", "managedEBSVolume": { "roleArn": "r", "sizeInGiB": size } }]);
+    let mut service = described("web", "ecs-svc/2", TD);
+    service["enableECSManagedTags"] = true.into();
+    service["deployments"][0]["volumeConfigurations"] = volume(20);
+    let mut older = service["deployments"][0].clone();
+    older["status"] = "ACTIVE".into();
+    older["volumeConfigurations"] = volume(10);
+    service["deployments"] = json!([older, service["deployments"][0]]);
+    let played = Played::start().await;
+    played.on("DescribeServices", [ok(json!({ "services": [service] }))]);
+    let found = played.cloud().await.services(&[web()]).await.unwrap().remove(0).unwrap();
+    assert_eq!(Value::Array(found.volume_configurations), volume(20));
+    assert!(found.has_managed_tags);
+}
+
 #[tokio::test]
 async fn a_concurrent_registration_in_the_family_is_waited_for() {
     let played = Played::start().await;

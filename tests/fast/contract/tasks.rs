@@ -1,7 +1,7 @@
 //! ECS tasks: run, described and listed.
 
-use crate::contract::played::{Answer, Played, ok};
-use fargate_deploy::ports::{RunTask, Tasks as _};
+use crate::contract::played::{Answer, Played, error, ok};
+use fargate_deploy::ports::{CallErrorKind, RunTask, Tasks as _};
 use fargate_deploy_core::names::{ServiceRef, TaskArn};
 use serde_json::{Value, json};
 
@@ -18,6 +18,9 @@ fn migration() -> RunTask {
         network_configuration: Some(json!({ "awsvpcConfiguration": { "subnets": ["subnet-1"], "newer": true } })),
         platform_version: Some("1.4.0".to_owned()),
         overrides: json!({ "containerOverrides": [{ "name": "app", "command": ["migrate"] }] }),
+        volume_configurations: vec![],
+        tags: vec![],
+        has_managed_tags: false,
         started_by: "fargate-deploy/1".to_owned(),
         client_token: "token-1".to_owned(),
     }
@@ -52,6 +55,47 @@ async fn a_task_is_run_on_demand_with_the_network_as_it_was_described() {
     for member in ["networkConfiguration", "platformVersion", "overrides"] {
         assert_eq!(sent.get(member), None, "{member}");
     }
+}
+
+#[tokio::test]
+async fn tags_launch_volumes_and_managed_tags_are_sent_where_there_are_any() {
+    let played = Played::start().await;
+    played.on("RunTask", [ok(json!({ "tasks": [{ "taskArn": "arn:task/shop/1" }] }))]);
+    let volume = json!({ "name": "data", "managedEBSVolume": { "roleArn": "r", "newer": 1.50 } });
+    let request = RunTask {
+        volume_configurations: vec![volume.clone()],
+        tags: vec![("team".to_owned(), "shop".to_owned())],
+        has_managed_tags: true,
+        ..migration()
+    };
+    played.cloud().await.run_task(&request).await.unwrap();
+    let sent = played.only("RunTask");
+    assert_eq!(sent["volumeConfigurations"], json!([volume]));
+    assert_eq!(sent["tags"], json!([{ "key": "team", "value": "shop" }]));
+    assert_eq!(sent["enableECSManagedTags"], true);
+    played.cloud().await.run_task(&migration()).await.unwrap();
+    let bare = played.asked()[1].json();
+    for member in ["volumeConfigurations", "tags", "enableECSManagedTags"] {
+        assert_eq!(bare.get(member), None, "{member}");
+    }
+}
+
+#[tokio::test]
+async fn a_throttle_inside_another_error_is_retried_with_the_same_token() {
+    let played = Played::start().await;
+    let wrapped =
+        error(400, "InvalidParameterException", "Rate exceeded (Service: AmazonEC2; Error Code: RequestLimitExceeded)");
+    played
+        .on("RunTask", [wrapped.clone(), wrapped.clone(), ok(json!({ "tasks": [{ "taskArn": "arn:task/shop/1" }] }))]);
+    played.cloud().await.run_task(&migration()).await.unwrap();
+    let tokens: Vec<Value> = played.asked().iter().map(|a| a.json()["clientToken"].clone()).collect();
+    assert_eq!(tokens, ["token-1", "token-1", "token-1"]);
+
+    let refused = Played::start().await;
+    refused
+        .on("RunTask", [error(400, "InvalidParameterException", "No Container Instances were found in your cluster.")]);
+    assert_eq!(refused.cloud().await.run_task(&migration()).await.unwrap_err().kind, CallErrorKind::Invalid);
+    assert_eq!(refused.asked().len(), 1);
 }
 
 #[tokio::test]

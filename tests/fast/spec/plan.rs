@@ -100,6 +100,8 @@ fn service(name: &str, definition: &TaskDefinition) -> Service {
         network_configuration: Some(json!({})),
         platform_version: None,
         launch_type: Some("FARGATE".to_owned()),
+        volume_configurations: vec![],
+        has_managed_tags: false,
         target_groups: vec!["arn:tg".to_owned()],
         deployments: vec![],
         events: vec![],

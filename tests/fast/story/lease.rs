@@ -202,6 +202,9 @@ fn running_task(scene: &Scene, run: &str) -> String {
         network_configuration: None,
         platform_version: None,
         overrides: json!({}),
+        volume_configurations: vec![],
+        tags: vec![],
+        has_managed_tags: false,
         started_by: format!("fargate-deploy/migrate/{run}"),
         client_token: format!("token-of-{run}"),
     };
@@ -499,6 +502,9 @@ async fn a_second_attempt_with_nothing_to_do_lets_go_of_what_the_first_one_held(
         network_configuration: None,
         platform_version: None,
         overrides: Value::Null,
+        volume_configurations: vec![],
+        tags: vec![],
+        has_managed_tags: false,
         started_by: "fargate-deploy/migrate/1001".to_owned(),
         client_token: "another".to_owned(),
     };

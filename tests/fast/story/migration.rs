@@ -3,7 +3,7 @@
 use crate::story::fake::digest_of;
 use crate::story::fake::task::Run;
 use crate::story::scene::{Ended, Scene, definition, migration, old_image};
-use fargate_deploy::config::ImageSource;
+use fargate_deploy::config::{ImageSource, ReleaseCommand};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy::steps::release::RunKey;
@@ -45,6 +45,140 @@ async fn a_migration_that_never_started_is_said_to_have_applied_nothing() {
     let scene = Scene::new().next_runs([Run::never_starts()]);
     let ended = fails(&scene, "never started: CannotPullContainerError").await;
     assert!(ended.state()[1].contains("nothing of it was applied"), "{:?}", ended.state());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_was_killed_as_its_task_failed_to_start_may_be_applied_in_part() {
+    let why = "container ordering dependency [app] for target [nginx] has timed out";
+    let runs = [Run::fails_to_start(why, Some(137)), Run::fails_to_start(why, None).says(2.0, "step 7 of 9")];
+    for run in runs {
+        let scene = Scene::new().next_runs([run]);
+        let ended = fails(&scene, "was killed before it ended, it may be applied in part").await;
+        assert!(ended.failure().what.ends_with(why), "{}", ended.failure().what);
+        assert!(ended.state()[1].contains("may be applied in part"), "{:?}", ended.state());
+        assert!(matches!(command(&ended), CommandState::Killed { .. }), "{:?}", command(&ended));
+        assert!(!format!("{ended:?}").contains("nothing of it was applied"), "{ended:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_exits_with_0_when_it_is_stopped_is_not_said_to_have_no_exit_code() {
+    let scene = Scene::new().next_runs([Run::killed()]);
+    let ended = fails(&scene, "was stopped before it ended").await;
+    assert!(ended.state()[1].contains("was killed before it ended and exited with 137"), "{:?}", ended.state());
+    assert!(ended.failure().next.as_ref().unwrap().contains("look at what it has applied"), "{:?}", ended.failure());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_did_not_provide_in_time_is_tried_again_with_another_token() {
+    let late = "Timeout waiting for network interface provisioning to complete.";
+    let scene = Scene::new().next_runs([Run::fails_to_start(late, None), Run::exits(0)]);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let tokens = scene.cloud.aws().asked_tokens.clone();
+    assert!(tokens.len() == 2 && tokens[0] != tokens[1], "{tokens:?}");
+
+    let scene = Scene::new().next_runs((0..5).map(|_| Run::fails_to_start(late, None)));
+    let ended = fails(&scene, "never started: Timeout waiting for network interface").await;
+    assert_eq!(scene.journal.count("ecs:RunTask"), 3);
+    assert!(ended.failure().next.as_ref().unwrap().contains("run this again"), "{:?}", ended.failure());
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_that_run_the_same_words_are_two_tasks() {
+    let mut scene = Scene::new();
+    let again = ReleaseCommand { name: "migrate-again".to_owned(), ..migration() };
+    scene.order.config.release.push(again);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let aws = scene.cloud.aws();
+    assert_eq!(aws.asked_tokens.len(), 2);
+    assert_ne!(aws.asked_tokens[0], aws.asked_tokens[1], "AWS would answer with the first command's task");
+    assert_eq!(aws.tasks.iter().filter(|t| t.service.is_none()).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_run_task_does_not_promise_that_nothing_was_touched() {
+    let scene = Scene::new();
+    scene.cloud.fail("ecs:RunTask", CallErrorKind::Invalid, 0, 1);
+    let ended = fails(&scene, "release command `migrate` did not start: starting the task").await;
+    assert!(
+        ended.state().iter().any(|line| line.contains("registered, not used by any service")),
+        "{:?}",
+        ended.state()
+    );
+    let scene = Scene::new().next_runs([Run::refused("")]);
+    fails(&scene, "did not start: RunTask started nothing, and AWS gives no reason").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sidecar_that_ended_badly_beside_a_good_migration_is_told() {
+    let scene = Scene::new().next_runs([Run::exits(0).with_sidecar(1)]);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(
+        scene.told.warnings(),
+        ["release command `migrate` exited with 0, and container `proxy` beside it with 1"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_has_the_tags_and_the_launch_volumes_of_its_service() {
+    let volume = json!({"name": "data", "managedEBSVolume": {"roleArn": "r", "sizeInGiB": 20}});
+    let change = {
+        let volume = volume.clone();
+        move |s: &mut fargate_deploy_core::service::Service| {
+            s.volume_configurations = vec![volume];
+            s.has_managed_tags = true;
+        }
+    };
+    let scene = Scene::new();
+    {
+        let mut body = definition("web", &old_image("shop-app"));
+        body["volumes"] = json!([{"name": "data", "configuredAtLaunch": true}]);
+        body["tags"] =
+            json!([{"key": "team", "value": "shop"}, {"key": "aws:cloudformation:stack-name", "value": "s"}]);
+        let mut aws = scene.cloud.aws();
+        let arn = aws.add_definition(&body, Some(7));
+        aws.add_service("web", &arn);
+    }
+    let scene = scene.change_service("web", change);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let asked = scene.cloud.aws().asked_tasks[0].clone();
+    assert_eq!((asked.volume_configurations, asked.has_managed_tags), (vec![volume], true));
+    let keys: Vec<_> = asked.tags.iter().map(|(key, _)| key.as_str()).collect();
+    assert!(keys.contains(&"team") && keys.contains(&"fargate-deploy:release"), "{keys:?}");
+    assert!(!keys.iter().any(|key| key.starts_with("aws:")), "{keys:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_volume_that_the_service_does_not_configure_is_refused_before_anything_is_built() {
+    let scene = Scene::new();
+    {
+        let mut body = definition("web", &old_image("shop-app"));
+        body["volumes"] = json!([{"name": "data", "configuredAtLaunch": true}]);
+        let mut aws = scene.cloud.aws();
+        let arn = aws.add_definition(&body, Some(7));
+        aws.add_service("web", &arn);
+    }
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::Config);
+    assert!(ended.failure().what.contains("the volume `data` is `configuredAtLaunch`"), "{:?}", ended.failure());
+    assert_eq!(scene.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_tags_of_the_running_revision_leave_no_room_for_ours_and_are_deployed() {
+    let scene = Scene::without_migration();
+    {
+        let mut body = definition("web", &old_image("shop-app"));
+        body["tags"] = (0..50).map(|n| json!({"key": format!("k{n}"), "value": "v"})).collect();
+        let mut aws = scene.cloud.aws();
+        let arn = aws.add_definition(&body, None);
+        aws.add_service("web", &arn);
+    }
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let aws = scene.cloud.aws();
+    let newest = aws.definition("web").unwrap();
+    assert_eq!(newest.tags.len(), 50);
+    assert!(newest.tags.iter().all(|(key, _)| key.starts_with('k')), "{:?}", newest.tags);
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,8 @@ fn with_events(deployments: Vec<Deployment>, events: &[&str]) -> Observation {
         network_configuration: None,
         platform_version: None,
         launch_type: None,
+        volume_configurations: vec![],
+        has_managed_tags: false,
         target_groups: vec![],
         deployments,
         events: events

@@ -7,6 +7,8 @@ mod containers;
 mod fargate;
 mod references;
 mod size;
+#[cfg(test)]
+mod table;
 mod types;
 
 use super::{TaskDefinition, placeholders, tags};

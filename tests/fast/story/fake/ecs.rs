@@ -3,7 +3,7 @@
 use super::rollout::Ending;
 use super::task::{Run, RunningTask};
 use super::{ACCOUNT, REGION, definition_arn};
-use fargate_deploy::ports::{LogEvent, Parameter, RegistryImage, Repository};
+use fargate_deploy::ports::{LogEvent, Parameter, RegistryImage, Repository, RunTask};
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRevisionArn, TaskDefinitionArn};
 use fargate_deploy_core::service::*;
 use fargate_deploy_core::task_definition::TaskDefinition;
@@ -25,6 +25,8 @@ pub struct Aws {
     pub tasks: Vec<RunningTask>,
     pub tokens: BTreeMap<String, String>,
     pub asked_tokens: Vec<String>,
+    /// Every RunTask, in the order in which they came.
+    pub asked_tasks: Vec<RunTask>,
     pub logs: BTreeMap<String, Vec<LogEvent>>,
     pub parameters: BTreeMap<String, String>,
     /// Parameters that are no leases.
@@ -139,6 +141,8 @@ impl Aws {
             network_configuration: Some(json!({"awsvpcConfiguration": {"subnets": ["subnet-1"]}})),
             platform_version: Some("1.4.0".to_owned()),
             launch_type: Some("FARGATE".to_owned()),
+            volume_configurations: vec![],
+            has_managed_tags: false,
             target_groups: vec![],
             deployments: vec![Deployment {
                 id: id.as_str().into(),

@@ -43,6 +43,11 @@ impl Run {
         Self::ending("TaskFailedToStart", "CannotPullContainerError: manifest unknown", None)
     }
 
+    /// Another container of the task, or what AWS provides, kept it from starting.
+    pub fn fails_to_start(reason: &str, exit_code: Option<i64>) -> Self {
+        Self::ending("TaskFailedToStart", reason, exit_code)
+    }
+
     pub fn killed() -> Self {
         Self::ending("UserInitiated", "Task stopped by user", Some(137))
     }
@@ -85,6 +90,7 @@ pub fn container(name: &str, exit_code: Option<i64>) -> ContainerState {
 impl Aws {
     pub fn start_one_off(&mut self, request: &RunTask) -> RunTaskAnswer {
         self.asked_tokens.push(request.client_token.clone());
+        self.asked_tasks.push(request.clone());
         if let Some(known) = self.tokens.get(&request.client_token) {
             let task = self.tasks.iter().find(|t| t.task.arn.as_str() == known).unwrap().task.clone();
             return RunTaskAnswer { tasks: vec![task], failures: vec![] };

@@ -180,6 +180,7 @@ fn linux(path: &str, container: &Map<String, Value>, found: &mut Findings) {
 fn times(path: &str, container: &Map<String, Value>, found: &mut Findings) {
     let mut within = |members: &Map<String, Value>, at: &str, member: &str, least: i64, most: i64| {
         if let Some(number) = members.get(member).and_then(integer)
+            && i32::try_from(number).is_ok()
             && !(least..=most).contains(&number)
         {
             found.problem(format!("`{at}.{member}` is {number}: AWS takes {least} to {most}"));
