@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const zlib = require('node:zlib');
+const { download: fetchFile } = require('./download.js');
 
 const REPOSITORY = 'org/fargate-deploy';
 const ATTEMPTS = 3;
@@ -14,11 +15,14 @@ const ATTEMPTS = 3;
 /** `linux-x64`, `linux-arm64` or `darwin-arm64`: the names of the release's files. */
 const platform = (env) => env.FARGATE_DEPLOY_PLATFORM || `${process.platform}-${process.arch}`;
 
+/** A failure of the step itself, by the word and the exit code of the README's table. */
+const failure = (reason, code, message) => Object.assign(new Error(message), { reason, code });
+
 /** The path of a binary that may be run. */
 async function binary(env, manifestFile = path.join(__dirname, 'manifest.json')) {
   const given = env.FARGATE_DEPLOY_BINARY;
   if (given) {
-    if (!fs.existsSync(given)) throw new Error(`FARGATE_DEPLOY_BINARY is \`${given}\`: there is no such file`);
+    if (!fs.existsSync(given)) throw failure('config', 2, `FARGATE_DEPLOY_BINARY is \`${given}\`: there is no such file`);
     return path.resolve(given);
   }
   const manifest = JSON.parse(fs.readFileSync(manifestFile, 'utf8'));
@@ -26,7 +30,10 @@ async function binary(env, manifestFile = path.join(__dirname, 'manifest.json'))
   const expected = manifest.sha256[name];
   if (!expected) {
     const known = Object.keys(manifest.sha256).join(', ') || 'none';
-    throw new Error(`version ${manifest.version} has no binary for ${name} (it has ${known}); set FARGATE_DEPLOY_BINARY to one that you built`);
+    if (name.startsWith('win32-')) {
+      throw failure('config', 2, `Windows is not supported: there is no binary for ${name} (there is ${known}); run the job on Linux, such as \`runs-on: ubuntu-24.04\``);
+    }
+    throw failure('config', 2, `version ${manifest.version} has no binary for ${name} (it has ${known}); run the job on one of these, or set FARGATE_DEPLOY_BINARY to one that you built`);
   }
   const cache = env.RUNNER_TOOL_CACHE || path.join(os.tmpdir(), 'fargate-deploy-tools');
   const directory = path.join(cache, 'fargate-deploy', manifest.version, name);
@@ -34,29 +41,31 @@ async function binary(env, manifestFile = path.join(__dirname, 'manifest.json'))
   const program = path.join(directory, 'fargate-deploy');
   // The cache is shared by every job of a self-hosted runner: what lies there is checked again each time.
   if (!isIntact(archive, expected)) {
-    await download(`${releases(env)}/v${manifest.version}/fargate-deploy-${name}.gz`, archive, expected);
+    await download(`${releases(env)}/v${manifest.version}/fargate-deploy-${name}.gz`, archive, expected, env);
   }
   unpack(archive, program);
   return program;
 }
 
-/** Where releases are; a mirror can be named. */
-const releases = (env) => (env.FARGATE_DEPLOY_RELEASE_URL || `https://github.com/${REPOSITORY}/releases/download`).replace(/\/$/, '');
+/** Where releases are: those of the repository that the Action is used from. A mirror can be named. */
+const releases = (env) =>
+  (env.FARGATE_DEPLOY_RELEASE_URL || `https://github.com/${env.GITHUB_ACTION_REPOSITORY || REPOSITORY}/releases/download`).replace(/\/$/, '');
 
 const sha256 = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex');
 
 const isIntact = (file, expected) => fs.existsSync(file) && sha256(fs.readFileSync(file)) === expected;
 
-async function download(url, file, expected) {
+/** What another attempt cannot change: an answer that is neither an outage nor a limit. */
+const isFinal = (error) => error.code === 1 || (error.status >= 400 && error.status < 500 && ![408, 429].includes(error.status));
+
+async function download(url, file, expected, env) {
   let last;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     try {
-      const answer = await fetch(url, { signal: AbortSignal.timeout(120_000) });
-      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-      const bytes = Buffer.from(await answer.arrayBuffer());
+      const bytes = await fetchFile(url, env);
       const actual = sha256(bytes);
       if (actual !== expected) {
-        throw Object.assign(new Error(`its SHA-256 is ${actual}, not ${expected}: it is not run`), { final: true });
+        throw failure('internal', 1, `its SHA-256 is ${actual}, not ${expected}: it is not run`);
       }
       fs.mkdirSync(path.dirname(file), { recursive: true });
       // Jobs of one runner can do this at the same moment: a rename is seen whole or not at all.
@@ -65,12 +74,14 @@ async function download(url, file, expected) {
       fs.renameSync(partial, file);
       return;
     } catch (error) {
-      last = error.cause?.message || error.message;
-      if (error.final) break;
+      last = error;
+      if (isFinal(error)) break;
       if (attempt < ATTEMPTS) await new Promise((done) => setTimeout(done, 500 * attempt));
     }
   }
-  throw new Error(`${url}: ${last}`);
+  const why = last.cause?.message || last.message || last.code;
+  const where = last.status === 404 ? `${why}: the release has no such file, or the repository cannot be read from here` : why;
+  throw failure(last.reason || 'unavailable', last.reason ? last.code : 10, `${url}: ${where}`);
 }
 
 function unpack(archive, program) {
@@ -84,4 +95,10 @@ function unpack(archive, program) {
 /** One workflow command, with what GitHub asks to be escaped. */
 const command = (name, text) => `::${name}::${text.replace(/%/g, '%25').replace(/\r/g, '%0D').replace(/\n/g, '%0A')}`;
 
-module.exports = { binary, command };
+/** What a step that failed before the program could say so leaves for the next ones. */
+function outputs(env, reason) {
+  if (!env.GITHUB_OUTPUT) return;
+  fs.appendFileSync(env.GITHUB_OUTPUT, `outcome=failed\nfailure-reason=${reason}\nrolled-back=false\n`);
+}
+
+module.exports = { binary, command, failure, outputs };

@@ -8,6 +8,6 @@ const program = process.env.STATE_binary;
 if (program) {
   const ended = spawnSync(program, ['post'], { stdio: 'inherit', timeout: 60_000 });
   if (ended.error || ended.status !== 0) {
-    console.log(command('warning', `fargate-deploy post: ${ended.error?.message || `exit code ${ended.status}`}`));
+    console.log(command('warning', `fargate-deploy post: ${ended.error?.message || (ended.signal ? `ended by ${ended.signal}` : `exit code ${ended.status}`)}`));
   }
 }

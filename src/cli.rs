@@ -109,6 +109,9 @@ pub struct DeployFlags {
     /// Stop unless this is the plan with this digest, as `plan` printed it
     #[arg(long, value_name = "DIGEST", value_parser = plan_digest)]
     pub require_plan: Option<String>,
+    /// Tells several plans of one config apart on a pull request, in `plan` and in `deploy` alike
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
     /// How long to watch a rollout, such as 30m
     #[arg(long, value_name = "DURATION", value_parser = crate::config::duration)]
     pub wait: Option<Duration>,
@@ -324,6 +327,7 @@ pub const INPUTS: &[Input] = &[
     switch("no-wait"),
     switch("dry-run"),
     value("require-plan"),
+    value("label"),
     value("format"),
     switch("comment"),
     value("terraform-plan"),
@@ -378,12 +382,15 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
         let value = env.get(&format!("INPUT_{}", name.to_ascii_uppercase()))?.trim();
         (!value.is_empty()).then(|| value.to_owned())
     };
-    let command = get("command")?;
+    // Set, if only to nothing, in every step that uses the Action.
+    env.get("INPUT_COMMAND")?;
+    let command = get("command").unwrap_or_else(|| "deploy".to_owned());
     let mut arguments = vec!["fargate-deploy".to_owned()];
     arguments.extend(command.split_whitespace().map(str::to_owned));
     for input in INPUTS {
         let Some(given) = get(input.name) else { continue };
         let flag = format!("--{}", input.name);
+        let before = arguments.len();
         match input.kind {
             InputKind::Command | InputKind::Directory | InputKind::Token => {}
             InputKind::Value => arguments.extend([format!("{flag}={given}")]),
@@ -397,8 +404,31 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
                 return Some(Err(Arguments::command().error(ErrorKind::InvalidValue, why)));
             }
         }
+        if arguments.len() > before
+            && let Some(why) = of_another_command(input.name, &arguments[1])
+        {
+            return Some(Err(Arguments::command().error(ErrorKind::UnknownArgument, why)));
+        }
     }
     Some(Ok(arguments))
+}
+
+/// Why an input means nothing to a command: which ones it is for. `None` where it means something, and for a command that
+/// there is not, which is refused by its name.
+fn of_another_command(input: &str, command: &str) -> Option<String> {
+    let all = Arguments::command();
+    let takes = |command: &clap::Command| command.get_arguments().any(|argument| argument.get_long() == Some(input));
+    let chosen = all.find_subcommand(command)?;
+    if takes(&all) || takes(chosen) {
+        return None;
+    }
+    let others: Vec<_> = all.get_subcommands().filter(|c| takes(c)).map(|c| format!("`{}`", c.get_name())).collect();
+    let for_whom = match others.as_slice() {
+        [] => "no command".to_owned(),
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        [one, ..] => one.clone(),
+    };
+    Some(format!("input `{input}` is for {for_whom}, and `command` is `{command}`\n"))
 }
 
 /// The help of a flag, for the table of inputs.

@@ -2,13 +2,14 @@
 
 pub mod configure;
 pub mod deploy;
-pub mod deployment;
+pub mod github_deployment;
 pub mod lock;
+mod masks;
 pub mod plan;
+mod plan_comment;
 pub mod post;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
-mod reviewed;
 
 use crate::config::ConfigErrors;
 use fargate_deploy_core::outcome::{Failure, Place, Reason};

@@ -23,7 +23,7 @@ mod validate;
 
 pub use draft::{Asker, Draft, Needs};
 pub use error::{ConfigError, ConfigErrors};
-pub use load::{draft, exists, load, load_rehearsal, parse};
+pub use load::{draft, exists, load, load_rehearsal, parse, path};
 pub use read::{Unread, read_file, read_text};
 pub use request::{LockFlag, Request};
 pub use schema::schema;

@@ -3,13 +3,13 @@
 use crate::config::{TagPart, tag_template};
 use fargate_deploy_core::image::is_tag;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Facts about the run that are not configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunContext {
-    /// The commit: of a pull request its head, not the merge commit that GitHub checks out.
+    /// The commit that is checked out; for the merge commit that GitHub makes of an open pull request, its head.
     pub sha: Option<String>,
     /// The checkout differs from the commit (outside Actions only).
     pub is_dirty: bool,
@@ -21,12 +21,27 @@ pub struct RunContext {
     /// `OWNER/NAME`.
     pub repository: Option<String>,
     pub event: Option<String>,
-    /// The number of the pull request that this run belongs to.
-    pub pull_request: Option<u64>,
+    /// The pull request that the event is about.
+    pub pull_request: Option<PullRequestOfRun>,
     pub is_in_actions: bool,
     /// The head of the pull request is in another repository: such a run has no identity and no secrets.
     pub is_fork_pull_request: bool,
     pub host: String,
+}
+
+/// A pull request that an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PullRequestOfRun {
+    pub number: u64,
+    pub state: PullRequestState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullRequestState {
+    Open,
+    Merged,
+    /// Not merged.
+    Closed,
 }
 
 impl RunContext {
@@ -46,16 +61,24 @@ impl RunContext {
         // Of a fork that was deleted since, GitHub says nothing but that it is not ours.
         let is_pull_request = head.is_some_and(|head| head.is_object());
         let is_ours = head_text("/repo/full_name").is_some_and(|head| Some(&head) == repository.as_ref());
+        let pull_request = event.as_ref().and_then(pull_request);
+        let event_name = get("GITHUB_EVENT_NAME");
+        // GitHub checks out what an open pull request would be merged as, a commit that nobody will ever see again.
+        let is_open = pull_request.map_or(is_pull_request, |pull| pull.state == PullRequestState::Open);
+        let is_trial_merge = is_open && event_name.as_deref() != Some("pull_request_target");
+        let given = get("GITHUB_SHA");
+        let checked_out = checked_out(env, root).filter(|commit| !is_trial_merge || Some(commit) != given.as_ref());
+        let head_sha = head_text("/sha").filter(|_| is_trial_merge);
         Self {
-            sha: head_text("/sha").or_else(|| get("GITHUB_SHA")),
+            sha: checked_out.or(head_sha).or(given),
             is_dirty: false,
             branch: get("GITHUB_HEAD_REF").or_else(|| get("GITHUB_REF_NAME")),
             actor: get("GITHUB_ACTOR"),
             run_url: repository.as_ref().zip(run_id.as_ref()).map(|(r, id)| format!("{server}/{r}/actions/runs/{id}")),
             run_attempt: get("GITHUB_RUN_ATTEMPT"),
             is_fork_pull_request: is_pull_request && !is_ours,
-            event: get("GITHUB_EVENT_NAME"),
-            pull_request: event.as_ref().and_then(|e| e["pull_request"]["number"].as_u64()),
+            event: event_name,
+            pull_request,
             host: get("RUNNER_NAME").unwrap_or_else(|| "a GitHub runner".to_owned()),
             is_in_actions: true,
             repository,
@@ -125,6 +148,45 @@ fn event(env: &BTreeMap<String, String>) -> Option<serde_json::Value> {
     serde_json::from_str(&std::fs::read_to_string(env.get("GITHUB_EVENT_PATH")?).ok()?).ok()
 }
 
+/// The pull request of an event: its own, that of a comment on it, that of a place in a merge queue, that of the run that
+/// this one follows.
+/// <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>
+fn pull_request(event: &serde_json::Value) -> Option<PullRequestOfRun> {
+    let open = |number: u64| PullRequestOfRun { number, state: PullRequestState::Open };
+    let stated = |value: &serde_json::Value, is_merged: bool| {
+        let state = match value["state"].as_str() {
+            _ if is_merged => PullRequestState::Merged,
+            Some("closed") => PullRequestState::Closed,
+            _ => PullRequestState::Open,
+        };
+        value["number"].as_u64().map(|number| PullRequestOfRun { number, state })
+    };
+    let (own, issue) = (&event["pull_request"], &event["issue"]);
+    if own.is_object() {
+        return stated(own, own["merged"] == true || own["merged_at"].is_string());
+    }
+    if issue["pull_request"].is_object() {
+        return stated(issue, issue["pull_request"]["merged_at"].is_string());
+    }
+    if let Some(queue) = event["merge_group"]["head_ref"].as_str() {
+        return of_merge_queue(queue).map(open);
+    }
+    event["workflow_run"]["pull_requests"][0]["number"].as_u64().map(open)
+}
+
+/// `refs/heads/gh-readonly-queue/main/pr-104-4f2c1d6b...`.
+fn of_merge_queue(head_ref: &str) -> Option<u64> {
+    head_ref.rsplit('/').next()?.strip_prefix("pr-")?.split('-').next()?.parse().ok()
+}
+
+/// The commit in the working tree, where the folder belongs to a checkout of this job. Steps can check out another commit
+/// than the one that the event names.
+fn checked_out(env: &BTreeMap<String, String>, root: &Path) -> Option<String> {
+    let workspace = Path::new(env.get("GITHUB_WORKSPACE")?).canonicalize().ok()?;
+    let top = PathBuf::from(git(root, &["rev-parse", "--show-toplevel"])?).canonicalize().ok()?;
+    top.starts_with(workspace).then(|| git(root, &["rev-parse", "HEAD"])).flatten()
+}
+
 /// What git prints, trimmed; `None` when it prints nothing, fails or is not there.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
@@ -173,6 +235,90 @@ mod tests {
         assert_eq!(context.sha.as_deref(), Some("cafe"));
         assert!(context.is_fork_pull_request);
         assert_eq!(context.run_url.as_deref(), Some("https://github.com/org/app/actions/runs/7"));
+    }
+
+    /// A run for an event, in a folder that is no checkout.
+    fn of_event(name: &str, event: &serde_json::Value) -> RunContext {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("event.json");
+        std::fs::write(&file, event.to_string()).unwrap();
+        let vars = [
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_SHA", "given"),
+            ("GITHUB_REPOSITORY", "org/app"),
+            ("GITHUB_EVENT_NAME", name),
+            ("GITHUB_EVENT_PATH", file.to_str().unwrap()),
+        ];
+        RunContext::read(&env(&vars), dir.path())
+    }
+
+    #[test]
+    fn the_commit_is_the_one_that_is_checked_out_for_each_event() {
+        let pull = |state: &str, merged: bool| {
+            let head = serde_json::json!({"sha": "head", "repo": {"full_name": "org/app"}});
+            serde_json::json!({"pull_request": {"number": 7, "state": state, "merged": merged, "head": head}})
+        };
+        for (name, event, sha) in [
+            ("pull_request", pull("open", false), "head"),
+            ("pull_request", pull("closed", true), "given"),
+            ("pull_request", pull("closed", false), "given"),
+            ("pull_request_target", pull("open", false), "given"),
+            ("pull_request_target", pull("closed", true), "given"),
+            ("push", serde_json::json!({"after": "head"}), "given"),
+        ] {
+            assert_eq!(of_event(name, &event).sha.as_deref(), Some(sha), "{name} {event}");
+        }
+    }
+
+    #[test]
+    fn each_event_that_is_about_a_pull_request_names_it_and_its_state() {
+        use PullRequestState::{Closed, Merged, Open};
+        let queue = serde_json::json!({"head_ref": "refs/heads/gh-readonly-queue/release/2/pr-104-4f2c1d6b"});
+        for (name, event, expected) in [
+            ("pull_request", serde_json::json!({"pull_request": {"number": 1, "state": "open"}}), Some((1, Open))),
+            ("pull_request", serde_json::json!({"pull_request": {"number": 1, "state": "closed"}}), Some((1, Closed))),
+            (
+                "pull_request_target",
+                serde_json::json!({"pull_request": {"number": 1, "state": "closed", "merged": true}}),
+                Some((1, Merged)),
+            ),
+            (
+                "issue_comment",
+                serde_json::json!({"issue": {"number": 2, "state": "open", "pull_request": {"merged_at": null}}}),
+                Some((2, Open)),
+            ),
+            ("issue_comment", serde_json::json!({"issue": {"number": 2, "state": "open"}}), None),
+            ("merge_group", serde_json::json!({"merge_group": queue}), Some((104, Open))),
+            ("workflow_run", serde_json::json!({"workflow_run": {"pull_requests": [{"number": 5}]}}), Some((5, Open))),
+            ("workflow_run", serde_json::json!({"workflow_run": {"pull_requests": []}}), None),
+            ("push", serde_json::json!({"after": "x"}), None),
+            ("schedule", serde_json::json!({"schedule": "0 0 * * *"}), None),
+            ("workflow_dispatch", serde_json::json!({"inputs": null}), None),
+        ] {
+            let found = of_event(name, &event).pull_request.map(|pull| (pull.number, pull.state));
+            assert_eq!(found, expected, "{name} {event}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_checked_out_another_commit_is_about_that_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |arguments: &[&str]| {
+            let name = ["-c", "user.name=t", "-c", "user.email=t@t"];
+            let done = Command::new("git").arg("-C").arg(dir.path()).args(name).args(arguments).output().unwrap();
+            assert!(done.status.success(), "{done:?}");
+            String::from_utf8(done.stdout).unwrap().trim().to_owned()
+        };
+        run(&["init", "-q"]);
+        run(&["commit", "-q", "--allow-empty", "-m", "one"]);
+        let head = run(&["rev-parse", "HEAD"]);
+        let workspace = dir.path().to_str().unwrap().to_owned();
+        let of = |given: &str, workspace: &str| {
+            let vars = [("GITHUB_ACTIONS", "true"), ("GITHUB_SHA", given), ("GITHUB_WORKSPACE", workspace)];
+            RunContext::read(&env(&vars), dir.path()).sha
+        };
+        assert_eq!(of("given", &workspace).as_deref(), Some(head.as_str()));
+        assert_eq!(of("given", "/nonexistent").as_deref(), Some("given"), "a checkout of somebody else");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub mod steps;
 
 use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};
-use commands::plan::How;
+use commands::plan::PlanOptions;
 use context::RunContext;
 use fargate_deploy_core::outcome::{Failure, Reason, Record};
 use futures_util::FutureExt as _;
@@ -138,12 +138,12 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             }
         }
         Command::Deploy(flags) if flags.dry_run => {
-            let how = How { options: options(flags), ..How::default() };
+            let how = PlanOptions { options: options(flags), ..PlanOptions::default() };
             let request = arguments.request();
             commands::plan::plan(&request, how, env, &directory, log.clone(), interrupted()).await
         }
         Command::Plan(flags) => {
-            let how = How {
+            let how = PlanOptions {
                 options: options(&flags.deploy),
                 is_offline: flags.offline,
                 has_detailed_exit_code: flags.detailed_exitcode,
@@ -207,12 +207,13 @@ fn options(flags: &DeployFlags) -> Options {
         is_unwatched: flags.no_wait,
         skips_commands: flags.skip_release_commands,
         required_plan: flags.require_plan.clone(),
+        label: flags.label.clone(),
         ..Options::default()
     }
 }
 
 /// The Action may be told to run in another folder than the workspace.
-fn directory(env: &BTreeMap<String, String>) -> std::path::PathBuf {
+pub(crate) fn directory(env: &BTreeMap<String, String>) -> std::path::PathBuf {
     let here = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
     match env.get("INPUT_WORKING-DIRECTORY").filter(|d| !d.trim().is_empty()) {
         Some(directory) => here.join(directory.trim()),

@@ -4,7 +4,7 @@
 use crate::config::BuildConfig;
 use async_trait::async_trait;
 use fargate_deploy_core::comment::{Comment, Viewer};
-use fargate_deploy_core::deployment::{DeploymentStatus, NewDeployment};
+use fargate_deploy_core::github_deployment::{DeploymentStatus, NewDeployment};
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::{
     ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,

@@ -3,7 +3,7 @@
 pub mod authenticate;
 pub mod build;
 pub mod comment;
-pub mod deployment;
+pub mod github_deployment;
 pub mod preflight;
 pub mod promote;
 pub mod push;

@@ -18,7 +18,7 @@ async function setting(t, script, change = {}) {
   t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
   const action = path.join(directory, 'action');
   fs.mkdirSync(action);
-  for (const file of ['main.js', 'post.js', 'binary.js']) fs.copyFileSync(path.join(ACTION, file), path.join(action, file));
+  for (const file of ['main.js', 'post.js', 'binary.js', 'download.js']) fs.copyFileSync(path.join(ACTION, file), path.join(action, file));
   const archive = zlib.gzipSync(`#!/bin/sh\n${script}\n`);
   const sha256 = crypto.createHash('sha256').update(archive).digest('hex');
   const manifest = { version: '1.2.3', sha256: { 'test-x64': sha256 }, ...change.manifest };
@@ -27,6 +27,10 @@ async function setting(t, script, change = {}) {
   const server = http.createServer((request, response) => {
     requests.push(request.url);
     if (change.silent) return;
+    if (change.status) return response.writeHead(change.status).end();
+    if (change.redirect && !request.url.startsWith('/elsewhere/')) {
+      return response.writeHead(302, { location: `/elsewhere${request.url}` }).end();
+    }
     if (requests.length <= (change.failures || 0)) return response.writeHead(503).end();
     response.end(change.served || archive);
   });
@@ -38,6 +42,7 @@ async function setting(t, script, change = {}) {
     FARGATE_DEPLOY_PLATFORM: 'test-x64',
     FARGATE_DEPLOY_RELEASE_URL: `http://127.0.0.1:${server.address().port}`,
     GITHUB_STATE: path.join(directory, 'state'),
+    GITHUB_OUTPUT: path.join(directory, 'output'),
   };
   return { action, directory, env, requests, server };
 }
@@ -52,6 +57,13 @@ function start(script, env, cwd = os.tmpdir()) {
 }
 
 const run = (script, env, cwd) => start(script, env, cwd).ended;
+
+/** The `failure-reason` of a step that says that it failed. */
+function failed(s) {
+  const said = fs.readFileSync(s.env.GITHUB_OUTPUT, 'utf8');
+  assert.match(said, /^outcome=failed$/m);
+  return said.match(/^failure-reason=(.*)$/m)[1];
+}
 
 test('the binary is fetched once, runs with the inputs, and its exit code is the step\'s', async (t) => {
   const s = await setting(t, 'echo "got $(env | grep ^INPUT_IMAGE)"; exit 6');
@@ -88,8 +100,114 @@ test('a file that was changed in the tool cache is fetched again', async (t) => 
 test('a platform without a checksum is refused by name', async (t) => {
   const s = await setting(t, 'echo good', { manifest: { sha256: {} } });
   const ended = await run(path.join(s.action, 'main.js'), s.env);
-  assert.equal(ended.code, 1);
+  assert.equal(ended.code, 2, 'no bug: the job has to run elsewhere');
   assert.match(ended.output, /no binary for test-x64/);
+  assert.equal(failed(s), 'config');
+});
+
+test('Windows is named as what is not supported', async (t) => {
+  const s = await setting(t, 'echo good');
+  const ended = await run(path.join(s.action, 'main.js'), { ...s.env, FARGATE_DEPLOY_PLATFORM: 'win32-x64' });
+  assert.match(ended.output, /::error.*Windows is not supported.*test-x64.*ubuntu/);
+  assert.equal(ended.code, 2);
+});
+
+test('a file that is not there is asked for once, and an outage three times', async (t) => {
+  for (const [status, requests] of [[404, 1], [403, 1], [410, 1], [429, 3], [503, 3]]) {
+    const s = await setting(t, 'echo good', { status });
+    const ended = await run(path.join(s.action, 'main.js'), s.env);
+    assert.equal(ended.code, 10, ended.output);
+    assert.match(ended.output, new RegExp(`HTTP ${status}`));
+    assert.equal(s.requests.length, requests, `${status}`);
+    assert.equal(failed(s), 'unavailable');
+  }
+});
+
+test('the release is looked for where the Action is used from', async (t) => {
+  const s = await setting(t, 'echo good');
+  const seen = [];
+  const proxy = http.createServer().on('connect', (request, socket) => {
+    seen.push(request.url);
+    socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+  });
+  await new Promise((ready) => proxy.listen(0, '127.0.0.1', ready));
+  t.after(() => proxy.close());
+  const { FARGATE_DEPLOY_RELEASE_URL: _, ...env } = s.env;
+  env.HTTPS_PROXY = `http://127.0.0.1:${proxy.address().port}`;
+  env.GITHUB_ACTION_REPOSITORY = 'acme/deploys';
+  const ended = await run(path.join(s.action, 'main.js'), env);
+  assert.match(ended.output, /github\.com\/acme\/deploys\/releases/);
+  assert.match(ended.output, /the proxy 127\.0\.0\.1:\d+ answered HTTP 403/);
+  assert.deepEqual([...new Set(seen)], ['github.com:443']);
+  assert.equal(ended.code, 10);
+});
+
+test('a proxy of the environment carries the download, unless NO_PROXY names the host', async (t) => {
+  for (const [name, excluded, carried] of [
+    ['HTTP_PROXY', '', 1],
+    ['http_proxy', 'other.test', 1],
+    ['ALL_PROXY', '', 1],
+    ['HTTP_PROXY', 'other.test, 127.0.0.1', 0],
+    ['HTTP_PROXY', '*', 0],
+    ['HTTPS_PROXY', '', 0],
+  ]) {
+    const s = await setting(t, 'echo good');
+    const seen = [];
+    const proxy = http.createServer((request, response) => {
+      seen.push([request.url, request.headers['proxy-authorization']]);
+      http.get(request.url, (answer) => answer.pipe(response));
+    });
+    await new Promise((ready) => proxy.listen(0, '127.0.0.1', ready));
+    t.after(() => (proxy.close(), proxy.closeAllConnections()));
+    const env = { ...s.env, [name]: `http://ann:s%40cret@127.0.0.1:${proxy.address().port}`, NO_PROXY: excluded };
+    const ended = await run(path.join(s.action, 'main.js'), env);
+    assert.match(ended.output, /good/, `${name} ${excluded}`);
+    assert.equal(seen.length, carried, `${name} ${excluded}`);
+    if (carried) assert.equal(seen[0][1], `Basic ${Buffer.from('ann:s@cret').toString('base64')}`);
+  }
+});
+
+test('a release host that redirects to its storage is followed', async (t) => {
+  const s = await setting(t, 'echo good', { redirect: true });
+  const ended = await run(path.join(s.action, 'main.js'), s.env);
+  assert.match(ended.output, /good/);
+  assert.equal(s.requests.length, 2);
+});
+
+test('a program that dies by a signal of its own is no cancelled run', async (t) => {
+  for (const [signal, code] of [['KILL', 137], ['SEGV', 139], ['ABRT', 134], ['TERM', 143], ['INT', 130]]) {
+    const s = await setting(t, `kill -${signal} $$; sleep 5`);
+    const ended = await run(path.join(s.action, 'main.js'), s.env);
+    assert.equal(ended.code, code, ended.output);
+    assert.match(ended.output, new RegExp(`::error title=fargate-deploy::.*SIG${signal}`));
+    assert.equal(failed(s), 'internal');
+  }
+});
+
+test('a program that a cancelled run ended is cancelled', async (t) => {
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    const s = await setting(t, 'echo ready; exec sleep 30');
+    const started = start(path.join(s.action, 'main.js'), s.env);
+    while (!started.output().includes('ready')) await new Promise((done) => setTimeout(done, 20));
+    started.child.kill(signal);
+    const ended = await started.ended;
+    assert.equal(ended.code, 130, ended.output);
+    assert.doesNotMatch(ended.output, /::error/);
+    assert.equal(failed(s), 'cancelled');
+  }
+});
+
+test('a folder that is not there is an input that is wrong', async (t) => {
+  const s = await setting(t, 'echo good');
+  const file = path.join(s.directory, 'file');
+  fs.writeFileSync(file, '');
+  for (const directory of ['/nonexistent', file]) {
+    fs.rmSync(s.env.GITHUB_OUTPUT, { force: true });
+    const ended = await run(path.join(s.action, 'main.js'), { ...s.env, 'INPUT_WORKING-DIRECTORY': directory });
+    assert.equal(ended.code, 2, ended.output);
+    assert.match(ended.output, /::error.*working-directory/);
+    assert.equal(failed(s), 'config');
+  }
 });
 
 test('a release host that stumbles is asked again', async (t) => {

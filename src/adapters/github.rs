@@ -15,7 +15,7 @@ use crate::ports::{Call, CallError, CallErrorKind, GitHub, PullRequest};
 use async_trait::async_trait;
 use failure::{unreadable, unusable};
 use fargate_deploy_core::comment::{Comment, Viewer};
-use fargate_deploy_core::deployment::{DeploymentState, DeploymentStatus, NewDeployment};
+use fargate_deploy_core::github_deployment::{DeploymentState, DeploymentStatus, NewDeployment};
 use fargate_deploy_core::redact::Secret;
 use octocrab::models::DeploymentStatusState;
 use octocrab::{AuthState, Octocrab, OctocrabBuilder, Page};

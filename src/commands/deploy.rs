@@ -4,9 +4,10 @@ use crate::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
-use crate::commands::deployment::{self, Reported};
+use crate::commands::github_deployment::{self, OpenDeployment};
+use crate::commands::masks::Masks;
+use crate::commands::plan_comment::PlanComments;
 use crate::commands::post::HeldFile;
-use crate::commands::reviewed;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::events::Sink;
@@ -24,6 +25,7 @@ use futures_util::FutureExt as _;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What the command line adds to the config.
@@ -36,6 +38,8 @@ pub struct Options {
     pub skips_commands: bool,
     /// The digest of the plan that was reviewed.
     pub required_plan: Option<String>,
+    /// What tells several plans of one config apart on a pull request.
+    pub label: Option<String>,
 }
 
 pub type Ending = (Result<Success, Failure>, Record);
@@ -50,24 +54,30 @@ pub async fn deploy(
     interrupt: impl Future<Output = ()>,
 ) -> Ending {
     let record = RefCell::new(Record::default());
-    let held = Arc::new(HeldFile::new(sink, env, config.region.clone(), config.roles.clone()));
+    let masks = Arc::new(Masks::new(sink));
+    let held = Arc::new(HeldFile::new(Arc::clone(&masks) as _, env, config.region.clone(), config.roles.clone()));
     let sink: Arc<dyn Sink + Send + Sync> = held.clone();
+    let interrupt = interrupt.shared();
+    let label = options.label.clone();
+    let comments = PlanComments { context, label: label.as_deref(), env, masks: &[], sink: sink.as_ref() };
     let required = match &options.required_plan {
         _ if options.is_dry_run => RequiredPlan::None,
         Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
-        None if config.require_plan => reviewed::look_up(&config, context, env, sink.as_ref()).await,
+        None if config.require_plan => tokio::select! {
+            biased;
+            required = Box::pin(comments.required_plan(&config)) => required,
+            () = interrupt.clone() => return (Err(cancelled()), record.into_inner()),
+        },
         None => RequiredPlan::None,
     };
-    let interrupt = interrupt.shared();
     let opened = tokio::select! {
         biased;
-        opened = Box::pin(open(config, options, context, env, Arc::clone(&sink))) => opened,
+        opened = Box::pin(open(config, options, context, env, &held, Arc::clone(&sink))) => opened,
         () = interrupt.clone() => Err(cancelled()),
     };
     let result = match opened {
         Ok((mut order, cloud, web, reported)) => {
             order.required_plan = required;
-            held.set_deployment(reported.as_ref().map(|reported| reported.id));
             let builder = EngineBuilder::new(env.clone());
             let release_context = ReleaseContext {
                 aws: cloud.ports(),
@@ -77,14 +87,15 @@ pub async fn deploy(
                 record: &record,
             };
             // On the heap: the whole story is one future, and some threads have small stacks.
-            let result = Box::pin(Release::until(interrupt, &order, release_context).run()).await;
+            let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
             let done = record.borrow().clone();
             if !order.is_dry_run {
-                let told = reviewed::conclude(&result, &done, &order.config, context, env, sink.as_ref());
-                Box::pin(told).await;
+                let secrets = masks.secrets();
+                let comments = PlanComments { masks: &secrets, ..comments };
+                Box::pin(comments.finish_comment(&result, &done, &order.config, interrupt.clone())).await;
             }
             if let Some(reported) = reported {
-                reported.end(&result, &done, sink.as_ref()).await;
+                reported.end(&result, &done, interrupt, sink.as_ref()).await;
                 held.set_deployment(None);
             }
             result
@@ -99,12 +110,13 @@ async fn open(
     options: Options,
     context: &RunContext,
     env: &BTreeMap<String, String>,
+    held: &HeldFile,
     sink: Arc<dyn Sink + Send + Sync>,
-) -> Result<(Order, AwsClient, HttpWeb, Option<Reported>), Failure> {
+) -> Result<(Order, AwsClient, HttpWeb, Option<OpenDeployment>), Failure> {
     let order = order(config, options, context, env)?;
     let (region, roles) = (order.config.region.clone(), order.config.roles.clone());
     let session = open_session(region, roles, context, env, Arc::clone(&sink)).await?;
-    let reported = deployment::begin(&order, &session, context, env, sink.as_ref()).await;
+    let reported = github_deployment::begin(&order, &session, context, env, held, sink.as_ref()).await;
     let web = HttpWeb::new(session.network());
     Ok((order, AwsClient::new(session), web, reported))
 }
@@ -220,14 +232,28 @@ pub fn conclude<W: Write, E: Write>(
         Ok(success) => log.finish(&ending::success(*success, record)),
         Err(failure) => {
             if env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
-                log.finish(&[ending::annotation(failure)]);
+                log.finish(&[ending::annotation(failure, |file| in_workspace(file, env))]);
             }
             log.finish(&ending::failure(failure, record));
-            log.quote(&failure.log);
+            if !failure.log.is_empty() {
+                log.quote(&failure.log);
+            }
         }
     }
     if let Some(out) = json {
         let _ = writeln!(out, "{}", outputs::json(result, record));
     }
     outputs::exit_code(result, record)
+}
+
+/// A file of the folder that we run in, as GitHub's annotations name it: from the workspace.
+fn in_workspace(file: &Path, env: &BTreeMap<String, String>) -> PathBuf {
+    let whole = crate::directory(env).join(file);
+    let workspace = env.get("GITHUB_WORKSPACE").filter(|folder| !folder.is_empty()).map(Path::new);
+    let within = workspace.and_then(|workspace| {
+        // The runner's own path may lead through links that the current folder's does not.
+        let (whole, workspace) = (whole.canonicalize().ok()?, workspace.canonicalize().ok()?);
+        whole.strip_prefix(workspace).ok().map(Path::to_owned)
+    });
+    within.unwrap_or_else(|| file.to_owned())
 }

@@ -1,28 +1,29 @@
 //! `plan`: what `deploy` would do, changing nothing. Where there is no identity on AWS, what the files alone tell.
 
 use super::deploy::{self, Ending, Options};
-use super::reviewed;
+use super::plan_comment::PlanComments;
 use crate::adapters::builder::EngineBuilder;
 use crate::commands::configure::configure;
+use crate::commands::masks::Masks;
 use crate::config::{self, Answers, Config, ConfigErrors, ImageSource, Request};
 use crate::context::RunContext;
 use crate::definition_file::definition_in;
 use crate::events::{Event, Sink};
 use crate::ports::{Build, Builder};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::permission::{Permission, advice};
 use fargate_deploy_core::plan::document::Infrastructure;
 use fargate_deploy_core::plan::offline::{OfflineDocument, Read};
-use fargate_deploy_core::redact::Secret;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::terraform::TerraformSummary;
 use futures_util::FutureExt as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What the command line says about a plan.
 #[derive(Clone, Debug, Default)]
-pub struct How {
+pub struct PlanOptions {
     pub options: Options,
     /// Without asking AWS.
     pub is_offline: bool,
@@ -39,59 +40,95 @@ pub struct How {
 /// Plans. Nothing is changed, and no secret's value is read.
 pub async fn plan(
     request: &Request,
-    how: How,
-    env: &BTreeMap<String, String>,
-    directory: &Path,
-    sink: Arc<dyn Sink + Send + Sync>,
-    interrupt: impl Future<Output = ()>,
-) -> Ending {
-    let context = RunContext::read(env, directory);
-    let has_detailed_exit_code = how.has_detailed_exit_code;
-    let (result, mut record) = match without_identity(&how, &context, env) {
-        Some(why) => offline(request, directory, why, env, sink.as_ref()).await,
-        None => match online(request, how, &context, env, directory, Arc::clone(&sink), interrupt).await {
-            (Err(failure), _) if failure.reason == Reason::Identity && has_no_token(&context, env) => {
-                let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
-                offline(request, directory, why, env, sink.as_ref()).await
-            }
-            ending => ending,
-        },
-    };
-    record.has_detailed_exit_code = has_detailed_exit_code;
-    (result, record)
-}
-
-async fn online(
-    request: &Request,
-    how: How,
-    context: &RunContext,
+    how: PlanOptions,
     env: &BTreeMap<String, String>,
     directory: &Path,
     sink: Arc<dyn Sink + Send + Sync>,
     interrupt: impl Future<Output = ()>,
 ) -> Ending {
     let interrupt = interrupt.shared();
-    let masks = Arc::new(Masks { inner: sink, secrets: Mutex::default() });
+    let context = RunContext::read(env, directory);
+    let has_detailed_exit_code = how.has_detailed_exit_code;
+    let masks = Arc::new(Masks::new(sink));
+    let label = how.options.label.clone();
+    // The token of a fork's or of Dependabot's pull request cannot write.
+    let by_design = without_identity(&how, &context, env);
+    let comments = how.comments && (by_design.is_none() || how.is_offline) && !context.is_fork_pull_request;
+    let (result, mut record, is_shown) = match by_design {
+        Some(why) => unshown(offline(request, directory, why, None, env, masks.as_ref()).await),
+        None => match online(request, how, &context, env, directory, Arc::clone(&masks), interrupt.clone()).await {
+            (Err(failure), _, _) if failure.reason == Reason::Identity && has_no_token(&context, env) => {
+                let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
+                let next = advice(&[Permission::IdToken, Permission::WritePullRequests]);
+                unshown(offline(request, directory, why, Some(next), env, masks.as_ref()).await)
+            }
+            ending => ending,
+        },
+    };
+    if comments && !is_shown {
+        let secrets = masks.secrets();
+        let comments =
+            PlanComments { context: &context, label: label.as_deref(), env, masks: &secrets, sink: masks.as_ref() };
+        Box::pin(comments.post_no_plan(request, directory, &result, &record, interrupt)).await;
+    }
+    record.has_detailed_exit_code = has_detailed_exit_code;
+    (result, record)
+}
+
+/// An ending, and whether the pull request shows the plan or was to be left alone.
+type Shown = (Result<Success, Failure>, Record, bool);
+
+fn unshown((result, record): Ending) -> Shown {
+    (result, record, false)
+}
+
+async fn online(
+    request: &Request,
+    how: PlanOptions,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    masks: Arc<Masks>,
+    interrupt: impl Future<Output = ()>,
+) -> Shown {
+    let interrupt = interrupt.shared();
+    let failed = |failure: Failure| unshown((Err(failure), Record::default()));
+    let label = how.options.label.clone();
+    if how.comments {
+        let comments = PlanComments { context, label: label.as_deref(), env, masks: &[], sink: masks.as_ref() };
+        if let Err(failure) = comments.check_token() {
+            return failed(failure);
+        }
+    }
     let config = match configure(request, env, directory, Arc::clone(&masks) as _, interrupt.clone()).await {
         Ok(config) => config,
-        Err(failure) => return (Err(failure), Record::default()),
+        Err(failure) => return failed(failure),
     };
     let infrastructure = match terraform(how.terraform_plan.as_deref(), directory, &config) {
         Ok(infrastructure) => infrastructure,
-        Err(failure) => return (Err(failure), Record::default()),
+        Err(failure) => return failed(failure),
     };
     let builds_images = how.builds_images.unwrap_or_else(|| is_pull_request(context));
     let options = Options { is_dry_run: true, builds_images, ..how.options };
-    let (mut result, mut record) =
-        Box::pin(deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt)).await;
-    if let Some(plan) = &mut record.plan {
-        plan.infrastructure = infrastructure;
-        if how.comments && result.is_ok() {
-            let told = reviewed::tell(plan, &config, context, &masks.secrets(), env, masks.as_ref()).await;
-            result = result.and_then(|success| told.map(|()| success));
-        }
+    let planning = deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt.clone());
+    let (result, mut record) = Box::pin(planning).await;
+    let Some(plan) = &mut record.plan else { return (result, record, false) };
+    plan.infrastructure = infrastructure;
+    if !how.comments || result.is_err() {
+        return (result, record, false);
     }
-    (result, record)
+    let secrets = masks.secrets();
+    let comments = PlanComments { context, label: label.as_deref(), env, masks: &secrets, sink: masks.as_ref() };
+    let posted = tokio::select! {
+        biased;
+        posted = Box::pin(comments.post_plan(plan, &config)) => posted,
+        () = interrupt => {
+            let what = "cancelled while GitHub was being told: the plan was made, and the pull request may show an earlier one";
+            Err(Failure::new(Reason::Cancelled, what).with_next("run it again"))
+        }
+    };
+    // What cannot be said there now cannot be said in other words either.
+    (result.and_then(|success| posted.map(|()| success)), record, true)
 }
 
 fn terraform(file: Option<&Path>, directory: &Path, config: &Config) -> Result<Option<Infrastructure>, Failure> {
@@ -101,27 +138,6 @@ fn terraform(file: Option<&Path>, directory: &Path, config: &Config) -> Result<O
     let bytes = config::read_file(&directory.join(file), 64 * 1024 * 1024).map_err(|why| failed(why.to_string()))?;
     let summary = TerraformSummary::parse(&bytes).map_err(failed)?;
     Ok(Some(Infrastructure::of(&summary, &config.terraform_outputs)))
-}
-
-/// Keeps what has to be masked, beside telling it.
-struct Masks {
-    inner: Arc<dyn Sink + Send + Sync>,
-    secrets: Mutex<Vec<Secret>>,
-}
-
-impl Masks {
-    fn secrets(&self) -> Vec<Secret> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Sink for Masks {
-    fn emit(&self, event: Event) {
-        if let Event::Mask(secret) = &event {
-            self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
-        }
-        self.inner.emit(event);
-    }
 }
 
 fn is_pull_request(context: &RunContext) -> bool {
@@ -135,7 +151,7 @@ fn has_no_token(context: &RunContext, env: &BTreeMap<String, String>) -> bool {
 /// Why this run has no identity, by GitHub's design, where that is known beforehand. A self-hosted runner may have
 /// credentials of its own: a fork's code must not be planned with them.
 /// <https://docs.github.com/en/code-security/dependabot/working-with-dependabot/automating-dependabot-with-github-actions>
-fn without_identity(how: &How, context: &RunContext, env: &BTreeMap<String, String>) -> Option<&'static str> {
+fn without_identity(how: &PlanOptions, context: &RunContext, env: &BTreeMap<String, String>) -> Option<&'static str> {
     if how.is_offline {
         return Some("`--offline`");
     }
@@ -151,14 +167,21 @@ async fn offline(
     request: &Request,
     directory: &Path,
     why: &str,
+    next: Option<String>,
     env: &BTreeMap<String, String>,
     sink: &dyn Sink,
 ) -> Ending {
-    let document = match look_at_files(request, directory, why, env).await {
+    let mut document = match look_at_files(request, directory, why, env).await {
         Ok(document) => document,
         Err(errors) => return (Err(super::bad_config(&errors)), Record::default()),
     };
-    sink.emit(Event::Notice(format!("planned from the files alone: {why}")));
+    let what = format!("planned from the files alone: {why}");
+    sink.emit(match &next {
+        // Somebody can change it, and means to have a plan.
+        Some(next) => Event::Warning(format!("{what}\n{next}")),
+        None => Event::Notice(what),
+    });
+    document.next = next;
     let mut problems = document.problems.clone();
     let record = Record { offline_plan: Some(Box::new(document)), ..Record::default() };
     if problems.is_empty() {
@@ -213,7 +236,7 @@ mod tests {
 
     fn why(context: &RunContext, env: &[(&str, &str)]) -> Option<&'static str> {
         let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        without_identity(&How::default(), context, &env)
+        without_identity(&PlanOptions::default(), context, &env)
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `post`: after the job's steps, whatever became of them. A run that was killed could not release its lease, nor say on
 //! GitHub how it ended; this does, from what the run wrote down.
 
-use crate::adapters::aws::{AwsClient, Session, SessionInputs};
-use crate::commands::deployment::abandon;
+use crate::adapters::aws::AwsClient;
+use crate::commands::deploy::open_session;
+use crate::commands::github_deployment::abandon;
+use crate::context::RunContext;
 use crate::events::{Event, Sink};
 use crate::lease::{Left, release_left};
 use fargate_deploy_core::names::RoleArn;
@@ -83,10 +85,13 @@ pub async fn post(env: &BTreeMap<String, String>, sink: Arc<dyn Sink + Send + Sy
         let _ = std::fs::remove_file(path);
         return vec![];
     }
-    let inputs = SessionInputs { region: held.region, roles: held.roles, ..SessionInputs::new(env.clone()) };
-    let cloud = match Session::open(&inputs, sink).await {
+    // As the run itself: the same name in CloudTrail, which a trust policy may ask for, and the same audience.
+    let context = RunContext::read(env, std::path::Path::new("."));
+    let cloud = match open_session(held.region, held.roles, &context, env, sink).await {
         Ok(session) => AwsClient::new(session),
-        Err(e) => return vec![format!("the lease was not released, and goes stale in 90 seconds: {e}")],
+        Err(failure) => {
+            return vec![format!("the lease was not released, and goes stale in 90 seconds: {}", failure.what)];
+        }
     };
     let mut lines = vec![];
     for (parameter, token) in &held.leases {

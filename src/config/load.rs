@@ -69,6 +69,14 @@ fn read_document(
     build(document(&source, &shown_path)?, Some(shown_path), root, request, env, is_rehearsal)
 }
 
+/// The file that [`load`] would read, whether it is there and sound or not.
+pub fn path(request: &Request, directory: &Path) -> Option<PathBuf> {
+    match &request.file {
+        Some(file) => Some(directory.join(file)),
+        None => find(directory).ok().flatten(),
+    }
+}
+
 /// Is there a file that [`load`] would read?
 pub fn exists(request: &Request, directory: &Path) -> bool {
     request.file.is_some() || !matches!(find(directory), Ok(None))

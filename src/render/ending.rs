@@ -2,6 +2,7 @@
 
 use super::log::{clean, escape};
 use fargate_deploy_core::outcome::{Failure, Record, Success};
+use std::path::{Path, PathBuf};
 
 /// The ending of a bad run, without the quoted log lines, which follow it.
 pub fn failure(failure: &Failure, record: &Record) -> Vec<String> {
@@ -23,19 +24,20 @@ pub fn cut_off() -> Vec<String> {
     [
         "",
         "✗ cancelled: a second signal ended this run at once",
-        "  state  what was sent to ECS goes on, and was not looked at",
+        "  state  what this run had sent to ECS by then, if anything, goes on, and was not looked at",
         "  next   look at the service and its tasks; a lease that is still held goes stale after 90 s without its run",
     ]
     .map(str::to_owned)
     .to_vec()
 }
 
-/// The one `::error` of a run in GitHub Actions. The runner cuts at 4,096 characters.
-pub fn annotation(failure: &Failure) -> String {
+/// The one `::error` of a run in GitHub Actions, with the file as the repository names it: `shown` makes it so. The runner
+/// cuts at 4,096 characters.
+pub fn annotation(failure: &Failure, shown: impl Fn(&Path) -> PathBuf) -> String {
     let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
     let mut properties = vec![format!("title={}", property(&format!("fargate-deploy: {}", failure.reason.word())))];
     if let Some(place) = &failure.place {
-        properties.push(format!("file={}", property(&place.file.display().to_string())));
+        properties.push(format!("file={}", property(&shown(&place.file).display().to_string())));
         properties.push(format!("line={},col={}", place.line, place.column));
     }
     let mut message = clean(&failure.what);
@@ -76,7 +78,7 @@ mod tests {
             Failure::new(Reason::Config, "unknown key: `servces`").with_evidence(vec!["50% sure\nreally".to_owned()]);
         bad.place = Some(Place { file: "a,b.yml".into(), line: 3, column: 5 });
         assert_eq!(
-            annotation(&bad),
+            annotation(&bad, Path::to_owned),
             "::error title=fargate-deploy%3A config,file=a%2Cb.yml,line=3,col=5::unknown key: `servces`%0A50%25 surereally"
         );
     }

@@ -1,12 +1,12 @@
 //! A plan, for a terminal, for a program and for a reviewer.
 
-pub mod concluded;
 pub mod markdown;
+pub mod outcome;
 pub mod text;
 
 use crate::cli::Format;
 use fargate_deploy_core::outcome::Record;
-use markdown::Around;
+use markdown::CommentContext;
 use serde_json::json;
 
 /// The plan of a run for people, if it made one.
@@ -21,7 +21,7 @@ pub fn lines(record: &Record) -> Vec<String> {
 /// The plan of a run as a step summary, if it made one.
 pub fn summary(record: &Record) -> Option<String> {
     match (&record.plan, &record.offline_plan) {
-        (Some(plan), _) => Some(markdown::summary(plan, Around::default())),
+        (Some(plan), _) => Some(markdown::summary(plan, CommentContext::default())),
         (None, Some(plan)) => Some(markdown::offline(plan)),
         (None, None) => None,
     }
@@ -32,7 +32,7 @@ pub fn printed(format: Format, record: &Record) -> String {
     match (format, &record.plan, &record.offline_plan) {
         (Format::Json, Some(plan), _) => format!("{}\n", json!(plan)),
         (Format::Json, None, Some(plan)) => format!("{}\n", json!(plan)),
-        (Format::Markdown, Some(plan), _) => markdown::summary(plan, Around::default()),
+        (Format::Markdown, Some(plan), _) => markdown::summary(plan, CommentContext::default()),
         (Format::Markdown, None, Some(plan)) => markdown::offline(plan),
         _ => String::new(),
     }

@@ -2,7 +2,7 @@
 
 use super::outputs::service_state;
 use super::plan::markdown::SUMMARY;
-use fargate_deploy_core::markdown::fence;
+use fargate_deploy_core::markdown::{advice, fence, plain, prose};
 use fargate_deploy_core::outcome::{Failure, Record, Success};
 
 pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
@@ -10,7 +10,7 @@ pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
     let mut text = match ending {
         Ok(success) => format!("### fargate-deploy{release}: {}\n\n", success.word()),
         Err(failure) => {
-            format!("### fargate-deploy{release}: {}\n\n{}\n\n", failure.reason.word(), cell(&failure.what))
+            format!("### fargate-deploy{release}: {}\n\n{}\n\n", failure.reason.word(), prose(&failure.what))
         }
     };
     if !record.services.is_empty() {
@@ -19,23 +19,26 @@ pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
             let after = service.target.as_ref().map(|t| t.short()).unwrap_or("-");
             text.push_str(&format!(
                 "| {} | {} | {} | {} |\n",
-                cell(&service.service.to_string()),
+                plain(&service.service.to_string()),
                 service_state(service.state),
-                cell(service.previous.short()),
-                cell(after)
+                plain(service.previous.short()),
+                plain(after)
             ));
         }
         text.push('\n');
     }
     for line in record.state() {
-        text.push_str(&format!("- {}\n", cell(&line)));
+        text.push_str(&format!("- {}\n", prose(&line)));
     }
     if let Err(failure) = ending {
         for line in &failure.evidence {
-            text.push_str(&format!("- why: {}\n", cell(line)));
+            match line.trim().contains('\n') {
+                true => text.push_str(&format!("\n{}\n", fence("", line))),
+                false => text.push_str(&format!("- why: {}\n", prose(line))),
+            }
         }
         if let Some(next) = &failure.next {
-            text.push_str(&format!("- next: {}\n", cell(next)));
+            text.push_str(&format!("\n**Next:** {}", advice(next)));
         }
         if !failure.log.is_empty() {
             let lines: Vec<_> = failure.log.iter().map(|line| super::log::clean(line)).collect();
@@ -49,26 +52,6 @@ pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
         };
     }
     cut(text)
-}
-
-/// Text of unknown origin in a table cell or list item: no markup of its own, no mentions.
-fn cell(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for c in super::log::clean(text).chars() {
-        match c {
-            '<' => clean.push_str("&lt;"),
-            '>' => clean.push_str("&gt;"),
-            '&' => clean.push_str("&amp;"),
-            '|' => clean.push_str("\\|"),
-            '@' => clean.push_str("@\u{200b}"),
-            '[' | ']' | '*' | '_' | '`' | '#' | '\\' => {
-                clean.push('\\');
-                clean.push(c);
-            }
-            c => clean.push(c),
-        }
-    }
-    clean
 }
 
 fn cut(mut text: String) -> String {
@@ -90,8 +73,20 @@ mod tests {
         let ending = Err(Failure::new(Reason::Build, "</details> @everyone | [x](y)")
             .with_log(vec!["```".to_owned(), "````".to_owned()]));
         let text = summary(&ending, &Record::default());
-        assert!(text.contains("&lt;/details&gt; @\u{200b}everyone \\| \\[x\\](y)"), "{text}");
+        assert!(text.contains("&lt;/details&gt; `@everyone` &#124; \\[x\\](y)"), "{text}");
         assert!(text.contains("\n`````text\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_copied_from_a_summary_is_what_was_meant() {
+        let policy = "{\n  \"Effect\": \"Allow\",\n  \"sub\": \"repo:o@1/r@2:*\"\n}";
+        let ending = Err(Failure::new(Reason::Identity, "`arn:aws:iam::1:role/x`: denied")
+            .with_next(format!("the trust policy needs this statement:\n\n{policy}")));
+        let record = Record { registered: vec!["arn:aws:ecs:r:1:task-definition/web:42".into()], ..Record::default() };
+        let text = summary(&ending, &record);
+        let block = text.split("```\n").nth(1).unwrap();
+        assert_eq!(block, format!("{policy}\n"));
+        assert!(!text.contains('\u{200b}'), "{text}");
     }
 
     #[test]

@@ -4,5 +4,6 @@
 
 mod comments;
 mod deployments;
+mod plans;
 mod refusals;
 mod scene;

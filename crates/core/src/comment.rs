@@ -1,4 +1,4 @@
-//! The one comment that a pull request gets for each environment: how it is marked, which one is ours, what to do with it.
+//! The one comment that a pull request gets for each config and environment: how it is marked, which one is ours, what to do with it.
 //!
 //! The comment is evidence, not authority: whoever may write to the repository may edit it.
 
@@ -38,41 +38,63 @@ impl Viewer {
     }
 }
 
-/// What a comment is about: the same on every run of an environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a comment is about: the same on every run of one config for one environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Key {
-    /// `default` for a config without environments.
+    /// The config's file, from the root of the repository; the services' names where there is no file.
+    pub config: String,
+    /// `default` for a config without environments; empty where a config could not be read far enough to know.
     pub environment: String,
+    /// Empty where it is not known.
     pub cluster: String,
+    /// What tells several plans of the same config apart: the flag `--label`.
+    pub label: String,
 }
 
 impl Key {
-    pub fn new(environment: Option<&str>, cluster: &str) -> Self {
-        Self { environment: environment.unwrap_or("default").to_owned(), cluster: cluster.to_owned() }
+    /// Of a config that was read.
+    pub fn new(config: &str, environment: Option<&str>, cluster: &str, label: Option<&str>) -> Self {
+        Self {
+            config: config.to_owned(),
+            environment: environment.unwrap_or("default").to_owned(),
+            cluster: cluster.to_owned(),
+            label: label.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// What is not known of one of them is no difference.
+    pub fn is_about_the_same(&self, other: &Self) -> bool {
+        let agree = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
+        self.config == other.config
+            && self.label == other.label
+            && agree(&self.environment, &other.environment)
+            && agree(&self.cluster, &other.cluster)
     }
 }
 
 /// The first line of our comments, which GitHub does not show:
-/// `<!-- fargate-deploy:plan v=1 key=production/shop head=SHA digest=SHA256 -->`.
+/// `<!-- fargate-deploy:plan v=2 key=CONFIG/ENVIRONMENT/LABEL cluster=CLUSTER head=SHA digest=SHA256 -->`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
     pub key: Key,
     /// The commit that the comment speaks of.
     pub head: String,
-    /// Of the plan that it shows.
+    /// Of the plan that it shows; empty where it shows none.
     pub digest: String,
 }
 
-const OPENS: &str = "<!-- fargate-deploy:plan v=1 ";
+const OPENS: &str = "<!-- fargate-deploy:plan v=2 ";
 const CLOSES: &str = " -->";
 
 impl Marker {
     /// The line, without its line break.
     pub fn line(&self) -> String {
-        let Key { environment, cluster } = &self.key;
+        let Key { config, environment, cluster, label } = &self.key;
         format!(
-            "{OPENS}key={}/{} head={} digest={}{CLOSES}",
+            "{OPENS}key={}/{}/{} cluster={} head={} digest={}{CLOSES}",
+            escaped(config),
             escaped(environment),
+            escaped(label),
             escaped(cluster),
             escaped(&self.head),
             escaped(&self.digest)
@@ -82,12 +104,15 @@ impl Marker {
     /// The marker of a comment: its first line, if it is one. Members that are not known are passed over.
     pub fn of(body: &str) -> Option<Self> {
         let members = body.lines().next()?.trim_end().strip_prefix(OPENS)?.strip_suffix(CLOSES)?;
-        let member = |name: &str| {
-            members.split(' ').find_map(|member| member.strip_prefix(name)?.strip_prefix('=')).and_then(unescaped)
-        };
-        let key = members.split(' ').find_map(|member| member.strip_prefix("key="))?;
-        let (environment, cluster) = key.split_once('/')?;
-        let key = Key { environment: unescaped(environment)?, cluster: unescaped(cluster)? };
+        let raw = |name: &str| members.split(' ').find_map(|member| member.strip_prefix(name)?.strip_prefix('='));
+        let member = |name: &str| raw(name).and_then(unescaped);
+        let mut key = raw("key")?.split('/').map(unescaped);
+        let mut part = || key.next().flatten();
+        let (config, environment, label) = (part()?, part()?, part()?);
+        if key.next().is_some() {
+            return None;
+        }
+        let key = Key { config, environment, label, cluster: member("cluster")? };
         Some(Self { key, head: member("head")?, digest: member("digest")? })
     }
 
@@ -108,15 +133,24 @@ pub enum Step {
 
 /// Comments that carry our marker with this key, whoever wrote them.
 pub fn marked<'a>(comments: &'a [Comment], key: &'a Key) -> impl Iterator<Item = &'a Comment> {
-    comments.iter().filter(move |comment| Marker::of(&comment.body).is_some_and(|marker| marker.key == *key))
+    comments
+        .iter()
+        .filter(move |comment| Marker::of(&comment.body).is_some_and(|marker| marker.key.is_about_the_same(key)))
 }
 
-/// Our comment about this key: the oldest that we wrote, that carries the marker and that nobody folded away. Somebody
-/// else's copy of the marker makes no comment ours.
-pub fn ours<'a>(comments: &'a [Comment], key: &'a Key, viewer: &Viewer) -> Option<&'a Comment> {
+/// Our comments about this key, oldest first: those that we wrote, that carry the marker and that nobody folded away.
+/// Somebody else's copy of the marker makes no comment ours. More than one is there after two runs made theirs at once.
+pub fn ours<'a>(comments: &'a [Comment], key: &'a Key, viewer: &Viewer) -> Vec<&'a Comment> {
     let is_shown =
         |comment: &Comment| !comment.is_minimized.unwrap_or_else(|| viewer.minimized.contains(&comment.node));
-    marked(comments, key).filter(|comment| viewer.wrote(comment) && is_shown(comment)).min_by_key(|comment| comment.id)
+    let mut ours: Vec<_> = marked(comments, key).filter(|comment| viewer.wrote(comment) && is_shown(comment)).collect();
+    ours.sort_by_key(|comment| comment.id);
+    ours
+}
+
+/// What a second comment says once the plan is kept in the first. It carries no marker: it is not looked at again.
+pub fn retired(kept: u64) -> String {
+    format!("<!-- fargate-deploy:retired -->\nWhat stood here is kept in [another comment](#issuecomment-{kept}).")
 }
 
 /// What to do with the comment that is there, so that it says `body`.
@@ -153,12 +187,16 @@ mod tests {
     use super::*;
 
     fn marker(environment: &str, cluster: &str) -> Marker {
-        let key = Key { environment: environment.to_owned(), cluster: cluster.to_owned() };
+        let key = Key::new("fargate-deploy.yml", Some(environment), cluster, None);
         Marker { key, head: "4f2c1d6".to_owned(), digest: "sha256:ab12".to_owned() }
     }
 
     fn comment(id: u64, author: &str, body: &str) -> Comment {
         Comment { id, node: format!("IC_{id}"), author: author.to_owned(), body: body.to_owned(), is_minimized: None }
+    }
+
+    fn ids(comments: Vec<&Comment>) -> Vec<u64> {
+        comments.into_iter().map(|comment| comment.id).collect()
     }
 
     fn viewer(login: &str) -> Viewer {
@@ -169,7 +207,7 @@ mod tests {
     fn the_marker_is_one_line_that_says_what_the_comment_is_about() {
         assert_eq!(
             marker("production", "shop").line(),
-            "<!-- fargate-deploy:plan v=1 key=production/shop head=4f2c1d6 digest=sha256:ab12 -->"
+            "<!-- fargate-deploy:plan v=2 key=fargate-deploy.yml/production/ cluster=shop head=4f2c1d6 digest=sha256:ab12 -->"
         );
     }
 
@@ -177,6 +215,8 @@ mod tests {
     fn hostile_values_come_back_as_they_were_and_close_nothing() {
         for text in ["a b", "-->", "--!>", "a/b=c", "<!--", "%", "%2F", "ü🚀", "a\nb", "---", "", "key=x/y -->"] {
             let mut given = marker(text, text);
+            given.key.config = text.to_owned();
+            given.key.label = text.to_owned();
             given.head = text.to_owned();
             given.digest = text.to_owned();
             let line = given.line();
@@ -191,24 +231,27 @@ mod tests {
         for body in [
             "",
             "hello",
-            "text first\n<!-- fargate-deploy:plan v=1 key=a/b head=c digest=d -->",
-            "<!-- fargate-deploy:plan v=2 key=a/b head=c digest=d -->",
-            "<!-- fargate-deploy:plan v=1 key=ab head=c digest=d -->",
-            "<!-- fargate-deploy:plan v=1 key=a/b head=c -->",
-            "<!-- fargate-deploy:plan v=1 key=a/%zz head=c digest=d -->",
-            "<!-- fargate-deploy:plan v=1 key=a/%F head=c digest=d -->",
-            "<!-- fargate-deploy:plan v=1 key=a/b head=c digest=d",
+            "text first\n<!-- fargate-deploy:plan v=2 key=a/b/ cluster=x head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=1 key=a/b head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=2 key=ab cluster=x head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=2 key=a/b cluster=x head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=2 key=a/b/c/d cluster=x head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=2 key=a/b/ cluster=x head=c -->",
+            "<!-- fargate-deploy:plan v=2 key=a/b/ head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=2 key=a/%zz/ cluster=x head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=2 key=a/%F/ cluster=x head=c digest=d -->",
+            "<!-- fargate-deploy:plan v=2 key=a/b/ cluster=x head=c digest=d",
         ] {
             assert_eq!(Marker::of(body), None, "{body}");
         }
-        let newer = "<!-- fargate-deploy:plan v=1 key=a/b head=c digest=d more=x -->\r\nbody";
+        let newer = "<!-- fargate-deploy:plan v=2 key=a/b/ cluster=x head=c digest=d more=x -->\r\nbody";
         assert_eq!(Marker::of(newer).map(|marker| marker.digest), Some("d".to_owned()));
     }
 
     #[test]
     fn a_comment_is_ours_by_author_and_marker_and_only_while_it_is_shown() {
         let body = marker("production", "shop").body("text");
-        let key = Key::new(Some("production"), "shop");
+        let key = Key::new("fargate-deploy.yml", Some("production"), "shop", None);
         let comments = [
             comment(1, "mallory", &body),
             comment(2, "github-actions[bot]", &marker("staging", "shop").body("text")),
@@ -217,12 +260,12 @@ mod tests {
             comment(5, "github-actions[bot]", &body),
         ];
         for login in ["github-actions", "github-actions[bot]", "GitHub-Actions"] {
-            assert_eq!(ours(&comments, &key, &viewer(login)).map(|c| c.id), Some(4), "{login}");
+            assert_eq!(ids(ours(&comments, &key, &viewer(login))), [4, 5], "{login}");
         }
-        assert_eq!(ours(&comments, &key, &viewer("mallory")).map(|c| c.id), Some(1));
-        assert_eq!(ours(&comments, &key, &viewer("")), None);
+        assert_eq!(ids(ours(&comments, &key, &viewer("mallory"))), [1]);
+        assert_eq!(ids(ours(&comments, &key, &viewer(""))), [0_u64; 0]);
         let folded = Viewer { login: "github-actions".to_owned(), minimized: vec!["IC_4".to_owned()] };
-        assert_eq!(ours(&comments, &key, &folded).map(|c| c.id), Some(5));
+        assert_eq!(ids(ours(&comments, &key, &folded)), [5]);
     }
 
     #[test]
@@ -235,6 +278,23 @@ mod tests {
 
     #[test]
     fn a_config_without_environments_has_the_default_one() {
-        assert_eq!(Key::new(None, "shop"), Key { environment: "default".to_owned(), cluster: "shop".to_owned() });
+        assert_eq!(Key::new("a.yml", None, "shop", None).environment, "default");
+    }
+
+    #[test]
+    fn config_label_environment_and_cluster_each_make_another_comment_and_what_is_unknown_makes_none() {
+        let key = |config, environment, cluster, label| Key::new(config, Some(environment), cluster, Some(label));
+        let one = key("a.yml", "production", "shop", "");
+        assert!(one.is_about_the_same(&one));
+        for other in [
+            key("b.yml", "production", "shop", ""),
+            key("a.yml", "staging", "shop", ""),
+            key("a.yml", "production", "other", ""),
+            key("a.yml", "production", "shop", "canary"),
+        ] {
+            assert!(!one.is_about_the_same(&other) && !other.is_about_the_same(&one), "{other:?}");
+        }
+        assert!(one.is_about_the_same(&key("a.yml", "", "", "")));
+        assert!(!one.is_about_the_same(&key("b.yml", "", "", "")));
     }
 }

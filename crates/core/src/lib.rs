@@ -7,7 +7,7 @@
 
 pub mod comment;
 pub mod config;
-pub mod deployment;
+pub mod github_deployment;
 pub mod image;
 pub mod markdown;
 pub mod names;

@@ -35,6 +35,75 @@ pub fn plain(text: &str) -> String {
     out
 }
 
+/// One line of prose as we write it: what stands between backticks is code, and so is every word that [`plain`] would have
+/// to break so that GitHub makes nothing of it (`app@sha256:...`, `@all`, `#12`, an ARN). Nothing in it is changed by being
+/// copied.
+pub fn prose(text: &str) -> String {
+    let text = one_line(text);
+    if text.matches('`').count() % 2 == 1 {
+        return words(&text);
+    }
+    let parts = text.split('`').enumerate().map(|(at, part)| if at % 2 == 1 { code(part) } else { words(part) });
+    parts.collect::<Vec<_>>().concat()
+}
+
+/// What to do, in paragraphs: [`prose`], and a block of code for what is there to be copied. That is a paragraph of several
+/// lines, and the one after a colon. A block holds the text byte for byte.
+pub fn advice(text: &str) -> String {
+    let text = stripped(text);
+    let mut out = String::new();
+    let mut is_announced = false;
+    for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let paragraph = paragraph.trim_matches('\n');
+        if is_announced || paragraph.contains('\n') {
+            out.push_str(&fence("", paragraph));
+        } else {
+            out.push_str(&format!("{}\n", prose(paragraph)));
+        }
+        is_announced = paragraph.trim_end().ends_with(':');
+    }
+    out
+}
+
+/// Prose without backticks that are meant.
+fn words(text: &str) -> String {
+    let mut out = String::new();
+    // Words that need nothing are escaped together: the first of a line and what follows it make a list item.
+    let mut run = String::new();
+    for word in text.split_inclusive(' ') {
+        let (bare, space) = word.strip_suffix(' ').map_or((word, ""), |bare| (bare, " "));
+        let inner = bare.trim_start_matches('(').trim_end_matches([',', ';', '.', ':', ')', '!', '?']);
+        if inner.is_empty() || !is_reference(inner) {
+            run.push_str(word);
+            continue;
+        }
+        let at = bare.find(inner).unwrap_or_default();
+        run.push_str(&bare[..at]);
+        out.push_str(&spaced(&run));
+        out.push_str(&code(inner));
+        run = format!("{}{space}", &bare[at + inner.len()..]);
+    }
+    out.push_str(&spaced(&run));
+    out
+}
+
+/// Whether GitHub would make something of a word: a mention, a reference, an emoji between colons.
+fn is_reference(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    let is_issue =
+        |text: &str| text.strip_prefix("gh-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    lower.contains(['@', '#']) || lower.matches(':').count() > 1 || is_issue(&lower) || lower.starts_with("arn:")
+}
+
+/// [`plain`] without its trimming: the words beside code keep their distance.
+fn spaced(text: &str) -> String {
+    let (start, end) = (text.starts_with(' '), text.ends_with(' ') && !text.trim().is_empty());
+    format!("{}{}{}", if start { " " } else { "" }, plain(text), if end { " " } else { "" })
+}
+
 /// Inline code of any text, safe in prose and in a table cell alike.
 /// <https://github.github.com/gfm/#code-spans>
 pub fn code(text: &str) -> String {

@@ -3,7 +3,9 @@
 //! <https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#alerts>
 
 use super::text;
-use fargate_deploy_core::markdown::{code, fence, fit, plain};
+use fargate_deploy_core::markdown::{advice, code, fence, fit, plain, prose};
+use fargate_deploy_core::names::short;
+use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::{Level, Risk};
@@ -18,9 +20,11 @@ pub const SUMMARY: usize = 900 * 1024;
 /// Rows of the table; the others are in the full difference.
 const ROWS: usize = 40;
 
-/// Where a plan was made.
+/// Where a plan was made, and for whom.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Around<'a> {
+pub struct CommentContext<'a> {
+    /// What tells several plans of one config apart.
+    pub label: Option<&'a str>,
     pub head: Option<&'a str>,
     pub run_url: Option<&'a str>,
     /// What makes the plan come true.
@@ -28,25 +32,30 @@ pub struct Around<'a> {
 }
 
 /// As a comment, within `budget` bytes. The rest is in the step summary.
-pub fn comment(plan: &PlanDocument, around: Around<'_>, budget: usize) -> String {
-    fit(&document(plan, around), budget, &note(around))
+pub fn comment(plan: &PlanDocument, context: CommentContext<'_>, budget: usize) -> String {
+    fit(&document(plan, context), budget, &note(context))
 }
 
 /// What stands where a comment was cut.
-pub fn note(around: Around<'_>) -> String {
-    match around.run_url {
+pub fn note(context: CommentContext<'_>) -> String {
+    match context.run_url {
         Some(url) => format!("The rest did not fit here: it is in the step summary of [the run]({url})."),
         None => "The rest did not fit here: it is in the step summary of the run.".to_owned(),
     }
 }
 
 /// As a step summary.
-pub fn summary(plan: &PlanDocument, around: Around<'_>) -> String {
-    fit(&document(plan, around), SUMMARY, "(cut: `plan --format json` has all of it)")
+pub fn summary(plan: &PlanDocument, context: CommentContext<'_>) -> String {
+    fit(&document(plan, context), SUMMARY, "(cut: `plan --format json` has all of it)")
 }
 
-fn document(plan: &PlanDocument, around: Around<'_>) -> String {
-    let mut out = format!("### fargate-deploy plan{} · {}\n", environment(plan.environment.as_deref()), headline(plan));
+fn document(plan: &PlanDocument, context: CommentContext<'_>) -> String {
+    let mut out = format!(
+        "### fargate-deploy plan{} · {}{}\n",
+        environment(plan.environment.as_deref(), context.label),
+        headline(plan),
+        services(plan.services.iter().map(|service| short(service.service.name.as_str())))
+    );
     let of = |level: Level| plan.risks.iter().filter(move |risk| risk.level == level);
     alert(&mut out, "CAUTION", of(Level::Caution).map(risk_line).chain(infrastructure_cautions(plan)));
     alert(&mut out, "WARNING", of(Level::Warning).map(risk_line));
@@ -63,18 +72,31 @@ fn document(plan: &PlanDocument, around: Around<'_>) -> String {
         let title = format!("Full difference of {}: {} to r{}", service.service, service.running, plan.release);
         folded(&mut out, &title, &fence("diff", &difference(service)));
     }
-    let mut rest: String = plan.untouched.iter().map(|line| format!("- {}\n", inline(line))).collect();
+    let mut rest: String = plan.untouched.iter().map(|line| format!("- {}\n", prose(line))).collect();
     if !plan.calls.is_empty() {
         let calls: Vec<_> = plan.calls.iter().map(|call| format!("{:<27} {}", call.action, call.on)).collect();
         rest.push_str(&format!("\nEvery call that changes something, in order:\n\n{}", fence("", &calls.join("\n"))));
     }
     folded(&mut out, "What stays, and what is called", &rest);
-    out.push_str(&format!("\n{}\n", footer(plan, around)));
+    out.push_str(&format!("\n{}\n", footer(plan, context)));
     out
 }
 
-fn environment(name: Option<&str>) -> String {
-    name.map(|name| format!(" — {}", plain(name))).unwrap_or_default()
+/// ` — production, canary`: the environment, and the label of the plan.
+pub(super) fn environment(name: Option<&str>, label: Option<&str>) -> String {
+    let named: Vec<_> = name.into_iter().chain(label).map(plain).collect();
+    if named.is_empty() { String::new() } else { format!(" — {}", named.join(", ")) }
+}
+
+/// The services, the first ones by name: ` · web, worker`.
+pub(super) fn services<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const NAMED: usize = 4;
+    let names: Vec<_> = names.collect();
+    let mut named: Vec<_> = names.iter().take(NAMED).map(|name| plain(name)).collect();
+    if names.len() > NAMED {
+        named.push(format!("{} more", names.len() - NAMED));
+    }
+    if named.is_empty() { String::new() } else { format!(" · {}", named.join(", ")) }
 }
 
 fn headline(plan: &PlanDocument) -> String {
@@ -89,33 +111,12 @@ fn headline(plan: &PlanDocument) -> String {
 }
 
 fn risk_line(risk: &Risk) -> String {
-    inline(&risk.text)
-}
-
-/// Prose whose parts between backticks are code.
-fn inline(text: &str) -> String {
-    let parts = text.split('`').enumerate();
-    if text.matches('`').count() % 2 == 1 {
-        return plain(text);
-    }
-    let parts: Vec<String> = parts
-        .map(|(at, part)| match at % 2 {
-            1 => code(part),
-            _ => spaced(part),
-        })
-        .collect();
-    parts.concat()
-}
-
-/// [`plain`] without its trimming: the words beside code keep their distance.
-fn spaced(text: &str) -> String {
-    let (start, end) = (text.starts_with(' '), text.ends_with(' ') && !text.trim().is_empty());
-    format!("{}{}{}", if start { " " } else { "" }, plain(text), if end { " " } else { "" })
+    prose(&risk.text)
 }
 
 fn infrastructure_cautions(plan: &PlanDocument) -> Vec<String> {
     let cautions = plan.infrastructure.iter().flat_map(|i| &i.cautions);
-    cautions.map(|line| format!("Terraform: {}", inline(line))).collect()
+    cautions.map(|line| format!("Terraform: {}", prose(line))).collect()
 }
 
 fn alert(out: &mut String, kind: &str, lines: impl IntoIterator<Item = String>) {
@@ -242,28 +243,65 @@ fn folded(out: &mut String, title: &str, inner: &str) {
     out.push_str(&format!("\n<details><summary>{}</summary>\n\n{inner}\n</details>\n", plain(title)));
 }
 
-fn footer(plan: &PlanDocument, around: Around<'_>) -> String {
+fn footer(plan: &PlanDocument, context: CommentContext<'_>) -> String {
+    let digest = format!("plan {}", code(plan.digest.get(..19).unwrap_or(&plan.digest)));
+    where_it_was_made(context, Some(digest))
+}
+
+fn where_it_was_made(context: CommentContext<'_>, digest: Option<String>) -> String {
     let mut parts = vec![];
-    if let Some(url) = around.run_url {
+    if let Some(url) = context.run_url {
         parts.push(format!("[run]({url})"));
     }
-    if let Some(head) = around.head {
+    if let Some(head) = context.head {
         parts.push(format!("commit {}", code(head.get(..7).unwrap_or(head))));
     }
-    parts.push(format!("plan {}", code(plan.digest.get(..19).unwrap_or(&plan.digest))));
-    if !around.next.is_empty() {
-        parts.push(inline(around.next));
+    parts.extend(digest);
+    if !context.next.is_empty() {
+        parts.push(prose(context.next));
     }
     parts.join(" · ")
 }
 
+/// In a comment, instead of the plan of an earlier commit: this one has none.
+pub fn without_plan(environment_name: Option<&str>, failure: &Failure, context: CommentContext<'_>) -> String {
+    let mut out = format!(
+        "### fargate-deploy plan{} · 🔴 no plan: {}\n\n{}\n",
+        environment(environment_name, context.label),
+        failure.reason.word(),
+        prose(&failure.what)
+    );
+    if !failure.evidence.is_empty() {
+        out.push_str(&format!("\n{}", fence("", &failure.evidence.join("\n"))));
+    }
+    if let Some(next) = &failure.next {
+        out.push_str(&format!("\n**Next:** {}", advice(next)));
+    }
+    out.push_str(&format!("\n{}\n", where_it_was_made(context, None)));
+    fit(&out, COMMENT, &note(context))
+}
+
+/// In a comment, instead of the plan of an earlier commit: what the files of this one say.
+pub fn offline_comment(plan: &OfflineDocument, context: CommentContext<'_>) -> String {
+    let text = format!("{}\n{}\n", offline_of(plan, context.label), where_it_was_made(context, None));
+    fit(&text, COMMENT, &note(context))
+}
+
 /// Of an offline plan, as a step summary.
 pub fn offline(plan: &OfflineDocument) -> String {
+    fit(&offline_of(plan, None), SUMMARY, "(cut)")
+}
+
+fn offline_of(plan: &OfflineDocument, label: Option<&str>) -> String {
     let verdict = if plan.problems.is_empty() { "⚪ the files are sound" } else { "🔴 a deploy would refuse this" };
-    let mut out = format!("### fargate-deploy offline plan{} · {verdict}\n", environment(plan.environment.as_deref()));
-    out.push_str(&format!("\nFrom the files alone: {}.\n", inline(&plan.why)));
-    alert(&mut out, "CAUTION", plan.problems.iter().map(|p| inline(p)));
-    alert(&mut out, "WARNING", plan.warnings.iter().map(|w| inline(w)));
+    let environment = environment(plan.environment.as_deref(), label);
+    let mut out = format!("### fargate-deploy offline plan{environment} · {verdict}\n");
+    out.push_str(&format!("\nFrom the files alone: {}.\n", prose(&plan.why)));
+    if let Some(next) = &plan.next {
+        out.push_str(&format!("\n**Next:** {}", advice(next)));
+    }
+    alert(&mut out, "CAUTION", plan.problems.iter().map(|p| prose(p)));
+    alert(&mut out, "WARNING", plan.warnings.iter().map(|w| prose(w)));
     out.push('\n');
     for image in &plan.images {
         let context = match &image.context {
@@ -279,5 +317,5 @@ pub fn offline(plan: &OfflineDocument) -> String {
         out.push_str(&format!("- service {}: from {base}\n", code(&service.name)));
     }
     out.extend(plan.release_commands.iter().map(|command| format!("- release command {}\n", code(command))));
-    fit(&out, SUMMARY, "(cut)")
+    out
 }

@@ -1,10 +1,10 @@
 //! One comment a pull request and environment, whoever else comments there.
 
-use crate::github::scene::{BOT, HEAD, PULL, Scene, marker};
+use crate::github::scene::{BOT, HEAD, PULL, Scene, key, marker};
 use aws_stage::faults::FaultAction;
 use aws_stage::github::PullRequest;
 use fargate_deploy::ports::GitHub as _;
-use fargate_deploy::steps::comment::{Stuck, standing, stick};
+use fargate_deploy::steps::comment::{Upserted, find_existing, upsert};
 use fargate_deploy_core::comment::{Key, Marker};
 
 /// A hundred and twenty comments at fifty a page, ours on the third.
@@ -25,8 +25,8 @@ async fn crowded(body: &str) -> (Scene, u64) {
 #[tokio::test]
 async fn our_comment_on_the_third_page_is_edited_not_duplicated() {
     let (scene, ours) = crowded(&marker("old").body("the old plan")).await;
-    let stuck = stick(&scene.api(), PULL, &marker(HEAD), "the new plan").await.unwrap();
-    assert_eq!(stuck, Stuck::Updated(ours));
+    let upserted = upsert(&scene.api(), PULL, &marker(HEAD), "the new plan").await.unwrap();
+    assert_eq!(upserted, Upserted::Updated(ours));
     let comments = scene.github().comments(PULL);
     assert_eq!(comments.len(), 120);
     assert_eq!(comments[110].body, marker(HEAD).body("the new plan"));
@@ -38,7 +38,7 @@ async fn our_comment_on_the_third_page_is_edited_not_duplicated() {
 #[tokio::test]
 async fn an_equal_comment_costs_no_write() {
     let (scene, ours) = crowded(&marker(HEAD).body("the plan")).await;
-    assert_eq!(stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap(), Stuck::Unchanged(ours));
+    assert_eq!(upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap(), Upserted::Unchanged(ours));
     assert_eq!(scene.writes(), Vec::<String>::new());
 }
 
@@ -46,13 +46,13 @@ async fn an_equal_comment_costs_no_write() {
 async fn somebody_elses_copy_of_our_marker_is_left_alone_and_ours_is_made() {
     let scene = Scene::open().await;
     let theirs = scene.github().add_comment(PULL, "mallory", &marker("old").body("looks good, approved"));
-    let stuck = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    let upserted = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
     let comments = scene.github().comments(PULL);
-    assert_eq!(stuck, Stuck::Created(comments[1].id));
+    assert_eq!(upserted, Upserted::Created(comments[1].id));
     assert_eq!((comments[0].id, comments[0].edits), (theirs, 0));
     assert_eq!((comments[1].author.as_str(), comments.len()), (BOT, 2));
-    let again = stick(&scene.api(), PULL, &marker(HEAD), "the next plan").await.unwrap();
-    assert_eq!(again, Stuck::Updated(comments[1].id));
+    let again = upsert(&scene.api(), PULL, &marker(HEAD), "the next plan").await.unwrap();
+    assert_eq!(again, Upserted::Updated(comments[1].id));
 }
 
 #[tokio::test]
@@ -60,18 +60,18 @@ async fn a_comment_that_was_folded_away_is_not_written_to_again() {
     let scene = Scene::open().await;
     let folded = scene.github().add_comment(PULL, BOT, &marker("old").body("the old plan"));
     scene.github().minimize(folded, true);
-    let stuck = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
-    assert!(matches!(stuck, Stuck::Created(id) if id != folded), "{stuck:?}");
+    let upserted = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    assert!(matches!(upserted, Upserted::Created(id) if id != folded), "{upserted:?}");
     assert_eq!(scene.github().comments(PULL)[0].edits, 0);
 }
 
 #[tokio::test]
 async fn each_environment_has_a_comment_of_its_own() {
     let scene = Scene::open().await;
-    let staging = Marker { key: Key::new(Some("staging"), "shop"), ..marker(HEAD) };
-    stick(&scene.api(), PULL, &marker(HEAD), "production").await.unwrap();
-    stick(&scene.api(), PULL, &staging, "staging").await.unwrap();
-    stick(&scene.api(), PULL, &marker(HEAD), "production!").await.unwrap();
+    let staging = Marker { key: key("staging"), ..marker(HEAD) };
+    upsert(&scene.api(), PULL, &marker(HEAD), "production").await.unwrap();
+    upsert(&scene.api(), PULL, &staging, "staging").await.unwrap();
+    upsert(&scene.api(), PULL, &marker(HEAD), "production!").await.unwrap();
     let bodies: Vec<_> = scene.github().comments(PULL).into_iter().map(|c| c.body).collect();
     assert_eq!(bodies, [marker(HEAD).body("production!"), staging.body("staging")]);
 }
@@ -83,7 +83,7 @@ async fn a_person_with_a_token_of_their_own_has_their_own_comment() {
     scene.github().set_account("ghp_ann", "ann", &[("issues", "write")]);
     let mut env = scene.env();
     env.insert("INPUT_GITHUB-TOKEN".to_owned(), "ghp_ann".to_owned());
-    stick(&scene.api_of(&env, crate::github::scene::patient()), PULL, &marker(HEAD), "by ann").await.unwrap();
+    upsert(&scene.api_of(&env, crate::github::scene::patient()), PULL, &marker(HEAD), "by ann").await.unwrap();
     let authors: Vec<_> = scene.github().comments(PULL).into_iter().map(|c| c.author).collect();
     assert_eq!(authors, [BOT, "ann"]);
 }
@@ -92,10 +92,10 @@ async fn a_person_with_a_token_of_their_own_has_their_own_comment() {
 async fn a_lost_answer_to_the_creation_leaves_one_comment() {
     let scene = Scene::open().await;
     scene.fault("CreateComment", 1, FaultAction::DropAfterEffect);
-    let stuck = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    let upserted = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
     let comments = scene.github().comments(PULL);
     assert_eq!(comments.len(), 1);
-    assert_eq!(stuck, Stuck::Created(comments[0].id));
+    assert_eq!(upserted, Upserted::Created(comments[0].id));
     assert_eq!(scene.calls_of("CreateComment"), 1);
 }
 
@@ -103,7 +103,7 @@ async fn a_lost_answer_to_the_creation_leaves_one_comment() {
 async fn a_creation_that_never_arrived_is_sent_again_after_a_look() {
     let scene = Scene::open().await;
     scene.fault("CreateComment", 1, FaultAction::DropBefore);
-    stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
     assert_eq!(scene.github().comments(PULL).len(), 1);
     assert_eq!((scene.calls_of("CreateComment"), scene.calls_of("ListComments")), (2, 2));
 }
@@ -111,12 +111,58 @@ async fn a_creation_that_never_arrived_is_sent_again_after_a_look() {
 #[tokio::test]
 async fn what_was_reviewed_can_be_read_back_from_our_comment_only() {
     let scene = Scene::open().await;
-    let key = Key::new(Some("production"), "shop");
+    let key = key("production");
     scene.github().add_comment(PULL, "mallory", &marker("forged").body("approved"));
-    assert_eq!(standing(&scene.api(), PULL, &key).await.unwrap(), None);
-    stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
-    let comment = standing(&scene.api(), PULL, &key).await.unwrap().unwrap();
-    assert_eq!(Marker::of(&comment.body), Some(marker(HEAD)));
+    assert_eq!(find_existing(&scene.api(), PULL, &key).await.unwrap(), []);
+    upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    let comments = find_existing(&scene.api(), PULL, &key).await.unwrap();
+    assert_eq!(comments.iter().map(|c| Marker::of(&c.body)).collect::<Vec<_>>(), [Some(marker(HEAD))]);
+}
+
+#[tokio::test]
+async fn two_configs_and_two_labels_of_one_cluster_have_a_comment_each() {
+    let scene = Scene::open().await;
+    let of = |config: &str, label: Option<&str>| {
+        let key = Key::new(config, Some("production"), "shop", label);
+        Marker { key, ..marker(HEAD) }
+    };
+    let markers = [
+        of("apps/api/fargate-deploy.yml", None),
+        of("apps/web/fargate-deploy.yml", None),
+        of("apps/web/fargate-deploy.yml", Some("canary")),
+    ];
+    for round in ["first", "second"] {
+        for marker in &markers {
+            upsert(&scene.api(), PULL, marker, &format!("{round} {}", marker.key.config)).await.unwrap();
+        }
+    }
+    let bodies: Vec<_> = scene.github().comments(PULL).into_iter().map(|c| c.body).collect();
+    let expected: Vec<_> = markers.iter().map(|m| m.body(&format!("second {}", m.key.config))).collect();
+    assert_eq!(bodies, expected);
+}
+
+#[tokio::test]
+async fn of_two_comments_of_ours_one_is_kept_up_to_date_and_the_other_points_to_it() {
+    let scene = Scene::open().await;
+    let first = scene.github().add_comment(PULL, BOT, &marker("old").body("an old plan"));
+    let second = scene.github().add_comment(PULL, BOT, &marker("older").body("another old plan"));
+    for _ in 0..2 {
+        upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    }
+    let comments = scene.github().comments(PULL);
+    assert_eq!((comments[0].id, comments[0].body.clone()), (first, marker(HEAD).body("the plan")));
+    assert_eq!((comments[1].id, comments[1].edits), (second, 1));
+    assert!(comments[1].body.ends_with(&format!("[another comment](#issuecomment-{first}).")), "{}", comments[1].body);
+}
+
+#[tokio::test]
+async fn a_comment_that_a_person_removed_meanwhile_is_made_again() {
+    let scene = Scene::open().await;
+    let removed = scene.github().add_comment(PULL, BOT, &marker("old").body("the old plan"));
+    // It is gone between the list and the edit.
+    scene.fault("UpdateComment", 1, FaultAction::Status(404));
+    let upserted = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    assert!(matches!(upserted, Upserted::Created(id) if id != removed), "{upserted:?}");
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! GitHub's Deployment around a deploy, which never fails for it.
 
-use crate::github::scene::{BOT, HEAD, Scene, Told};
+use crate::github::scene::{BOT, HEAD, Scene, Told, patient};
 use aws_stage::faults::FaultAction;
+use fargate_deploy::adapters::github::Patience;
 use fargate_deploy::commands::post::{HeldFile, post};
-use fargate_deploy::steps::deployment::{close, open};
-use fargate_deploy_core::deployment::{NewDeployment, ended};
+use fargate_deploy::steps::github_deployment::{close, open};
+use fargate_deploy_core::github_deployment::{NewDeployment, ended};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ fn states(scene: &Scene) -> Vec<Vec<String>> {
 async fn deploy(scene: &Scene, environment: &str, ending: Result<Success, Failure>) {
     let api = scene.api();
     let wanted = NewDeployment::new(HEAD, Some(environment), "by octocat");
-    let id = open(&wanted, Some(RUN), &api, &scene.told).await.unwrap();
+    let id = open(&wanted, Some(RUN), &api, &|_| {}, &scene.told).await.unwrap();
     let status = ended(&ending, &Record { release: Some(3), ..Record::default() }, Some(RUN));
     close(id, &status, Duration::from_secs(10), &api, &scene.told).await;
 }
@@ -46,7 +47,7 @@ async fn without_the_permission_there_is_one_warning_with_the_block_to_paste() {
     let scene = Scene::open().await;
     scene.github().set_account(scene.github().token(), BOT, &[("contents", "read")]);
     let wanted = NewDeployment::new(HEAD, None, "");
-    assert_eq!(open(&wanted, None, &scene.api(), &scene.told).await, None);
+    assert_eq!(open(&wanted, None, &scene.api(), &|_| {}, &scene.told).await, None);
     insta::assert_snapshot!(scene.told.warnings().join("\n---\n"));
 }
 
@@ -59,16 +60,32 @@ async fn a_status_whose_answer_was_lost_is_set_again_and_a_deployment_is_not_mad
 
     scene.fault("CreateDeployment", 1, FaultAction::DropAfterEffect);
     let wanted = NewDeployment::new(HEAD, None, "");
-    assert_eq!(open(&wanted, None, &scene.api(), &scene.told).await, None);
+    assert_eq!(open(&wanted, None, &scene.api(), &|_| {}, &scene.told).await, None);
     assert_eq!(scene.github().deployments().len(), 2);
     assert_eq!(scene.told.warnings().len(), 1);
+}
+
+#[tokio::test]
+async fn a_deployment_whose_first_status_is_lost_still_gets_its_last_one() {
+    let scene = Scene::open().await;
+    let api = scene.api_of(&scene.env(), Patience { attempt: Duration::from_millis(50), attempts: 1, ..patient() });
+    scene.fault("CreateDeploymentStatus", 1, FaultAction::Delay { milliseconds: 60_000 });
+    let created = std::sync::Mutex::new(vec![]);
+    let wanted = NewDeployment::new(HEAD, None, "");
+    let id = open(&wanted, None, &api, &|id| created.lock().unwrap().push(id), &scene.told).await;
+    let id = id.expect("it was created, whatever became of its first status");
+    assert_eq!(*created.lock().unwrap(), [id], "known before the status was asked for");
+    close(id, &ended(&Ok(Success::Deployed), &Record::default(), None), Duration::from_secs(5), &api, &scene.told)
+        .await;
+    assert_eq!(states(&scene)[0].last().map(String::as_str), Some("success"));
+    assert_eq!(scene.told.warnings().len(), 1, "{:?}", scene.told.warnings());
 }
 
 #[tokio::test]
 async fn a_run_that_has_no_time_left_does_not_wait_for_github() {
     let scene = Scene::open().await;
     let api = scene.api();
-    let id = open(&NewDeployment::new(HEAD, None, ""), None, &api, &scene.told).await.unwrap();
+    let id = open(&NewDeployment::new(HEAD, None, ""), None, &api, &|_| {}, &scene.told).await.unwrap();
     scene.fault("CreateDeploymentStatus", 1, FaultAction::Delay { milliseconds: 60_000 });
     let status = ended(&Err(Failure::new(Reason::Cancelled, "cancelled")), &Record::default(), None);
     close(id, &status, Duration::from_millis(50), &api, &scene.told).await;
@@ -79,7 +96,7 @@ async fn a_run_that_has_no_time_left_does_not_wait_for_github() {
 async fn the_deployment_of_a_killed_run_is_ended_by_the_jobs_last_step() {
     let scene = Scene::open().await;
     let wanted = NewDeployment::new(HEAD, Some("staging"), "");
-    let id = open(&wanted, None, &scene.api(), &scene.told).await.unwrap();
+    let id = open(&wanted, None, &scene.api(), &|_| {}, &scene.told).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut env = scene.env();
     for (name, value) in [

@@ -6,8 +6,8 @@ use fargate_deploy::adapters::aws::Network;
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::error::github_failed;
 use fargate_deploy::ports::{CallErrorKind, GitHub as _};
-use fargate_deploy::steps::comment::{Stuck, stick};
-use fargate_deploy_core::deployment::{NewDeployment, started};
+use fargate_deploy::steps::comment::{Upserted, upsert};
+use fargate_deploy_core::github_deployment::{NewDeployment, started};
 use fargate_deploy_core::outcome::Reason;
 use fargate_deploy_core::permission::Permission;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use std::time::Duration;
 async fn a_refusal_becomes_the_permissions_block_to_paste() {
     let scene = Scene::open().await;
     scene.github().set_account(scene.github().token(), BOT, &[("contents", "read"), ("pull_requests", "read")]);
-    let error = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
+    let error = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
     assert_eq!(error.kind, CallErrorKind::Denied);
     assert_eq!(scene.calls_of("CreateComment"), 1);
     let failure = github_failed("commenting on #7", &error, &[Permission::WritePullRequests]);
@@ -28,7 +28,7 @@ async fn a_secondary_rate_limit_is_waited_out_for_reads_and_writes() {
     for operation in ["ListComments", "CreateComment"] {
         let scene = Scene::open().await;
         scene.fault(operation, 1, FaultAction::Throttle);
-        stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+        upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
         assert_eq!(scene.github().comments(PULL).len(), 1);
         assert_eq!(scene.calls_of(operation), 2, "{operation}");
         let calls = scene.server.calls();
@@ -93,7 +93,7 @@ async fn a_renamed_repository_is_followed_with_reads_edits_and_creations() {
         scene.github().set_largest_page(1);
         scene.github().rename("acme/store", status);
         for text in ["one", "two"] {
-            stick(&scene.api(), PULL, &marker(HEAD), text).await.unwrap();
+            upsert(&scene.api(), PULL, &marker(HEAD), text).await.unwrap();
             scene.github().add_comment(PULL, "ann", "noted");
         }
         assert_eq!(scene.github().comments(PULL)[0].body, marker(HEAD).body("two"), "{status}");
@@ -118,7 +118,7 @@ async fn a_rate_limit_that_is_far_away_names_its_end_and_the_run_can_come_again(
 async fn a_locked_conversation_is_no_missing_permission() {
     let scene = Scene::open().await;
     scene.github().lock_conversation(PULL);
-    let error = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
+    let error = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
     assert_eq!(error.kind, CallErrorKind::Conflict);
     let failure = github_failed("commenting on the pull request", &error, &[Permission::WritePullRequests]);
     assert!(failure.what.contains("issue is locked"), "{}", failure.what);
@@ -144,7 +144,7 @@ async fn nothing_that_github_answers_is_called_a_bug_of_ours() {
         let scene = Scene::open().await;
         let shown = format!("{action:?}");
         scene.fault("ListComments", 9, action);
-        let error = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
+        let error = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap_err();
         let failure = github_failed("commenting on the pull request", &error, &[Permission::WritePullRequests]);
         assert_ne!(failure.reason, Reason::Internal, "{shown}: {}", failure.what);
         assert!(failure.next.is_some(), "{shown}");
@@ -156,8 +156,8 @@ async fn a_comment_of_a_deleted_account_hides_no_other() {
     let scene = Scene::open().await;
     scene.github().add_comment(PULL, "", "from a ghost");
     let ours = scene.github().add_comment(PULL, BOT, &marker("old").body("the old plan"));
-    let stuck = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
-    assert_eq!(stuck, Stuck::Updated(ours));
+    let upserted = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    assert_eq!(upserted, Upserted::Updated(ours));
 }
 
 #[tokio::test]
@@ -183,8 +183,8 @@ async fn a_token_that_may_not_ask_who_it_is_belongs_to_a_job() {
     let scene = Scene::open().await;
     let ours = scene.github().add_comment(PULL, BOT, &marker("old").body("the old plan"));
     scene.fault("QueryViewer", 1, FaultAction::AccessDenied);
-    let stuck = stick(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
-    assert_eq!(stuck, Stuck::Updated(ours));
+    let upserted = upsert(&scene.api(), PULL, &marker(HEAD), "the plan").await.unwrap();
+    assert_eq!(upserted, Upserted::Updated(ours));
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn the_api_is_where_its_address_says_with_and_without_a_path() {
         env.insert("GITHUB_GRAPHQL_URL".to_owned(), graphql);
         let api = scene.api_of(&env, patient());
         for text in ["one", "two", "two"] {
-            stick(&api, PULL, &marker(HEAD), text).await.unwrap();
+            upsert(&api, PULL, &marker(HEAD), text).await.unwrap();
             scene.github().add_comment(PULL, "ann", "noted");
         }
         assert_eq!(scene.writes(), ["CreateComment", "UpdateComment"]);

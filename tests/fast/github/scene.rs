@@ -75,8 +75,12 @@ pub fn patient() -> Patience {
     }
 }
 
+pub fn key(environment: &str) -> Key {
+    Key::new("fargate-deploy.yml", Some(environment), "shop", None)
+}
+
 pub fn marker(head: &str) -> Marker {
-    Marker { key: Key::new(Some("production"), "shop"), head: head.to_owned(), digest: "sha256:ab12".to_owned() }
+    Marker { key: key("production"), head: head.to_owned(), digest: "sha256:ab12".to_owned() }
 }
 
 /// A sink that remembers.

@@ -114,6 +114,62 @@ fn inputs_of_the_action_run_the_same_command_and_set_outputs_on_failure() {
     assert!(set.contains("failure-reason") && set.contains("config"), "{set}");
 }
 
+/// A step of a job with these inputs: the exit code, and everything it prints.
+fn step(folder: &Path, inputs: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = program(folder);
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", folder);
+    for (name, value) in inputs {
+        command.env(format!("INPUT_{name}"), value);
+    }
+    let (output, out, err) = outcome(&mut command);
+    (output.status.code(), out + &err)
+}
+
+#[test]
+fn an_empty_command_is_the_default_one() {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), "servces: {}\n").unwrap();
+    for command in ["", " "] {
+        let (code, printed) = step(folder.path(), &[("COMMAND", command)]);
+        assert_eq!(code, Some(2), "{printed}");
+        assert!(printed.contains("unknown key `servces`"), "{printed}");
+    }
+}
+
+#[test]
+fn an_input_of_another_command_is_named_with_the_command_that_it_is_for() {
+    let folder = repository();
+    for (command, input, value, said) in [
+        ("deploy", "COMMENT", "true", "input `comment` is for `plan`, and `command` is `deploy`"),
+        ("deploy", "REASON", "x", "input `reason` is for `lock`, and `command` is `deploy`"),
+        ("lock status", "IMAGE", "a=b", "input `image` is for `deploy` and `plan`, and `command` is `lock`"),
+        ("version", "WAIT", "1m", "input `wait` is for `deploy` and `plan`, and `command` is `version`"),
+    ] {
+        let (code, printed) = step(folder.path(), &[("COMMAND", command), (input, value)]);
+        assert_eq!(code, Some(2), "{command}: {printed}");
+        assert!(printed.contains(said), "{command}: {printed}");
+        assert_eq!(printed.matches("::error").count(), 1, "{printed}");
+    }
+    let (code, printed) = step(folder.path(), &[("COMMAND", "version"), ("COMMENT", "false"), ("WAIT", "")]);
+    assert_eq!(code, Some(0), "{printed}");
+}
+
+#[test]
+fn an_annotation_names_the_file_from_the_workspace_and_nothing_empty_is_fenced() {
+    let folder = repository();
+    let sub = folder.path().join("apps/api");
+    fs::create_dir_all(&sub).unwrap();
+    fs::write(sub.join("fargate-deploy.yml"), "servces: {}\n").unwrap();
+    let inputs = [("COMMAND", "deploy"), ("WORKING-DIRECTORY", "apps/api")];
+    let (_, printed) = step(folder.path(), &inputs);
+    assert!(printed.contains("file=apps/api/fargate-deploy.yml,line=1"), "{printed}");
+    assert!(!printed.contains("::stop-commands::"), "{printed}");
+    let mut inside = program(&sub);
+    inside.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", folder.path()).env("INPUT_COMMAND", "deploy");
+    let (_, out, err) = outcome(&mut inside);
+    assert!((out + &err).contains("file=apps/api/fargate-deploy.yml,line=1"));
+}
+
 #[test]
 fn post_succeeds_also_when_there_is_nothing_to_put_away() {
     let (output, _, err) = run(repository().path(), &["post"]);

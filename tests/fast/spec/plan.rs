@@ -1,7 +1,7 @@
 //! What a reviewer sees: the text and the comment of plans that were made as `deploy` makes them.
 
 use fargate_deploy::config::*;
-use fargate_deploy::render::plan::markdown::{Around, COMMENT, comment, summary};
+use fargate_deploy::render::plan::markdown::{COMMENT, CommentContext, comment, summary};
 use fargate_deploy::render::plan::text;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, Shown};
@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const REGISTRY: &str = "111122223333.dkr.ecr.eu-central-1.amazonaws.com";
-const AROUND: Around<'_> = Around {
+const CONTEXT: CommentContext<'_> = CommentContext {
+    label: None,
     head: Some("4f2c1d6b0d9f4b1d8a7c3e5f60718293a4b5c6d7"),
     run_url: Some("https://github.com/acme/shop/actions/runs/7"),
     next: "merging deploys this",
@@ -192,7 +193,7 @@ impl World {
 }
 
 fn both(plan: &PlanDocument) -> String {
-    format!("{}\n\n======\n{}", text::lines(plan).join("\n"), comment(plan, AROUND, COMMENT))
+    format!("{}\n\n======\n{}", text::lines(plan).join("\n"), comment(plan, CONTEXT, COMMENT))
 }
 
 /// The Markdown outside of code blocks; no fence and no fold is left open.
@@ -306,10 +307,10 @@ fn three_hundred_kilobytes_of_difference_fit_into_a_comment_and_a_summary() {
         definition("web", json!({"command": items}))
     };
     let plan = World::new().with("web", &long("old"), &long("new")).planned();
-    let full = summary(&plan, AROUND);
+    let full = summary(&plan, CONTEXT);
     assert!(full.len() > 300_000 && full.len() <= 900 * 1024, "{}", full.len());
     closed(&full);
-    let short = comment(&plan, AROUND, COMMENT);
+    let short = comment(&plan, CONTEXT, COMMENT);
     assert!(short.len() <= 60_000, "{}", short.len());
     assert!(short.len() > 50_000, "{}", short.len());
     assert!(short.contains("step summary of [the run](https://github.com/acme/shop/actions/runs/7)"));
@@ -331,7 +332,7 @@ fn hostile_text_stays_text() {
     let mut world = World::new().with("web", &of("a"), &of("b")).migrating(&["sh", "-c", hostile]);
     world.config.environment = Some(hostile.to_owned());
     let plan = world.planned();
-    let markdown = comment(&plan, AROUND, COMMENT);
+    let markdown = comment(&plan, CONTEXT, COMMENT);
     assert!(!markdown.contains("hunter2") && !markdown.contains('\u{1b}'), "{markdown}");
     let outside = closed(&markdown);
     assert!(!outside.contains("<!--") && !outside.contains("@everyone"), "{outside}");

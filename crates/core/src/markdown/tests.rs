@@ -155,3 +155,51 @@ fn a_secret_across_the_cut_is_gone_before_the_cut() {
         assert!(!cut.contains("hunter"), "{budget}: {cut}");
     }
 }
+
+/// What a reader gets who copies a code span or a block: the text between its delimiters.
+fn spans(markdown: &str) -> Vec<&str> {
+    markdown.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn references_in_prose_are_code_that_is_copied_as_it_was() {
+    let digest = format!("111122223333.dkr.ecr.eu-central-1.amazonaws.com/app@sha256:{}", "a".repeat(64));
+    let arn = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42";
+    let text = format!("pushed and kept: {digest}, ({arn}); see `web` @everyone, #12 and GH-3.");
+    let markdown = prose(&text);
+    assert_eq!(spans(&markdown), [digest.as_str(), arn, "web", "@everyone", "#12", "GH-3"]);
+    assert!(!markdown.contains('\u{200b}'), "{markdown}");
+}
+
+#[test]
+fn prose_is_still_no_markup() {
+    for text in ["*bold* [x](y)", "</details>", "a | b", "- item", "1. item", "an odd ` tick", "<!-- x -->"] {
+        let markdown = prose(text);
+        assert!(
+            !markdown.contains(['<', '>']) && !markdown.contains("[x](") && !markdown.contains(" | "),
+            "{markdown}"
+        );
+        assert!(
+            !markdown.starts_with("- ") && !markdown.starts_with("1. ") && !markdown.contains("*bold*"),
+            "{markdown}"
+        );
+    }
+    assert_eq!(prose("three words here"), "three words here");
+    assert_eq!(prose(" a `b` c "), "a `b` c");
+}
+
+#[test]
+fn what_is_to_be_copied_is_a_block_with_its_bytes() {
+    let json = "{\n  \"Action\": \"sts:AssumeRoleWithWebIdentity\",\n  \"a:sub\": \"repo:o@1/r@2:ref\"\n}";
+    let command = "aws iam create --url https://token --client-id-list sts.amazonaws.com";
+    let text = format!("`role` needs this statement:\n\n{json}\n\nor run this:\n\n{command}\n\nand deploy again");
+    let markdown = advice(&text);
+    assert_eq!(
+        markdown,
+        format!(
+            "`role` needs this statement:\n\n```\n{json}\n```\n\nor run this:\n\n```\n{command}\n```\n\nand deploy again\n"
+        )
+    );
+    let ticks = advice("run:\n\necho ```\necho `x`");
+    assert!(ticks.contains("````\necho ```\necho `x`\n````\n"), "{ticks}");
+}

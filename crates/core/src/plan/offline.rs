@@ -23,6 +23,9 @@ pub struct OfflineDocument {
     pub environment: Option<String>,
     /// Why AWS was not asked.
     pub why: String,
+    /// What to change so that it can be, where that is in anybody's hands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// What a deploy would refuse.
     pub problems: Vec<String>,
     pub warnings: Vec<String>,
@@ -62,6 +65,7 @@ impl OfflineDocument {
         Self {
             environment: environment.map(str::to_owned),
             why: why.to_owned(),
+            next: None,
             problems: vec![],
             warnings: vec!["the config takes values from AWS: only its shape was checked".to_owned()],
             images: vec![],
@@ -105,6 +109,7 @@ impl OfflineDocument {
         Self {
             environment: config.environment.clone(),
             why: why.to_owned(),
+            next: None,
             problems,
             warnings,
             images: images.collect(),

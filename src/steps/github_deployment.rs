@@ -4,7 +4,7 @@
 use crate::error::sentence;
 use crate::events::{Event, Sink};
 use crate::ports::{CallError, CallErrorKind, GitHub};
-use fargate_deploy_core::deployment::{DeploymentStatus, NewDeployment, started};
+use fargate_deploy_core::github_deployment::{DeploymentStatus, NewDeployment, started};
 use fargate_deploy_core::permission::{Permission, advice};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -12,35 +12,35 @@ use tokio::time::timeout;
 /// A deploy does not wait longer than this for GitHub.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Makes the Deployment and says that it is in progress: its id, or `None` after a warning.
+/// Makes the Deployment and says that it is in progress: its id, or `None` after a warning. `created` is called as soon as
+/// there is one: whatever happens to this run then, somebody has to end it.
 pub async fn open(
     deployment: &NewDeployment,
     log_url: Option<&str>,
     github: &dyn GitHub,
+    created: &dyn Fn(u64),
     sink: &dyn Sink,
 ) -> Option<u64> {
-    let opening = async {
-        let id = github.create_deployment(deployment).await?;
-        // Without its first status it is `pending`, which the last one mends.
-        let status = github.set_deployment_status(id, &started(log_url)).await;
-        Ok((id, status))
-    };
-    match timeout(PATIENCE, opening).await {
-        Ok(Ok((id, status))) => {
-            if let Err(error) = status {
-                warn("its first status was not set", &error, sink);
-            }
-            Some(id)
-        }
+    let id = match timeout(PATIENCE, github.create_deployment(deployment)).await {
+        Ok(Ok(id)) => id,
         Ok(Err(error)) => {
             warn("it was not created", &error, sink);
-            None
+            return None;
         }
         Err(_) => {
             late("it was not created", sink);
-            None
+            return None;
         }
+    };
+    created(id);
+    // Without its first status it is `pending`, until the last one says how it ended.
+    let what = "it does not say `in_progress`";
+    match timeout(PATIENCE, github.set_deployment_status(id, &started(log_url))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn(what, &error, sink),
+        Err(_) => late(what, sink),
     }
+    Some(id)
 }
 
 /// Says how it ended, within `patience`: a run that is being cancelled has little.

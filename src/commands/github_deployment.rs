@@ -2,11 +2,12 @@
 
 use crate::adapters::aws::{Network, Session};
 use crate::adapters::github::{GitHubApi, Patience};
+use crate::commands::post::HeldFile;
 use crate::context::RunContext;
 use crate::events::{Event, Sink};
 use crate::release::Order;
-use crate::steps::deployment::{close, open};
-use fargate_deploy_core::deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
+use crate::steps::github_deployment::{close, open};
+use fargate_deploy_core::github_deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const HASTE: Duration = Duration::from_secs(2);
 
 /// A Deployment that says `in_progress`.
-pub struct Reported {
+pub struct OpenDeployment {
     github: GitHubApi,
     pub id: u64,
     log_url: Option<String>,
@@ -30,8 +31,9 @@ pub async fn begin(
     session: &Session,
     context: &RunContext,
     env: &BTreeMap<String, String>,
+    held: &HeldFile,
     sink: &dyn Sink,
-) -> Option<Reported> {
+) -> Option<OpenDeployment> {
     let sha = context.sha.as_deref().filter(|_| context.is_in_actions && !order.is_dry_run)?;
     let github = github(env, session.network(), sink)?;
     if session.job().await?.environment().is_some() {
@@ -41,17 +43,34 @@ pub async fn begin(
     let actor = context.actor.as_deref().map(|actor| format!("fargate-deploy, by {actor}"));
     let description = actor.unwrap_or_else(|| "fargate-deploy".to_owned());
     let wanted = NewDeployment::new(sha, order.config.environment.as_deref(), &description);
-    let id = open(&wanted, log_url.as_deref(), &github, sink).await?;
-    Some(Reported { github, id, log_url })
+    let id = open(&wanted, log_url.as_deref(), &github, &|id| held.set_deployment(Some(id)), sink).await?;
+    Some(OpenDeployment { github, id, log_url })
 }
 
-impl Reported {
-    /// Says how the run ended.
-    pub async fn end(&self, ending: &Result<Success, Failure>, record: &Record, sink: &dyn Sink) {
+impl OpenDeployment {
+    /// Says how the run ended; a signal meanwhile ends the wait for GitHub.
+    pub async fn end(
+        &self,
+        ending: &Result<Success, Failure>,
+        record: &Record,
+        interrupt: impl Future<Output = ()>,
+        sink: &dyn Sink,
+    ) {
         let is_hasty = ending.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled);
         let patience = if is_hasty { HASTE } else { PATIENCE };
         let status = ended(ending, record, self.log_url.as_deref());
-        close(self.id, &status, patience, &self.github, sink).await;
+        let closing = close(self.id, &status, patience, &self.github, sink);
+        if is_hasty {
+            return closing.await;
+        }
+        tokio::select! {
+            biased;
+            () = closing => {}
+            () = interrupt => {
+                let state = status.state.word();
+                sink.emit(Event::Warning(format!("GitHub Deployment: interrupted: it does not say `{state}`")));
+            }
+        }
     }
 }
 
@@ -61,7 +80,7 @@ pub async fn abandon(id: u64, env: &BTreeMap<String, String>, sink: &dyn Sink) {
     let Some(github) = github(env, &network, sink) else { return };
     let status = DeploymentStatus {
         state: DeploymentState::Failure,
-        description: "the run was killed before it could say how it ended".to_owned(),
+        description: "the run was killed, or cancelled, before it could say how it ended".to_owned(),
         log_url: RunContext::read(env, std::path::Path::new(".")).run_url,
         environment_url: None,
         auto_inactive: false,
