@@ -3,6 +3,7 @@
 pub(crate) mod clusters;
 pub(crate) mod definitions;
 mod oneoff;
+mod placement;
 pub(crate) mod services;
 mod tags;
 pub(crate) mod task;

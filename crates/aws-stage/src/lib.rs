@@ -36,6 +36,7 @@ mod server;
 mod services;
 mod ssm;
 mod sts;
+mod validation;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -22,6 +22,7 @@ use super::s3::Objects;
 use super::secrets::Secrets;
 use super::ssm::Parameters;
 use super::sts::Sts;
+use super::validation;
 
 /// The services, and what stands before them.
 pub(crate) struct Services {
@@ -64,6 +65,7 @@ pub(crate) struct Services {
 impl Services {
     /// One call, after identity and policies were dealt with.
     pub(crate) async fn call(&self, caller: &Caller, service: &str, operation: &str, body: Value) -> Reply {
+        validation::check(service, operation, &body)?;
         match service {
             "ecs" => self.ecs.call(caller, operation, body).await,
             "ecr" => self.ecr.call(caller, operation, body).await,

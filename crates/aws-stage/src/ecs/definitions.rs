@@ -1,4 +1,8 @@
-//! Task definitions: families, revisions, and what AWS refuses to register.
+//! Task definitions: families and revisions.
+
+pub(super) mod fargate;
+mod filled_in;
+mod rules;
 
 use super::task::Definition;
 use crate::api::{AwsError, Caller, Reply, partition};
@@ -82,13 +86,10 @@ impl Definitions {
     }
 
     fn register(&self, caller: &Caller, body: &Value) -> Reply {
-        check(body)?;
-        let mut members: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
+        rules::check(body)?;
+        let mut members = filled_in::members(body);
         let tags = members.shift_remove("tags").and_then(|t| t.as_array().cloned()).unwrap_or_default();
         let family = required(body, "family")?.to_owned();
-        for (name, default) in [("volumes", json!([])), ("placementConstraints", json!([]))] {
-            members.entry(name).or_insert(default);
-        }
         let mut families = lock(&self.families);
         let revisions = families.entry(family.clone()).or_default();
         let number = revisions.len() + 1;
@@ -161,6 +162,12 @@ impl Definitions {
     }
 }
 
+/// What could run it: awsvpc and sizes that Fargate has make it fit for both.
+fn compatibilities(body: &Map<String, Value>) -> Vec<&'static str> {
+    let body = Value::Object(body.clone());
+    if fargate::check(&body).is_ok() { vec!["EC2", "FARGATE"] } else { vec!["EC2"] }
+}
+
 fn shape(revision: &Revision) -> Value {
     let mut members = revision.definition.body.clone();
     let number = revision.definition.arn.rsplit(':').next().and_then(|n| n.parse::<u64>().ok());
@@ -171,107 +178,13 @@ fn shape(revision: &Revision) -> Value {
         "requiresAttributes".to_owned(),
         json!([{"name": "com.amazonaws.ecs.capability.docker-remote-api.1.18"}]),
     );
-    members.insert("compatibilities".to_owned(), json!(["EC2", "FARGATE"]));
+    members.insert("compatibilities".to_owned(), json!(compatibilities(&revision.definition.body)));
     members.insert("registeredAt".to_owned(), json!(revision.registered_at));
     members.insert("registeredBy".to_owned(), json!(revision.registered_by));
     if let Some(at) = revision.deregistered_at {
         members.insert("deregisteredAt".to_owned(), json!(at));
     }
     Value::Object(members)
-}
-
-/// What RegisterTaskDefinition refuses, in AWS's words.
-/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>
-fn check(body: &Value) -> Result<(), AwsError> {
-    let refuse = |message: String| Err(AwsError::client("ClientException", message));
-    let family = required(body, "family")?;
-    if family.len() > 255 || !family.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return refuse("Family should not contain more than 255 characters, and may only contain letters, numbers, hyphens and underscores.".to_owned());
-    }
-    let containers = list(body, "containerDefinitions");
-    if containers.is_empty() {
-        return refuse("Container list cannot be empty.".to_owned());
-    }
-    let mut names = vec![];
-    for container in containers {
-        let Some(name) = text(container, "name") else {
-            return refuse("Container.name should not be null or empty.".to_owned());
-        };
-        if text(container, "image").is_none_or(str::is_empty) {
-            return refuse("Container.image should not be null or empty.".to_owned());
-        }
-        if names.contains(&name) {
-            return refuse("Container names must be unique.".to_owned());
-        }
-        names.push(name);
-    }
-    if !containers.iter().any(|c| c.get("essential") != Some(&Value::Bool(false))) {
-        return refuse("Task definition does not have any essential containers.".to_owned());
-    }
-    if !list(body, "requiresCompatibilities").iter().any(|c| c == "FARGATE") {
-        return Ok(());
-    }
-    if text(body, "networkMode") != Some("awsvpc") {
-        return refuse("Fargate only supports network mode 'awsvpc'.".to_owned());
-    }
-    let (Some(cpu), Some(memory)) = (size(body.get("cpu")), size(body.get("memory"))) else {
-        return refuse("Fargate requires that 'cpu' and 'memory' be defined at the task level.".to_owned());
-    };
-    if !is_fargate_size(cpu, memory) {
-        return refuse(format!(
-            "No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS documentation for the valid values."
-        ));
-    }
-    let has_role = text(body, "executionRoleArn").is_some_and(|r| !r.is_empty());
-    for container in containers {
-        for mapping in list(container, "portMappings") {
-            let (port, host) = (number(mapping, "containerPort"), number(mapping, "hostPort"));
-            if host.is_some_and(|host| host != 0 && Some(host) != port) {
-                return refuse(
-                    "When networkMode=awsvpc, the host ports and container ports in port mappings must match."
-                        .to_owned(),
-                );
-            }
-        }
-        let logs = container.get("logConfiguration").and_then(|l| text(l, "logDriver")) == Some("awslogs");
-        if logs && !has_role {
-            return refuse(
-                "Fargate requires task definition to have execution role ARN to support log driver awslogs.".to_owned(),
-            );
-        }
-        if !list(container, "secrets").is_empty() && !has_role {
-            return refuse(
-                "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'."
-                    .to_owned(),
-            );
-        }
-    }
-    Ok(())
-}
-
-fn size(value: Option<&Value>) -> Option<u64> {
-    let text = value?.as_str()?.trim().to_ascii_lowercase();
-    let (number, scale) = match text.strip_suffix("vcpu").or_else(|| text.strip_suffix("gb")) {
-        Some(number) => (number, 1024.0),
-        None => (text.as_str(), 1.0),
-    };
-    Some((number.trim().parse::<f64>().ok()? * scale) as u64)
-}
-
-fn is_fargate_size(cpu: u64, memory: u64) -> bool {
-    let between = |from: u64, to: u64, step: u64| {
-        (from * 1024..=to * 1024).contains(&memory) && memory.is_multiple_of(step * 1024)
-    };
-    match cpu {
-        256 => [512, 1024, 2048].contains(&memory),
-        512 => between(1, 4, 1),
-        1024 => between(2, 8, 1),
-        2048 => between(4, 16, 1),
-        4096 => between(8, 30, 1),
-        8192 => between(16, 60, 4),
-        16384 => between(32, 120, 8),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -323,7 +236,8 @@ mod tests {
                 .starts_with("No Fargate configuration exists for given values: 300 CPU")
         );
         let mut logs = definition();
-        logs["containerDefinitions"][0]["logConfiguration"] = json!({"logDriver": "awslogs"});
+        let options = json!({"awslogs-group": "g", "awslogs-region": "r", "awslogs-stream-prefix": "p"});
+        logs["containerDefinitions"][0]["logConfiguration"] = json!({"logDriver": "awslogs", "options": options});
         assert!(register(&definitions, &logs).unwrap_err().message.contains("execution role ARN"));
     }
 }

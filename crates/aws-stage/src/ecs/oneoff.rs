@@ -2,10 +2,13 @@
 
 use super::clusters::Clusters;
 use super::definitions::Definitions;
+use super::definitions::fargate::check_size;
+use super::placement;
 use super::task::{Definition, TaskSpec, TaskView};
 use super::tasks::{Tasks, describe};
 use crate::api::{AwsError, Reply};
-use crate::request::{epoch_seconds, list, lock, number, page, required, text, texts};
+use crate::request::{epoch_seconds, flag, list, lock, number, page, required, text, texts};
+use crate::validation::not_played;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -51,17 +54,9 @@ impl OneOffs {
         if !(1..=10).contains(&count) {
             return Err(invalid("Count must be between 1 and 10."));
         }
+        placement::check(body, &definition)?;
         let has_strategy = !list(body, "capacityProviderStrategy").is_empty();
-        if has_strategy && text(body, "launchType").is_some() {
-            return Err(invalid(
-                "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
-            ));
-        }
-        if definition.body.get("networkMode") == Some(&json!("awsvpc"))
-            && body.get("networkConfiguration").is_none_or(Value::is_null)
-        {
-            return Err(invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified."));
-        }
+        check_request(body, &definition)?;
         check_started_by(text(body, "startedBy"))?;
         check_overrides(&definition, body)?;
         let spec = TaskSpec {
@@ -76,7 +71,7 @@ impl OneOffs {
                 .map(str::to_owned),
             platform_version: text(body, "platformVersion").filter(|v| *v != "LATEST").unwrap_or("1.4.0").to_owned(),
             network_configuration: body.get("networkConfiguration").cloned().unwrap_or(Value::Null),
-            tags: list(body, "tags").to_vec(),
+            tags: task_tags(definitions, &cluster.name, &definition.arn, body),
             resolved_images: vec![],
             definition,
         };
@@ -159,8 +154,12 @@ impl OneOffs {
     fn list(&self, clusters: &Clusters, body: &Value) -> Reply {
         let cluster = clusters.find(text(body, "cluster"))?;
         let (started_by, family, service) = (text(body, "startedBy"), text(body, "family"), text(body, "serviceName"));
-        if started_by.is_some() && (family.is_some() || service.is_some()) {
+        let others = ["family", "serviceName", "containerInstance", "launchType", "desiredStatus"];
+        if started_by.is_some() && others.iter().any(|name| body.get(name).is_some_and(Value::is_string)) {
             return Err(invalid("Cannot specify startedBy with other filters."));
+        }
+        if text(body, "containerInstance").is_some() {
+            return Err(not_played("`containerInstance` of ListTasks"));
         }
         let wants_running = text(body, "desiredStatus") != Some("STOPPED");
         let service = service.map(|s| format!("service:{}", s.rsplit('/').next().unwrap_or(s)));
@@ -191,6 +190,45 @@ impl OneOffs {
     }
 }
 
+/// What RunTask refuses beside placement and overrides.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html>
+fn check_request(body: &Value, definition: &Definition) -> Result<(), AwsError> {
+    if let Some(token) = text(body, "clientToken")
+        && (token.is_empty() || token.len() > 64 || !token.bytes().all(|b| (33..=126).contains(&b)))
+    {
+        return Err(invalid("The clientToken must be 1 to 64 characters in the range of 33-126 (inclusive)."));
+    }
+    if text(body, "propagateTags") == Some("SERVICE") {
+        return Err(invalid("The propagateTags option SERVICE is not valid for RunTask."));
+    }
+    if let Some(tag) = list(body, "tags").iter().find(|tag| text(tag, "key").is_some_and(|key| key.starts_with("aws:")))
+    {
+        let key = text(tag, "key").unwrap_or_default();
+        return Err(invalid(format!("Tag keys cannot start with aws: '{key}'.")));
+    }
+    let role = body["overrides"].get("taskRoleArn").or(definition.body.get("taskRoleArn")).and_then(Value::as_str);
+    if flag(body, "enableExecuteCommand") && role.is_none_or(str::is_empty) {
+        return Err(invalid(
+            "The task couldn't be started with execute command enabled because a valid taskRoleArn is not being used. Specify a valid task role in your task definition and try again.",
+        ));
+    }
+    Ok(())
+}
+
+/// What the request gives, and what `propagateTags` and `enableECSManagedTags` add.
+fn task_tags(definitions: &Definitions, cluster: &str, definition: &str, body: &Value) -> Vec<Value> {
+    let mut tags = list(body, "tags").to_vec();
+    if text(body, "propagateTags") == Some("TASK_DEFINITION") {
+        let is_new = |tag: &Value| !tags.iter().any(|known| known["key"] == tag["key"]);
+        let propagated: Vec<Value> = definitions.tags(definition).into_iter().filter(is_new).collect();
+        tags.extend(propagated);
+    }
+    if flag(body, "enableECSManagedTags") {
+        tags.push(json!({ "key": "aws:ecs:clusterName", "value": cluster }));
+    }
+    tags
+}
+
 fn check_started_by(started_by: Option<&str>) -> Result<(), AwsError> {
     let Some(text) = started_by else { return Ok(()) };
     let is_good = text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(&b));
@@ -204,6 +242,10 @@ fn check_started_by(started_by: Option<&str>) -> Result<(), AwsError> {
 }
 
 fn check_overrides(definition: &Definition, body: &Value) -> Result<(), AwsError> {
+    let of_task = |name: &str| body["overrides"].get(name).or(definition.body.get(name)).cloned();
+    if ["cpu", "memory"].iter().any(|name| body["overrides"].get(name).is_some_and(Value::is_string)) {
+        check_size(of_task("cpu").as_ref(), of_task("memory").as_ref()).map_err(|error| invalid(error.message))?;
+    }
     let overrides = body.get("overrides").cloned().unwrap_or(Value::Null);
     if overrides.to_string().len() > 8192 {
         return Err(invalid("Container Overrides length must be at most 8192"));
@@ -216,8 +258,15 @@ fn check_overrides(definition: &Definition, body: &Value) -> Result<(), AwsError
         .flatten()
         .filter_map(|c| text(c, "name"))
         .collect();
+    let mut overridden = vec![];
     for container in list(&overrides, "containerOverrides") {
-        let name = text(container, "name").unwrap_or_default();
+        let Some(name) = text(container, "name") else {
+            return Err(invalid("Container override name must be specified."));
+        };
+        if overridden.contains(&name) {
+            return Err(invalid(format!("Duplicate container override for '{name}'.")));
+        }
+        overridden.push(name);
         if !names.contains(&name) {
             return Err(invalid(format!(
                 "Override for container named {name} is not a container in the TaskDefinition."

@@ -9,6 +9,7 @@ use super::configuration::Configuration;
 use super::model::{Deployment, Pins, Revision, Service, ServiceStatus, digits};
 use crate::api::AwsError;
 use crate::behavior::Behavior;
+use crate::ecs::placement;
 use crate::ecs::task::Definition;
 use crate::request::{flag, list, number, text};
 
@@ -71,6 +72,9 @@ pub(super) fn create(
 ) -> Result<Service, AwsError> {
     let name = service_name(body)?;
     check_common(body)?;
+    if text(body, "clientToken").is_some_and(|token| token.len() > 36) {
+        return Err(invalid("The clientToken must be at most 36 characters."));
+    }
     if text(body, "schedulingStrategy") == Some("DAEMON") {
         return Err(invalid("The daemon scheduling strategy does not support the Fargate launch type."));
     }
@@ -270,11 +274,6 @@ fn deploying(members: &Map<String, Value>) -> Map<String, Value> {
 }
 
 fn check_common(body: &Value) -> Result<(), AwsError> {
-    if body.get("launchType").is_some_and(Value::is_string) && !list(body, "capacityProviderStrategy").is_empty() {
-        return Err(invalid(
-            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
-        ));
-    }
     let configuration = &body["deploymentConfiguration"];
     if text(configuration, "strategy").is_some_and(|strategy| strategy != "ROLLING") {
         let message = "The stage plays the ROLLING deployment strategy only.";
@@ -301,15 +300,7 @@ fn check_members(
     definition: &Definition,
     has_group: &dyn Fn(&str) -> bool,
 ) -> Result<(), AwsError> {
-    let is_awsvpc = definition.body.get("networkMode").and_then(Value::as_str) == Some("awsvpc");
-    let network = members.get("networkConfiguration").and_then(|network| network.get("awsvpcConfiguration"));
-    match network {
-        None if is_awsvpc => {
-            return Err(invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified."));
-        }
-        Some(network) if list(network, "subnets").is_empty() => return Err(invalid("subnets can not be empty.")),
-        _ => {}
-    }
+    placement::check(&Value::Object(members.clone()), definition)?;
     let containers = definition.body.get("containerDefinitions").and_then(Value::as_array);
     for balancer in members.get("loadBalancers").and_then(Value::as_array).into_iter().flatten() {
         let group = text(balancer, "targetGroupArn").ok_or_else(|| invalid("targetGroupArn must be specified."))?;

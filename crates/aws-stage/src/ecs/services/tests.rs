@@ -46,7 +46,9 @@ fn chosen(name: &str) -> Chosen {
     if revision.starts_with('9') {
         container["healthCheck"] = json!({ "command": ["CMD", "true"] });
     }
-    let body = json!({ "networkMode": "awsvpc", "containerDefinitions": [container] });
+    let body = json!({
+        "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [container],
+    });
     let definition = Definition {
         arn: format!("arn:aws:ecs:eu-central-1:111122223333:task-definition/{name}"),
         family: family.to_owned(),
