@@ -70,16 +70,16 @@ async fn told_apart(behavior: Behavior) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_that_lag_behind_update_service_are_no_false_green() {
-    told_apart(Behavior { read_lag: Duration::from_secs(5), ..Behavior::default() }).await;
+    told_apart(Behavior { read_lag: Duration::from_secs(5), ..Behavior::impatient() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_current_service_deployment_in_the_answer_is_not_ours() {
     let stale = CurrentServiceDeployment::Stale;
-    told_apart(Behavior { current_service_deployment_in_update: stale, ..Behavior::default() }).await;
+    told_apart(Behavior { current_service_deployment_in_update: stale, ..Behavior::impatient() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_missing_right_after_run_task_is_waited_for() {
-    told_apart(Behavior { missing_right_after_run_task: true, ..Behavior::default() }).await;
+    told_apart(Behavior { missing_right_after_run_task: true, ..Behavior::impatient() }).await;
 }

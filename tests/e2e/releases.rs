@@ -162,7 +162,7 @@ async fn two_containers_of_one_task_move_together() {
 }
 
 async fn superseded(how: SupersededServiceDeployment) {
-    let behavior = Behavior { superseded_service_deployment: how, ..Behavior::default() };
+    let behavior = Behavior { superseded_service_deployment: how, ..Behavior::impatient() };
     let scene = Scene::open(Setting { behavior, ..Setting::default() }).await;
     let theirs = changed_by_hand(&scene).await;
     scene.stage.failure_injection().set(InjectedFailure::SlowStarts);

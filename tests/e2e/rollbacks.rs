@@ -30,13 +30,13 @@ async fn crash(setting: Setting) -> Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_rolled_back_by_ecs_under_the_old_deployments_id() {
-    let behavior = Behavior { rollback_primary: RollbackPrimary::ReusedId, ..Behavior::default() };
+    let behavior = Behavior { rollback_primary: RollbackPrimary::ReusedId, ..Behavior::impatient() };
     crash(Setting { behavior, ..Setting::default() }).await.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_rolled_back_by_ecs_under_a_fresh_deployments_id() {
-    let behavior = Behavior { rollback_primary: RollbackPrimary::FreshId, ..Behavior::default() };
+    let behavior = Behavior { rollback_primary: RollbackPrimary::FreshId, ..Behavior::impatient() };
     crash(Setting { behavior, ..Setting::default() }).await.close().await;
 }
 

@@ -33,7 +33,7 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         Self {
-            behavior: Behavior::default(),
+            behavior: Behavior::impatient(),
             github: GithubJob::default(),
             config: CONFIG.to_owned(),
             definition: definition(),

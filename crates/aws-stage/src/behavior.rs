@@ -99,13 +99,17 @@ pub struct Behavior {
     pub identical_push_to_immutable_tag: IdenticalPush,
     /// See [`FailureInjection`].
     pub failure_injection: FailureInjection,
-    /// Seconds of the stage per second of AWS's own waiting: settling after RUNNING, provisioning, back-off between
-    /// failing tasks, deregistration delay.
+    /// Seconds of the stage per second of AWS's own waiting: provisioning, registration, back-off between failing tasks,
+    /// deregistration delay, bake times. No application depends on them.
     pub time_scale: f64,
-    /// Seconds of the stage per second that AWS gives the application: health check intervals, start and grace
-    /// periods, restart attempt period. Larger than `time_scale`, because the application does not boot faster here.
+    /// Seconds of the stage per second between two health checks. An application that is up is found so sooner than on AWS.
+    pub check_scale: f64,
+    /// Seconds of the stage per second that AWS gives the application: start and grace periods, the time for which it may
+    /// fail its health checks, restart attempt period. An application does not boot faster here, so the default is 1.
     /// Time-outs of a single probe and `stopTimeout` are never scaled.
     pub patience_scale: f64,
+    /// How long a task without any health check has to stay up before it counts as healthy: 40 seconds on AWS.
+    pub settling: Duration,
 }
 
 impl Default for Behavior {
@@ -119,19 +123,61 @@ impl Default for Behavior {
             identical_push_to_immutable_tag: IdenticalPush::default(),
             failure_injection: FailureInjection::default(),
             time_scale: 0.02,
-            patience_scale: 0.1,
+            check_scale: 0.1,
+            patience_scale: 1.0,
+            settling: Duration::from_secs(5),
         }
     }
 }
 
 impl Behavior {
+    /// For applications that are known to boot at once or never: what AWS gives an application is short, too.
+    #[must_use]
+    pub fn impatient() -> Self {
+        Self { patience_scale: 0.1, settling: Duration::from_millis(800), ..Self::default() }
+    }
+
+    /// As long as on AWS.
+    #[must_use]
+    pub fn real_pace() -> Self {
+        Self {
+            time_scale: 1.0,
+            check_scale: 1.0,
+            patience_scale: 1.0,
+            settling: Duration::from_secs(40),
+            ..Self::default()
+        }
+    }
+
     /// `seconds` of AWS's own waiting, on the stage.
-    pub fn waiting(&self, seconds: f64) -> Duration {
+    pub(crate) fn waiting(&self, seconds: f64) -> Duration {
         Duration::from_secs_f64((seconds * self.time_scale).max(0.0))
     }
 
+    /// `seconds` between two health checks, on the stage.
+    pub(crate) fn between_checks(&self, seconds: f64) -> Duration {
+        Duration::from_secs_f64((seconds * self.check_scale).max(0.0))
+    }
+
     /// `seconds` that AWS gives the application, on the stage.
-    pub fn patience(&self, seconds: f64) -> Duration {
+    pub(crate) fn patience(&self, seconds: f64) -> Duration {
         Duration::from_secs_f64((seconds * self.patience_scale).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_application_is_given_is_as_long_as_on_aws_and_the_platforms_own_waits_are_short() {
+        let behavior = Behavior::default();
+        assert_eq!(behavior.patience(60.0), Duration::from_secs(60));
+        assert!(
+            behavior.waiting(60.0) < Duration::from_secs(2) && behavior.between_checks(30.0) < Duration::from_secs(5)
+        );
+        let real = Behavior::real_pace();
+        let all = [real.waiting(60.0), real.between_checks(60.0), real.patience(60.0)];
+        assert_eq!((all, real.settling), ([Duration::from_secs(60); 3], Duration::from_secs(40)));
     }
 }

@@ -6,10 +6,12 @@ use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
-use bollard::models::{ContainerCreateBody, ExecConfig, HealthConfig, HostConfig, PortBinding};
+use bollard::models::{
+    ContainerCreateBody, ExecConfig, HealthConfig, HostConfig, PortBinding, ResourcesUlimits, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StartContainerOptions,
 };
 use futures_util::StreamExt as _;
 use std::collections::HashMap;
@@ -30,6 +32,14 @@ pub(crate) struct ContainerSpec {
     pub working_directory: Option<String>,
     pub user: Option<String>,
     pub read_only: bool,
+    /// An init process that passes signals on and reaps what is orphaned.
+    pub init: bool,
+    /// Linux capabilities.
+    pub dropped: Vec<String>,
+    /// Name, soft and hard value.
+    pub limits: Vec<(String, i64, i64)>,
+    /// `VOLUME:PATH` and `VOLUME:PATH:ro`.
+    pub binds: Vec<String>,
     /// MiB.
     pub memory: Option<i64>,
     /// The container whose network it is in; without one it has its own.
@@ -106,6 +116,13 @@ impl Containers {
             port_bindings: has_own_network.then(|| bindings.collect()),
             extra_hosts: has_own_network.then(|| vec!["host.docker.internal:host-gateway".to_owned()]),
             readonly_rootfs: Some(spec.read_only),
+            init: spec.init.then_some(true),
+            cap_drop: (!spec.dropped.is_empty()).then(|| spec.dropped.clone()),
+            ulimits: (!spec.limits.is_empty()).then(|| spec.limits.iter().map(limit).collect()),
+            binds: (!spec.binds.is_empty()).then(|| spec.binds.clone()),
+            // Docker lets every user listen on every port; Fargate, as Linux itself, only root below 1024.
+            sysctls: has_own_network
+                .then(|| HashMap::from([("net.ipv4.ip_unprivileged_port_start".to_owned(), "1024".to_owned())])),
             memory: spec.memory.map(|mib| mib * 1024 * 1024),
             memory_swap: spec.memory.map(|mib| mib * 1024 * 1024),
             ..HostConfig::default()
@@ -166,6 +183,17 @@ impl Containers {
         let _ = self.engine.remove_container(id, Some(options)).await;
     }
 
+    /// Makes a volume, or finds it made.
+    pub(crate) async fn create_volume(&self, name: &str, labels: HashMap<String, String>) -> Result<(), String> {
+        let request = VolumeCreateRequest { name: Some(name.to_owned()), labels: Some(labels), ..Default::default() };
+        self.engine.create_volume(request).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    pub(crate) async fn remove_volume(&self, name: &str) {
+        let options = RemoveVolumeOptionsBuilder::default().force(true).build();
+        let _ = self.engine.remove_volume(name, Some(options)).await;
+    }
+
     /// Where the host reaches a published port.
     pub(crate) async fn address(&self, id: &str, port: u16) -> Option<SocketAddr> {
         let found = self.engine.inspect_container(id, None::<InspectContainerOptions>).await.ok()?;
@@ -210,6 +238,10 @@ impl Containers {
         };
         timeout(limit, running).await.ok().flatten() == Some(0)
     }
+}
+
+fn limit((name, soft, hard): &(String, i64, i64)) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.clone()), soft: Some(*soft), hard: Some(*hard) }
 }
 
 /// A reference without tag and digest. A port is no tag.

@@ -15,6 +15,7 @@ use super::elb::Elb;
 use super::logs::Logs;
 use super::registry::Registry;
 use super::request::text;
+use super::s3::Objects;
 use super::secrets::Secrets;
 use super::ssm::Parameters;
 use clusters::Clusters;
@@ -25,6 +26,7 @@ use services::Services;
 use std::sync::Arc;
 use tags::Tags;
 use task::{Status, TaskView};
+pub(crate) use tasks::task_role;
 use tasks::{TaskDeps, Tasks};
 
 /// What ECS leans on.
@@ -42,6 +44,9 @@ pub(crate) struct Deps {
     pub parameters: Arc<Parameters>,
     pub secrets: Arc<Secrets>,
     pub images: Arc<Registry>,
+    pub objects: Arc<Objects>,
+    /// See [`TaskDeps::task_endpoint`].
+    pub task_endpoint: String,
 }
 
 pub(crate) struct Ecs {
@@ -56,6 +61,9 @@ pub(crate) struct Ecs {
 impl Ecs {
     pub(crate) fn new(deps: Arc<Deps>) -> Self {
         let tasks = Tasks::new(TaskDeps {
+            region: deps.region.clone(),
+            task_endpoint: deps.task_endpoint.clone(),
+            objects: deps.objects.clone(),
             behavior: deps.behavior.clone(),
             engine: deps.engine.clone(),
             network: deps.network.clone(),
@@ -97,6 +105,11 @@ impl Ecs {
             return reply;
         }
         Err(AwsError::unknown_operation(operation))
+    }
+
+    /// The task with that id, whatever its cluster.
+    pub(crate) fn task(&self, id: &str) -> Option<TaskView> {
+        self.tasks.all().into_iter().find(|task| task.id == id)
     }
 
     /// Stops scheduling and removes every container.

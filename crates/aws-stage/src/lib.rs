@@ -36,16 +36,20 @@ mod server;
 mod services;
 mod ssm;
 mod sts;
+mod task_endpoint;
 mod validation;
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use bollard::Docker;
 use bollard::models::NetworkCreateRequest;
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::{
+    InspectNetworkOptions, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptionsBuilder,
+};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -109,7 +113,7 @@ pub struct Stage {
     address: SocketAddr,
     id: String,
     failure_injection: behavior::FailureInjection,
-    server: AbortHandle,
+    servers: [AbortHandle; 2],
     open: bool,
 }
 
@@ -127,18 +131,21 @@ impl Stage {
         let id = random_hex(6);
         let faults = options.faults.clone();
         let failure_injection = options.behavior.failure_injection.clone();
-        let services = Arc::new(assemble(options, address, &engine, &id)?);
-        services.faults.set(faults);
-        let network = network_name(&id);
-        let request = NetworkCreateRequest {
-            name: network.clone(),
-            labels: Some(HashMap::from([(LABEL.to_owned(), id.clone())])),
-            ..Default::default()
+        let gateway = make_network(&engine, &id).await?;
+        let (tasks, task_endpoint) = task_endpoint::listen(gateway).await.context("cannot listen for tasks")?;
+        let services = match assemble(options, address, &engine, &id, task_endpoint) {
+            Ok(services) => Arc::new(services),
+            Err(error) => {
+                sweep(&engine, &id).await;
+                return Err(error);
+            }
         };
-        let made = engine.create_network(request).await;
-        made.with_context(|| format!("cannot make the Docker network `{network}`"))?;
-        let server = tokio::spawn(server::serve(services.clone(), listener)).abort_handle();
-        Ok(Self { services, engine, address, id, failure_injection, server, open: true })
+        services.faults.set(faults);
+        let servers = [
+            tokio::spawn(server::serve(services.clone(), listener)).abort_handle(),
+            tokio::spawn(task_endpoint::serve(services.clone(), tasks)).abort_handle(),
+        ];
+        Ok(Self { services, engine, address, id, failure_injection, servers, open: true })
     }
 
     /// The endpoint of every service: `http://127.0.0.1:PORT`.
@@ -265,7 +272,7 @@ impl Stage {
     /// Stops listening and removes every container and network of this stage.
     pub async fn shutdown(mut self) {
         self.open = false;
-        self.server.abort();
+        self.servers.iter().for_each(AbortHandle::abort);
         self.services.ecs.shutdown().await;
         self.services.elb.shutdown().await;
         sweep(&self.engine, &self.id).await;
@@ -274,7 +281,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.server.abort();
+        self.servers.iter().for_each(AbortHandle::abort);
         if !self.open {
             return;
         }
@@ -290,7 +297,28 @@ impl Drop for Stage {
     }
 }
 
-fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &str) -> anyhow::Result<Services> {
+/// Makes the network of the tasks. The address that it reaches the host under, if the Engine says.
+async fn make_network(engine: &Docker, id: &str) -> anyhow::Result<Option<IpAddr>> {
+    let network = network_name(id);
+    let request = NetworkCreateRequest {
+        name: network.clone(),
+        labels: Some(HashMap::from([(LABEL.to_owned(), id.to_owned())])),
+        ..Default::default()
+    };
+    let made = engine.create_network(request).await;
+    made.with_context(|| format!("cannot make the Docker network `{network}`"))?;
+    let found = engine.inspect_network(&network, None::<InspectNetworkOptions>).await.ok();
+    let configs = found.and_then(|found| found.ipam?.config).unwrap_or_default();
+    Ok(configs.into_iter().find_map(|config| config.gateway?.split('/').next()?.parse().ok()))
+}
+
+fn assemble(
+    options: StageOptions,
+    address: SocketAddr,
+    engine: &Docker,
+    id: &str,
+    task_endpoint: String,
+) -> anyhow::Result<Services> {
     let StageOptions { account, region, behavior, github, .. } = options;
     let root = std::env::temp_dir().join(network_name(id));
     let registry = Registry::new(address, &account, &region, root, behavior.identical_push_to_immutable_tag)
@@ -305,6 +333,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
     let oidc = Arc::new(Oidc::new(github)?);
     let credentials = Arc::new(Credentials::new(&account, &region));
     let stacks = Stacks::new(&account, &region);
+    let objects = Arc::new(Objects::default());
     let ecs = Ecs::new(Arc::new(Deps {
         account,
         region,
@@ -317,6 +346,8 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
         parameters: parameters.clone(),
         secrets: secrets.clone(),
         images: registry.clone(),
+        objects: objects.clone(),
+        task_endpoint,
     }));
     Ok(Services {
         ecs,
@@ -327,7 +358,7 @@ fn assemble(options: StageOptions, address: SocketAddr, engine: &Docker, id: &st
         secrets,
         stacks,
         databases: Databases::default(),
-        objects: Objects::default(),
+        objects,
         sts: Sts::new(iam.clone(), oidc.clone(), credentials.clone()),
         iam,
         oidc,
@@ -348,6 +379,12 @@ async fn sweep(engine: &Docker, id: &str) {
             let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
             let _ = engine.remove_container(&id, Some(force)).await;
         }
+    }
+    let of_stage = ListVolumesOptionsBuilder::default().filters(&filters).build();
+    let volumes = engine.list_volumes(Some(of_stage)).await.ok().and_then(|found| found.volumes);
+    for volume in volumes.unwrap_or_default() {
+        let force = RemoveVolumeOptionsBuilder::default().force(true).build();
+        let _ = engine.remove_volume(&volume.name, Some(force)).await;
     }
     let _ = engine.remove_network(&network_name(id)).await;
 }

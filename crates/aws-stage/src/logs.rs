@@ -32,6 +32,11 @@ struct Event {
     message: String,
 }
 
+/// A page of events is at most this many bytes of messages, and this many events.
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>
+const PAGE_BYTES: usize = 1024 * 1024;
+const PAGE_EVENTS: usize = 10_000;
+
 impl Logs {
     pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), groups: Mutex::default() }
@@ -39,6 +44,19 @@ impl Logs {
 
     pub(crate) fn has_group(&self, group: &str) -> bool {
         lock(&self.groups).contains_key(group)
+    }
+
+    /// The stream of a container that starts: there is one also for a container that never writes a line.
+    pub(crate) fn open(&self, group: &str, stream: &str) {
+        let mut groups = lock(&self.groups);
+        let Some(group) = groups.get_mut(group) else { return };
+        group.streams.entry(stream.to_owned()).or_insert_with(|| Stream { created: now(), events: vec![] });
+    }
+
+    /// Makes a log group for a container whose log options ask for it; one that is there stays as it is.
+    pub(crate) fn create(&self, group: &str) {
+        let mut groups = lock(&self.groups);
+        groups.entry(group.to_owned()).or_insert_with(|| Group { created: now(), streams: BTreeMap::new() });
     }
 
     /// One line of a container; the stream is made on its first.
@@ -153,21 +171,20 @@ impl Logs {
         let from = number(body, "startTime").unwrap_or(i64::MIN);
         let until = number(body, "endTime").unwrap_or(i64::MAX);
         let events: Vec<_> = stream.events.iter().filter(|e| (from..until).contains(&e.timestamp)).collect();
-        let limit = number(body, "limit").unwrap_or(10_000).clamp(1, 10_000) as usize;
+        let limit = number(body, "limit").map_or(PAGE_EVENTS, |limit| limit.clamp(1, 10_000) as usize);
+        let forward = |from: usize| from + fitting(events.iter().skip(from), limit);
+        let backward = |to: usize| to - fitting(events.iter().take(to).rev(), limit);
         let position = |token: &str| token.get(2..).and_then(|digits| digits.parse::<usize>().ok());
         let (start, end) = match text(body, "nextToken") {
             Some(token) => {
                 let at = position(token).ok_or_else(|| {
                     AwsError::client("InvalidParameterException", "The specified nextToken is invalid.")
                 })?;
-                if token.starts_with("b/") {
-                    (at.saturating_sub(limit), at)
-                } else {
-                    (at, (at + limit).min(events.len()))
-                }
+                let at = at.min(events.len());
+                if token.starts_with("b/") { (backward(at), at) } else { (at, forward(at)) }
             }
-            None if flag(body, "startFromHead") => (0, limit.min(events.len())),
-            None => (events.len().saturating_sub(limit), events.len()),
+            None if flag(body, "startFromHead") => (0, forward(0)),
+            None => (backward(events.len()), events.len()),
         };
         let shown = events.get(start.min(events.len())..end.min(events.len())).unwrap_or_default();
         let shown: Vec<Value> = shown
@@ -203,13 +220,30 @@ impl Logs {
         }
         events.sort_by_key(|(timestamp, _)| *timestamp);
         let events: Vec<Value> = events.into_iter().map(|(_, event)| event).collect();
-        let (items, next) = page(&events, text(body, "nextToken"), number(body, "limit").unwrap_or(10_000) as usize)?;
+        let limit = number(body, "limit").map_or(PAGE_EVENTS, |limit| limit.clamp(1, 10_000) as usize);
+        let from = text(body, "nextToken").and_then(|token| token.parse::<usize>().ok()).unwrap_or(0);
+        let sizes = events.iter().skip(from).map(|event| text(event, "message").map_or(0, str::len));
+        let (items, next) = page(&events, text(body, "nextToken"), fitting_sizes(sizes, limit))?;
         Ok(with_token(json!({"events": items, "searchedLogStreams": []}), next))
     }
 
     fn arn(&self, group: &str) -> String {
         format!("arn:{}:logs:{}:{}:log-group:{group}", partition(&self.region), self.region, self.account)
     }
+}
+
+/// How many of the events fit on one page: one always does.
+fn fitting<'a>(events: impl Iterator<Item = &'a &'a Event>, limit: usize) -> usize {
+    fitting_sizes(events.map(|event| event.message.len()), limit)
+}
+
+fn fitting_sizes(sizes: impl Iterator<Item = usize>, limit: usize) -> usize {
+    let mut bytes = 0;
+    let fits = sizes.take(limit).take_while(|size| {
+        bytes += size;
+        bytes <= PAGE_BYTES || bytes == *size
+    });
+    fits.count()
 }
 
 fn group_name(body: &Value) -> Result<&str, AwsError> {
@@ -264,5 +298,40 @@ mod tests {
             token = Some(next);
         }
         assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_page_holds_at_most_a_megabyte_in_either_direction() {
+        let logs = Logs::new("111122223333", "eu-central-1");
+        let caller = Caller { account: String::new(), region: String::new(), arn: String::new() };
+        logs.call(&caller, "CreateLogGroup", json!({"logGroupName": "g"})).await.unwrap();
+        for at in 0..12 {
+            logs.append("g", "s", at, "x".repeat(256 * 1024));
+        }
+        for (from_head, token) in [(true, "nextForwardToken"), (false, "nextBackwardToken")] {
+            let (mut pages, mut next) = (vec![], Value::Null);
+            loop {
+                let body =
+                    json!({"logGroupName": "g", "logStreamName": "s", "startFromHead": from_head, "nextToken": next});
+                let answer = logs.call(&caller, "GetLogEvents", body).await.unwrap();
+                if answer[token] == next {
+                    break;
+                }
+                pages.push(answer["events"].as_array().unwrap().len());
+                next = answer[token].clone();
+            }
+            assert_eq!(pages.iter().filter(|page| **page > 0).copied().collect::<Vec<_>>(), [4, 4, 4], "{token}");
+        }
+        let all = logs.call(&caller, "FilterLogEvents", json!({"logGroupName": "g"})).await.unwrap();
+        assert_eq!((all["events"].as_array().unwrap().len(), all["nextToken"].is_string()), (4, true));
+    }
+
+    #[test]
+    fn a_container_that_is_silent_has_a_stream() {
+        let logs = Logs::new("111122223333", "eu-central-1");
+        logs.create("g");
+        logs.open("g", "web/app/1");
+        let streams = logs.describe_streams(&json!({"logGroupName": "g"})).unwrap();
+        assert_eq!(streams["logStreams"][0]["logStreamName"], "web/app/1");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Services {
     /// RDS.
     pub databases: Databases,
     /// S3.
-    pub objects: Objects,
+    pub objects: Arc<Objects>,
     /// Identity and Access Management.
     pub iam: Arc<Iam>,
     /// Security Token Service.

@@ -23,14 +23,45 @@ const NAMED: usize = 10;
 /// # Errors
 /// `SerializationException` for a value of another JSON type, else the service's own exception for what it does not accept.
 pub(crate) fn check(service: &str, operation: &str, body: &Value) -> Result<(), AwsError> {
-    static MODELS: OnceLock<Models> = OnceLock::new();
-    let models = MODELS.get_or_init(Models::load);
-    let Some(model) = models.service(service) else { return Ok(()) };
+    let Some(model) = models().service(service) else { return Ok(()) };
     let Some(input) = model.input(operation) else { return Ok(()) };
     let mut check = Check { model, is_query: is_query(service), violations: Vec::new() };
     check.members(input, body, "")?;
     refusal(service, operation, &check.violations).map_or(Ok(()), Err)?;
     played::check(operation, body)
+}
+
+/// Drops the members that are null, wherever the model knows them: null is absent. What the model does not know stays.
+pub(crate) fn drop_nulls(service: &str, operation: &str, body: &mut Value) {
+    let Some(model) = models().service(service) else { return };
+    if let Some(input) = model.input(operation) {
+        drop_members(model, input, body);
+    }
+}
+
+fn drop_members(model: &Service, shape: &Shape, value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            for (name, member) in members {
+                let kind = shape.members.get(name).or(shape.value.as_ref());
+                if let Some(inner) = kind.and_then(|kind| model.shape(kind)) {
+                    drop_members(model, inner, member);
+                }
+            }
+        }
+        Value::Array(items) => {
+            items.retain(|item| !item.is_null());
+            let Some(inner) = shape.member.as_ref().and_then(|kind| model.shape(kind)) else { return };
+            items.iter_mut().for_each(|item| drop_members(model, inner, item));
+        }
+        _ => {}
+    }
+}
+
+fn models() -> &'static Models {
+    static MODELS: OnceLock<Models> = OnceLock::new();
+    MODELS.get_or_init(Models::load)
 }
 
 fn is_query(service: &str) -> bool {

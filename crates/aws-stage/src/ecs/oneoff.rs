@@ -154,7 +154,7 @@ impl OneOffs {
     fn list(&self, clusters: &Clusters, body: &Value) -> Reply {
         let cluster = clusters.find(text(body, "cluster"))?;
         let (started_by, family, service) = (text(body, "startedBy"), text(body, "family"), text(body, "serviceName"));
-        let others = ["family", "serviceName", "containerInstance", "launchType", "desiredStatus"];
+        let others = ["family", "serviceName", "containerInstance", "launchType"];
         if started_by.is_some() && others.iter().any(|name| body.get(name).is_some_and(Value::is_string)) {
             return Err(invalid("Cannot specify startedBy with other filters."));
         }

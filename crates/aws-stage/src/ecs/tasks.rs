@@ -1,10 +1,13 @@
 //! Tasks: every one of them real containers, from PROVISIONING to STOPPED.
 
+mod environment;
 mod images;
 mod life;
 mod prepare;
 mod shape;
+mod volumes;
 
+pub(crate) use environment::role as task_role;
 pub(crate) use shape::describe;
 
 use super::task::{ContainerView, Health, Status, TaskSpec, TaskView};
@@ -13,6 +16,7 @@ use crate::containers::Containers;
 use crate::logs::Logs;
 use crate::registry::Registry;
 use crate::request::{epoch_seconds, lock, random_hex};
+use crate::s3::Objects;
 use crate::secrets::Secrets;
 use crate::ssm::Parameters;
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +26,10 @@ use tokio::task::AbortHandle;
 
 /// What tasks lean on.
 pub(crate) struct TaskDeps {
+    pub region: String,
+    /// The address that containers reach the stage's metadata and credentials under.
+    pub task_endpoint: String,
+    pub objects: Arc<Objects>,
     pub behavior: Behavior,
     pub engine: bollard::Docker,
     /// The Docker network of the stage.

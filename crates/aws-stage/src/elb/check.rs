@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -30,6 +30,7 @@ pub(super) async fn run(elb: Weak<Elb>, arn: String, target: String) {
 struct Count {
     passed: u32,
     failed: u32,
+    failing_since: Option<Instant>,
 }
 
 async fn once(elb: &Weak<Elb>, arn: &str, target: &str, count: &mut Count) -> Option<Duration> {
@@ -41,27 +42,37 @@ async fn once(elb: &Weak<Elb>, arn: &str, target: &str, count: &mut Count) -> Op
     };
     let problem = probe(address, &check).await;
     let elb = elb.upgrade()?;
+    // Checks come sooner than on AWS; a target is not given up sooner.
+    let patience = elb.behavior.patience(f64::from(check.interval) * f64::from(check.unhealthy.saturating_sub(1)));
     let is_changed = {
         let mut groups = lock(&elb.groups);
         let found = groups.get_mut(arn)?.targets.get_mut(target)?;
         if found.health.state == TargetState::Draining {
             return None;
         }
-        let verdict = count.verdict(found.health.state, problem, &check).filter(|verdict| *verdict != found.health);
+        let verdict =
+            count.verdict(found.health.state, problem, &check, patience).filter(|verdict| *verdict != found.health);
         verdict.map(|verdict| found.health = verdict).is_some()
     };
     if is_changed {
         elb.bump();
     }
-    Some(elb.behavior.patience(f64::from(check.interval)).max(PAUSE))
+    Some(elb.behavior.between_checks(f64::from(check.interval)).max(PAUSE))
 }
 
 impl Count {
     /// A new target is healthy after its first passed check; one that was unhealthy has to earn it again.
-    fn verdict(&mut self, state: TargetState, problem: Option<Problem>, check: &Check) -> Option<TargetHealth> {
+    /// One is unhealthy once it has failed as many checks as it may, for at least `patience`.
+    fn verdict(
+        &mut self,
+        state: TargetState,
+        problem: Option<Problem>,
+        check: &Check,
+        patience: Duration,
+    ) -> Option<TargetHealth> {
         match problem {
             None => {
-                (self.passed, self.failed) = (self.passed + 1, 0);
+                (self.passed, self.failed, self.failing_since) = (self.passed + 1, 0, None);
                 (state == TargetState::Initial || self.passed >= check.healthy).then_some(TargetHealth {
                     state: TargetState::Healthy,
                     reason: None,
@@ -71,7 +82,8 @@ impl Count {
             Some(problem) => {
                 (self.passed, self.failed) = (0, self.failed + 1);
                 let (reason, description) = problem.words();
-                (self.failed >= check.unhealthy).then_some(TargetHealth {
+                let since = *self.failing_since.get_or_insert_with(Instant::now);
+                (self.failed >= check.unhealthy && since.elapsed() >= patience).then_some(TargetHealth {
                     state: TargetState::Unhealthy,
                     reason: Some(reason.to_owned()),
                     description: Some(description),
@@ -161,7 +173,7 @@ mod tests {
     fn states(mut state: TargetState, problems: &[Option<Problem>]) -> Vec<TargetState> {
         let (mut count, check) = (Count::default(), check());
         let seen = problems.iter().map(|problem| {
-            state = count.verdict(state, *problem, &check).map_or(state, |verdict| verdict.state);
+            state = count.verdict(state, *problem, &check, Duration::ZERO).map_or(state, |verdict| verdict.state);
             state
         });
         seen.collect()
@@ -185,9 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn checks_that_come_sooner_do_not_give_a_target_up_sooner() {
+        let (mut count, check) = (Count::default(), check());
+        let minute = Duration::from_secs(60);
+        for _ in 0..20 {
+            assert_eq!(count.verdict(TargetState::Initial, Some(Problem::Failed), &check, minute), None);
+        }
+        let healthy = count.verdict(TargetState::Initial, None, &check, minute).unwrap();
+        assert_eq!(healthy.state, TargetState::Healthy);
+    }
+
+    #[test]
     fn a_wrong_code_is_told_from_no_answer() {
-        let mut count = Count { passed: 0, failed: 1 };
-        let verdict = count.verdict(TargetState::Initial, Some(Problem::Code(404)), &check()).unwrap();
+        let mut count = Count { failed: 1, ..Count::default() };
+        let verdict = count.verdict(TargetState::Initial, Some(Problem::Code(404)), &check(), Duration::ZERO).unwrap();
         assert_eq!(verdict.reason.as_deref(), Some("Target.ResponseCodeMismatch"));
         assert_eq!(verdict.description.as_deref(), Some("Health checks failed with these codes: [404]"));
     }

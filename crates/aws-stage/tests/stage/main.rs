@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test sets its clock, its environment and its client up itself")]
 
 mod clients;
+mod containers;
 mod identity;
 mod images;
 mod parameters;

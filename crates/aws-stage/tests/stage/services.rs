@@ -114,11 +114,11 @@ impl Fixture {
     }
 }
 
-async fn call(stage: &Stage, service: &str, operation: &str, body: Value) -> Value {
+pub async fn call(stage: &Stage, service: &str, operation: &str, body: Value) -> Value {
     stage.call(service, operation, body).await.unwrap_or_else(|e| panic!("{operation}: {e:?}"))
 }
 
-async fn import_busybox(engine: &Docker, image: &str) {
+pub async fn import_busybox(engine: &Docker, image: &str) {
     let mut archive = tar::Builder::new(Vec::new());
     let busybox =
         std::fs::read("/bin/busybox").expect("these tests need a static busybox: apt-get install -y busybox-static");
@@ -143,7 +143,7 @@ fn serving(word: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_replaces_the_old_one_under_traffic_and_a_crashing_one_is_rolled_back() {
-    let cluster = Fixture::new(Behavior::default()).await;
+    let cluster = Fixture::new(Behavior::impatient()).await;
     let first = cluster.register(&serving("one")).await;
     cluster.create(&first, 2).await;
     cluster.settled(&first).await;
@@ -185,7 +185,7 @@ async fn a_release_replaces_the_old_one_under_traffic_and_a_crashing_one_is_roll
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_never_answers_its_health_checks_is_rolled_back() {
-    let cluster = Fixture::new(Behavior::default()).await;
+    let cluster = Fixture::new(Behavior::impatient()).await;
     let first = cluster.register(&serving("one")).await;
     cluster.create(&first, 1).await;
     cluster.settled(&first).await;
@@ -200,7 +200,7 @@ async fn a_release_that_never_answers_its_health_checks_is_rolled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sabotaged_tasks_fail_a_deployment_and_a_deleted_service_leaves_nothing() {
-    let cluster = Fixture::new(Behavior::default()).await;
+    let cluster = Fixture::new(Behavior::impatient()).await;
     let first = cluster.register(&serving("one")).await;
     cluster.create(&first, 1).await;
     cluster.settled(&first).await;

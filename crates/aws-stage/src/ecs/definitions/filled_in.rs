@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::fargate::size;
 use crate::request::text;
+use crate::validation::drop_nulls;
 
 /// The members of a RegisterTaskDefinition request, with what AWS adds.
 pub(super) fn members(body: &Value) -> Map<String, Value> {
     let mut body = body.clone();
-    without_nulls(&mut body);
+    drop_nulls("ecs", "RegisterTaskDefinition", &mut body);
     let is_awsvpc = text(&body, "networkMode") == Some("awsvpc");
     for name in ["cpu", "memory"] {
         if let Some(number) = size(body.get(name)) {
@@ -62,20 +63,6 @@ fn default(of: &mut Value, name: &str, value: Value) {
     }
 }
 
-fn without_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(without_nulls);
-        }
-        Value::Array(items) => {
-            items.retain(|item| !item.is_null());
-            items.iter_mut().for_each(without_nulls);
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,7 +73,7 @@ mod tests {
             "family": "web", "cpu": "1 vCPU", "memory": "2GB", "networkMode": "awsvpc", "pidMode": null,
             "containerDefinitions": [{
                 "name": "app", "image": "i", "portMappings": [{ "containerPort": 80 }],
-                "healthCheck": { "command": ["CMD", "true"] }, "newerThanThis": { "kept": true }, "logConfiguration": null,
+                "healthCheck": { "command": ["CMD", "true"] }, "newerThanThis": { "kept": null }, "logConfiguration": null,
             }],
             "volumes": [{ "name": "scratch" }, { "name": "files", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } }],
         });
@@ -94,7 +81,7 @@ mod tests {
             "family": "web", "cpu": "1024", "memory": "2048", "networkMode": "awsvpc", "placementConstraints": [],
             "containerDefinitions": [{
                 "name": "app", "image": "i", "cpu": 0, "essential": true, "environment": [], "mountPoints": [],
-                "volumesFrom": [], "systemControls": [], "newerThanThis": { "kept": true },
+                "volumesFrom": [], "systemControls": [], "newerThanThis": { "kept": null },
                 "portMappings": [{ "containerPort": 80, "hostPort": 80, "protocol": "tcp" }],
                 "healthCheck": { "command": ["CMD", "true"], "interval": 30, "timeout": 5, "retries": 3 },
             }],

@@ -4,8 +4,6 @@ use super::model::{Rollout, Service};
 use super::scheduler::{Action, ClusterView, Target};
 use crate::ecs::task::{Health, Status, TaskView};
 
-/// A task without any health check counts as healthy this long after RUNNING.
-const SETTLING_SECONDS: f64 = 40.0;
 /// From RUNNING to the registration with the target groups.
 const REGISTRATION_SECONDS: f64 = 10.0;
 /// The pause after the first failure; it doubles with every further one.
@@ -116,10 +114,12 @@ impl Service {
     /// The event and the stopped reason for a task that fails a health check.
     fn failed_check(&self, view: &TaskView, cluster: &ClusterView) -> Option<(String, String)> {
         let grace = cluster.behavior.patience(self.grace_seconds());
-        if view.running_since.is_none_or(|since| cluster.now < since + grace) {
+        let watch = self.watched.get(&view.arn)?;
+        let is_in_grace = view.running_since.is_none_or(|since| cluster.now < since + grace);
+        // A failure that was asked for need not be waited for.
+        if is_in_grace && !watch.is_made_to_fail {
             return None;
         }
-        let watch = self.watched.get(&view.arn)?;
         let balancers = self.load_balancers(&watch.deployment);
         let has_check = self.deployment_revision(&watch.deployment).is_some_and(|revision| revision.has_health_check());
         let is_unhealthy = view.health == Health::Unhealthy;
@@ -156,8 +156,7 @@ impl Service {
         let balancers = self.load_balancers(&watch.deployment);
         let has_check = self.deployment_revision(&watch.deployment).is_some_and(|revision| revision.has_health_check());
         if balancers.is_empty() && !has_check {
-            let settling = cluster.behavior.waiting(SETTLING_SECONDS);
-            return view.running_since.is_some_and(|since| cluster.now >= since + settling);
+            return view.running_since.is_some_and(|since| cluster.now >= since + cluster.behavior.settling);
         }
         let is_balanced =
             balancers.iter().all(|balancer| (cluster.target)(&balancer.target_group, &view.id) == Target::Healthy);

@@ -98,7 +98,7 @@ impl Rehearsal {
     }
 
     fn new(desired: usize, name: &str, configuration: Value) -> Self {
-        Self::of(&creation(desired, configuration), name, Behavior::default())
+        Self::of(&creation(desired, configuration), name, Behavior::impatient())
     }
 
     /// A service whose first deployment has completed.

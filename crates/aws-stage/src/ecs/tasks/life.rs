@@ -1,6 +1,7 @@
 //! The life of one task.
 
 use super::prepare::{self, Container};
+use super::volumes;
 use super::{Health, InjectedFailure, Status, TaskView, Tasks};
 use crate::request::epoch_seconds;
 use serde_json::Value;
@@ -56,6 +57,7 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
         images.push((prepare::name(container).to_owned(), reference));
     }
     tasks.change(arn, |entry| entry.view.status = Status::Activating);
+    volumes::create(tasks, &view.spec, &view.id).await.map_err(failed)?;
     let pause_container = pause_container(tasks, view).await.map_err(failed)?;
     for container in prepare::in_order(&view.spec.definition) {
         let name = prepare::name(container);
@@ -69,13 +71,16 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
             return Err(failed(reason));
         }
         let image = images.iter().find(|(n, _)| n == name).map(|(_, reference)| reference.clone()).unwrap_or_default();
-        let spec = tasks.spec_of(&view.spec, container, image, pause_container.as_ref()).map_err(failed)?;
+        let spec = tasks.spec_of(&view.spec, &view.id, container, image, pause_container.as_ref()).map_err(failed)?;
         let started = tasks.containers.start(&spec).await;
         let id = started.map_err(|e| failed(format!("CannotStartContainerError: {e}")))?;
         let network_owner = pause_container.as_ref().unwrap_or(&id);
         let mut ports = vec![];
         for port in prepare::ports(container) {
             ports.extend(tasks.containers.address(network_owner, port).await.map(|address| (port, address)));
+        }
+        if let Some((group, stream)) = prepare::log_stream(container, &view.id) {
+            tasks.deps.logs.open(&group, &stream);
         }
         tasks.change_container(arn, name, |c| {
             c.container_id = Some(id.clone());
@@ -212,6 +217,7 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
     if let Some(pause_container) = tasks.pause_container(arn) {
         tasks.containers.remove(&pause_container).await;
     }
+    volumes::remove(tasks, &view.spec, &view.id).await;
     tasks.change(arn, |entry| {
         for container in &mut entry.view.containers {
             container.status = Status::Stopped;
@@ -289,20 +295,28 @@ async fn watch_health(tasks: Arc<Tasks>, view: TaskView, container: Container, i
         _ => command,
     };
     let limit = Duration::from_secs_f64(of("timeout", 5.0));
-    let (interval, start_period) = (behavior.patience(of("interval", 30.0)), behavior.patience(of("startPeriod", 0.0)));
+    let interval = behavior.between_checks(of("interval", 30.0));
+    let start_period = behavior.patience(of("startPeriod", 0.0));
+    // Checks come sooner than on AWS; a container is not given up sooner. A failure that was asked for need not be waited for.
+    let patience = match is_made_to_fail {
+        true => Duration::ZERO,
+        false => behavior.patience(of("interval", 30.0) * (of("retries", 3.0) - 1.0)),
+    };
     let began = Instant::now();
+    let mut failing_since = None;
     let mut failures = 0.0;
     loop {
         sleep(interval.max(Duration::from_millis(50))).await;
         let passes = !is_made_to_fail && tasks.containers.passes(&id, &command, limit).await;
         let health = if passes {
-            failures = 0.0;
+            (failures, failing_since) = (0.0, None);
             Health::Healthy
-        } else if began.elapsed() < start_period {
+        } else if began.elapsed() < start_period && !is_made_to_fail {
             continue;
         } else {
             failures += 1.0;
-            if failures < of("retries", 3.0) {
+            let since: Instant = *failing_since.get_or_insert_with(Instant::now);
+            if failures < of("retries", 3.0) || since.elapsed() < patience {
                 continue;
             }
             Health::Unhealthy

@@ -1,6 +1,6 @@
 //! From a task definition and its overrides to containers that the Engine can run.
 
-use super::{TaskSpec, Tasks};
+use super::{TaskSpec, Tasks, volumes};
 use crate::containers::ContainerSpec;
 use crate::ecs::task::Definition;
 use serde_json::{Map, Value};
@@ -74,6 +74,15 @@ pub(super) fn log_stream(container: &Container, task_id: &str) -> Option<(String
     Some((option("awslogs-group")?.to_owned(), format!("{prefix}/{}/{task_id}", name(container))))
 }
 
+/// Name, soft and hard value of each of `ulimits`.
+fn limits(container: &Container) -> Vec<(String, i64, i64)> {
+    let of = |limit: &Value| {
+        let number = |member: &str| limit.get(member).and_then(Value::as_i64);
+        Some((limit.get("name")?.as_str()?.to_owned(), number("softLimit")?, number("hardLimit")?))
+    };
+    container.get("ulimits").and_then(Value::as_array).into_iter().flatten().filter_map(of).collect()
+}
+
 impl Tasks {
     /// Everything that can be wrong before a container exists, in AWS's words.
     pub(super) fn check_resources(&self, spec: &TaskSpec) -> Result<(), String> {
@@ -81,9 +90,11 @@ impl Tasks {
             let creates =
                 container.get("logConfiguration").and_then(|l| l.get("options")?.get("awslogs-create-group")?.as_str())
                     == Some("true");
-            if let Some((group, _)) =
-                log_stream(container, "").filter(|(group, _)| !self.deps.logs.has_group(group) && !creates)
-            {
+            let group = log_stream(container, "").map(|(group, _)| group);
+            if let Some(group) = group.as_ref().filter(|_| creates) {
+                self.deps.logs.create(group);
+            }
+            if let Some(group) = group.filter(|group| !self.deps.logs.has_group(group)) {
                 return Err(format!(
                     "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed to create \
                      Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist. ({group}) : exit status 1"
@@ -118,6 +129,7 @@ impl Tasks {
     pub(super) fn spec_of(
         &self,
         spec: &TaskSpec,
+        task_id: &str,
         container: &Container,
         image: String,
         pause_container: Option<&String>,
@@ -136,7 +148,9 @@ impl Tasks {
                 .map(|v| format!("{}={}", of(v, "name"), of(v, "value")))
                 .collect()
         };
-        let mut environment = pairs(container.get("environment"));
+        let mut environment = self.own_environment(spec, task_id, name(container));
+        environment.extend(self.environment_files(container)?);
+        environment.extend(pairs(container.get("environment")));
         environment.extend(self.secrets(container)?);
         environment.extend(pairs(over.and_then(|o| o.get("environment"))));
         let task_memory = spec.definition.body.get("memory").and_then(Value::as_str).and_then(|m| m.parse().ok());
@@ -148,6 +162,12 @@ impl Tasks {
             working_directory: Some(text(container, "workingDirectory").to_owned()).filter(|w| !w.is_empty()),
             user: Some(text(container, "user").to_owned()).filter(|u| !u.is_empty()),
             read_only: container.get("readonlyRootFilesystem") == Some(&Value::Bool(true)),
+            init: container.get("linuxParameters").and_then(|l| l.get("initProcessEnabled"))
+                == Some(&Value::Bool(true)),
+            dropped: strings(container.get("linuxParameters").and_then(|l| l.get("capabilities")?.get("drop")))
+                .unwrap_or_default(),
+            limits: limits(container),
+            binds: volumes::binds(self, spec, task_id, container),
             memory: container.get("memory").and_then(Value::as_i64).or(task_memory),
             network_of: pause_container.cloned(),
             ports: ports(container),

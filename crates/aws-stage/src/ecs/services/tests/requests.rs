@@ -5,7 +5,7 @@ use super::*;
 fn refusal(change: impl FnOnce(&mut Value)) -> String {
     let mut body = creation(1, json!({}));
     change(&mut body);
-    let error = made(&body, "good:1", &Behavior::default()).expect_err("refused");
+    let error = made(&body, "good:1", &Behavior::impatient()).expect_err("refused");
     format!("{}: {}", error.code, error.message)
 }
 
@@ -37,7 +37,7 @@ fn impossible_services_are_refused_in_the_words_of_aws() {
 fn services_that_codedeploy_controls_have_no_deployments_and_refuse_a_task_definition() {
     let mut body = creation(1, json!({}));
     body["deploymentController"] = json!({ "type": "CODE_DEPLOY" });
-    let mut r = Rehearsal::of(&body, "good:1", Behavior::default());
+    let mut r = Rehearsal::of(&body, "good:1", Behavior::impatient());
     r.ticks(5);
     assert_eq!((r.started, r.service.describe(false)["deployments"].clone()), (0, json!([])));
     let error = r.update(&json!({ "taskDefinition": "good:2" }), Some("good:2")).expect_err("refused");
@@ -76,7 +76,7 @@ fn tags_reach_tasks_as_propagate_tags_says() {
     body["tags"] = json!([{ "key": "team", "value": "a" }]);
     body["propagateTags"] = json!("SERVICE");
     body["enableECSManagedTags"] = json!(true);
-    let mut r = Rehearsal::of(&body, "good:1", Behavior::default());
+    let mut r = Rehearsal::of(&body, "good:1", Behavior::impatient());
     r.until("a task is started", |r| r.started == 1);
     let keys: Vec<_> = r.tasks[0].spec.tags.iter().filter_map(|tag| tag["key"].as_str()).collect();
     assert_eq!(keys, ["team", "aws:ecs:clusterName", "aws:ecs:serviceName"]);

@@ -5,7 +5,7 @@ use super::*;
 fn balanced(desired: usize, name: &str, configuration: Value) -> Rehearsal {
     let mut body = creation(desired, configuration);
     body["loadBalancers"] = json!([{ "targetGroupArn": GROUP, "containerName": "app", "containerPort": 80 }]);
-    Rehearsal::of(&body, name, Behavior::default())
+    Rehearsal::of(&body, name, Behavior::impatient())
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_deployment_with_a_container_check_waits_for_healthy() {
 fn failed_checks_are_ignored_during_the_grace_period() {
     let mut body = creation(1, breaker(true));
     body["healthCheckGracePeriodSeconds"] = json!(60);
-    let mut r = Rehearsal::of(&body, "sick:91", Behavior::default());
+    let mut r = Rehearsal::of(&body, "sick:91", Behavior::impatient());
     r.until("the task is unhealthy", |r| r.tasks.iter().any(|task| task.health == Health::Unhealthy));
     let began = r.now;
     r.until("the check is told to have failed", |r| r.says("failed container health checks."));
