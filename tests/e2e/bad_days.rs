@@ -2,7 +2,7 @@
 
 use crate::program::Run;
 use crate::scene::{Scene, Setting};
-use aws_stage::behavior::{Behavior, CurrentServiceDeployment};
+use aws_stage::behavior::{Behavior, CurrentServiceDeployment, ReadLags};
 use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use std::time::Duration;
 use test_support::Behaviour;
@@ -70,7 +70,8 @@ async fn told_apart(behavior: Behavior) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_that_lag_behind_update_service_are_no_false_green() {
-    told_apart(Behavior { read_lag: Duration::from_secs(5), ..Behavior::impatient() }).await;
+    let read_lags = ReadLags { services: Duration::from_secs(5), ..ReadLags::default() };
+    told_apart(Behavior { read_lags, ..Behavior::impatient() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,6 +59,9 @@ async fn members_that_no_sdk_knows_arrive_as_they_are() {
     let image = registered["containerDefinitions"][0]["image"].clone();
     assert!(image.as_str().unwrap().contains("/shop/web@sha256:"), "{image}");
     expected["containerDefinitions"][0]["image"] = image;
+    // What AWS adds to a port mapping; the rest comes back as it was sent.
+    let mapping = json!([{"containerPort": 3000, "hostPort": 3000, "protocol": "tcp"}]);
+    expected["containerDefinitions"][0]["portMappings"] = mapping;
     for (member, value) in expected["containerDefinitions"][0].as_object().unwrap() {
         assert_eq!(registered["containerDefinitions"][0][member], *value, "{member}");
     }

@@ -1,8 +1,11 @@
 //! How the stage plays what AWS's documentation leaves open, and how fast it plays it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use super::request::lock;
 
 /// Which deployment becomes PRIMARY when the circuit breaker rolls back. Field reports show a reused id, one emulator
 /// a fresh one; AWS does not document it.
@@ -43,6 +46,73 @@ pub enum IdenticalPush {
     Accepted,
     /// The refusal that a different manifest gets.
     Refused,
+}
+
+/// How far behind the writes each API's reads are. AWS promises read-after-write for none of them, and each has a delay of
+/// its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ReadLags {
+    /// DescribeServices.
+    pub services: Duration,
+    /// ListServiceDeployments.
+    pub service_deployment_list: Duration,
+    /// DescribeServiceDeployments.
+    pub service_deployments: Duration,
+    /// DescribeServiceRevisions.
+    pub service_revisions: Duration,
+    /// ListTasks: a task that has just been started is not in it.
+    pub task_list: Duration,
+    /// GetParametersByPath: a parameter that has just been made is not in it.
+    pub parameter_list: Duration,
+}
+
+impl ReadLags {
+    /// The longest of those over services.
+    pub(crate) fn longest_of_services(&self) -> Duration {
+        let all = [self.services, self.service_deployment_list, self.service_deployments, self.service_revisions];
+        all.into_iter().max().unwrap_or_default()
+    }
+}
+
+/// How a service deployment ends whose rollback StopServiceDeployment asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StoppedOnRequest {
+    /// ROLLBACK_SUCCESSFUL, as every other rollback.
+    #[default]
+    RollbackSuccessful,
+    /// STOPPED: the model says of `stoppedAt` that a manual stop ends so.
+    Stopped,
+}
+
+/// Whether DescribeServices shows a `rolloutState` for the deployments of a BLUE_GREEN, LINEAR or CANARY service. AWS promises
+/// it for ROLLING only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum NativeRolloutState {
+    #[default]
+    Absent,
+    Shown,
+}
+
+/// The CloudWatch alarms that are in ALARM. Shared by all clones.
+#[derive(Clone, Debug, Default)]
+pub struct Alarms(Arc<Mutex<BTreeSet<String>>>);
+
+impl Alarms {
+    /// Puts an alarm into ALARM, or back to OK.
+    pub fn set(&self, name: &str, is_in_alarm: bool) {
+        let mut names = lock(&self.0);
+        if is_in_alarm {
+            names.insert(name.to_owned())
+        } else {
+            names.remove(name)
+        };
+    }
+
+    /// Of `names`, those in ALARM.
+    pub(crate) fn triggered(&self, names: &[String]) -> Vec<String> {
+        let in_alarm = lock(&self.0);
+        names.iter().filter(|name| in_alarm.contains(*name)).cloned().collect()
+    }
 }
 
 /// What happens to tasks that start from now on. Shared by all clones.
@@ -91,8 +161,14 @@ pub struct Behavior {
     pub current_service_deployment_in_update: CurrentServiceDeployment,
     /// See [`SupersededServiceDeployment`].
     pub superseded_service_deployment: SupersededServiceDeployment,
-    /// For this long after UpdateService, DescribeServices still shows the state before it.
-    pub read_lag: Duration,
+    /// See [`ReadLags`].
+    pub read_lags: ReadLags,
+    /// See [`StoppedOnRequest`].
+    pub stopped_on_request: StoppedOnRequest,
+    /// See [`NativeRolloutState`].
+    pub native_rollout_state: NativeRolloutState,
+    /// See [`Alarms`].
+    pub alarms: Alarms,
     /// DescribeTasks answers MISSING for a moment after RunTask.
     pub missing_right_after_run_task: bool,
     /// See [`IdenticalPush`].
@@ -118,7 +194,10 @@ impl Default for Behavior {
             rollback_primary: RollbackPrimary::default(),
             current_service_deployment_in_update: CurrentServiceDeployment::default(),
             superseded_service_deployment: SupersededServiceDeployment::default(),
-            read_lag: Duration::ZERO,
+            read_lags: ReadLags::default(),
+            stopped_on_request: StoppedOnRequest::default(),
+            native_rollout_state: NativeRolloutState::default(),
+            alarms: Alarms::default(),
             missing_right_after_run_task: false,
             identical_push_to_immutable_tag: IdenticalPush::default(),
             failure_injection: FailureInjection::default(),

@@ -113,6 +113,7 @@ pub struct Stage {
     address: SocketAddr,
     id: String,
     failure_injection: behavior::FailureInjection,
+    alarms: behavior::Alarms,
     servers: [AbortHandle; 2],
     open: bool,
 }
@@ -131,6 +132,7 @@ impl Stage {
         let id = random_hex(6);
         let faults = options.faults.clone();
         let failure_injection = options.behavior.failure_injection.clone();
+        let alarms = options.behavior.alarms.clone();
         let gateway = make_network(&engine, &id).await?;
         let (tasks, task_endpoint) = task_endpoint::listen(gateway).await.context("cannot listen for tasks")?;
         let services = match assemble(options, address, &engine, &id, task_endpoint) {
@@ -145,7 +147,7 @@ impl Stage {
             tokio::spawn(server::serve(services.clone(), listener)).abort_handle(),
             tokio::spawn(task_endpoint::serve(services.clone(), tasks)).abort_handle(),
         ];
-        Ok(Self { services, engine, address, id, failure_injection, servers, open: true })
+        Ok(Self { services, engine, address, id, failure_injection, alarms, servers, open: true })
     }
 
     /// The endpoint of every service: `http://127.0.0.1:PORT`.
@@ -206,6 +208,12 @@ impl Stage {
     #[must_use]
     pub fn failure_injection(&self) -> &behavior::FailureInjection {
         &self.failure_injection
+    }
+
+    /// The CloudWatch alarms that deployments are watched by.
+    #[must_use]
+    pub fn alarms(&self) -> &behavior::Alarms {
+        &self.alarms
     }
 
     /// Where the load balancer of a target group listens.
@@ -326,7 +334,7 @@ fn assemble(
     let registry = Arc::new(registry);
     let logs = Arc::new(Logs::new(&account, &region));
     let elb = Elb::new(&account, &region, behavior.clone());
-    let parameters = Arc::new(Parameters::new(&account, &region));
+    let parameters = Arc::new(Parameters::new(&account, &region, behavior.read_lags.parameter_list));
     let secrets = Arc::new(Secrets::new(&account, &region));
     let iam = Arc::new(Iam::default());
     let api = GitHub::new(&github.repository, github.repository_id);

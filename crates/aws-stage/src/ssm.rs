@@ -1,8 +1,9 @@
 //! Parameter Store: where leases are taken (`PutParameter` with `Overwrite=false` has exactly one winner) and where
 //! task definitions find their configuration.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use super::request::{epoch_seconds, flag, list, lock, number, required, text, te
 #[derive(Debug)]
 pub(crate) struct Parameters {
     home: Scope,
+    /// How long a new parameter is missing from lists, in seconds.
+    list_lag: f64,
     scopes: Mutex<HashMap<Scope, BTreeMap<String, Parameter>>>,
 }
 
@@ -36,18 +39,22 @@ struct Version {
     tier: String,
     modified: f64,
     user: String,
+    labels: BTreeSet<String>,
 }
 
 /// AWS: standard parameters hold 4 KB, advanced ones 8 KB.
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html>
+/// Levels of a name.
+const HIERARCHY: usize = 15;
 const STANDARD_VALUE: usize = 4096;
 const ADVANCED_VALUE: usize = 8192;
 
 impl Parameters {
     /// An empty store; `account` and `region` are where tasks of the stage look names up.
     #[must_use]
-    pub(crate) fn new(account: &str, region: &str) -> Self {
-        Self { home: (account.to_owned(), region.to_owned()), scopes: Mutex::default() }
+    pub(crate) fn new(account: &str, region: &str, list_lag: Duration) -> Self {
+        let home = (account.to_owned(), region.to_owned());
+        Self { home, list_lag: list_lag.as_secs_f64(), scopes: Mutex::default() }
     }
 
     /// One API call of `ssm`, members in PascalCase.
@@ -60,7 +67,8 @@ impl Parameters {
             "GetParameter" => get(parameters, &scope, &body),
             "GetParameters" => get_several(parameters, &scope, &body),
             "GetParameterHistory" => history(parameters, &body),
-            "GetParametersByPath" => by_path(parameters, &scope, &body),
+            "GetParametersByPath" => by_path(parameters, &scope, &body, epoch_seconds() - self.list_lag),
+            "LabelParameterVersion" => label(parameters, &body),
             "DeleteParameter" => match parameters.remove(required(&body, "Name")?) {
                 Some(_) => Ok(json!({})),
                 None => Err(not_found()),
@@ -131,6 +139,12 @@ fn put(parameters: &mut BTreeMap<String, Parameter>, caller: &Caller, body: &Val
         ));
     }
     let kind = match (text(body, "Type"), &previous) {
+        (Some(kind), Some(previous)) if kind != previous.kind => {
+            return Err(AwsError::client(
+                "HierarchyTypeMismatchException",
+                "Parameter Store does not support changing a parameter type in a hierarchy.",
+            ));
+        }
         (Some(kind @ ("String" | "StringList" | "SecureString")), _) => kind.to_owned(),
         (Some(other), _) => {
             return Err(validation(&format!(
@@ -160,6 +174,7 @@ fn put(parameters: &mut BTreeMap<String, Parameter>, caller: &Caller, body: &Val
         tier: tier.clone(),
         modified: epoch_seconds(),
         user: caller.arn.clone(),
+        labels: BTreeSet::new(),
     });
     Ok(json!({ "Version": entry.versions.len(), "Tier": tier }))
 }
@@ -167,6 +182,17 @@ fn put(parameters: &mut BTreeMap<String, Parameter>, caller: &Caller, body: &Val
 fn check_name(name: &str) -> Result<(), AwsError> {
     if name.contains('/') && !name.starts_with('/') {
         return Err(validation("Parameter name must be a fully qualified name."));
+    }
+    if name.trim_start_matches('/').split('/').count() > HIERARCHY {
+        return Err(AwsError::client(
+            "HierarchyLevelLimitExceededException",
+            format!("The hierarchy can have a maximum of {HIERARCHY} levels."),
+        ));
+    }
+    let first = name.trim_start_matches('/').to_ascii_lowercase();
+    if first.starts_with("aws") || first.starts_with("ssm") {
+        let prefix = &first[..3];
+        return Err(validation(&format!("Parameter name: can't be prefixed with \"{prefix}\" (case-insensitive).")));
     }
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "_.-/".contains(letter);
     if name.chars().all(allowed) {
@@ -214,7 +240,8 @@ fn get_several(parameters: &BTreeMap<String, Parameter>, scope: &Scope, body: &V
     Ok(json!({ "Parameters": found, "InvalidParameters": invalid }))
 }
 
-fn by_path(parameters: &BTreeMap<String, Parameter>, scope: &Scope, body: &Value) -> Reply {
+/// Shows what was there at `as_of`, in epoch seconds.
+fn by_path(parameters: &BTreeMap<String, Parameter>, scope: &Scope, body: &Value, as_of: f64) -> Reply {
     let path = required(body, "Path")?;
     if !path.starts_with('/') {
         return Err(validation(
@@ -231,7 +258,9 @@ fn by_path(parameters: &BTreeMap<String, Parameter>, scope: &Scope, body: &Value
     let prefix = format!("{}/", path.trim_end_matches('/'));
     let recursive = flag(body, "Recursive");
     let names: Vec<_> = parameters
-        .keys()
+        .iter()
+        .filter(|(_, parameter)| parameter.versions.first().is_none_or(|first| first.modified <= as_of))
+        .map(|(name, _)| name)
         .filter(|name| name.strip_prefix(&prefix).is_some_and(|rest| recursive || !rest.contains('/')))
         .collect();
     let (names, next) = super::request::page(&names, text(body, "NextToken"), usize::try_from(size).unwrap_or(10))
@@ -262,7 +291,12 @@ fn described(
     let found = parameters.get(name).ok_or_else(not_found)?;
     let index = match selector {
         None => found.versions.len(),
-        Some(selector) => selector.parse().unwrap_or(0),
+        Some(selector) if selector.starts_with(|first: char| first.is_ascii_digit()) => selector.parse().unwrap_or(0),
+        Some(label) => {
+            let labelled = found.versions.iter().position(|version| version.labels.contains(label));
+            let message = format!("Systems Manager could not find label {label} of parameter {name}.");
+            labelled.map(|at| at + 1).ok_or_else(|| AwsError::client("ParameterVersionNotFound", message))?
+        }
     };
     let version = index.checked_sub(1).and_then(|index| found.versions.get(index)).ok_or_else(|| {
         AwsError::client(
@@ -282,6 +316,30 @@ fn described(
     }))
 }
 
+/// A label belongs to one version; given to another, it moves. Labels that do not fit are named in the answer.
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-labels.html>
+fn label(parameters: &mut BTreeMap<String, Parameter>, body: &Value) -> Reply {
+    let found = parameters.get_mut(required(body, "Name")?).ok_or_else(not_found)?;
+    let wanted = number(body, "ParameterVersion").and_then(|wanted| usize::try_from(wanted).ok());
+    let wanted = wanted.unwrap_or(found.versions.len());
+    let missing = || AwsError::client("ParameterVersionNotFound", "Systems Manager could not find the version.");
+    let index = wanted.checked_sub(1).filter(|index| *index < found.versions.len()).ok_or_else(missing)?;
+    let is_valid = |label: &str| {
+        let lower = label.to_ascii_lowercase();
+        !label.starts_with(|first: char| first.is_ascii_digit())
+            && !lower.starts_with("aws")
+            && !lower.starts_with("ssm")
+    };
+    let (valid, invalid): (Vec<&str>, Vec<&str>) = texts(body, "Labels").into_iter().partition(|label| is_valid(label));
+    for label in valid {
+        for version in &mut found.versions {
+            version.labels.remove(label);
+        }
+        found.versions[index].labels.insert(label.to_owned());
+    }
+    Ok(json!({ "InvalidLabels": invalid, "ParameterVersion": wanted }))
+}
+
 fn history(parameters: &BTreeMap<String, Parameter>, body: &Value) -> Reply {
     let name = required(body, "Name")?;
     let found = parameters.get(name).ok_or_else(not_found)?;
@@ -296,6 +354,7 @@ fn history(parameters: &BTreeMap<String, Parameter>, body: &Value) -> Reply {
             "Version": number,
             "Tier": version.tier,
             "DataType": "text",
+            "Labels": version.labels,
         });
         for (member, value) in [("KeyId", &version.key), ("Description", &found.description)] {
             if let Some(value) = value {

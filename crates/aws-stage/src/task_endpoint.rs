@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::credentials::Issued;
-use super::ecs::task::{ContainerView, TaskView};
+use super::ecs::task::{ContainerView, Status, TaskView};
 use super::request::text;
 use super::services::Services;
 
@@ -89,7 +89,12 @@ fn find<'a>(services: &Services, id: &'a str) -> Option<(TaskView, &'a str)> {
 fn container(services: &Services, id: &str) -> Option<Value> {
     let (task, name) = find(services, id)?;
     let container = task.containers.iter().find(|container| container.name == name)?;
-    Some(described(&task, container))
+    let mut shown = described(&task, container);
+    if container.status < Status::Running {
+        // The Engine has started it, or it could not ask.
+        shown["KnownStatus"] = json!(Status::Running.word());
+    }
+    Some(shown)
 }
 
 fn of_task(services: &Services, id: &str) -> Option<Value> {

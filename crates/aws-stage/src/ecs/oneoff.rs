@@ -163,8 +163,10 @@ impl OneOffs {
         }
         let wants_running = text(body, "desiredStatus") != Some("STOPPED");
         let service = service.map(|s| format!("service:{}", s.rsplit('/').next().unwrap_or(s)));
+        let lag = self.tasks.behavior().read_lags.task_list.as_secs_f64();
         let matches = |t: &TaskView| {
-            t.spec.cluster_arn == cluster.arn
+            epoch_seconds() - t.created_at >= lag
+                && t.spec.cluster_arn == cluster.arn
                 && t.is_wanted == wants_running
                 && started_by.is_none_or(|by| t.spec.started_by.as_deref() == Some(by))
                 && family.is_none_or(|family| t.spec.definition.family == family)

@@ -4,6 +4,7 @@ pub(crate) mod configuration;
 mod describe;
 mod health;
 pub(crate) mod history;
+mod lifecycle;
 pub(crate) mod model;
 mod operations;
 mod request;
@@ -12,7 +13,7 @@ pub(crate) mod scheduler;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,12 +41,16 @@ pub(crate) struct Services {
     clusters: Arc<Clusters>,
     /// By cluster ARN and service name.
     book: Mutex<Book>,
+    /// Earlier states of each service by its ARN, oldest first, as far back as reads lag.
+    past: Mutex<BTreeMap<String, States>>,
     wake: Arc<Notify>,
     scheduler: Mutex<Option<JoinHandle<()>>>,
 }
 
 type Key = (String, String);
 type Book = BTreeMap<Key, Service>;
+/// With the moment of each.
+type States = VecDeque<(Instant, Arc<Service>)>;
 
 impl Services {
     /// No services, and the loop that will schedule them.
@@ -61,6 +66,7 @@ impl Services {
             definitions,
             clusters,
             book: Mutex::default(),
+            past: Mutex::default(),
             wake: Arc::default(),
             scheduler: Mutex::default(),
         });
@@ -100,10 +106,39 @@ impl Services {
                 target: &|group, task| self.target(group, task),
             };
             due.extend(service.step(&cluster).into_iter().map(|action| (key.clone(), action)));
+            self.remember(service);
         }
         for (key, action) in due {
             self.carry_out(key, action);
         }
+    }
+
+    /// Keeps the present state for reads that lag.
+    fn remember(&self, service: &Service) {
+        let longest = self.deps.behavior.read_lags.longest_of_services();
+        if longest.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let mut past = lock(&self.past);
+        let states = past.entry(service.arn.clone()).or_default();
+        states.push_back((now, Arc::new(service.clone())));
+        // The newest state that is old enough is still needed.
+        while states.get(1).is_some_and(|(at, _)| now.duration_since(*at) > longest) {
+            states.pop_front();
+        }
+    }
+
+    /// The service as a read that is `lag` behind sees it: as it was then, or as it was first.
+    fn as_of<'a>(&self, service: &'a Service, lag: Duration) -> Seen<'a> {
+        if lag.is_zero() {
+            return Seen::Now(service);
+        }
+        let (now, past) = (Instant::now(), lock(&self.past));
+        let states = past.get(&service.arn);
+        let then = states.and_then(|states| states.iter().rev().find(|(at, _)| now.duration_since(*at) >= lag));
+        let first = || states.and_then(|states| states.front());
+        then.or_else(first).map_or(Seen::Now(service), |(_, state)| Seen::Then(state.clone()))
     }
 
     fn target(&self, group: &str, task: &str) -> Target {
@@ -135,6 +170,23 @@ impl Services {
                 }
                 self.wake.notify_one();
             }
+        }
+    }
+}
+
+/// A service at the moment that a read sees.
+enum Seen<'a> {
+    Now(&'a Service),
+    Then(Arc<Service>),
+}
+
+impl std::ops::Deref for Seen<'_> {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        match self {
+            Self::Now(service) => service,
+            Self::Then(service) => service,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::request::{flag, number, text};
+use crate::request::{flag, list, number, text, texts};
 
 /// The members of `deploymentConfiguration` that steer a rolling deployment.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,38 @@ pub(crate) struct Configuration {
     pub maximum_percent: usize,
     /// `deploymentCircuitBreaker`.
     pub breaker: Breaker,
+    /// `alarms`, where they are enabled.
+    pub alarms: Option<AlarmRule>,
+    pub strategy: Strategy,
+    /// `bakeTimeInMinutes`.
+    pub bake_minutes: f64,
+    /// `lifecycleHooks`.
+    pub hooks: Vec<Hook>,
+}
+
+/// `alarms`: <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html>.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AlarmRule {
+    pub names: Vec<String>,
+    pub rollback: bool,
+}
+
+/// `strategy`, with what the strategy is configured by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Strategy {
+    Rolling,
+    BlueGreen,
+    Linear { percent: f64, bake_minutes: f64 },
+    Canary { percent: f64, bake_minutes: f64 },
+}
+
+/// A PAUSE hook: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentLifecycleHook.html>.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Hook {
+    pub stages: Vec<String>,
+    pub timeout_minutes: f64,
+    /// Whether the deployment goes on when nobody acts in time.
+    pub continues: bool,
 }
 
 /// `deploymentCircuitBreaker`: <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>.
@@ -45,7 +77,16 @@ impl Configuration {
             minimum_healthy_percent: percent("minimumHealthyPercent", 100),
             maximum_percent: percent("maximumPercent", 200),
             breaker: Breaker::read(&value["deploymentCircuitBreaker"]),
+            alarms: AlarmRule::read(&value["alarms"]),
+            strategy: Strategy::read(value),
+            bake_minutes: real(value, "bakeTimeInMinutes", 0.0),
+            hooks: list(value, "lifecycleHooks").iter().map(Hook::read).collect(),
         }
+    }
+
+    /// Whether ECS shifts traffic between two revisions, rather than replacing task by task.
+    pub(crate) fn is_native(&self) -> bool {
+        self.strategy != Strategy::Rolling
     }
 
     /// How many of `desired` have to stay healthy: rounded up.
@@ -60,14 +101,92 @@ impl Configuration {
 
     /// The member as DescribeServices shows it, with every default spelled out.
     pub(crate) fn describe(&self) -> Value {
-        json!({
+        let mut described = json!({
             "deploymentCircuitBreaker": self.breaker.describe(),
             "maximumPercent": self.maximum_percent,
             "minimumHealthyPercent": self.minimum_healthy_percent,
-            "strategy": "ROLLING",
-            "bakeTimeInMinutes": 0,
+            "strategy": self.strategy.word(),
+            "bakeTimeInMinutes": self.bake_minutes as i64,
+        });
+        if let Some(alarms) = &self.alarms {
+            described["alarms"] = json!({ "alarmNames": alarms.names, "enable": true, "rollback": alarms.rollback });
+        }
+        match self.strategy {
+            Strategy::Linear { percent, bake_minutes } => {
+                let bake = bake_minutes as i64;
+                described["linearConfiguration"] = json!({ "stepPercent": percent, "stepBakeTimeInMinutes": bake });
+            }
+            Strategy::Canary { percent, bake_minutes } => {
+                let bake = bake_minutes as i64;
+                described["canaryConfiguration"] = json!({ "canaryPercent": percent, "canaryBakeTimeInMinutes": bake });
+            }
+            Strategy::Rolling | Strategy::BlueGreen => {}
+        }
+        if !self.hooks.is_empty() {
+            described["lifecycleHooks"] = self.hooks.iter().map(Hook::describe).collect();
+        }
+        described
+    }
+}
+
+impl AlarmRule {
+    fn read(value: &Value) -> Option<Self> {
+        let names = texts(value, "alarmNames").into_iter().map(str::to_owned).collect();
+        flag(value, "enable").then(|| Self { names, rollback: flag(value, "rollback") })
+    }
+}
+
+impl Strategy {
+    fn read(value: &Value) -> Self {
+        let (linear, canary) = (&value["linearConfiguration"], &value["canaryConfiguration"]);
+        match text(value, "strategy") {
+            Some("BLUE_GREEN") => Self::BlueGreen,
+            Some("LINEAR") => Self::Linear {
+                percent: real(linear, "stepPercent", 10.0),
+                bake_minutes: real(linear, "stepBakeTimeInMinutes", 6.0),
+            },
+            Some("CANARY") => Self::Canary {
+                percent: real(canary, "canaryPercent", 5.0),
+                bake_minutes: real(canary, "canaryBakeTimeInMinutes", 10.0),
+            },
+            _ => Self::Rolling,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Rolling => "ROLLING",
+            Self::BlueGreen => "BLUE_GREEN",
+            Self::Linear { .. } => "LINEAR",
+            Self::Canary { .. } => "CANARY",
+        }
+    }
+}
+
+impl Hook {
+    fn read(value: &Value) -> Self {
+        let timeout = &value["timeoutConfiguration"];
+        Self {
+            stages: texts(value, "lifecycleStages").into_iter().map(str::to_owned).collect(),
+            timeout_minutes: real(timeout, "timeoutInMinutes", 1440.0),
+            continues: text(timeout, "action") == Some("CONTINUE"),
+        }
+    }
+
+    fn describe(&self) -> Value {
+        json!({
+            "targetType": "PAUSE",
+            "lifecycleStages": self.stages,
+            "timeoutConfiguration": {
+                "timeoutInMinutes": self.timeout_minutes as i64,
+                "action": if self.continues { "CONTINUE" } else { "ROLLBACK" },
+            },
         })
     }
+}
+
+fn real(value: &Value, name: &str, default: f64) -> f64 {
+    value.get(name).and_then(Value::as_f64).unwrap_or(default)
 }
 
 impl Breaker {

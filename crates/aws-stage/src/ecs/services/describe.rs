@@ -80,6 +80,11 @@ impl Service {
                 "rolloutState": deployment.rollout.word(),
                 "rolloutStateReason": deployment.reason,
             });
+            if self.configuration.is_native() && !self.shows_native_rollout {
+                for member in ["rolloutState", "rolloutStateReason"] {
+                    shape.as_object_mut().map(|shape| shape.shift_remove(member));
+                }
+            }
             for member in ["launchType", "capacityProviderStrategy", "networkConfiguration"] {
                 set(&mut shape, member, revision.members.get(member).cloned());
             }

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::lifecycle::Lifecycle;
 use crate::request::random_hex;
 
 /// `serviceDeployments[].status`.
@@ -53,6 +54,11 @@ pub(crate) struct ServiceDeployment {
     pub target: String,
     pub rollback: Option<Rollback>,
     pub breaker: BreakerMonitor,
+    pub alarms: AlarmMonitor,
+    /// Where a deployment that shifts traffic is.
+    pub lifecycle: Option<Lifecycle>,
+    /// How a rollback that succeeds ends the deployment.
+    pub rolled_back: DeploymentStatus,
     pub configuration: Value,
     /// Tasks that the target revision has, as far as this record follows them.
     pub counts: Counts,
@@ -80,6 +86,15 @@ pub(crate) struct BreakerMonitor {
     pub threshold: usize,
 }
 
+/// `alarms` of a service deployment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AlarmMonitor {
+    pub names: Vec<String>,
+    pub triggered: Vec<String>,
+    /// One was in ALARM when the deployment began: then AWS looks at none of them.
+    pub are_ignored: bool,
+}
+
 /// Tasks of one revision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -99,6 +114,9 @@ impl ServiceDeployment {
             target: target.to_owned(),
             rollback: None,
             breaker: BreakerMonitor { status: "DISABLED", failure_count: 0, threshold: 0 },
+            alarms: AlarmMonitor::default(),
+            lifecycle: None,
+            rolled_back: DeploymentStatus::RollbackSuccessful,
             configuration,
             counts: Counts::default(),
             created_at: epoch,
@@ -148,10 +166,17 @@ impl ServiceDeployment {
 
     /// The item of DescribeServiceDeployments. `sources` is how many tasks each revision before it has left.
     pub(crate) fn describe(&self, service: &str, cluster: &str, sources: &[(String, Counts)]) -> Value {
+        let weight = self.lifecycle.as_ref().map(|lifecycle| lifecycle.weight);
         let source = |arn: &String| {
             let counts = sources.iter().find(|(of, _)| of == arn).map_or_else(Counts::default, |(_, counts)| *counts);
-            summary(arn, counts)
+            let mut source = summary(arn, counts);
+            set(&mut source, "requestedProductionTrafficWeight", weight.map(|weight| 100.0 - weight));
+            source
         };
+        let mut target = summary(&self.target, self.counts);
+        set(&mut target, "requestedProductionTrafficWeight", weight);
+        let test = self.lifecycle.as_ref().map(|lifecycle| lifecycle.test_weight);
+        set(&mut target, "requestedTestTrafficWeight", test);
         let mut described = json!({
             "serviceDeploymentArn": self.arn,
             "serviceArn": service,
@@ -159,7 +184,7 @@ impl ServiceDeployment {
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
             "sourceServiceRevisions": self.sources.iter().map(source).collect::<Vec<_>>(),
-            "targetServiceRevision": summary(&self.target, self.counts),
+            "targetServiceRevision": target,
             "status": self.status.word(),
             "deploymentConfiguration": self.configuration,
             "deploymentCircuitBreaker": {
@@ -167,8 +192,12 @@ impl ServiceDeployment {
                 "failureCount": self.breaker.failure_count,
                 "threshold": self.breaker.threshold,
             },
-            "alarms": { "status": "DISABLED" },
+            "alarms": self.alarms.describe(self.status.is_ongoing()),
         });
+        if let Some(lifecycle) = &self.lifecycle {
+            described["lifecycleStage"] = json!(lifecycle.stage.word());
+            described["lifecycleHookDetails"] = lifecycle.describe_hooks();
+        }
         set(&mut described, "statusReason", self.reason.as_deref());
         set(&mut described, "startedAt", self.started_at);
         set(&mut described, "finishedAt", self.finished_at);
@@ -182,6 +211,20 @@ impl ServiceDeployment {
         });
         set(&mut described, "rollback", rollback);
         described
+    }
+}
+
+impl AlarmMonitor {
+    fn describe(&self, is_ongoing: bool) -> Value {
+        if self.names.is_empty() {
+            return json!({ "status": "DISABLED" });
+        }
+        let status = match (self.triggered.is_empty(), is_ongoing) {
+            (false, _) => "TRIGGERED",
+            (true, true) => "MONITORING",
+            (true, false) => "MONITORING_COMPLETE",
+        };
+        json!({ "status": status, "alarmNames": self.names, "triggeredAlarmNames": self.triggered })
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum ServiceStatus {
 }
 
 /// A service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub arn: String,
     pub name: String,
@@ -50,8 +50,8 @@ pub(crate) struct Service {
     pub watched: HashMap<String, Watch>,
     /// Whether "has reached a steady state" has been said of the present state.
     pub is_steady: bool,
-    /// What DescribeServices shows until the instant, where reads lag behind UpdateService.
-    pub lagging: Option<(Instant, Value)>,
+    /// Whether deployments that shift traffic show a `rolloutState`.
+    pub shows_native_rollout: bool,
 }
 
 /// `rolloutState`.
@@ -92,6 +92,8 @@ pub(crate) struct Pace {
     pub failures_in_a_row: u32,
     pub not_before: Option<Instant>,
     pub failed_at: Option<Instant>,
+    /// Since when every task is there and healthy.
+    pub whole_since: Option<Instant>,
     pub reported_unable_to_start: bool,
     pub reported_stuck: bool,
 }
@@ -153,6 +155,8 @@ pub(crate) struct Retiring {
 #[derive(Clone, Debug)]
 pub(crate) struct LoadBalancer {
     pub target_group: String,
+    /// `advancedConfiguration.alternateTargetGroupArn`.
+    pub alternate: Option<String>,
     pub container: String,
     pub port: u16,
 }
@@ -169,9 +173,21 @@ impl Service {
         self.revision(&deployment.revision)
     }
 
-    /// Where the tasks of a deployment are registered.
+    /// Where the tasks of a deployment are registered. While traffic is shifted, the new ones are in the alternate target
+    /// group until they get production traffic, and the old ones in none once they get none.
     pub(crate) fn load_balancers(&self, deployment: &str) -> Vec<LoadBalancer> {
-        self.deployment_revision(deployment).map(Revision::load_balancers).unwrap_or_default()
+        let all = self.deployment_revision(deployment).map(Revision::load_balancers).unwrap_or_default();
+        let Some(lifecycle) = self.traffic_shift() else { return all };
+        let is_new = self.primary().is_some_and(|primary| primary.id == deployment);
+        match (is_new, lifecycle.weight) {
+            (true, weight) if weight > 0.0 => all,
+            (true, _) => {
+                let alternate = |of: LoadBalancer| Some(LoadBalancer { target_group: of.alternate.clone()?, ..of });
+                all.into_iter().filter_map(alternate).collect()
+            }
+            (false, weight) if weight >= 100.0 => Vec::new(),
+            (false, _) => all,
+        }
     }
 
     /// A task of a deployment that runs the revision.
@@ -267,6 +283,7 @@ impl Revision {
             .filter_map(|item| {
                 Some(LoadBalancer {
                     target_group: text(item, "targetGroupArn")?.to_owned(),
+                    alternate: text(&item["advancedConfiguration"], "alternateTargetGroupArn").map(str::to_owned),
                     container: text(item, "containerName")?.to_owned(),
                     port: u16::try_from(number(item, "containerPort")?).ok()?,
                 })

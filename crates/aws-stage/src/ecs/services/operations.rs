@@ -1,7 +1,5 @@
 //! The service operations of the ECS API.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use super::history::{DeploymentStatus, ServiceDeployment};
@@ -25,6 +23,7 @@ impl Services {
             "DescribeServiceDeployments" => self.describe_service_deployments(body),
             "DescribeServiceRevisions" => self.describe_service_revisions(body),
             "StopServiceDeployment" => self.stop_service_deployment(body),
+            "ContinueServiceDeployment" => self.continue_service_deployment(body),
             "TagResource" | "UntagResource" | "ListTagsForResource" => self.tags(operation, body)?,
             _ => return None,
         };
@@ -64,9 +63,6 @@ impl Services {
         let behavior = &self.deps.behavior;
         let before = service.describe(true);
         service.update(body, chosen, &|group| self.deps.elb.exists(group), behavior, epoch_seconds())?;
-        if !behavior.read_lag.is_zero() {
-            service.lagging = Some((Instant::now() + behavior.read_lag, before.clone()));
-        }
         let mut described = service.describe(true);
         if behavior.current_service_deployment_in_update == CurrentServiceDeployment::Stale {
             described["currentServiceDeployment"] = before["currentServiceDeployment"].clone();
@@ -84,6 +80,7 @@ impl Services {
 
     fn describe_services(&self, body: &Value) -> Reply {
         let cluster = self.clusters.find(text(body, "cluster"))?;
+        let lag = self.deps.behavior.read_lags.services;
         let names = texts(body, "services");
         match names.len() {
             0 => return Err(invalid("Services cannot be empty.")),
@@ -96,7 +93,7 @@ impl Services {
         for name in names {
             let service = book.get(&(cluster.arn.clone(), last_segment(name).to_owned()));
             match service.filter(|service| !name.starts_with("arn:") || service.arn == name) {
-                Some(service) => services.push(seen(service, with_tags)),
+                Some(service) => services.push(self.as_of(service, lag).describe(with_tags)),
                 None => {
                     let arn = match name.starts_with("arn:") {
                         true => name.to_owned(),
@@ -130,6 +127,7 @@ impl Services {
             _ => book.get(&self.key(body)?),
         };
         let service = service.ok_or_else(not_found)?;
+        let seen = self.as_of(service, self.deps.behavior.read_lags.service_deployment_list);
         let statuses = texts(body, "status");
         let created = &body["createdAt"];
         let bound = |name: &str| created.get(name).and_then(Value::as_f64);
@@ -138,7 +136,7 @@ impl Services {
                 && bound("after").is_none_or(|after| record.created_at > after)
                 && bound("before").is_none_or(|before| record.created_at < before)
         };
-        let briefs: Vec<Value> = service
+        let briefs: Vec<Value> = seen
             .history
             .iter()
             .rev()
@@ -153,7 +151,9 @@ impl Services {
         let book = lock(&self.book);
         let (mut found, mut failures) = (Vec::new(), Vec::new());
         for arn in arns {
-            match book.values().find_map(|service| Some((service, record(service, arn)?))) {
+            let known = book.values().find(|service| record(service, arn).is_some());
+            let seen = known.map(|service| self.as_of(service, self.deps.behavior.read_lags.service_deployments));
+            match seen.as_deref().and_then(|service| Some((service, record(service, arn)?))) {
                 Some((service, record)) => {
                     found.push(record.describe(&service.arn, &service.cluster_arn, &service.revision_counts()));
                 }
@@ -168,7 +168,9 @@ impl Services {
         let book = lock(&self.book);
         let (mut found, mut failures) = (Vec::new(), Vec::new());
         for arn in arns {
-            match book.values().find_map(|service| Some((service, service.revision(arn)?))) {
+            let known = book.values().find(|service| service.revision(arn).is_some());
+            let seen = known.map(|service| self.as_of(service, self.deps.behavior.read_lags.service_revisions));
+            match seen.as_deref().and_then(|service| Some((service, service.revision(arn)?))) {
                 Some((service, revision)) => found.push(service.describe_revision(revision)),
                 None => failures.push(missing(arn)),
             }
@@ -196,6 +198,25 @@ impl Services {
             record.enter(DeploymentStatus::RollbackRequested, Some(reason), epoch_seconds());
         }
         Ok(json!({ "serviceDeploymentArn": arn }))
+    }
+
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContinueServiceDeployment.html>
+    fn continue_service_deployment(&self, body: &Value) -> Reply {
+        let (arn, hook) = (required(body, "serviceDeploymentArn")?, required(body, "hookId")?);
+        let continues = text(body, "action") != Some("ROLLBACK");
+        let mut book = lock(&self.book);
+        let service = service_of(&mut book, arn).ok_or_else(|| {
+            AwsError::client("ServiceDeploymentNotFoundException", "The service deployment was not found.")
+        })?;
+        let ongoing = service.history.last_mut().filter(|last| last.arn == arn && last.status.is_ongoing());
+        let lifecycle = ongoing.and_then(|record| record.lifecycle.as_mut());
+        if lifecycle.is_some_and(|lifecycle| lifecycle.act_on(hook, continues)) {
+            return Ok(json!({ "serviceDeploymentArn": arn }));
+        }
+        Err(AwsError::client(
+            "ConflictException",
+            "The service deployment is not waiting for an action at that lifecycle hook.",
+        ))
     }
 
     /// `None` where the resource is not a service.
@@ -241,16 +262,6 @@ fn service_of<'a>(book: &'a mut Book, deployment: &str) -> Option<&'a mut Servic
 
 fn record<'a>(service: &'a Service, arn: &str) -> Option<&'a ServiceDeployment> {
     service.history.iter().find(|record| record.arn == arn)
-}
-
-/// What DescribeServices shows: where reads lag, the state before the last update.
-fn seen(service: &Service, with_tags: bool) -> Value {
-    let lagging = service.lagging.as_ref().filter(|(until, _)| Instant::now() < *until);
-    let mut shown = lagging.map_or_else(|| service.describe(true), |(_, before)| before.clone());
-    if !with_tags && let Some(members) = shown.as_object_mut() {
-        members.remove("tags");
-    }
-    shown
 }
 
 fn not_found() -> AwsError {

@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 use super::configuration::Configuration;
 use super::model::{Deployment, Pins, Revision, Service, ServiceStatus, digits};
 use crate::api::AwsError;
-use crate::behavior::Behavior;
+use crate::behavior::{Behavior, NativeRolloutState};
 use crate::ecs::placement;
 use crate::ecs::task::Definition;
 use crate::request::{flag, list, number, text};
+use crate::validation::not_played;
 
 /// Members that make a service revision, `taskDefinition` aside: changing one starts a deployment.
 const REVISION: [&str; 9] = [
@@ -103,7 +104,7 @@ pub(super) fn create(
         created_by: origin.caller_arn.to_owned(),
         watched: HashMap::new(),
         is_steady: false,
-        lagging: None,
+        shows_native_rollout: behavior.native_rollout_state == NativeRolloutState::Shown,
     };
     let revision = service.add_revision(chosen, members, origin.epoch);
     if service.rolls_by_itself() {
@@ -275,9 +276,28 @@ fn deploying(members: &Map<String, Value>) -> Map<String, Value> {
 
 fn check_common(body: &Value) -> Result<(), AwsError> {
     let configuration = &body["deploymentConfiguration"];
-    if text(configuration, "strategy").is_some_and(|strategy| strategy != "ROLLING") {
-        let message = "The stage plays the ROLLING deployment strategy only.";
-        return Err(AwsError::client("UnsupportedFeatureException", message));
+    let strategy = text(configuration, "strategy").unwrap_or("ROLLING");
+    for hook in list(configuration, "lifecycleHooks") {
+        if text(hook, "targetType") != Some("PAUSE") {
+            return Err(not_played("lifecycle hooks of the type AWS_LAMBDA"));
+        }
+        if strategy == "ROLLING" {
+            return Err(not_played("lifecycle hooks of rolling deployments"));
+        }
+    }
+    let is_absent = |name: &str| configuration.get(name).is_none_or(Value::is_null);
+    for (name, of) in [("linearConfiguration", "LINEAR"), ("canaryConfiguration", "CANARY")] {
+        if !is_absent(name) && strategy != of {
+            return Err(invalid(format!("{name} can only be specified with the {of} deployment strategy.")));
+        }
+    }
+    for (name, least, most) in [("stepPercent", 3.0, 100.0), ("canaryPercent", 0.1, 100.0)] {
+        let value = ["linearConfiguration", "canaryConfiguration"]
+            .into_iter()
+            .find_map(|of| configuration[of].get(name)?.as_f64());
+        if value.is_some_and(|value| !(least..=most).contains(&value)) {
+            return Err(invalid(format!("{name} must be between {least} and {most}.")));
+        }
     }
     let percent = |name| number(configuration, name);
     if percent("maximumPercent").is_some_and(|maximum| maximum < 100) {

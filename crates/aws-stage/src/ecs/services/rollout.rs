@@ -2,12 +2,71 @@
 
 use std::time::Instant;
 
+use super::history::AlarmMonitor;
 use super::history::{DeploymentStatus, Rollback, ServiceDeployment};
+use super::lifecycle::Lifecycle;
 use super::model::{Deployment, Rollout, Service};
-use crate::behavior::{Behavior, RollbackPrimary, SupersededServiceDeployment};
+use crate::behavior::{Behavior, RollbackPrimary, StoppedOnRequest, SupersededServiceDeployment};
 
-/// `rolloutStateReason` of a deployment that the circuit breaker ended.
-const FAILED: &str = "ECS deployment circuit breaker: tasks failed to start.";
+/// Why a deployment does not go on.
+pub(super) enum Cause {
+    CircuitBreaker,
+    /// The names of those in ALARM.
+    Alarms(Vec<String>),
+    /// StopServiceDeployment.
+    Request,
+    /// Somebody, or a time-out, ended it at a PAUSE hook.
+    Hook,
+}
+
+/// How AWS says so.
+struct Words {
+    /// `rolloutStateReason` of the failed deployment.
+    state: &'static str,
+    /// Of the event; empty where there is none.
+    event: &'static str,
+    /// `statusReason` and `rollback.reason`.
+    rollback: &'static str,
+    /// In the `rolloutStateReason` of the deployment gone back to.
+    cause: &'static str,
+    /// `statusReason` where nothing is gone back to.
+    end: &'static str,
+}
+
+impl Cause {
+    fn words(&self) -> Words {
+        match self {
+            Self::CircuitBreaker => Words {
+                state: "ECS deployment circuit breaker: tasks failed to start.",
+                event: "deployment failed: tasks failed to start.",
+                rollback: "Service deployment rolled back because the circuit breaker threshold was exceeded.",
+                cause: "circuit breaker",
+                end: "ECS deployment circuit breaker: tasks failed to start.",
+            },
+            Self::Alarms(_) => Words {
+                state: "ECS deployment failed: alarm detected.",
+                event: "deployment failed: alarm detected.",
+                rollback: "Service deployment rolled back because alarms were detected.",
+                cause: "alarm detected",
+                end: "Service deployment stopped because alarms were detected.",
+            },
+            Self::Request => Words {
+                state: "ECS deployment stopped by request.",
+                event: "",
+                rollback: "Service deployment rolled back because of a StopServiceDeployment request.",
+                cause: "rollback requested",
+                end: "Service deployment stopped by request.",
+            },
+            Self::Hook => Words {
+                state: "ECS deployment ended at a lifecycle hook.",
+                event: "deployment failed: lifecycle hook failed.",
+                rollback: "Service deployment rolled back because a lifecycle hook failed.",
+                cause: "lifecycle hook",
+                end: "Service deployment stopped because a lifecycle hook failed.",
+            },
+        }
+    }
+}
 
 impl Service {
     /// A new PRIMARY deployment of `revision`. One that was still under way is superseded by it.
@@ -20,7 +79,15 @@ impl Service {
         }
         let mut sources: Vec<String> = self.deployments.iter().map(|deployment| deployment.revision.clone()).collect();
         sources.dedup();
-        self.history.push(ServiceDeployment::new(&self.arn, sources, revision, self.configuration.describe(), epoch));
+        let mut record = ServiceDeployment::new(&self.arn, sources, revision, self.configuration.describe(), epoch);
+        if let Some(rule) = &self.configuration.alarms {
+            let are_ignored = !behavior.alarms.triggered(&rule.names).is_empty();
+            record.alarms = AlarmMonitor { names: rule.names.clone(), triggered: Vec::new(), are_ignored };
+        }
+        // A first deployment has nothing to shift traffic from.
+        let shifts = self.configuration.is_native() && !self.deployments.is_empty();
+        record.lifecycle = shifts.then(Lifecycle::default);
+        self.history.push(record);
         self.retire_primary();
         self.deployments.insert(0, Deployment::new(revision, self.desired, epoch));
         self.is_steady = false;
@@ -48,41 +115,42 @@ impl Service {
         if let Some(record) = self.history.last_mut().filter(|record| record.status.is_ongoing()) {
             match is_rollback {
                 false => record.enter(DeploymentStatus::Successful, None, epoch),
-                true => record.enter(DeploymentStatus::RollbackSuccessful, None, epoch),
+                true => record.enter(record.rolled_back, None, epoch),
             }
         }
     }
 
-    /// The circuit breaker tripped. Where there is nothing to go back to, the deployment stalls: what runs is left
-    /// running and nothing is started for it any more.
-    pub(super) fn trip(&mut self, behavior: &Behavior, now: Instant, epoch: f64) {
-        let rolls_back = self.configuration.breaker.rollback;
+    /// The circuit breaker tripped, or an alarm went off. Where there is nothing to go back to, the deployment stalls: what
+    /// runs is left running and nothing is started for it any more.
+    pub(super) fn trip(&mut self, cause: &Cause, behavior: &Behavior, now: Instant, epoch: f64) {
+        let words = cause.words();
+        let rolls_back = match cause {
+            Cause::CircuitBreaker => self.configuration.breaker.rollback,
+            Cause::Alarms(_) => self.configuration.alarms.as_ref().is_some_and(|alarms| alarms.rollback),
+            Cause::Request | Cause::Hook => true,
+        };
         let Some(primary) = self.deployments.first_mut() else { return };
         let was_rollback = primary.pace.is_rollback;
-        fail(primary, FAILED, now, epoch);
-        let message = format!("(deployment {}) deployment failed: tasks failed to start.", primary.id);
-        self.add_event(epoch, &message);
+        fail(primary, words.state, now, epoch);
+        let message = format!("(deployment {}) {}", primary.id, words.event);
+        if !words.event.is_empty() {
+            self.add_event(epoch, &message);
+        }
         if let Some(record) = self.history.last_mut() {
-            record.breaker.status = "TRIGGERED";
+            match cause {
+                Cause::CircuitBreaker => record.breaker.status = "TRIGGERED",
+                Cause::Alarms(names) => record.alarms.triggered.clone_from(names),
+                Cause::Request if behavior.stopped_on_request == StoppedOnRequest::Stopped => {
+                    record.rolled_back = DeploymentStatus::Stopped;
+                }
+                Cause::Request | Cause::Hook => {}
+            }
         }
         if rolls_back && !was_rollback && self.last_completed.is_some() {
-            let reason = "Service deployment rolled back because the circuit breaker threshold was exceeded.";
-            self.roll_back(reason, "circuit breaker", behavior, epoch);
+            self.roll_back(words.rollback, words.cause, behavior, epoch);
         } else if let Some(record) = self.history.last_mut() {
             let end = if was_rollback { DeploymentStatus::RollbackFailed } else { DeploymentStatus::Stopped };
-            record.enter(end, Some(FAILED.to_owned()), epoch);
-        }
-    }
-
-    /// Somebody asked for the end of the deployment (StopServiceDeployment).
-    pub(super) fn abandon(&mut self, behavior: &Behavior, now: Instant, epoch: f64) {
-        let Some(primary) = self.deployments.first_mut() else { return };
-        fail(primary, "ECS deployment stopped by request.", now, epoch);
-        let reason = "Service deployment rolled back because of a StopServiceDeployment request.";
-        if self.last_completed.is_some() {
-            self.roll_back(reason, "rollback requested", behavior, epoch);
-        } else if let Some(record) = self.history.last_mut() {
-            record.enter(DeploymentStatus::Stopped, Some("Service deployment stopped by request.".to_owned()), epoch);
+            record.enter(end, Some(words.end.to_owned()), epoch);
         }
     }
 
@@ -106,6 +174,9 @@ impl Service {
             record.rollback =
                 Some(Rollback { reason: reason.to_owned(), started_at: epoch, revision: back.revision.clone() });
             record.enter(DeploymentStatus::RollbackInProgress, Some(reason.to_owned()), epoch);
+            if let Some(lifecycle) = &mut record.lifecycle {
+                lifecycle.take_back();
+            }
         }
         self.deployments.insert(0, back);
         self.is_steady = false;

@@ -6,12 +6,17 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::history::{Counts, DeploymentStatus};
+use super::lifecycle::Stage;
 use super::model::{Pins, Retiring, Rollout, Service, ServiceStatus, Watch};
+use super::rollout::Cause;
 use crate::behavior::{Behavior, InjectedFailure};
 use crate::ecs::task::{Status, TaskSpec, TaskView};
 
 /// A deployment that failed stays visible for about this long.
 const FAILED_VISIBLE_SECONDS: f64 = 60.0;
+
+/// AWS computes how long it watches the alarms of a deployment after its last task is healthy; minutes.
+const BAKE_SECONDS: f64 = 300.0;
 
 /// What the scheduler sees.
 pub(crate) struct ClusterView<'a> {
@@ -149,19 +154,40 @@ impl Service {
                 record.breaker.status = if is_enabled { "MONITORING" } else { "DISABLED" };
             }
             if record.status == DeploymentStatus::RollbackRequested {
-                self.abandon(cluster.behavior, cluster.now, cluster.epoch);
+                self.trip(&Cause::Request, cluster.behavior, cluster.now, cluster.epoch);
                 return;
             }
         }
-        if rollout == Rollout::InProgress && is_enabled && failed >= threshold {
-            self.trip(cluster.behavior, cluster.now, cluster.epoch);
+        let is_in_progress = rollout == Rollout::InProgress;
+        // The circuit breaker is one of rolling deployments only.
+        if is_in_progress && is_enabled && failed >= threshold && !self.configuration.is_native() {
+            return self.trip(&Cause::CircuitBreaker, cluster.behavior, cluster.now, cluster.epoch);
+        }
+        let triggered = self.triggered_alarms(cluster);
+        if is_in_progress && !triggered.is_empty() {
+            return self.trip(&Cause::Alarms(triggered), cluster.behavior, cluster.now, cluster.epoch);
+        }
+        self.follow_lifecycle(cluster);
+    }
+
+    /// Alarms that end the present deployment. Those that were in ALARM from its start end nothing, and a rollback is not
+    /// watched.
+    fn triggered_alarms(&self, cluster: &ClusterView) -> Vec<String> {
+        let record = self.history.last().filter(|record| record.status == DeploymentStatus::InProgress);
+        match (&self.configuration.alarms, record) {
+            (Some(rule), Some(record)) if !record.alarms.are_ignored => cluster.behavior.alarms.triggered(&rule.names),
+            _ => Vec::new(),
         }
     }
 
     /// Starts what is missing and takes away what has been replaced, within minimum and maximum.
     fn schedule(&mut self, cluster: &ClusterView, actions: &mut Vec<Action>) {
         let Some(primary) = self.primary().cloned() else { return };
-        let (minimum, maximum) = (self.configuration.minimum(self.desired), self.configuration.maximum(self.desired));
+        let shift = self.traffic_shift().map(|lifecycle| lifecycle.stage);
+        let (minimum, maximum) = match shift {
+            Some(_) => (self.desired, self.desired * 2),
+            None => (self.configuration.minimum(self.desired), self.configuration.maximum(self.desired)),
+        };
         let occupied = cluster
             .tasks
             .iter()
@@ -180,12 +206,18 @@ impl Service {
         let all_are_healthy = healthy == live.len();
         drop(live);
 
-        let missing = self.desired.saturating_sub(of_primary);
+        let may_start = shift.is_none_or(|stage| stage >= Stage::ScaleUp);
+        let may_retire = shift.is_none_or(|stage| stage == Stage::CleanUp);
+        let missing = if may_start { self.desired.saturating_sub(of_primary) } else { 0 };
         let starting = missing.min(room);
         if primary.pace.not_before.is_none_or(|at| cluster.now >= at) && starting > 0 {
             self.start(&primary.id, starting, actions);
         }
         let mut retired = 0;
+        if !may_retire {
+            self.replace_old(cluster, room - starting, actions);
+            return;
+        }
         if healthy_of_primary >= self.desired {
             self.deployments.iter_mut().skip(1).for_each(|old| old.desired = 0);
             retired += self.retire_where(cluster, actions, usize::MAX, |task| deployment_of(task.view) != primary.id);
@@ -397,12 +429,23 @@ impl Service {
             self.is_steady = false;
             return;
         }
-        if rollout == Rollout::InProgress {
+        if rollout == Rollout::InProgress && !self.is_baking(cluster) {
             self.complete(cluster.epoch);
         }
         if rollout != Rollout::Failed && !std::mem::replace(&mut self.is_steady, true) {
             self.add_event(cluster.epoch, "has reached a steady state.");
         }
+    }
+
+    /// With alarms, a rolling deployment that is whole is watched for a while longer.
+    fn is_baking(&mut self, cluster: &ClusterView) -> bool {
+        let has_alarms = self.configuration.alarms.is_some() && !self.configuration.is_native();
+        let Some(primary) = self.deployments.first_mut().filter(|primary| has_alarms && !primary.pace.is_rollback)
+        else {
+            return false;
+        };
+        let since = *primary.pace.whole_since.get_or_insert(cluster.now);
+        cluster.now < since + cluster.behavior.waiting(BAKE_SECONDS)
     }
 
     /// Deployments of tasks that have not stopped yet.

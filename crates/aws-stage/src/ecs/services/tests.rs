@@ -16,6 +16,7 @@ use crate::ecs::task::{ContainerView, Definition, Health, Status, TaskSpec, Task
 use crate::request::random_hex;
 
 mod breaker;
+mod native;
 mod requests;
 mod rolling;
 mod targets;
@@ -279,6 +280,11 @@ impl Rehearsal {
 
     fn is_settled(&self, name: &str) -> bool {
         self.primary_runs(name) && self.service.deployments.len() == 1 && self.primary().rollout == Rollout::Completed
+    }
+
+    /// The same of a service whose deployments show no rollout state.
+    fn is_settled_natively(&self, name: &str) -> bool {
+        self.is_settled(name) && self.running(name) == self.service.desired
     }
 
     fn running(&self, name: &str) -> usize {
