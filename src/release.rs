@@ -23,7 +23,7 @@ use crate::steps::{authenticate, preflight, register};
 use cancellation::run_alongside;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, ServiceRecord, ServiceState, Success};
-use fargate_deploy_core::plan::document::{PlanDocument, Shown};
+use fargate_deploy_core::plan::document::{PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::{Before, Found, Plan, Provenance, ServicePlan};
 use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join_all, try_join_all};
 use ready_images::{Images, ReadyImages, has_all};
@@ -186,11 +186,13 @@ impl<'a> Release<'a> {
     }
 
     fn document(&self) -> PlanDocument {
-        PlanDocument::of(&self.plan(), &self.order.config, self.order.skips_commands)
+        let Order { config, skips_commands, is_unwatched, .. } = self.order;
+        let run = RunOptions { skips_commands: *skips_commands, is_unwatched: *is_unwatched };
+        PlanDocument::of(&self.plan(), config, run)
     }
 
     fn changes_nothing(&self) -> bool {
-        self.plan().changes(&self.images.ready()).is_empty() && !self.order.config.force
+        self.plan().changes(&self.images.ready()).is_empty() && !self.plan().settings.force
     }
 
     async fn has_lease_of_earlier_attempt(&self) -> bool {
@@ -239,7 +241,7 @@ impl<'a> Release<'a> {
     }
 
     fn lock_wait(&self) -> Option<Duration> {
-        match self.order.config.lock {
+        match self.plan().settings.lock {
             Lock::Lease { wait } => Some(wait),
             Lock::None => None,
         }

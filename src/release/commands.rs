@@ -16,7 +16,7 @@ impl Release<'_> {
         for (at, planned) in self.commands_at(&plan, When::Before).enumerate() {
             let images = self.images.wait_until(|ready| has_all(ready, planned.images())).await?;
             self.register_ready(&images).await?;
-            if let Some(instance) = self.order.config.snapshot.as_ref().filter(|_| at == 0) {
+            if let Some(instance) = plan.settings.snapshot.as_ref().filter(|_| at == 0) {
                 snapshot::snapshot(instance, &snapshot_name(instance, &self.order.run.key), &self.context).await?;
             }
             self.run_command(planned, &plan, &images).await?;
@@ -43,7 +43,7 @@ impl Release<'_> {
     pub(super) async fn first_images(&self) -> Result<(), Failure> {
         let plan = self.plan();
         let first = self.commands_at(&plan, When::Before).next();
-        let is_certain = |ready: &Images| self.order.config.force || !plan.certain_changes(ready).is_empty();
+        let is_certain = |ready: &Images| self.plan().settings.force || !plan.certain_changes(ready).is_empty();
         let is_enough =
             |ready: &Images| first.is_some_and(|planned| has_all(ready, planned.images()) && is_certain(ready));
         self.images.wait_until(is_enough).await.map(drop)

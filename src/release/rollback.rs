@@ -71,7 +71,7 @@ impl Release<'_> {
 
     /// Puts back what `on-failure` says of the services that changed, and watches each until it serves again.
     pub(super) async fn roll_back_services(&self, mut failure: Failure, rollouts: Vec<ServiceRollout<'_>>) -> Failure {
-        let policy = self.order.config.on_failure;
+        let policy = self.plan().settings.on_failure;
         if is_in_progress_elsewhere(&failure) {
             return failure;
         }

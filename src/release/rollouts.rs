@@ -66,12 +66,13 @@ impl Release<'_> {
         let plan = self.plan();
         let revisions = self.revisions.borrow().clone();
         let pairs = plan.services.iter().filter_map(|s| Some((s, revisions.iter().find(|r| r.key == s.key)?)));
-        let (going, staying): (Vec<_>, Vec<_>) = pairs.partition(|(_, r)| !r.is_unchanged || self.order.config.force);
+        let (going, staying): (Vec<_>, Vec<_>) =
+            pairs.partition(|(_, r)| !r.is_unchanged || self.plan().settings.force);
         let completed = staying.iter().map(|(service, _)| service.key.clone()).collect();
         let poll = Poll::default();
         let progress = Sender::new(Progress { completed, ..Progress::default() });
         let all = join_all(going.into_iter().map(|(s, r)| self.run_service(s, r, &progress, &poll)));
-        let turns = match self.order.config.on_cancel {
+        let turns = match self.plan().settings.on_cancel {
             OnCancel::Leave => all.await,
             OnCancel::Rollback => {
                 self.answers_interrupt.set(true);
@@ -129,7 +130,7 @@ impl Release<'_> {
         match checked {
             Err(failure) => {
                 rollout.caused_failure = true;
-                stop(progress, consequence(&failure, self.order.config.on_failure), failure);
+                stop(progress, consequence(&failure, self.plan().settings.on_failure), failure);
             }
             Ok(()) if rollout.verdict.is_some() => progress.send_modify(|p| {
                 p.completed.insert(service.key.clone());
@@ -147,11 +148,11 @@ impl Release<'_> {
         poll: &Poll,
     ) -> Result<(), Failure> {
         let ServiceRollout { service, revision, .. } = *rollout;
-        let (context, config) = (&self.context, &self.order.config);
+        let (context, settings) = (&self.context, &self.plan().settings);
         // A revision that runs already is rolled only by force.
         let force = revision.is_unchanged;
         let lease = self.lease_of(service);
-        rollout.moving = roll_out::roll_out(service, &revision.arn, force, config, lease.as_deref(), context).await?;
+        rollout.moving = roll_out::roll_out(service, &revision.arn, force, settings, lease.as_deref(), context).await?;
         let Some(moving) = rollout.moving.as_mut().filter(|_| !self.order.is_unwatched) else {
             rollout.verdict = Some(Verdict::Stable(service.before.counts));
             return Ok(());

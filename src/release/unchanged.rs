@@ -31,7 +31,7 @@ impl Release<'_> {
         if self.order.is_unwatched {
             return Ok(Success::Unchanged);
         }
-        let wait = self.order.config.wait;
+        let wait = self.plan().settings.wait;
         let unfinished: Vec<_> = plan.services.iter().filter_map(|s| Some((s, follow(s, wait)?))).collect();
         let revisions: Vec<_> = unfinished.iter().map(|(service, _)| running(service)).collect();
         let poll = Poll::default();

@@ -1,7 +1,6 @@
 //! UpdateService, and from its answer the id of the deployment that is ours.
 
 use crate::clock;
-use crate::config::Config;
 use crate::error::call_failed;
 use crate::events::Step;
 use crate::lease::Lease;
@@ -10,7 +9,7 @@ use crate::release_context::ReleaseContext;
 use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
-use fargate_deploy_core::plan::ServicePlan;
+use fargate_deploy_core::plan::{ServicePlan, Settings};
 use fargate_deploy_core::rollout::Target;
 use fargate_deploy_core::service::Service;
 use std::time::Duration;
@@ -28,7 +27,7 @@ pub async fn roll_out(
     service: &ServicePlan,
     to: &TaskDefinitionArn,
     force: bool,
-    config: &Config,
+    settings: &Settings,
     lease: Option<&Lease>,
     context: &ReleaseContext<'_>,
 ) -> Result<Option<RolloutInProgress>, Failure> {
@@ -77,11 +76,11 @@ pub async fn roll_out(
         task_definition: to.clone(),
         before,
         breaker: service.before.breaker,
-        wait: config.wait,
+        wait: settings.wait,
     };
     step.progress(format!("deployment {} of {}", target.deployment, to.short()));
     let seen = service.before.events.iter().map(|e| e.id.clone()).collect();
-    Ok(Some(RolloutInProgress { fails_fast: config.fail_fast, ..RolloutInProgress::new(target, seen, since) }))
+    Ok(Some(RolloutInProgress { fails_fast: settings.fail_fast, ..RolloutInProgress::new(target, seen, since) }))
 }
 
 enum Found {

@@ -3,6 +3,7 @@
 
 use crate::names::{ClusterName, ContainerName, RoleArn, ServiceName};
 use crate::resolved::Resolved;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,7 +101,8 @@ pub enum BuildSecretSource {
     Value(Resolved),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cache {
     /// `BUILDKIT_INLINE_CACHE` written into the image and read back from the repository.
     Inline,
@@ -108,7 +110,8 @@ pub enum Cache {
 }
 
 /// When an image that is already in the repository is taken instead of being built again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reuse {
     /// Same commit and same content. The default.
     Commit,
@@ -166,7 +169,8 @@ pub enum When {
     After,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// Every service that moved goes back.
     #[default]
@@ -177,7 +181,8 @@ pub enum OnFailure {
     Leave,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnCancel {
     /// ECS goes on with what it was told.
     #[default]

@@ -17,10 +17,13 @@ use super::task_definition::launch_volumes;
 use super::task_definition::one_off::one_off;
 use super::task_definition::validate::{self, Findings, Released};
 use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition};
-use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig, SmokeCheck};
+use crate::config::{
+    BuildConfig, Config, ImageSource, Lock, OnCancel, OnFailure, ReleaseCommand, ServiceConfig, SmokeCheck,
+};
 pub use difference::TO_BE_BUILT;
 use risk::Risk;
 use sha2::{Digest as _, Sha256};
+use std::time::Duration;
 
 /// On a revision: which release commands ran before it, each by name and a hash of what it runs.
 pub const COMMANDS_TAG: &str = "fargate-deploy:commands";
@@ -84,6 +87,51 @@ pub struct Plan {
     pub commands: Vec<CommandPlan>,
     /// What the services' own settings mean for this release.
     pub warnings: Vec<Risk>,
+    pub settings: Settings,
+}
+
+/// How the release is carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub on_failure: OnFailure,
+    pub fail_fast: bool,
+    pub on_cancel: OnCancel,
+    /// How long a rollout is watched.
+    pub wait: Duration,
+    pub lock: Lock,
+    /// The RDS instance of which a snapshot is taken before the first release command.
+    pub snapshot: Option<String>,
+    /// Roll on although nothing changed.
+    pub force: bool,
+}
+
+impl Settings {
+    fn of(config: &Config) -> Self {
+        Self {
+            on_failure: config.on_failure,
+            fail_fast: config.fail_fast,
+            on_cancel: config.on_cancel,
+            wait: config.wait,
+            lock: config.lock,
+            snapshot: config.snapshot.clone(),
+            force: config.force,
+        }
+    }
+}
+
+/// Those of a plan of nothing: nobody is waited for.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            on_failure: OnFailure::default(),
+            fail_fast: false,
+            on_cancel: OnCancel::default(),
+            wait: Duration::ZERO,
+            lock: Lock::None,
+            snapshot: None,
+            force: false,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -126,8 +174,6 @@ pub struct ServicePlan {
     pub base: TaskDefinition,
     /// Container and image key.
     pub containers: Vec<(ContainerName, String)>,
-    /// Services of wave 0 start first; a later wave starts when the one before it serves.
-    pub wave: usize,
     /// Keys of the services of this release that must serve and answer first.
     pub after: Vec<String>,
     pub smoke: Vec<SmokeCheck>,
@@ -214,7 +260,14 @@ impl Plan {
             return Err(Failure::new(Reason::Config, problems.remove(0)).with_evidence(problems));
         }
         let number = 1 + services.iter().map(|(_, latest)| *latest).max().unwrap_or_default();
-        Ok(Self { number, images, services: services.into_iter().map(|(s, _)| s).collect(), commands, warnings })
+        Ok(Self {
+            number,
+            images,
+            services: services.into_iter().map(|(s, _)| s).collect(),
+            commands,
+            warnings,
+            settings: Settings::of(config),
+        })
     }
 
     pub fn service(&self, key: &str) -> Option<&ServicePlan> {
@@ -349,7 +402,6 @@ fn plan_service(
         running: found.running,
         base: found.base,
         containers,
-        wave: wave(config, &chosen.key),
         after: chosen.after.clone(),
         smoke: chosen.smoke.clone(),
         commands: vec![],
@@ -419,12 +471,6 @@ pub fn running_revision<'a>(name: &str, service: &'a Service) -> Result<&'a Task
     refuse(&format!("service `{name}`"), service, &mut problems);
     let why = problems.pop().unwrap_or_else(|| format!("service `{name}` has no task definition"));
     Err(Failure::new(Reason::Config, why))
-}
-
-fn wave(config: &Config, key: &str) -> usize {
-    let after = config.services.iter().find(|s| s.key == key).map(|s| s.after.as_slice()).unwrap_or_default();
-    // Cycles are refused when the config is read.
-    after.iter().map(|earlier| wave(config, earlier) + 1).max().unwrap_or(0)
 }
 
 fn plan_image(

@@ -72,12 +72,20 @@ fn document(plan: &PlanDocument, context: CommentContext<'_>) -> String {
         let title = format!("Full difference of {}: {} to r{}", service.service, service.running, plan.release);
         folded(&mut out, &title, &fence("diff", &difference(service)));
     }
-    let mut rest: String = plan.untouched.iter().map(|line| format!("- {}\n", prose(line))).collect();
+    let mut rest = String::new();
+    if plan.decision != Decision::Nothing {
+        rest.push_str(&format!("- {}\n", prose(&text::settings(&plan.settings))));
+    }
+    for service in plan.services.iter().filter(|s| s.moves) {
+        let then = |check| format!("- service {}: {}\n", code(&service.key), plain(&text::smoke(check)));
+        rest.extend(service.smoke.iter().map(then));
+    }
+    rest.extend(plan.untouched.iter().map(|line| format!("- {}\n", prose(line))));
     if !plan.calls.is_empty() {
         let calls: Vec<_> = plan.calls.iter().map(|call| format!("{:<27} {}", call.action, call.on)).collect();
         rest.push_str(&format!("\nEvery call that changes something, in order:\n\n{}", fence("", &calls.join("\n"))));
     }
-    folded(&mut out, "What stays, and what is called", &rest);
+    folded(&mut out, "How it is carried out, what stays, and what is called", &rest);
     out.push_str(&format!("\n{}\n", footer(plan, context)));
     out
 }

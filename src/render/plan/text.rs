@@ -1,7 +1,10 @@
 //! For terminals and logs: the decision, the risks, then what is done in its order.
 
 use crate::render::log::clean;
-use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
+use fargate_deploy_core::config::{OnCancel, OnFailure};
+use fargate_deploy_core::plan::document::{
+    Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService, PlannedSettings, PlannedSmoke,
+};
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::Level;
 use fargate_deploy_core::task_definition::change::Change;
@@ -37,6 +40,9 @@ pub fn lines(plan: &PlanDocument) -> Vec<String> {
     }
     for service in &plan.services {
         lines.extend(service_lines(service, plan.release));
+    }
+    if plan.decision != Decision::Nothing {
+        lines.push(format!("  settings {}", settings(&plan.settings)));
     }
     lines.extend(plan.untouched.iter().map(|line| format!("  stays    {line}")));
     lines.push(format!("  digest   {}", plan.digest));
@@ -89,11 +95,48 @@ fn service_lines(service: &PlannedService, release: u64) -> Vec<String> {
         Some(number) => format!("{} (r{number})", service.running),
         None => service.running.clone(),
     };
-    let wave = if service.wave > 0 { format!(", in wave {}", service.wave + 1) } else { String::new() };
+    let after = match service.after.as_slice() {
+        [] => String::new(),
+        keys => format!(", after {}", keys.join(" and ")),
+    };
     let forced = if service.changes.is_empty() { ", although nothing differs" } else { "" };
-    let mut lines = vec![format!("  service  {}: {running} to r{release}{wave}{forced}", service.service)];
+    let mut lines = vec![format!("  service  {}: {running} to r{release}{after}{forced}", service.service)];
     lines.extend(service.changes.iter().map(|change| format!("           {}", change_line(change))));
+    lines.extend(service.smoke.iter().map(|check| format!("           then {}", smoke(check))));
     lines
+}
+
+/// What must answer, in one clause.
+pub fn smoke(check: &PlannedSmoke) -> String {
+    let contains = check.contains.as_ref().map(|text| format!(" with `{text}` in its body")).unwrap_or_default();
+    format!("{} must answer {}{contains} within {} s", check.url, check.status, check.within_seconds)
+}
+
+/// How the release is carried out, in one line.
+pub fn settings(settings: &PlannedSettings) -> String {
+    let mut parts = vec![
+        match settings.on_failure {
+            OnFailure::RollbackAll => "on failure every service goes back".to_owned(),
+            OnFailure::RollbackFailed => "on failure only the service that failed goes back".to_owned(),
+            OnFailure::Leave => "on failure nothing is put back".to_owned(),
+        },
+        match settings.on_cancel {
+            OnCancel::Leave => "on cancel ECS goes on".to_owned(),
+            OnCancel::Rollback => "on cancel what is rolling out goes back".to_owned(),
+        },
+    ];
+    if settings.fail_fast {
+        parts.push("a crash loop ends a rollout".to_owned());
+    }
+    parts.push(match settings.no_wait {
+        true => "no rollout is watched (`--no-wait`)".to_owned(),
+        false => format!("a rollout is watched for {} s", settings.wait_seconds),
+    });
+    parts.extend(settings.snapshot.iter().map(|instance| format!("a snapshot of {instance} before the first command")));
+    if settings.lock_timeout_seconds.is_none() {
+        parts.push("no lease is taken (`lock: none`)".to_owned());
+    }
+    parts.join("; ")
 }
 
 fn change_line(change: &Change) -> String {

@@ -4,7 +4,7 @@ use fargate_deploy::config::*;
 use fargate_deploy::render::plan::markdown::{COMMENT, CommentContext, comment, summary};
 use fargate_deploy::render::plan::text;
 use fargate_deploy_core::image::Digest;
-use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, Shown};
+use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::risk::RiskKind;
 use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, Plan, ServiceBefore};
 use fargate_deploy_core::service::{Breaker, Controller, Counts, Service, Strategy};
@@ -28,6 +28,7 @@ const CONTEXT: CommentContext<'_> = CommentContext {
 struct World {
     config: Config,
     before: Before,
+    run: RunOptions,
 }
 
 fn build(repository: &str, tags: &[&str]) -> ImageSource {
@@ -138,6 +139,7 @@ impl World {
         Self {
             config,
             before: Before { services: vec![], found: Found { images: vec![image("app")], definitions: vec![] } },
+            run: RunOptions::default(),
         }
     }
 
@@ -188,7 +190,7 @@ impl World {
 
     fn planned(&self) -> PlanDocument {
         let plan = Plan::new(&self.config, self.before.clone()).unwrap_or_else(|e| panic!("{e:?}"));
-        PlanDocument::of(&plan, &self.config, false)
+        PlanDocument::of(&plan, &self.config, self.run)
     }
 }
 
@@ -370,6 +372,110 @@ fn the_digest_is_the_same_before_and_after_the_push_and_another_one_for_another_
     elsewhere.config.root = PathBuf::from("/shop");
     elsewhere.config.environment = Some("staging".to_owned());
     assert_ne!(elsewhere.planned().digest, reviewed.digest);
+}
+
+/// Whoever reviewed the plan reviewed this too: a smoke check that is gone is another release.
+#[test]
+fn every_choice_of_how_a_release_is_carried_out_is_in_the_digest_and_in_the_text() {
+    let same = definition("web", json!({}));
+    let world = || {
+        let new = definition("web", json!({"image": "app:new"}));
+        World::new().with("web", &same, &new).with("api", &definition("api", json!({})), &definition("api", json!({})))
+    };
+    let check = || SmokeCheck {
+        url: "https://shop.example/health".into(),
+        status: 200,
+        within: Duration::from_secs(60),
+        contains: None,
+    };
+    type Change = fn(&mut World);
+    let changes: [(&str, Change); 15] = [
+        ("after", |w| w.config.services[0].after = vec!["api".to_owned()]),
+        ("on-failure", |w| w.config.on_failure = OnFailure::Leave),
+        ("fail-fast", |w| w.config.fail_fast = true),
+        ("on-cancel", |w| w.config.on_cancel = OnCancel::Rollback),
+        ("wait", |w| w.config.wait = Duration::from_secs(60)),
+        ("lock", |w| w.config.lock = Lock::None),
+        ("lock-timeout", |w| w.config.lock = Lock::Lease { wait: Duration::from_secs(1) }),
+        ("snapshot", |w| w.config.snapshot = Some("shop".to_owned())),
+        ("force", |w| w.config.force = true),
+        ("no-wait", |w| w.run.is_unwatched = true),
+        ("labels", |w| built_with(w, |b| drop(b.labels.insert("team".to_owned(), "shop".into())))),
+        ("build-secrets", |w| {
+            built_with(w, |b| {
+                b.secrets
+                    .push(BuildSecret { id: "npmrc".to_owned(), source: BuildSecretSource::Env("NPMRC".to_owned()) });
+            });
+        }),
+        ("cache", |w| built_with(w, |b| b.cache = Cache::Off)),
+        ("create-repository", |w| built_with(w, |b| b.create_repository = true)),
+        ("tags", |w| built_with(w, |b| b.tags.push("latest".to_owned()))),
+    ];
+    let before = world().planned();
+    for (name, change) in changes {
+        let mut world = world();
+        change(&mut world);
+        assert_ne!(world.planned().digest, before.digest, "{name}");
+    }
+    for (name, change) in &changes[..6] {
+        let mut world = world();
+        change(&mut world);
+        let changed = world.planned();
+        let digests = |plan: &PlanDocument| text::lines(plan).into_iter().filter(|l| !l.contains("digest")).collect();
+        let (then, now): (Vec<String>, Vec<String>) = (digests(&before), digests(&changed));
+        assert_ne!(then, now, "{name} is not in the text");
+    }
+    let mut checked = world();
+    checked.config.services[0].smoke = vec![check()];
+    let checked = checked.planned();
+    assert_ne!(checked.digest, before.digest);
+    let said = text::lines(&checked).join("\n");
+    assert!(said.contains("then https://shop.example/health must answer 200 within 60 s"), "{said}");
+    let mut longer = world();
+    longer.config.services[0].smoke = vec![SmokeCheck { within: Duration::from_secs(61), ..check() }];
+    assert_ne!(longer.planned().digest, checked.digest);
+}
+
+fn built_with(world: &mut World, change: impl FnOnce(&mut BuildConfig)) {
+    let ImageSource::Build(build) = &mut world.config.images[0].source else { panic!("the image is built") };
+    change(build);
+}
+
+#[test]
+fn without_watching_no_command_runs_after_the_rollout_and_services_are_called_after_those_they_wait_for() {
+    let same = definition("web", json!({}));
+    let new = definition("web", json!({"image": "app:new"}));
+    let mut world = World::new().with("web", &same, &new).with(
+        "api",
+        &definition("api", json!({})),
+        &definition("api", json!({"image": "app:new"})),
+    );
+    world = world.migrating(&["yarn", "warm"]);
+    world.config.release[0].when = When::After;
+    world.config.services[0].after = vec!["api".to_owned()];
+    let calls = |world: &World, action: &str| -> Vec<String> {
+        let calls = world.planned().calls.into_iter();
+        calls.filter(|call| call.action == action).map(|call| call.on).collect()
+    };
+    assert_eq!(calls(&world, "ecs:UpdateService"), ["shop/api", "shop/web"]);
+    assert_eq!(calls(&world, "ecs:RunTask"), ["migrate"]);
+    world.run.is_unwatched = true;
+    assert_eq!(calls(&world, "ecs:RunTask"), Vec::<String>::new());
+}
+
+/// Forty services that all come after each other are ordered at once.
+#[test]
+fn many_services_in_a_row_are_planned_in_no_time() {
+    let mut world = World::new();
+    for n in 0..40 {
+        let name = format!("s{n}");
+        world = world.with(&name, &definition(&name, json!({})), &definition(&name, json!({"image": "app:new"})));
+        world.config.services[n].after = (0..n).map(|m| format!("s{m}")).collect();
+    }
+    let calls = world.planned().calls;
+    let updated: Vec<_> = calls.iter().filter(|c| c.action == "ecs:UpdateService").map(|c| c.on.as_str()).collect();
+    assert_eq!(updated.len(), 40);
+    assert_eq!((updated[0], updated[39]), ("shop/s0", "shop/s39"));
 }
 
 #[test]

@@ -4,9 +4,9 @@
 //! and the merge although nothing else does. An image that is built here counts by what it is built as, since it is not
 //! pushed before the merge; a service counts with the revision that it runs, since the difference starts there.
 
-use super::document::PlannedCommand;
+use super::document::{PlannedCommand, PlannedSettings, PlannedSmoke};
 use super::{Plan, ServicePlan, TO_BE_BUILT};
-use crate::config::{Config, ImageSource};
+use crate::config::{BuildConfig, BuildSecret, BuildSecretSource, Config, ImageSource};
 use crate::task_definition::compare::Difference;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -27,8 +27,10 @@ pub(super) fn parts(
     config: &Config,
     differences: &[(&ServicePlan, Vec<Difference>)],
     commands: &[PlannedCommand],
+    settings: &PlannedSettings,
 ) -> Parts {
     let mut parts = Parts::new();
+    parts.insert("settings".to_owned(), short(&json!(settings)));
     for image in &plan.images {
         let source = config.images.iter().find(|i| i.key == image.key).map(|i| &i.source);
         let meaning = match source {
@@ -38,6 +40,8 @@ pub(super) fn parts(
                 json!({
                     "name": image.name, "context": within(&build.context), "target": build.target, "args": build.args,
                     "dockerfile": build.dockerfile.as_deref().map(within), "platform": build.platform, "tags": build.tags,
+                    "labels": build.labels, "secrets": secrets(build, &config.root), "cache": build.cache,
+                    "creates-repository": build.create_repository,
                 })
             }
             _ => json!({"name": image.name, "digest": image.digest().map(ToString::to_string)}),
@@ -49,9 +53,8 @@ pub(super) fn parts(
         // The running revision salts the values of variables: the same value elsewhere has another hash.
         let new = |d: &Difference| if is_built(service, d, config) { Some(json!(TO_BE_BUILT)) } else { d.new.clone() };
         let changes: Vec<_> = found.iter().map(|d| json!([running, d.path, d.old, new(d)])).collect();
-        let meaning = json!({
-            "service": service.service, "wave": service.wave, "is-forced": config.force, "changes": changes,
-        });
+        let smoke: Vec<_> = service.smoke.iter().map(PlannedSmoke::of).collect();
+        let meaning = json!({ "service": service.service, "after": service.after, "smoke": smoke, "changes": changes });
         parts.insert(format!("service.{}", service.key), short(&meaning));
         parts.insert(format!("base.{}", service.key), short(&json!(running)));
     }
@@ -60,6 +63,16 @@ pub(super) fn parts(
         parts.insert(format!("command.{}", command.name), short(&json!([at, command, own.map(|own| &own.body)])));
     }
     parts
+}
+
+/// By where their values are, and by no value.
+fn secrets(build: &BuildConfig, root: &Path) -> Vec<Value> {
+    let source = |secret: &BuildSecret| match &secret.source {
+        BuildSecretSource::File(path) => json!({ "file": path.strip_prefix(root).unwrap_or(path) }),
+        BuildSecretSource::Env(name) => json!({ "env": name }),
+        BuildSecretSource::Value(text) => json!({ "text": text }),
+    };
+    build.secrets.iter().map(|secret| json!([secret.id, source(secret)])).collect()
 }
 
 const OPENS: &str = "<!-- fargate-deploy:parts ";

@@ -3,8 +3,8 @@
 use super::digest::{self, Parts};
 pub use super::infrastructure::Infrastructure;
 use super::risk::{self, Risk, RiskKind};
-use super::{ImageAction, ImagePlan, Plan, ServicePlan};
-use crate::config::{Config, ImageSource, Lock, When};
+use super::{CommandPlan, ImageAction, ImagePlan, Plan, ServicePlan, Settings};
+use crate::config::{Config, ImageSource, Lock, OnCancel, OnFailure, SmokeCheck, When};
 use crate::names::{ContainerName, ServiceRef};
 use crate::resolved::Resolved;
 use crate::task_definition::change::Change;
@@ -25,6 +25,8 @@ pub struct PlanDocument {
     pub images: Vec<PlannedImage>,
     /// In the order of the config.
     pub services: Vec<PlannedService>,
+    /// How it is carried out.
+    pub settings: PlannedSettings,
     /// Those that will run, in their order.
     pub release_commands: Vec<PlannedCommand>,
     /// What this release leaves as it is, one sentence each.
@@ -86,11 +88,85 @@ pub struct PlannedService {
     pub running_release: Option<u64>,
     /// The file that the new revision starts from; `null`: the running revision.
     pub base: Option<String>,
-    /// Services of wave 0 move first.
-    pub wave: usize,
+    /// Keys of the services that must serve and answer before it moves.
+    pub after: Vec<String>,
+    /// What must answer once it serves.
+    pub smoke: Vec<PlannedSmoke>,
     pub moves: bool,
     /// Old to new, with AWS's defaults filled in on both sides.
     pub changes: Vec<Change>,
+}
+
+/// The choices of the config and the command line that are about the whole release.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedSettings {
+    /// What becomes of the other services when one fails.
+    pub on_failure: OnFailure,
+    pub fail_fast: bool,
+    /// What becomes of rollouts on SIGINT or SIGTERM.
+    pub on_cancel: OnCancel,
+    /// How long a rollout is watched.
+    pub wait_seconds: u64,
+    /// How long another run's lease is waited for; `null`: `lock: none`.
+    pub lock_timeout_seconds: Option<u64>,
+    /// The RDS instance of which a snapshot is taken before the first release command.
+    pub snapshot: Option<String>,
+    /// Rolls on although nothing changed.
+    pub forced: bool,
+    /// `--no-wait`: no rollout is watched, and no command runs after them.
+    pub no_wait: bool,
+    pub skips_release_commands: bool,
+}
+
+impl PlannedSettings {
+    fn of(settings: &Settings, run: RunOptions) -> Self {
+        Self {
+            on_failure: settings.on_failure,
+            fail_fast: settings.fail_fast,
+            on_cancel: settings.on_cancel,
+            wait_seconds: settings.wait.as_secs(),
+            lock_timeout_seconds: match settings.lock {
+                Lock::Lease { wait } => Some(wait.as_secs()),
+                Lock::None => None,
+            },
+            snapshot: settings.snapshot.clone(),
+            forced: settings.force,
+            no_wait: run.is_unwatched,
+            skips_release_commands: run.skips_commands,
+        }
+    }
+}
+
+/// What the command line leaves out of a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// `--skip-release-commands`
+    pub skips_commands: bool,
+    /// `--no-wait`
+    pub is_unwatched: bool,
+}
+
+/// One request that must be answered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedSmoke {
+    pub url: Resolved,
+    pub status: u16,
+    pub within_seconds: u64,
+    /// What the body must contain.
+    pub contains: Option<Resolved>,
+}
+
+impl PlannedSmoke {
+    pub(super) fn of(check: &SmokeCheck) -> Self {
+        Self {
+            url: check.url.clone(),
+            status: check.status,
+            within_seconds: check.within.as_secs(),
+            contains: check.contains.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -116,14 +192,13 @@ pub struct PlannedCall {
 }
 
 impl PlanDocument {
-    /// `skips_commands`: the release commands are left out of this run.
-    pub fn of(plan: &Plan, config: &Config, skips_commands: bool) -> Self {
+    pub fn of(plan: &Plan, config: &Config, run: RunOptions) -> Self {
         let known = plan.known_images();
         let differences: Vec<(&ServicePlan, Vec<Difference>)> =
             plan.services.iter().map(|s| (s, s.differences(plan.number, &known))).collect();
         let services: Vec<_> = differences.iter().map(|(s, found)| planned_service(s, found, config)).collect();
         let is_moving = services.iter().any(|s| s.moves);
-        let runs_commands = is_moving && !skips_commands;
+        let runs_commands = is_moving && !run.skips_commands;
         let mut risks = plan.warnings.clone();
         for (service, found) in &differences {
             let name = format!("service `{}`", service.service.name);
@@ -135,7 +210,8 @@ impl PlanDocument {
             risks.extend(risk::of_commands(&plan.commands, &plan.services));
         }
         risks.sort_by_key(|risk| risk.level);
-        let commands = plan.commands.iter().filter(|_| runs_commands).map(|c| PlannedCommand {
+        let is_run = |c: &&CommandPlan| runs_commands && !(run.is_unwatched && c.command.when == When::After);
+        let commands = plan.commands.iter().filter(is_run).map(|c| PlannedCommand {
             name: c.command.name.clone(),
             service: c.service.clone(),
             container: c.container.clone(),
@@ -145,16 +221,18 @@ impl PlanDocument {
             family: c.own.as_ref().map(|own| own.family().to_owned()),
         });
         let release_commands: Vec<_> = commands.collect();
-        let parts = digest::parts(plan, config, &differences, &release_commands);
+        let settings = PlannedSettings::of(&plan.settings, run);
+        let parts = digest::parts(plan, config, &differences, &release_commands, &settings);
         Self {
             environment: config.environment.clone(),
             release: plan.number,
             decision: decision(&services),
             risks,
             images: plan.images.iter().map(|image| planned_image(image, config)).collect(),
-            untouched: untouched(plan, config, &services, skips_commands),
+            untouched: untouched(plan, config, &services, run),
             calls: calls(plan, config, &services, &release_commands),
             services,
+            settings,
             release_commands,
             digest: digest::whole(config.environment.as_deref(), &parts),
             parts,
@@ -237,13 +315,14 @@ fn planned_service(service: &ServicePlan, differences: &[Difference], config: &C
         running: service.before.task_definition.short().to_owned(),
         running_release: service.running.release(),
         base,
-        wave: service.wave,
+        after: service.after.clone(),
+        smoke: service.smoke.iter().map(PlannedSmoke::of).collect(),
         moves: !differences.is_empty() || config.force,
         changes: differences.iter().map(Change::of).collect(),
     }
 }
 
-fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], skips_commands: bool) -> Vec<String> {
+fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], run: RunOptions) -> Vec<String> {
     let mut lines = vec![];
     for left_out in &config.left_out {
         lines.push(format!("service `{left_out}`: left out by `--only`"));
@@ -265,7 +344,7 @@ fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], skips_co
         }
     }
     if !config.release.is_empty() {
-        if skips_commands {
+        if run.skips_commands {
             lines.push("release commands: left out by `--skip-release-commands`".to_owned());
         } else if services.iter().all(|s| !s.moves) {
             lines.push("release commands: no service moves, so none runs".to_owned());
@@ -274,7 +353,7 @@ fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], skips_co
     lines
 }
 
-/// In the order of the story: images, leases, revisions, commands, services wave by wave.
+/// In the order in which they are made: images, leases, revisions, commands, services after those that they wait for.
 fn calls(plan: &Plan, config: &Config, services: &[PlannedService], commands: &[PlannedCommand]) -> Vec<PlannedCall> {
     let call = |action: &str, on: String| PlannedCall { action: action.to_owned(), on };
     let mut calls = vec![];
@@ -316,11 +395,26 @@ fn calls(plan: &Plan, config: &Config, services: &[PlannedService], commands: &[
         }
     };
     run(false, &mut calls);
-    let mut moving: Vec<_> = services.iter().filter(|s| s.moves).collect();
-    moving.sort_by_key(|s| s.wave);
-    calls.extend(moving.into_iter().map(|s| call("ecs:UpdateService", s.service.to_string())));
+    calls.extend(in_order(services).filter(|s| s.moves).map(|s| call("ecs:UpdateService", s.service.to_string())));
     run(true, &mut calls);
     calls
+}
+
+/// Each after those that it waits for, else in the order of the config. Circles are refused when the config is read.
+fn in_order(services: &[PlannedService]) -> impl Iterator<Item = &PlannedService> {
+    let mut ordered: Vec<&PlannedService> = vec![];
+    let mut left: Vec<&PlannedService> = services.iter().collect();
+    while !left.is_empty() {
+        let waits = |s: &PlannedService| s.after.iter().any(|key| left.iter().any(|other| other.key == *key));
+        let (later, now): (Vec<_>, Vec<_>) = left.iter().copied().partition(|s| waits(s));
+        if now.is_empty() {
+            ordered.extend(later);
+            break;
+        }
+        ordered.extend(now);
+        left = later;
+    }
+    ordered.into_iter()
 }
 
 /// What was shown to a reviewer: the digest, and its parts where they are known.
@@ -344,6 +438,9 @@ impl PlanDocument {
             Some(("service", key)) => format!("the changes of service `{key}`"),
             Some(("command", key)) => format!("release command `{key}`"),
             Some(("image", key)) => format!("image `{key}`"),
+            _ if part == "settings" => {
+                "how the release is carried out (on-failure, on-cancel, wait and the like)".to_owned()
+            }
             _ => part.to_owned(),
         };
         let mut lines = vec![];
