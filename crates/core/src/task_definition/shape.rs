@@ -342,10 +342,7 @@ static HEALTH: &[Member] = &[
     number("startPeriod").or(Default::Integer(0)),
 ];
 
-static RESOURCE: &[Member] = &[
-    text("value").required(),
-    one_of("type", &["GPU", "InferenceAccelerator", "NeuronDevice"]).required(),
-    text("sharingStrategy"),
-];
+static RESOURCE: &[Member] =
+    &[text("value").required(), one_of("type", &["GPU", "InferenceAccelerator", "NeuronDevice"]).required()];
 
 static FIRELENS: &[Member] = &[one_of("type", &["fluentbit", "fluentd"]).required(), map("options")];

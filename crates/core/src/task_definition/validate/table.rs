@@ -559,6 +559,13 @@ fn what_aws_may_refuse_is_a_warning_alone() {
         ),
         (app("cpu", json!(128.0)), "is written `128.0`"),
         (
+            app(
+                "resourceRequirements",
+                json!([{"type": "NeuronDevice", "value": "1", "sharingStrategy": {"tomorrow": {}}}]),
+            ),
+            "`containerDefinitions[0].resourceRequirements[0].type` is `NeuronDevice`",
+        ),
+        (
             app("portMappings", json!([{"containerPort": 80, "appProtocol": "http3"}])),
             "`http3`, which is not known here",
         ),
