@@ -448,9 +448,9 @@ fn what_aws_refuses_is_one_problem_with_its_path() {
             "container `app` depends on `db`, which is not in this task",
         ),
         (
-            web,
-            app("dependsOn", json!([{"containerName": "db"}])),
-            "`containerDefinitions[0].dependsOn[0].condition` is missing",
+            several,
+            vec![("/containerDefinitions/1/dependsOn".to_owned(), Some(json!([{"containerName": "log_router"}])))],
+            "`containerDefinitions[1].dependsOn[0].condition` is missing",
         ),
         (
             several,
