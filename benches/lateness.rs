@@ -3,9 +3,10 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints its figures")]
 
-use fargate_deploy_core::rollout::{Ask, Observation, Rollout, Target};
+use fargate_deploy_core::rollout::{Ask, Listed, Observation, Rollout, Target};
 use fargate_deploy_core::service::{
-    Breaker, Controller, Counts, Deployment, Role, Service, ServiceDeployment, ServiceDeploymentStatus, State, Strategy,
+    Alarms, Breaker, Controller, Counts, Deployment, Role, Service, ServiceDeployment, ServiceDeploymentStatus, State,
+    Strategy,
 };
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ fn main() {
 fn follow(end: f64) -> (f64, u32) {
     let target = Target {
         deployment: "ecs-svc/2".into(),
+        created_at: None,
         task_definition: NEW.into(),
         before: None,
         breaker: Breaker { is_enabled: true, rolls_back: true },
@@ -40,7 +42,8 @@ fn follow(end: f64) -> (f64, u32) {
         let running = if at >= end / 2.0 { 2 } else { 0 };
         let observation = match ask {
             Ask::Service => Observation::Service(Some(Box::new(service(at >= end, running)))),
-            Ask::Locate => Observation::Located(Some(deployment(at >= end, running))),
+            Ask::List => Observation::Listed(Listed { ours: Some(deployment(at >= end, running)), newer: None }),
+            Ask::Tasks => Observation::Tasks(Some(vec![])),
             Ask::ServiceDeployment(_) => Observation::ServiceDeployment(Some(deployment(at >= end, running))),
         };
         rollout.observe(Duration::from_secs_f64(at), observation);
@@ -61,6 +64,9 @@ fn deployment(is_done: bool, running: i64) -> ServiceDeployment {
         rollback_reason: None,
         lifecycle_stage: None,
         awaiting_hook: None,
+        triggered_alarms: vec![],
+        started_at: None,
+        finished_at: None,
         created_at: 0.0,
     }
 }
@@ -78,6 +84,7 @@ fn service(is_done: bool, running: i64) -> Service {
         strategy: Strategy::Rolling,
         is_express: false,
         breaker: Breaker { is_enabled: true, rolls_back: true },
+        alarms: Alarms::default(),
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
         network_configuration: None,
@@ -94,6 +101,8 @@ fn service(is_done: bool, running: i64) -> Service {
             failed_tasks: 0,
             reason: None,
             task_definition: NEW.into(),
+            created_at: None,
+            updated_at: None,
         }],
         events: vec![],
         current_service_deployment: None,

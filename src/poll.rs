@@ -5,7 +5,8 @@
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html>
 
 use crate::ports::{Aws, Call};
-use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
+use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskDefinitionArn};
+use fargate_deploy_core::rollout::{Listed, Target, sort_out};
 use fargate_deploy_core::service::{Service, ServiceDeployment};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,6 +37,55 @@ impl Poll {
 
     pub async fn deployment(&self, arn: &ServiceDeploymentArn, aws: Aws<'_>) -> Call<Option<ServiceDeployment>> {
         self.deployments.read(arn, async |all| aws.services.service_deployments_by_arn(all).await).await
+    }
+}
+
+/// The List can be asked with our clock a little ahead of AWS's.
+const CLOCK_SKEW: f64 = 120.0;
+/// DescribeServiceDeployments takes this many.
+const NEWEST: usize = 20;
+
+/// The service deployments of one service since UpdateService, each with the revision that it deploys.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// Our clock when UpdateService was sent.
+    since: f64,
+    /// A service revision never changes.
+    revisions: RefCell<BTreeMap<ServiceRevisionArn, TaskDefinitionArn>>,
+}
+
+impl History {
+    pub(crate) fn new(since: f64) -> Self {
+        Self { since, revisions: RefCell::default() }
+    }
+
+    /// Which of them is ours, and whether there is a newer one.
+    pub(crate) async fn read(&self, service: &ServiceRef, target: &Target, aws: Aws<'_>) -> Call<Listed> {
+        let since = target.created_at.map_or(self.since, |at| at.min(self.since)) - CLOCK_SKEW;
+        let mut arns = aws.services.service_deployments(service, since).await?;
+        arns.truncate(NEWEST);
+        if arns.is_empty() {
+            return Ok(Listed::default());
+        }
+        let mut all = vec![];
+        for deployment in aws.services.service_deployments_by_arn(&arns).await?.into_iter().flatten() {
+            let Some(arn) = &deployment.target_revision else { continue };
+            let Some(revision) = self.revision(arn, aws).await? else { continue };
+            all.push((deployment, revision));
+        }
+        Ok(sort_out(target, self.since, &all))
+    }
+
+    async fn revision(&self, arn: &ServiceRevisionArn, aws: Aws<'_>) -> Call<Option<TaskDefinitionArn>> {
+        let known = self.revisions.borrow().get(arn).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = aws.services.service_revision(arn).await?.map(|r| r.task_definition);
+        if let Some(found) = &found {
+            self.revisions.borrow_mut().insert(arn.clone(), found.clone());
+        }
+        Ok(found)
     }
 }
 

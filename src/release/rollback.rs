@@ -81,12 +81,14 @@ impl Release<'_> {
         let goes_back =
             |r: &ServiceRollout<'_>| r.moving.is_some() && (policy == OnFailure::RollbackAll || r.caused_failure);
         let going: Vec<_> = rollouts.into_iter().filter(goes_back).collect();
+        let keys: Vec<String> = going.iter().map(|r| r.service.key.clone()).collect();
         let poll = Poll::default();
         let has_changed = !going.is_empty();
         let endings = join_all(going.into_iter().map(|r| self.restore(r, &poll))).await;
         if has_changed {
             // Whatever stopped the release, this is the state that it leaves.
-            failure.reason = Reason::RolledBack;
+            let are_superseded = keys.iter().all(|key| self.is_superseded(key));
+            failure.reason = if are_superseded { Reason::Superseded } else { Reason::RolledBack };
         }
         let unconfirmed: Vec<String> = endings.into_iter().filter_map(Result::err).collect();
         if !unconfirmed.is_empty() {
@@ -103,7 +105,7 @@ impl Release<'_> {
         let (service, Some(moving)) = (rollout.service, &rollout.moving) else { return };
         let decided =
             decide(trouble(&rollout), &service.before.task_definition, moving.service_deployment(), is_first(service));
-        if let Ordered::AlreadyBack = roll_back(service, &decided, &self.context).await {
+        if let Ordered::AlreadyBack = roll_back(service, &decided, moving, &self.context).await {
             self.context.set_state(&service.key, ServiceState::RolledBack);
         }
     }
@@ -147,18 +149,22 @@ impl Release<'_> {
         let arn = rollout.moving.as_ref().and_then(RolloutInProgress::service_deployment);
         let decided = decide(trouble(&rollout), &service.before.task_definition, arn, is_first(service));
         let why = rollout.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), sentence);
-        let Some(moving) = rollout.moving else { return Ok(()) };
-        let (watched, is_ours) = match roll_back(service, &decided, context).await {
+        let Some(mut moving) = rollout.moving else { return Ok(()) };
+        let (watched, is_ours) = match roll_back(service, &decided, &moving, context).await {
             Ordered::AlreadyBack => {
                 return self.rolled_back(service);
+            }
+            Ordered::Superseded(_) => {
+                context.set_state(&service.key, ServiceState::Superseded);
+                return Ok(());
             }
             Ordered::Left(why) => {
                 context.set_state(&service.key, ServiceState::Unsteady);
                 return Err(format!("{}: {why}", service.service));
             }
             Ordered::WatchOurs => {
-                let mut going = moving.going_back(&why);
-                (watch::watch(&service.service, &service.running, &mut going, poll, context).await, true)
+                moving = moving.going_back(&why);
+                (watch::watch(&service.service, &service.running, &mut moving, poll, context).await, true)
             }
             Ordered::Watch(mut going) => {
                 (watch::watch(&service.service, &service.running, &mut going, poll, context).await, false)
@@ -166,10 +172,18 @@ impl Release<'_> {
         };
         let (back, is_back) = match watched {
             Verdict::RolledBack { .. } if is_ours => return self.rolled_back(service),
+            Verdict::Superseded { .. } => {
+                context.set_state(&service.key, ServiceState::Superseded);
+                return Ok(());
+            }
             // It completed, or failed for good, in the moment in which it was told to go back.
             Verdict::Stable(_) | Verdict::Failed { .. } if is_ours => {
                 let again = Restore::UpdateService(service.before.task_definition.clone());
-                match roll_back(service, &again, context).await {
+                match roll_back(service, &again, &moving, context).await {
+                    Ordered::Superseded(_) => {
+                        context.set_state(&service.key, ServiceState::Superseded);
+                        return Ok(());
+                    }
                     Ordered::Watch(mut going) => {
                         let back = watch::watch(&service.service, &service.running, &mut going, poll, context).await;
                         let is_back = matches!(back, Verdict::Stable(_));
@@ -194,6 +208,11 @@ impl Release<'_> {
             service.before.task_definition.short(),
             sentence(&back)
         ))
+    }
+
+    fn is_superseded(&self, key: &str) -> bool {
+        let mut record = self.context.record.borrow_mut();
+        record.service_mut(key).is_some_and(|noted| noted.state == ServiceState::Superseded)
     }
 
     fn rolled_back(&self, service: &ServicePlan) -> Result<(), String> {

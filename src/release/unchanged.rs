@@ -62,6 +62,7 @@ fn follow(service: &ServicePlan, wait: Duration) -> Option<RolloutInProgress> {
     let source = before.deployments.iter().find(|d| d.role == Role::Active);
     let target = Target {
         deployment: primary.id.clone(),
+        created_at: primary.created_at,
         task_definition: primary.task_definition.clone(),
         before: source.map(|d| (d.id.clone(), d.task_definition.clone())),
         breaker: before.breaker,

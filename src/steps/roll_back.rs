@@ -2,17 +2,26 @@
 
 use crate::clock;
 use crate::events::Step;
+use crate::poll::History;
+use crate::ports::Aws;
 use crate::release_context::ReleaseContext;
 use crate::rollout_in_progress::RolloutInProgress;
-use fargate_deploy_core::names::TaskDefinitionArn;
+use fargate_deploy_core::names::{ServiceRef, TaskDefinitionArn};
 use fargate_deploy_core::outcome::ServiceState;
 use fargate_deploy_core::plan::ServicePlan;
-use fargate_deploy_core::rollback::Restore;
+use fargate_deploy_core::rollback::{MayGoBack, Restore, Seen, may_go_back};
 use fargate_deploy_core::rollout::Target;
 use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long the previous revision may take to serve again.
 const WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// A service that cannot be read is tried again for this long before it is left as it is.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+const APART: Duration = Duration::from_secs(5);
+/// The list only adds to the service: it does not keep it waiting.
+const LISTED: Duration = Duration::from_secs(5);
 
 /// What became of the order.
 #[derive(Debug)]
@@ -23,16 +32,23 @@ pub enum Ordered {
     WatchOurs,
     /// A deployment of the previous revision was started: watch that one.
     Watch(Box<RolloutInProgress>),
+    /// A newer deployment owns the service: nothing was ordered.
+    Superseded(TaskDefinitionArn),
     /// Nothing was ordered, and why.
     Left(String),
 }
 
-/// Orders the restore that was decided.
-pub async fn roll_back(service: &ServicePlan, restore: &Restore, context: &ReleaseContext<'_>) -> Ordered {
+/// Orders the restore that was decided, of what `moving` had deployed.
+pub async fn roll_back(
+    service: &ServicePlan,
+    restore: &Restore,
+    moving: &RolloutInProgress,
+    context: &ReleaseContext<'_>,
+) -> Ordered {
     match restore {
         Restore::AlreadyBack => Ordered::AlreadyBack,
         Restore::Leave(why) => Ordered::Left((*why).to_owned()),
-        Restore::UpdateService(previous) => update(service, previous, context).await,
+        Restore::UpdateService(previous) => update(service, previous, moving, context).await,
         Restore::StopServiceDeployment { deployment, otherwise } => {
             let step =
                 context.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short())).of(&service.key);
@@ -45,15 +61,35 @@ pub async fn roll_back(service: &ServicePlan, restore: &Restore, context: &Relea
                 // It ended in between, is not stoppable, or the role may not: the other way always works.
                 Err(e) => {
                     step.progress(format!("{e}: putting {} back by UpdateService", otherwise.short()));
-                    update(service, otherwise, context).await
+                    update(service, otherwise, moving, context).await
                 }
             }
         }
     }
 }
 
-async fn update(service: &ServicePlan, previous: &TaskDefinitionArn, context: &ReleaseContext<'_>) -> Ordered {
+async fn update(
+    service: &ServicePlan,
+    previous: &TaskDefinitionArn,
+    moving: &RolloutInProgress,
+    context: &ReleaseContext<'_>,
+) -> Ordered {
     let step = context.start(Step::RollBack, format!("{} to {}", service.service, previous.short())).of(&service.key);
+    match look(&service.service, moving, PATIENCE, context.aws).await {
+        MayGoBack::Yes => {}
+        MayGoBack::Superseded { by } => {
+            step.progress(format!("a newer deployment of {} owns the service: nothing is put back", by.short()));
+            return Ordered::Superseded(by);
+        }
+        MayGoBack::AlreadyGoing => {
+            step.progress("ECS goes back by itself");
+            return Ordered::WatchOurs;
+        }
+        MayGoBack::Unknown(why) => {
+            step.failed(format!("{}: {why}", service.service));
+            return Ordered::Left(format!("{why}: nothing was put back"));
+        }
+    }
     let since = clock::now();
     let after = match context.aws.services.update_service(&service.service, previous, false).await {
         Ok(after) => after,
@@ -69,6 +105,7 @@ async fn update(service: &ServicePlan, previous: &TaskDefinitionArn, context: &R
     step.progress(format!("deployment {} of {}", primary.id, previous.short()));
     let target = Target {
         deployment: primary.id.clone(),
+        created_at: primary.created_at,
         task_definition: previous.clone(),
         before: None,
         breaker: service.before.breaker,
@@ -76,4 +113,21 @@ async fn update(service: &ServicePlan, previous: &TaskDefinitionArn, context: &R
     };
     let seen = after.events.iter().map(|e| e.id.clone()).collect();
     Ordered::Watch(Box::new(RolloutInProgress::new(target, seen, since)))
+}
+
+/// Whether what an UpdateService would replace is still ours, by both sources as they are now. Tried again until the
+/// service can be read, or `patience` is over.
+pub async fn look(service: &ServiceRef, moving: &RolloutInProgress, patience: Duration, aws: Aws<'_>) -> MayGoBack {
+    let history = History::new(moving.since);
+    let began = Instant::now();
+    loop {
+        let listed = timeout(LISTED, history.read(service, &moving.target, aws)).await.ok().and_then(Result::ok);
+        let read = aws.services.services(std::slice::from_ref(service)).await;
+        let shown = read.ok().and_then(|mut all| all.pop().flatten());
+        let seen = Seen { service: shown.as_ref(), listed: listed.as_ref() };
+        match may_go_back(&moving.target, seen) {
+            MayGoBack::Unknown(_) if shown.is_none() && began.elapsed() < patience => sleep(APART).await,
+            decided => return decided,
+        }
+    }
 }

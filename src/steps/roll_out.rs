@@ -73,6 +73,7 @@ pub async fn roll_out(
     context.set_state(&service.key, ServiceState::RollingOut);
     let target = Target {
         deployment: ours.id.clone(),
+        created_at: ours.created_at,
         task_definition: to.clone(),
         before,
         breaker: service.before.breaker,

@@ -2,24 +2,22 @@
 
 use crate::events::Step;
 use crate::evidence;
-use crate::poll::Poll;
+use crate::poll::{History, Poll};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::ServiceRef;
-use fargate_deploy_core::rollout::{Ask, Observation, Target, Verdict};
-use fargate_deploy_core::service::ServiceDeployment;
+use fargate_deploy_core::rollout::{Ask, Death, Observation, Target, Verdict, deaths_of};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
-
-/// The List can be asked with our clock a little ahead of AWS's.
-const CLOCK_SKEW: f64 = 120.0;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Between two looks at the stopped tasks of a deployment that must fail fast.
 const LOOK: Duration = Duration::from_secs(10);
+/// What only adds to DescribeServices does not keep it waiting: a call that is still being retried by then has failed.
+const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Reads until the state machine has a verdict, or a deployment that must fail fast crashes in a loop.
+/// Reads until the state machine has a verdict.
 pub async fn watch(
     service: &ServiceRef,
     definition: &TaskDefinition,
@@ -29,7 +27,8 @@ pub async fn watch(
 ) -> Verdict {
     let step = context.start(Step::RollOut, format!("watching {service}")).of(service.name.as_str());
     let RolloutInProgress { rollout, target, began, since, fails_fast } = moving;
-    let (target, since, fails_fast) = (&*target, *since, *fails_fast);
+    let (target, fails_fast) = (&*target, *fails_fast);
+    let reader = Reader { service, target, history: History::new(*since), poll, aws: context.aws };
     let mut failures = 0;
     let mut looked = Duration::ZERO;
     let mut last: Option<Duration> = None;
@@ -41,77 +40,82 @@ pub async fn watch(
             match &ask {
                 Ask::Service => poll.services.wait(service, until).await,
                 Ask::ServiceDeployment(arn) => poll.deployments.wait(arn, until).await,
-                Ask::Locate => sleep_until(until).await,
+                Ask::List | Ask::Tasks => sleep_until(until).await,
             }
         }
         last = Some(began.elapsed());
-        let observation = read(&ask, service, target, since, poll, context.aws).await;
-        for news in rollout.observe(began.elapsed(), observation) {
-            step.progress(news);
+        let observation = reader.read(&ask).await;
+        let mut news = rollout.observe(began.elapsed(), observation);
+        let has_failures = rollout.failures() > failures;
+        // ECS does not count a task that ended after it was RUNNING, where nothing checks its health.
+        let is_due = fails_fast && began.elapsed().saturating_sub(looked) >= LOOK;
+        if rollout.verdict().is_none() && (has_failures || is_due) {
+            failures = rollout.failures();
+            looked = began.elapsed();
+            let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition).await;
+            news.extend(evidence.lines.into_iter().filter(|_| has_failures));
+            if let Some(crash_loop) = evidence.crash_loop.filter(|_| fails_fast) {
+                news.extend(rollout.observe(began.elapsed(), Observation::CrashLoop(crash_loop)));
+            }
+        }
+        for line in news {
+            step.progress(line);
         }
         if let Some(verdict) = rollout.verdict() {
             tell(&step, service, target, verdict);
             return verdict.clone();
-        }
-        let has_failures = rollout.failures() > failures;
-        // ECS does not count a task that ended after it was RUNNING, where nothing checks its health.
-        let is_due = fails_fast && began.elapsed().saturating_sub(looked) >= LOOK;
-        if has_failures || is_due {
-            failures = rollout.failures();
-            looked = began.elapsed();
-            let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition).await;
-            for line in evidence.lines.into_iter().filter(|_| has_failures) {
-                step.progress(line);
-            }
-            if let Some(crash_loop) = evidence.crash_loop.filter(|_| fails_fast) {
-                let verdict = Verdict::Failed { reason: crash_loop };
-                tell(&step, service, target, &verdict);
-                return verdict;
-            }
         }
         let counts = rollout.counts();
         step.heartbeat(format!("{service}: {}/{} running", counts.running, counts.desired));
     }
 }
 
-async fn read(ask: &Ask, service: &ServiceRef, target: &Target, since: f64, poll: &Poll, aws: Aws<'_>) -> Observation {
-    match ask {
-        Ask::Service => match poll.service(service, aws).await {
-            Ok(found) => Observation::Service(found.map(Box::new)),
-            Err(e) => Observation::Unreadable(e.to_string()),
-        },
-        Ask::Locate => optional(locate(service, target, since, aws).await, Observation::Located),
-        Ask::ServiceDeployment(arn) => optional(poll.deployment(arn, aws).await, Observation::ServiceDeployment),
-    }
+/// What is read of one deployment.
+struct Reader<'a> {
+    service: &'a ServiceRef,
+    target: &'a Target,
+    history: History,
+    poll: &'a Poll,
+    aws: Aws<'a>,
 }
 
-/// Ours is the newest service deployment whose revision runs our task definition. One that started before
-/// UpdateService was sent is not ours.
-async fn locate(service: &ServiceRef, target: &Target, since: f64, aws: Aws<'_>) -> Call<Option<ServiceDeployment>> {
-    let arns = aws.services.service_deployments(service, since - CLOCK_SKEW).await?;
-    for arn in arns.iter().take(3) {
-        let Some(deployment) = aws.services.service_deployment(arn).await? else { continue };
-        let Some(revision) = &deployment.target_revision else { continue };
-        let Some(revision) = aws.services.service_revision(revision).await? else { continue };
-        // By force, or going back: an earlier deployment of this very revision may be listed, and has ended well.
-        let has_run_before = target.before.as_ref().is_none_or(|(_, before)| *before == target.task_definition);
-        let is_old = has_run_before && deployment.created_at < since - 5.0;
-        if revision.task_definition == target.task_definition && !is_old {
-            return Ok(Some(deployment));
+impl Reader<'_> {
+    async fn read(&self, ask: &Ask) -> Observation {
+        match ask {
+            Ask::Service => match self.poll.service(self.service, self.aws).await {
+                Ok(found) => Observation::Service(found.map(Box::new)),
+                Err(e) => Observation::Unreadable(e.to_string()),
+            },
+            Ask::List => optional(self.history.read(self.service, self.target, self.aws), Observation::Listed).await,
+            Ask::ServiceDeployment(arn) => {
+                optional(self.poll.deployment(arn, self.aws), Observation::ServiceDeployment).await
+            }
+            Ask::Tasks => {
+                let deaths = timeout(PATIENCE, deaths(self.service, self.target, self.aws)).await;
+                Observation::Tasks(deaths.ok().and_then(Result::ok))
+            }
         }
     }
-    Ok(None)
 }
 
 /// A role or a stand-in without the ServiceDeployments API is no failure: DescribeServices is read instead.
-fn optional<T>(answer: Call<T>, known: impl FnOnce(T) -> Observation) -> Observation {
-    match answer {
-        Ok(answer) => known(answer),
-        Err(CallError { kind: CallErrorKind::Denied | CallErrorKind::Invalid | CallErrorKind::NotFound, .. }) => {
-            Observation::Denied
-        }
-        Err(e) => Observation::Unreadable(e.to_string()),
+async fn optional<T>(call: impl Future<Output = Call<T>>, known: impl FnOnce(T) -> Observation) -> Observation {
+    match timeout(PATIENCE, call).await {
+        Ok(Ok(answer)) => known(answer),
+        Ok(Err(CallError {
+            kind: CallErrorKind::Denied | CallErrorKind::Invalid | CallErrorKind::NotFound, ..
+        })) => Observation::Denied,
+        Ok(Err(e)) => Observation::ApiUnreadable(e.to_string()),
+        Err(_) => Observation::ApiUnreadable(format!("no answer within {} s", PATIENCE.as_secs())),
     }
+}
+
+async fn deaths(service: &ServiceRef, target: &Target, aws: Aws<'_>) -> Call<Vec<Death>> {
+    let stopped = aws.tasks.stopped_tasks(service).await?;
+    if stopped.is_empty() {
+        return Ok(vec![]);
+    }
+    Ok(deaths_of(&target.deployment, &aws.tasks.tasks(&service.cluster, &stopped).await?))
 }
 
 fn tell(step: &StepLog<'_>, service: &ServiceRef, target: &Target, verdict: &Verdict) {
@@ -134,8 +138,18 @@ pub fn sentence(verdict: &Verdict) -> String {
         Verdict::TimedOut { awaiting_hook: Some(hook), .. } => {
             format!("is paused by hook {hook}, which waits for a person")
         }
+        Verdict::TimedOut { last, stage: Some(stage), .. } => {
+            let traffic = if has_shifted(stage) { "it has the traffic already, and " } else { "" };
+            format!("is still rolling out: {traffic}stage {stage}, {}/{} running", last.running, last.desired)
+        }
         Verdict::TimedOut { last, .. } => format!("is still rolling out: {}/{} running", last.running, last.desired),
         Verdict::Unsteady { reason } => format!("failed, and so did going back: {reason}"),
-        Verdict::Lost { error } => format!("could not be followed to its end: {error}"),
+        Verdict::Lost { error } => format!("could not be followed to its end, what serves is unknown: {error}"),
     }
+}
+
+/// From here on the new revision has the production traffic.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html>
+fn has_shifted(stage: &str) -> bool {
+    matches!(stage, "POST_PRODUCTION_TRAFFIC_SHIFT" | "BAKE_TIME" | "CLEAN_UP")
 }

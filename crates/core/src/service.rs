@@ -20,6 +20,7 @@ pub struct Service {
     /// `resourceManagementType: ECS`: an Express Mode service, which plain UpdateService must not touch.
     pub is_express: bool,
     pub breaker: Breaker,
+    pub alarms: Alarms,
     pub minimum_healthy_percent: Option<i64>,
     pub maximum_percent: Option<i64>,
     /// The raw `networkConfiguration`, handed on to RunTask as it is.
@@ -67,6 +68,10 @@ pub struct Deployment {
     pub failed_tasks: i64,
     pub reason: Option<String>,
     pub task_definition: TaskDefinitionArn,
+    /// Seconds since the epoch, AWS's clock. A deployment that ECS goes back to may keep the time of its first start.
+    pub created_at: Option<f64>,
+    /// The same, of its last change.
+    pub updated_at: Option<f64>,
 }
 
 /// `deployments[].status`. AWS's type is an open string.
@@ -127,6 +132,15 @@ pub struct Breaker {
     pub rolls_back: bool,
 }
 
+/// `deploymentConfiguration.alarms`: CloudWatch alarms that fail a deployment.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alarms {
+    pub is_enabled: bool,
+    pub rolls_back: bool,
+    pub names: Vec<String>,
+}
+
 /// One line of `services[].events`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceEvent {
@@ -151,8 +165,14 @@ pub struct ServiceDeployment {
     pub lifecycle_stage: Option<String>,
     /// A pause hook waits for a person (`AWAITING_ACTION`): its id.
     pub awaiting_hook: Option<String>,
+    /// `alarms.triggeredAlarmNames`.
+    pub triggered_alarms: Vec<String>,
     /// Seconds since the epoch, AWS's clock.
     pub created_at: f64,
+    /// The same, where ECS has begun with it.
+    pub started_at: Option<f64>,
+    /// The same, where it has ended.
+    pub finished_at: Option<f64>,
 }
 
 /// `ServiceDeploymentStatus`; only `Successful` is success.
@@ -169,6 +189,13 @@ pub enum ServiceDeploymentStatus {
     RollbackSuccessful,
     RollbackFailed,
     Unknown(String),
+}
+
+impl ServiceDeploymentStatus {
+    /// ECS is at work on it; a status that is new to us is taken for that too.
+    pub fn is_ongoing(&self) -> bool {
+        !matches!(self, Self::Successful | Self::Stopped | Self::RollbackSuccessful | Self::RollbackFailed)
+    }
 }
 
 /// What a service revision really runs.

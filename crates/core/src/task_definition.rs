@@ -83,6 +83,11 @@ impl TaskDefinition {
             .filter_map(Value::as_object)
     }
 
+    /// Whether ECS checks any container's health by itself.
+    pub fn has_health_check(&self) -> bool {
+        self.containers().any(|container| container.contains_key("healthCheck"))
+    }
+
     pub fn containers_mut(&mut self) -> impl Iterator<Item = &mut Map<String, Value>> {
         self.body
             .get_mut("containerDefinitions")

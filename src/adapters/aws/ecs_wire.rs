@@ -4,8 +4,8 @@
 
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::service::{
-    Breaker, Controller, Counts, Deployment, Role, Service, ServiceDeployment, ServiceDeploymentStatus, ServiceEvent,
-    ServiceRevision, State, Strategy,
+    Alarms, Breaker, Controller, Counts, Deployment, Role, Service, ServiceDeployment, ServiceDeploymentStatus,
+    ServiceEvent, ServiceRevision, State, Strategy,
 };
 use fargate_deploy_core::task::{ContainerState, Task};
 use fargate_deploy_core::task_definition::TaskDefinition;
@@ -17,6 +17,10 @@ pub(super) fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
 
 pub(super) fn text(value: &Value, member: &str) -> String {
     maybe(value, member).unwrap_or_default()
+}
+
+fn texts(value: &Value, member: &str) -> Vec<String> {
+    list(value, member).iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 pub(super) fn maybe(value: &Value, member: &str) -> Option<String> {
@@ -62,6 +66,7 @@ pub(super) fn service(s: &Value) -> Service {
         },
         is_express: s["resourceManagementType"].as_str() == Some("ECS"),
         breaker: Breaker { is_enabled: flag(breaker, "enable"), rolls_back: flag(breaker, "rollback") },
+        alarms: alarms(&configuration["alarms"]),
         minimum_healthy_percent: number(configuration, "minimumHealthyPercent"),
         maximum_percent: number(configuration, "maximumPercent"),
         network_configuration: Some(&s["networkConfiguration"]).filter(|v| v.is_object()).cloned(),
@@ -80,6 +85,14 @@ pub(super) fn service(s: &Value) -> Service {
 fn volume_configurations(s: &Value) -> Vec<Value> {
     let primary = list(s, "deployments").iter().find(|d| d["status"].as_str() == Some("PRIMARY"));
     primary.map(|d| list(d, "volumeConfigurations").to_vec()).unwrap_or_default()
+}
+
+fn alarms(alarms: &Value) -> Alarms {
+    Alarms {
+        is_enabled: flag(alarms, "enable"),
+        rolls_back: flag(alarms, "rollback"),
+        names: texts(alarms, "alarmNames"),
+    }
 }
 
 fn counts(value: &Value) -> Counts {
@@ -108,6 +121,8 @@ fn deployment(d: &Value) -> Deployment {
         failed_tasks: count(d, "failedTasks"),
         reason: maybe(d, "rolloutStateReason"),
         task_definition: TaskDefinitionArn::new(text(d, "taskDefinition")),
+        created_at: time(d, "createdAt"),
+        updated_at: time(d, "updatedAt"),
     }
 }
 
@@ -139,7 +154,10 @@ pub(super) fn service_deployment(d: &Value) -> ServiceDeployment {
             .iter()
             .find(|hook| hook["status"].as_str() == Some("AWAITING_ACTION"))
             .map(|hook| text(hook, "hookId")),
+        triggered_alarms: texts(&d["alarms"], "triggeredAlarmNames"),
         created_at: time(d, "createdAt").unwrap_or_default(),
+        started_at: time(d, "startedAt"),
+        finished_at: time(d, "finishedAt"),
     }
 }
 

@@ -7,7 +7,7 @@ use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::risk::RiskKind;
 use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, Plan, ServiceBefore};
-use fargate_deploy_core::service::{Breaker, Controller, Counts, Service, Strategy};
+use fargate_deploy_core::service::{Alarms, Breaker, Controller, Counts, Service, Strategy};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::terraform::TerraformSummary;
 use insta::assert_snapshot;
@@ -97,6 +97,7 @@ fn service(name: &str, definition: &TaskDefinition) -> Service {
         strategy: Strategy::Rolling,
         is_express: false,
         breaker: Breaker { is_enabled: true, rolls_back: true },
+        alarms: Alarms::default(),
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
         network_configuration: Some(json!({})),

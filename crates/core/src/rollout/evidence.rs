@@ -1,19 +1,89 @@
-//! Signs in DescribeServices that our deployment failed, as opposed to having been replaced.
+//! What one answer of DescribeServices proves: that ours failed, that ECS goes back, that somebody else has deployed, or
+//! that the answer is newer than our UpdateService at all. Texts are no API contract, so they only ever add to what ids,
+//! states and times say.
 
 use super::Target;
-use crate::service::{Service, State};
+use crate::names::TaskDefinitionArn;
+use crate::service::{Deployment, Role, Service, ServiceEvent, State};
 
-/// Why ours failed, if anything says so: its own state, or an event that names its id. The texts are no API contract,
-/// so they only ever add to what the states say.
+/// Why ours failed, if anything says so: its own state, or an event that names its id.
 pub(super) fn of_failure(target: &Target, service: &Service) -> Option<String> {
     let ours = service.deployment(&target.deployment);
     if let Some(ours) = ours.filter(|d| d.state == State::Failed) {
         return Some(ours.reason.clone().unwrap_or_else(|| "ECS gives no reason".to_owned()));
     }
+    let event = event_about(service, target, "deployment failed")?;
+    let why = event.message.split("deployment failed:").nth(1);
+    Some(why.map_or(event.message.as_str(), str::trim).to_owned())
+}
+
+/// AWS's time of our deployment's completion.
+pub(super) fn completed_at(target: &Target, service: &Service) -> Option<f64> {
+    event_about(service, target, "deployment completed").map(|e| e.created_at)
+}
+
+fn event_about<'a>(service: &'a Service, target: &Target, what: &str) -> Option<&'a ServiceEvent> {
     let names_ours = format!("(deployment {})", target.deployment);
-    service
-        .events
-        .iter()
-        .find(|e| e.message.contains(&names_ours) && e.message.contains("deployment failed"))
-        .map(|e| e.message.split("deployment failed:").nth(1).map_or(e.message.as_str(), str::trim).to_owned())
+    service.events.iter().find(|e| e.message.contains(&names_ours) && e.message.contains(what))
+}
+
+/// The answer cannot be of the world before UpdateService, although another deployment than ours is primary in it.
+pub(super) fn is_fresh(target: &Target, service: &Service, primary: &Deployment) -> bool {
+    let is_after = |time: Option<f64>| time.zip(target.created_at).is_some_and(|(time, ours)| time > ours);
+    service.deployment(&target.deployment).is_some()
+        || is_after(primary.created_at)
+        || is_after(primary.updated_at)
+        || says_rolling_back(target, service, primary)
+        // Where AWS gives no times: an id that was never seen before.
+        || primary.created_at.is_none() && target.before.as_ref().is_some_and(|(id, _)| *id != primary.id)
+}
+
+/// The primary deployment is one that ECS went back to. Asked of a fresh answer only.
+pub(crate) fn of_rollback(target: &Target, service: &Service, primary: &Deployment) -> bool {
+    let is_before = target.before.as_ref().is_some_and(|(id, _)| *id == primary.id);
+    // Whatever somebody deploys after us is created after ours.
+    let is_older = primary.created_at.zip(target.created_at).is_some_and(|(theirs, ours)| theirs < ours);
+    is_before || is_older || says_rolling_back(target, service, primary)
+}
+
+fn says_rolling_back(target: &Target, service: &Service, primary: &Deployment) -> bool {
+    let by_reason = primary.reason.as_deref().is_some_and(|r| r.contains("rolling back"));
+    let to = format!("rolling back to deployment {}", primary.id);
+    let is_since = |e: &ServiceEvent| target.created_at.is_none_or(|ours| e.created_at >= ours);
+    by_reason || service.events.iter().any(|e| e.message.contains(&to) && is_since(e))
+}
+
+/// ECS says of the primary deployment that it is an ordinary one, or that it went back to another.
+pub(super) fn is_said_to_be_new(target: &Target, service: &Service, primary: &Deployment) -> bool {
+    let by_reason = primary.reason.as_deref().is_some_and(|r| r.contains("in progress"));
+    let to = format!("rolling back to deployment {}", primary.id);
+    let is_since = |e: &&ServiceEvent| target.created_at.is_some_and(|ours| e.created_at >= ours);
+    let mut others = service.events.iter().filter(is_since).filter(|e| !e.message.contains(&to));
+    by_reason || others.any(|e| e.message.contains("rolling back to deployment "))
+}
+
+/// The revision of somebody else's deployment since ours, where the answer shows one that is not primary any more, or an
+/// event of its failure: what ECS goes back from then is not ours.
+#[must_use]
+pub fn newer_in(target: &Target, service: &Service) -> Option<TaskDefinitionArn> {
+    let began = target.created_at?;
+    let primary = service.primary().filter(|p| p.id != target.deployment)?;
+    let is_known = |id: &str| {
+        id == target.deployment.as_str()
+            || id == primary.id.as_str()
+            || target.before.as_ref().is_some_and(|(before, _)| before.as_str() == id)
+    };
+    let listed = service.deployments.iter().find(|d| {
+        d.role != Role::Primary && !is_known(d.id.as_str()) && d.created_at.is_some_and(|created| created > began)
+    });
+    if let Some(newer) = listed {
+        return Some(newer.task_definition.clone());
+    }
+    let mut failures =
+        service.events.iter().filter(|e| e.created_at > began && e.message.contains("deployment failed"));
+    let is_foreign = failures.any(|e| {
+        let named = e.message.split("(deployment ").nth(1).and_then(|rest| rest.split(')').next());
+        named.is_some_and(|id| !is_known(id))
+    });
+    is_foreign.then(|| primary.task_definition.clone())
 }

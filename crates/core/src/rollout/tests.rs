@@ -1,14 +1,17 @@
-use super::*;
-use crate::service::{Controller, Role, ServiceEvent, Strategy};
+mod sources;
 
-const OLD: &str = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41";
-const NEW: &str = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42";
-const NEWER: &str = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:43";
+use super::*;
+use crate::service::{Alarms, Controller, Deployment, Role, ServiceEvent, State, Strategy};
+
+pub(crate) const OLD: &str = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41";
+pub(crate) const NEW: &str = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42";
+pub(crate) const NEWER: &str = "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:43";
 const DEPLOYMENT: &str = "arn:aws:ecs:eu-central-1:111122223333:service-deployment/shop/web/abc";
 
-fn target() -> Target {
+pub(crate) fn target() -> Target {
     Target {
         deployment: "ecs-svc/2".into(),
+        created_at: None,
         task_definition: NEW.into(),
         before: Some(("ecs-svc/1".into(), OLD.into())),
         breaker: Breaker { is_enabled: true, rolls_back: true },
@@ -16,7 +19,7 @@ fn target() -> Target {
     }
 }
 
-fn deployment(id: &str, role: Role, revision: &str, state: State, running: i64) -> Deployment {
+pub(crate) fn deployment(id: &str, role: Role, revision: &str, state: State, running: i64) -> Deployment {
     Deployment {
         id: id.into(),
         role,
@@ -25,6 +28,8 @@ fn deployment(id: &str, role: Role, revision: &str, state: State, running: i64) 
         failed_tasks: 0,
         reason: None,
         task_definition: revision.into(),
+        created_at: None,
+        updated_at: None,
     }
 }
 
@@ -38,7 +43,12 @@ fn service(deployments: Vec<Deployment>) -> Observation {
 }
 
 fn with_events(deployments: Vec<Deployment>, events: &[&str]) -> Observation {
-    Observation::Service(Some(Box::new(Service {
+    let events = events.iter().map(|m| ServiceEvent { id: (*m).to_owned(), created_at: 0.0, message: (*m).to_owned() });
+    Observation::Service(Some(Box::new(Service { events: events.collect(), ..world(deployments) })))
+}
+
+pub(crate) fn world(deployments: Vec<Deployment>) -> Service {
+    Service {
         arn: "arn:aws:ecs:eu-central-1:111122223333:service/shop/web".to_owned(),
         name: "web".to_owned(),
         cluster_arn: "arn:aws:ecs:eu-central-1:111122223333:cluster/shop".to_owned(),
@@ -49,6 +59,7 @@ fn with_events(deployments: Vec<Deployment>, events: &[&str]) -> Observation {
         strategy: Strategy::Rolling,
         is_express: false,
         breaker: target().breaker,
+        alarms: Alarms::default(),
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
         network_configuration: None,
@@ -58,19 +69,16 @@ fn with_events(deployments: Vec<Deployment>, events: &[&str]) -> Observation {
         has_managed_tags: false,
         target_groups: vec![],
         deployments,
-        events: events
-            .iter()
-            .map(|m| ServiceEvent { id: (*m).to_owned(), created_at: 0.0, message: (*m).to_owned() })
-            .collect(),
+        events: vec![],
         current_service_deployment: None,
-    })))
+    }
 }
 
 fn deployed(status: ServiceDeploymentStatus) -> Observation {
     Observation::ServiceDeployment(Some(service_deployment(status)))
 }
 
-fn service_deployment(status: ServiceDeploymentStatus) -> ServiceDeployment {
+pub(crate) fn service_deployment(status: ServiceDeploymentStatus) -> ServiceDeployment {
     ServiceDeployment {
         arn: DEPLOYMENT.into(),
         status,
@@ -81,11 +89,15 @@ fn service_deployment(status: ServiceDeploymentStatus) -> ServiceDeployment {
         rollback_reason: None,
         lifecycle_stage: None,
         awaiting_hook: None,
+        triggered_alarms: vec![],
+        started_at: None,
+        finished_at: None,
         created_at: 0.0,
     }
 }
 
-/// Feeds observations five seconds apart, the first at 5 s, and gives the verdict.
+/// Feeds observations five seconds apart, the first at 5 s, and gives the verdict. Where the machine asks for more before
+/// it concludes, no task has died and nobody has deployed.
 fn play(observations: Vec<Observation>) -> Option<Verdict> {
     play_with(target(), observations).0
 }
@@ -94,9 +106,37 @@ fn play_with(target: Target, observations: Vec<Observation>) -> (Option<Verdict>
     let mut rollout = Rollout::new(target, vec![]);
     let mut news = vec![];
     for (at, observation) in (1..).zip(observations) {
-        news.extend(rollout.observe(Duration::from_secs(5 * at), observation));
+        news.extend(feed(&mut rollout, 5 * at, observation));
     }
     (rollout.verdict().cloned(), news)
+}
+
+fn feed(rollout: &mut Rollout, seconds: u64, observation: Observation) -> Vec<String> {
+    let at = Duration::from_secs(seconds);
+    let mut news = rollout.observe(at, observation);
+    loop {
+        let answer = match &rollout.need {
+            Some(Ask::Tasks) if rollout.asked.tasks != Some(at) => Observation::Tasks(Some(vec![])),
+            Some(Ask::List) if rollout.asked.list != Some(at) => Observation::Listed(Listed::default()),
+            _ => return news,
+        };
+        news.extend(rollout.observe(at, answer));
+    }
+}
+
+fn located(deployment: ServiceDeployment) -> Observation {
+    Observation::Listed(Listed { ours: Some(deployment), newer: None })
+}
+
+/// Seconds after our UpdateService, on AWS's clock.
+pub(crate) fn timed(mut deployment: Deployment, created: f64, updated: f64) -> Deployment {
+    deployment.created_at = Some(1000.0 + created);
+    deployment.updated_at = Some(1000.0 + updated);
+    deployment
+}
+
+pub(crate) fn timed_target() -> Target {
+    Target { created_at: Some(1000.0), ..target() }
 }
 
 fn old_alone() -> Observation {
@@ -112,6 +152,11 @@ fn ours_moving() -> Observation {
 
 fn ours_done() -> Observation {
     service(vec![deployment("ecs-svc/2", Role::Primary, NEW, State::Completed, 2)])
+}
+
+/// The old deployment, primary again since second 5.
+fn gone_back() -> Observation {
+    service(vec![timed(deployment("ecs-svc/1", Role::Primary, OLD, State::Completed, 2), -900.0, 5.0)])
 }
 
 fn full() -> Counts {
@@ -151,10 +196,10 @@ fn circuit_breaker_rollback_is_a_failure_even_when_the_service_looks_stable() {
             Observation::Denied,
             ours_moving(),
             service(vec![back, failed]),
-            service(vec![deployment(rollback_id, Role::Primary, OLD, State::Completed, 2)]),
+            service(vec![timed(deployment(rollback_id, Role::Primary, OLD, State::Completed, 2), -900.0, 19.0)]),
         ];
         assert_eq!(
-            play(reads),
+            play_with(timed_target(), reads).0,
             Some(Verdict::RolledBack {
                 reason: "ECS deployment circuit breaker: tasks failed to start.".to_owned(),
                 to: OLD.into()
@@ -180,11 +225,12 @@ fn a_rollback_that_happened_between_two_reads_is_found_in_the_events() {
 }
 
 #[test]
-fn the_old_deployment_back_as_primary_without_a_word_is_a_rollback_after_three_reads() {
-    let reads = vec![Observation::Denied, ours_moving(), old_alone(), old_alone()];
-    assert_eq!(play(reads.clone()), None);
-    let more = [reads, vec![old_alone(), old_alone()]].concat();
-    assert!(matches!(play(more), Some(Verdict::RolledBack { .. })));
+fn the_old_deployment_back_as_primary_without_a_word_is_a_rollback_once_no_read_can_be_stale() {
+    let mut reads = vec![Observation::Denied, ours_moving()];
+    reads.extend((0..9).map(|_| old_alone()));
+    assert_eq!(play(reads.clone()), None, "for a minute it can be the world before UpdateService");
+    reads.push(old_alone());
+    assert!(matches!(play(reads), Some(Verdict::RolledBack { .. })));
 }
 
 #[test]
@@ -263,23 +309,26 @@ fn without_a_circuit_breaker_a_crash_loop_is_judged_by_us() {
 
 #[test]
 fn successful_service_deployment_needs_the_service_to_agree() {
-    let located = Observation::Located(Some(service_deployment(ServiceDeploymentStatus::InProgress)));
+    let first = located(service_deployment(ServiceDeploymentStatus::InProgress));
     let successful = deployed(ServiceDeploymentStatus::Successful);
-    assert_eq!(play(vec![located.clone(), successful.clone()]), None);
-    assert_eq!(play(vec![located.clone(), successful.clone(), ours_done()]), Some(Verdict::Stable(full())));
+    assert_eq!(play(vec![first.clone(), successful.clone()]), None);
+    assert_eq!(play(vec![first.clone(), successful.clone(), ours_done()]), Some(Verdict::Stable(full())));
     let newer = || service(vec![deployment("ecs-svc/3", Role::Primary, NEWER, State::Completed, 2)]);
     assert_eq!(
-        play(vec![located, successful, newer(), newer(), newer()]),
+        play(vec![first, successful, newer(), newer(), newer()]),
         Some(Verdict::Superseded { by: NEWER.into() })
     );
 }
 
 #[test]
-fn a_successful_service_deployment_is_believed_when_the_service_keeps_lagging() {
-    let located = Observation::Located(Some(service_deployment(ServiceDeploymentStatus::Successful)));
-    let reads: Vec<_> = std::iter::once(located).chain((0..7).map(|_| ours_moving())).collect();
-    assert_eq!(play(reads[..6].to_vec()), None);
-    assert!(matches!(play(reads), Some(Verdict::Stable(_))));
+fn a_successful_service_deployment_is_believed_over_a_lagging_state_and_never_over_the_counts() {
+    let moving = |running| service(vec![deployment("ecs-svc/2", Role::Primary, NEW, State::InProgress, running)]);
+    for (running, is_stable) in [(2, true), (1, false)] {
+        let first = located(service_deployment(ServiceDeploymentStatus::Successful));
+        let reads: Vec<_> = std::iter::once(first).chain((0..7).map(|_| moving(running))).collect();
+        assert_eq!(play(reads[..6].to_vec()), None);
+        assert_eq!(play(reads), is_stable.then(|| Verdict::Stable(full())), "{running} of 2 running");
+    }
 }
 
 #[test]
@@ -287,7 +336,7 @@ fn rollback_successful_is_a_failure_with_its_reason() {
     let mut gone_back = service_deployment(ServiceDeploymentStatus::RollbackSuccessful);
     gone_back.rollback_reason = Some("circuit breaker threshold reached".to_owned());
     assert_eq!(
-        play(vec![Observation::Located(Some(gone_back)), old_alone()]),
+        play(vec![located(gone_back), old_alone()]),
         Some(Verdict::RolledBack { reason: "circuit breaker threshold reached".to_owned(), to: OLD.into() })
     );
 }
@@ -296,18 +345,19 @@ fn rollback_successful_is_a_failure_with_its_reason() {
 fn a_failed_rollback_is_unsteady() {
     let mut failed = service_deployment(ServiceDeploymentStatus::RollbackFailed);
     failed.reason = Some("no healthy tasks".to_owned());
-    assert_eq!(
-        play(vec![Observation::Located(Some(failed))]),
-        Some(Verdict::Unsteady { reason: "no healthy tasks".to_owned() })
-    );
+    assert_eq!(play(vec![located(failed)]), Some(Verdict::Unsteady { reason: "no healthy tasks".to_owned() }));
 }
 
 #[test]
-fn stopped_means_failed_or_superseded_by_who_is_primary() {
-    let stopped = || Observation::Located(Some(service_deployment(ServiceDeploymentStatus::Stopped)));
-    assert!(matches!(play(vec![stopped(), ours_moving()]), Some(Verdict::Failed { .. })));
+fn stopped_means_failed_or_superseded_by_who_is_primary_once_reads_have_caught_up() {
+    let mut by_hand = service_deployment(ServiceDeploymentStatus::Stopped);
+    by_hand.reason = Some("stopped by alice".to_owned());
+    let reads: Vec<_> = std::iter::once(located(by_hand.clone())).chain((0..6).map(|_| ours_moving())).collect();
+    assert_eq!(play(reads[..6].to_vec()), None, "a newer deployment may be behind it");
+    assert_eq!(play(reads), Some(Verdict::Failed { reason: "stopped by alice".to_owned() }));
     let newer = || service(vec![deployment("ecs-svc/3", Role::Primary, NEWER, State::InProgress, 0)]);
-    assert_eq!(play(vec![stopped(), newer(), newer(), newer()]), Some(Verdict::Superseded { by: NEWER.into() }));
+    let lagging = vec![located(by_hand), ours_moving(), ours_moving(), newer(), newer(), newer()];
+    assert_eq!(play(lagging), Some(Verdict::Superseded { by: NEWER.into() }));
 }
 
 #[test]
@@ -321,7 +371,8 @@ fn a_superseded_service_deployment_that_never_ends_is_noticed_by_the_service() {
         at += pause;
         let answer = match ask {
             Ask::Service => newer.clone(),
-            Ask::Locate => Observation::Located(Some(moving.clone())),
+            Ask::List => located(moving.clone()),
+            Ask::Tasks => Observation::Tasks(None),
             Ask::ServiceDeployment(_) => Observation::ServiceDeployment(Some(moving.clone())),
         };
         rollout.observe(at, answer);
@@ -340,7 +391,11 @@ fn a_slow_rollout_times_out_and_is_not_failed() {
     let (verdict, _) = play_with(short, vec![Observation::Denied, ours_moving(), ours_moving()]);
     assert_eq!(
         verdict,
-        Some(Verdict::TimedOut { last: Counts { desired: 2, running: 1, pending: 0 }, awaiting_hook: None })
+        Some(Verdict::TimedOut {
+            last: Counts { desired: 2, running: 1, pending: 0 },
+            awaiting_hook: None,
+            stage: None
+        })
     );
 }
 
@@ -348,10 +403,8 @@ fn a_slow_rollout_times_out_and_is_not_failed() {
 fn a_pause_hook_is_told_and_waited_for() {
     let mut paused = service_deployment(ServiceDeploymentStatus::InProgress);
     paused.awaiting_hook = Some("hook-1".to_owned());
-    let (verdict, news) = play_with(
-        target(),
-        vec![Observation::Located(Some(paused.clone())), Observation::ServiceDeployment(Some(paused))],
-    );
+    let (verdict, news) =
+        play_with(target(), vec![located(paused.clone()), Observation::ServiceDeployment(Some(paused))]);
     assert_eq!(verdict, None);
     assert_eq!(news.iter().filter(|n| n.contains("hook-1")).count(), 1, "{news:?}");
 }
@@ -390,7 +443,7 @@ fn without_a_rollout_state_full_counts_must_be_seen_twice() {
 #[test]
 fn a_role_without_service_deployments_is_asked_for_them_once() {
     let mut rollout = Rollout::new(target(), vec![]);
-    assert_eq!(rollout.next(Duration::ZERO).1, Ask::Locate);
+    assert_eq!(rollout.next(Duration::ZERO).1, Ask::List);
     rollout.observe(Duration::ZERO, Observation::Denied);
     for second in 1..50 {
         assert_eq!(rollout.next(Duration::from_secs(second)).1, Ask::Service);
@@ -406,7 +459,7 @@ fn a_finished_rollout_ignores_what_comes_after() {
 
 #[test]
 fn after_we_told_ecs_to_go_back_only_the_way_back_is_a_verdict() {
-    let mut without = target();
+    let mut without = timed_target();
     without.breaker = Breaker::default();
     let mut looping = deployment("ecs-svc/2", Role::Primary, NEW, State::InProgress, 0);
     looping.failed_tasks = 9;
@@ -417,6 +470,6 @@ fn after_we_told_ecs_to_go_back_only_the_way_back_is_a_verdict() {
     let mut back = rollout.going_back("crash loop");
     back.observe(Duration::from_secs(1), service(vec![looping]));
     assert_eq!(back.verdict(), None);
-    back.observe(Duration::from_secs(2), old_alone());
+    feed(&mut back, 2, gone_back());
     assert!(matches!(back.verdict(), Some(Verdict::RolledBack { to, .. }) if to.as_str() == OLD));
 }

@@ -122,6 +122,9 @@ impl Aws {
             rollback_reason: None,
             lifecycle_stage: None,
             awaiting_hook: None,
+            triggered_alarms: vec![],
+            started_at: None,
+            finished_at: None,
             created_at: fargate_deploy::clock::now() - 60.0,
         };
         self.service_deployments.insert(0, (name.to_owned(), old));
@@ -136,6 +139,7 @@ impl Aws {
             strategy: Strategy::Rolling,
             is_express: false,
             breaker: Breaker { is_enabled: true, rolls_back: true },
+            alarms: Alarms::default(),
             minimum_healthy_percent: Some(100),
             maximum_percent: Some(200),
             network_configuration: Some(json!({"awsvpcConfiguration": {"subnets": ["subnet-1"]}})),
@@ -152,6 +156,8 @@ impl Aws {
                 failed_tasks: 0,
                 reason: None,
                 task_definition: runs.clone(),
+                created_at: None,
+                updated_at: None,
             }],
             events: vec![],
             current_service_deployment: None,

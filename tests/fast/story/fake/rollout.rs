@@ -63,6 +63,8 @@ impl Aws {
                 failed_tasks: 0,
                 reason: None,
                 task_definition: to.clone(),
+                created_at: None,
+                updated_at: None,
             },
         );
         service.task_definition = to.clone();
@@ -83,6 +85,9 @@ impl Aws {
             rollback_reason: None,
             lifecycle_stage: None,
             awaiting_hook: None,
+            triggered_alarms: vec![],
+            started_at: None,
+            finished_at: None,
             created_at: fargate_deploy::clock::now(),
         };
         self.listed_from.insert(deployment.arn.clone(), Instant::now() + self.listing_lag);
