@@ -22,7 +22,8 @@ test: setup ## every test: unit, wire level, real containers, the action's shim
 	@if compgen -G 'action/test/*.test.js' >/dev/null; then $(TOOLS) node --test action/test/*.test.js; fi
 	$(TOOLS) $(CARGO) test --workspace --no-fail-fast
 
-soak: setup ## 25 rounds of twenty racing deploys, with kills; SOAK_ROUNDS and RACE_SEED choose others
+soak: setup ## a million worlds of the model of ECS, 25 rounds of twenty racing deploys; MODEL_WORLDS, SOAK_ROUNDS, RACE_SEED choose others
+	MODEL_WORLDS=$${MODEL_WORLDS:-1000000} $(TOOLS) $(CARGO) test --test fast model:: -- --nocapture
 	SOAK_ROUNDS=$${SOAK_ROUNDS:-25} $(TOOLS) $(CARGO) test --test race -- --nocapture
 
 # In CI a checker that is missing is a failure; on a machine of one's own it is said and left out.

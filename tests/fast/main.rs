@@ -11,5 +11,6 @@
 
 mod contract;
 mod github;
+mod model;
 mod spec;
 mod story;

@@ -14,7 +14,6 @@ mod cli;
 mod config;
 mod docs;
 mod plan;
-mod references;
 mod schema;
 mod terraform;
 mod values;
