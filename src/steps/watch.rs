@@ -12,7 +12,7 @@ use fargate_deploy_core::task_definition::TaskDefinition;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Between two looks at the stopped tasks of a deployment that must fail fast.
+/// Between two looks at the stopped tasks.
 const LOOK: Duration = Duration::from_secs(10);
 /// What only adds to DescribeServices does not keep it waiting: a call that is still being retried by then has failed.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -30,7 +30,7 @@ pub async fn watch(
     let (target, fails_fast) = (&*target, *fails_fast);
     let reader = Reader { service, target, history: History::new(*since), poll, aws: context.aws };
     let mut failures = 0;
-    let mut looked = Duration::ZERO;
+    let mut looked: Option<Duration> = None;
     let mut last: Option<Duration> = None;
     loop {
         let at = began.elapsed();
@@ -48,10 +48,12 @@ pub async fn watch(
         let mut news = rollout.observe(began.elapsed(), observation);
         let has_failures = rollout.failures() > failures;
         // ECS does not count a task that ended after it was RUNNING, where nothing checks its health.
-        let is_due = fails_fast && began.elapsed().saturating_sub(looked) >= LOOK;
-        if rollout.verdict().is_none() && (has_failures || is_due) {
+        let rested = |since: Duration| began.elapsed().saturating_sub(since) >= LOOK;
+        let is_due = fails_fast && rested(looked.unwrap_or_default());
+        let is_news = has_failures && looked.is_none_or(rested);
+        if rollout.verdict().is_none() && (is_news || is_due) {
             failures = rollout.failures();
-            looked = began.elapsed();
+            looked = Some(began.elapsed());
             let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition).await;
             news.extend(evidence.lines.into_iter().filter(|_| has_failures));
             if let Some(crash_loop) = evidence.crash_loop.filter(|_| fails_fast) {

@@ -28,7 +28,8 @@ pub fn wrong(setting: &Setting, moments: &[Moment], ended: &Ended) -> Option<&'s
     };
     let loops = matches!(setting.fate, Fate::CompletesAndDies { times, .. } if times > 1);
     let serves = at_end.ours_serves && seen.ours_serves && !loops;
-    let owns = seen.is_superseded || serves;
+    // ECS may have gone back from the newer one to ours.
+    let owns = seen.is_superseded && !seen.is_ours || serves;
     let wrong = match &ended.verdict {
         Verdict::Stable(_) if !shown(&|t| t.ours_serves) => Some("success, and ours never served"),
         // A read of the stopped tasks shows them as late as that read may be.
@@ -105,7 +106,10 @@ fn wrong_look(setting: &Setting, moments: &[Moment], ended: &Ended, look: (f64, 
     let (now, is_allowed) = look;
     let seen = at(moments, now - setting.lags[0].most - SLACK).truth;
     let truth = at(moments, now).truth;
-    if is_allowed && seen.is_superseded && !seen.is_ours {
+    // Ours is primary again where ECS went back from the newer one to it.
+    let from = now - setting.lags[0].most - SLACK;
+    let is_ours_again = seen.is_ours || moments.iter().any(|m| (from..=now).contains(&m.from) && m.truth.is_ours);
+    if is_allowed && seen.is_superseded && !is_ours_again {
         return Some("a newer deployment may be overwritten");
     }
     let is_ours = !(truth.is_superseded || truth.is_rolling_back || truth.is_deleted);

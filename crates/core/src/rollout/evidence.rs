@@ -12,19 +12,19 @@ pub(super) fn of_failure(target: &Target, service: &Service) -> Option<String> {
     if let Some(ours) = ours.filter(|d| d.state == State::Failed) {
         return Some(ours.reason.clone().unwrap_or_else(|| "ECS gives no reason".to_owned()));
     }
-    let event = event_about(service, target, "deployment failed")?;
+    let event = events_about(service, target, "deployment failed").next()?;
     let why = event.message.split("deployment failed:").nth(1);
     Some(why.map_or(event.message.as_str(), str::trim).to_owned())
 }
 
-/// AWS's time of our deployment's completion.
+/// AWS's time of our deployment's completion: the first, where ECS went back to it later.
 pub(super) fn completed_at(target: &Target, service: &Service) -> Option<f64> {
-    event_about(service, target, "deployment completed").map(|e| e.created_at)
+    events_about(service, target, "deployment completed").last().map(|e| e.created_at)
 }
 
-fn event_about<'a>(service: &'a Service, target: &Target, what: &str) -> Option<&'a ServiceEvent> {
+fn events_about<'a>(service: &'a Service, target: &Target, what: &'a str) -> impl Iterator<Item = &'a ServiceEvent> {
     let names_ours = format!("(deployment {})", target.deployment);
-    service.events.iter().find(|e| e.message.contains(&names_ours) && e.message.contains(what))
+    service.events.iter().filter(move |e| e.message.contains(&names_ours) && e.message.contains(what))
 }
 
 /// The answer cannot be of the world before UpdateService, although another deployment than ours is primary in it.
@@ -58,8 +58,12 @@ pub(super) fn is_said_to_be_new(target: &Target, service: &Service, primary: &De
     let by_reason = primary.reason.as_deref().is_some_and(|r| r.contains("in progress"));
     let to = format!("rolling back to deployment {}", primary.id);
     let is_since = |e: &&ServiceEvent| target.created_at.is_some_and(|ours| e.created_at >= ours);
-    let mut others = service.events.iter().filter(is_since).filter(|e| !e.message.contains(&to));
-    by_reason || others.any(|e| e.message.contains("rolling back to deployment "))
+    let events: Vec<&ServiceEvent> = service.events.iter().filter(is_since).collect();
+    // ECS says of what it goes back to that it does.
+    let is_told_of = events.iter().any(|e| e.message.contains(primary.id.as_str()));
+    let goes_to_it = events.iter().any(|e| e.message.contains(&to));
+    let goes_elsewhere = events.iter().any(|e| e.message.contains("rolling back to deployment "));
+    by_reason || !goes_to_it && (is_told_of || goes_elsewhere)
 }
 
 /// The revision of somebody else's deployment since ours, where the answer shows one that is not primary any more, or an

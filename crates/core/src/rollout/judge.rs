@@ -25,6 +25,8 @@ const SHORT: Duration = Duration::from_secs(5 * 60);
 const RECENT: Duration = Duration::from_secs(1);
 /// So is the list; less often, so that two slow calls do not wait for each other.
 const LISTED_RECENTLY: Duration = Duration::from_secs(5);
+/// And so is how its tasks have ended.
+const LOOKED_RECENTLY: Duration = Duration::from_secs(11);
 /// Between the first and the third read that show another deployment, where nothing tells which it is.
 const UNNAMED: Duration = Duration::from_secs(5);
 
@@ -176,7 +178,11 @@ impl Rollout {
     fn has_tasks_that_end(&mut self, at: Duration, counts: Counts) -> bool {
         let Some(completed) = self.completed.as_ref().filter(|_| counts.desired > 0) else { return false };
         let looked = self.asked.tasks.filter(|_| completed.has_looked);
-        let must_look = looked.is_none() || completed.short.is_some_and(|short| looked.is_some_and(|at| at <= short));
+        // A look of before the service could not be read for a while is none.
+        let has_looked = looked.is_some_and(|looked| {
+            at.saturating_sub(looked) <= LOOKED_RECENTLY && completed.short.is_none_or(|short| looked > short)
+        });
+        let must_look = !has_looked;
         let is_loud = |since: Option<Duration>| since.is_some_and(|since| at.saturating_sub(since) < QUIET);
         let is_unquiet = is_loud(completed.died) || completed.is_unreadable && is_loud(completed.short);
         if must_look || is_unquiet {
@@ -295,7 +301,9 @@ impl Rollout {
         let is_shifting = read.is_shifting();
         let told = self.api.ours.clone().filter(|_| self.is_api_usable());
         if let Some(arn) = told.filter(|_| !has_gone_back && (is_shifting || !is_settled)) {
-            if self.api.ended.is_none() {
+            // What replaced ours can be somebody's, and the list lags: it is asked again while the other is waited for.
+            let may_end_now = self.api.ended.is_none() && !is_shifting;
+            if self.nobody_since(at.saturating_sub(LISTED_RECENTLY)) && may_end_now {
                 self.need = Some(Ask::ServiceDeployment(arn));
             }
             return;
@@ -303,7 +311,7 @@ impl Rollout {
         if is_shifting && !has_gone_back && !self.is_alone_for(read, SETTLE) {
             return;
         }
-        if self.nobody_since(since) && self.is_recent(read) {
+        if self.nobody_since(since.max(at.saturating_sub(LISTED_RECENTLY))) && self.is_recent(read) {
             let reason = self.failure_reason("ECS gives no reason");
             self.finish(Verdict::RolledBack { reason, to: primary.task_definition.clone() });
         }

@@ -67,6 +67,7 @@ impl Rollout {
             Some(arn) => {
                 let is_shifting = self.shown.as_ref().is_some_and(|(_, s)| matches!(s.strategy, Strategy::Shifting(_)));
                 let apart = match &self.phase {
+                    Phase::Progressing(counts) if is_shifting && counts.running < counts.desired => FAR,
                     _ if is_shifting => NEAR,
                     Phase::RollingBack => 2 * NEAR,
                     _ if self.told.has_stages() => 2 * NEAR,

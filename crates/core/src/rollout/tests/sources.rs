@@ -114,6 +114,7 @@ fn a_rollback_to_a_third_revision_is_a_rollback() {
                 vec![first, service(vec![back(State::InProgress), failed]), service(vec![back(State::Completed)])];
             if !is_denied {
                 reads.push(deployed(Status::RollbackSuccessful));
+                reads.push(service(vec![back(State::Completed)]));
             }
             let ended = verdict(reads);
             assert!(
@@ -130,6 +131,27 @@ fn an_older_deployment_made_primary_again_without_a_word_is_a_rollback() {
     let back = || timed(deployment("ecs-svc/0", Role::Primary, NEWER, State::Completed, 2), -5000.0, 40.0);
     let reads = vec![Observation::Denied, service(vec![back(), failed])];
     assert!(matches!(verdict(reads), Some(Verdict::RolledBack { .. })));
+}
+
+#[test]
+fn the_previous_revision_deployed_again_by_somebody_after_ours_failed_is_no_rollback() {
+    let mut again = timed(deployment("ecs-svc/3", Role::Primary, OLD, State::Completed, 2), 60.0, 70.0);
+    again.reason = Some("ECS deployment completed.".to_owned());
+    let event = |id: &str, at: f64, message: &str| ServiceEvent {
+        id: id.to_owned(),
+        created_at: 1000.0 + at,
+        message: message.to_owned(),
+    };
+    let events = vec![
+        event("2", 70.0, "(service web) (deployment ecs-svc/3) deployment completed."),
+        event("1", 30.0, "(service web) (deployment ecs-svc/2) deployment failed: tasks failed to start."),
+    ];
+    let read =
+        || Observation::Service(Some(Box::new(Service { events: events.clone(), ..world(vec![again.clone()]) })));
+    assert_eq!(
+        verdict(vec![Observation::Denied, ours_moving(), read(), read()]),
+        Some(Verdict::Superseded { by: OLD.into() })
+    );
 }
 
 #[test]
@@ -340,6 +362,8 @@ fn a_rollback_to_the_revision_that_was_forced_again_is_no_newer_deployment() {
 fn a_crash_loop_that_is_to_be_a_failure_is_one_only_while_ours_is_the_primary_one() {
     let looping = || Observation::CrashLoop("2 tasks ended alike".to_owned());
     let reads = vec![Observation::Denied, ours_moving(), looping()];
+    assert_eq!(verdict(reads), None, "what was read 5 s ago is read again");
+    let reads = vec![Observation::Denied, ours_moving(), looping(), ours_moving()];
     assert_eq!(verdict(reads), Some(Verdict::Failed { reason: "2 tasks ended alike".to_owned() }));
     let reads = vec![Observation::Denied, ours_moving(), newer_primary(), looping(), newer_primary()];
     assert_eq!(verdict(reads), Some(Verdict::Superseded { by: NEWER.into() }));
