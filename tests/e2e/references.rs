@@ -31,18 +31,27 @@ async fn as_root(stage: &Stage) -> AwsClient {
     cloud(stage, stage.root_env().into_iter().collect(), vec![]).await
 }
 
-/// A new role that root may assume, under `statements`.
+/// A new role that a job on GitHub may assume, under `statements`.
 async fn as_role(stage: &Stage, name: &str, statements: Value) -> AwsClient {
-    let trust = json!({ "Version": "2012-10-17", "Statement": [
-        { "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::123456789012:root" }, "Action": "sts:AssumeRole" },
-    ] });
+    let issuer = "https://token.actions.githubusercontent.com";
+    let provider = json!({ "Url": issuer, "ClientIDList": ["sts.amazonaws.com"] });
+    stage.call("iam", "CreateOpenIDConnectProvider", provider).await.unwrap();
+    let trust = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow",
+        "Principal": { "Federated": "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" },
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": { "StringEquals": {
+            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+            "token.actions.githubusercontent.com:sub": stage.github().job().subject(),
+        } },
+    }] });
     let role = json!({ "RoleName": name, "AssumeRolePolicyDocument": trust.to_string() });
     stage.call("iam", "CreateRole", role).await.unwrap();
     let policy = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
     let policy = json!({ "RoleName": name, "PolicyName": "p", "PolicyDocument": policy });
     stage.call("iam", "PutRolePolicy", policy).await.unwrap();
     let role = RoleArn::new(format!("arn:aws:iam::123456789012:role/{name}"));
-    cloud(stage, stage.root_env().into_iter().collect(), vec![role]).await
+    cloud(stage, stage.github_env().into_iter().collect(), vec![role]).await
 }
 
 fn outputs() -> BTreeMap<String, String> {
