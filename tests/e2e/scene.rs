@@ -277,6 +277,9 @@ async fn furnish(stage: &Stage, setting: &Setting) -> String {
     call("iam", "CreateOpenIDConnectProvider", json!({"Url": issuer, "ClientIDList": ["sts.amazonaws.com"]})).await;
     let trust = trust_of(&setting.github.subject());
     call("iam", "CreateRole", json!({"RoleName": "shop-deploy", "AssumeRolePolicyDocument": trust.to_string()})).await;
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let policy = json!({"RoleName": "shop-deploy", "PolicyName": "deploy", "PolicyDocument": policy.to_string()});
+    call("iam", "PutRolePolicy", policy).await;
     let tasks = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     call("iam", "CreateRole", json!({"RoleName": "execution", "AssumeRolePolicyDocument": tasks.to_string()})).await;

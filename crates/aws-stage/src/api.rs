@@ -1,6 +1,10 @@
 //! What the services of the stage share: who calls, how they answer, how AWS words an error.
 
+use std::sync::Arc;
+
 use serde_json::Value;
+
+use super::policy::Policy;
 
 /// The authenticated caller of one request.
 #[derive(Clone, Debug)]
@@ -11,6 +15,8 @@ pub struct Caller {
     pub region: String,
     /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION` or `arn:aws:iam::ACCOUNT:root`.
     pub arn: String,
+    /// What its session was limited to when the role was assumed.
+    pub(crate) session_policy: Option<Arc<Policy>>,
 }
 
 /// The partition that a Region belongs to, the second field of every ARN in it.

@@ -239,7 +239,8 @@ mod tests {
     use super::*;
 
     fn resources(service: &str, operation: &str, body: Value) -> Vec<(String, String)> {
-        let caller = Caller { account: "1".into(), region: "eu-west-1".into(), arn: String::new() };
+        let caller =
+            Caller { account: "1".into(), region: "eu-west-1".into(), arn: String::new(), session_policy: None };
         let definition = ResolvedDefinition { arn: Some("definition".into()), roles: vec!["role".into()] };
         let needs = needs(&caller, service, operation, &body, &definition);
         needs.into_iter().map(|need| (need.action, need.resource)).collect()

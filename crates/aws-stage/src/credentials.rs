@@ -3,12 +3,13 @@
 //! The signature itself is not verified: the stage listens on the loopback interface and guards nothing.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 
 use super::api::{Caller, partition};
+use super::policy::Policy;
 use super::request::{lock, random_hex};
 
 /// The access key that acts as the account's root, with any secret.
@@ -28,6 +29,7 @@ struct Session {
     arn: String,
     token: String,
     until: Instant,
+    policy: Option<Arc<Policy>>,
 }
 
 /// What STS hands out.
@@ -89,9 +91,9 @@ impl Credentials {
         root(&self.account, &self.region)
     }
 
-    /// Keys for `arn` (an assumed-role ARN of `account`) that last `lifetime`.
+    /// Keys for `arn` (an assumed-role ARN of `account`) that last `lifetime`, limited to `policy` if there is one.
     #[must_use]
-    pub(crate) fn issue(&self, account: &str, arn: &str, lifetime: Duration) -> Issued {
+    pub(crate) fn issue(&self, account: &str, arn: &str, lifetime: Duration, policy: Option<Arc<Policy>>) -> Issued {
         let issued = Issued {
             access_key: format!("ASIA{}", random_hex(8).to_uppercase()),
             secret_key: random_hex(20),
@@ -102,6 +104,7 @@ impl Credentials {
             arn: arn.to_owned(),
             token: issued.session_token.clone(),
             until: Instant::now() + lifetime,
+            policy,
         };
         lock(&self.sessions).insert(issued.access_key.clone(), session);
         issued
@@ -126,7 +129,12 @@ impl Credentials {
         if session.until <= Instant::now() {
             return Err(Unauthenticated::Expired);
         }
-        Ok(Caller { account: session.account.clone(), region: scope.region, arn: session.arn.clone() })
+        Ok(Caller {
+            account: session.account.clone(),
+            region: scope.region,
+            arn: session.arn.clone(),
+            session_policy: session.policy.clone(),
+        })
     }
 
     /// Ends every session of an assumed-role ARN now.
@@ -143,5 +151,6 @@ fn root(account: &str, region: &str) -> Caller {
         account: account.to_owned(),
         region: region.to_owned(),
         arn: format!("arn:{}:iam::{account}:root", partition(region)),
+        session_policy: None,
     }
 }

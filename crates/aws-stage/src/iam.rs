@@ -1,8 +1,7 @@
 //! IAM as far as federation and least privilege need it: roles with trust and inline policies, OIDC providers, and the
 //! answer to "may this caller do that?".
 //!
-//! A role without inline policies is unrestricted: a rehearsal need not begin with writing policies. One inline policy
-//! is enough to put the role under AWS's rules.
+//! A role may do what its inline policies allow: without any, nothing. Root may do everything.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -10,7 +9,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::api::{AwsError, Caller, Reply, partition};
-use super::policy::{Context, Decision, Policy, Request};
+use super::policy::{Context, Decision, Policy, Request, Use};
 use super::request::{list, lock, number, random_hex, required, text, texts};
 
 /// Roles and identity providers of every account.
@@ -78,12 +77,12 @@ impl Iam {
                 Ok(json!({}))
             }
             "UpdateAssumeRolePolicy" => {
-                let trust = Policy::parse(required(&body, "PolicyDocument")?)?;
+                let trust = Policy::parse(required(&body, "PolicyDocument")?, Use::Trust)?;
                 account.role_mut(&body)?.trust = trust;
                 Ok(json!({}))
             }
             "PutRolePolicy" => {
-                let policy = Policy::parse(required(&body, "PolicyDocument")?)?;
+                let policy = Policy::parse(required(&body, "PolicyDocument")?, Use::Identity)?;
                 let name = required(&body, "PolicyName")?.to_owned();
                 account.role_mut(&body)?.inline.insert(name, policy);
                 Ok(json!({}))
@@ -158,7 +157,7 @@ impl Iam {
     /// Whether any policy limits this caller.
     #[must_use]
     pub(crate) fn is_restricted(&self, caller: &Caller) -> bool {
-        self.role_of(caller).is_some_and(|role| !role.inline.is_empty())
+        session_role(caller).is_some()
     }
 
     /// The provider of `issuer` (an `https://` URL) in an account.
@@ -177,12 +176,22 @@ impl Iam {
         resource: &str,
         context: &Context,
     ) -> Result<(), AwsError> {
-        let request = Request { action, resource, context };
-        let decision = self.role_of(caller).map_or(Decision::Allowed, |role| role.decide(request));
-        let because = match decision {
-            Decision::Allowed => return Ok(()),
-            Decision::ImplicitDeny => format!("because no identity-based policy allows the {action} action"),
-            Decision::ExplicitDeny => "with an explicit deny in an identity-based policy".to_owned(),
+        if session_role(caller).is_none() {
+            return Ok(());
+        }
+        let role = self.role_of(caller);
+        let mut keys = global_keys(caller, role.as_ref());
+        keys.extend(context.iter().cloned());
+        let request = Request { action, resource, context: &keys };
+        let by_role = role.map_or(Decision::ImplicitDeny, |role| role.decide(request));
+        let by_session =
+            caller.session_policy.as_deref().map_or(Decision::Allowed, |policy| Policy::decide([policy], request));
+        let because = match (by_role, by_session) {
+            (Decision::Allowed, Decision::Allowed) => return Ok(()),
+            (Decision::ExplicitDeny, _) => "with an explicit deny in an identity-based policy".to_owned(),
+            (_, Decision::ExplicitDeny) => "with an explicit deny in a session policy".to_owned(),
+            (Decision::ImplicitDeny, _) => format!("because no identity-based policy allows the {action} action"),
+            (_, Decision::ImplicitDeny) => format!("because no session policy allows the {action} action"),
         };
         Err(AwsError::client(
             "AccessDeniedException",
@@ -193,7 +202,7 @@ impl Iam {
 
 impl Role {
     fn decide(&self, request: Request<'_>) -> Decision {
-        if self.inline.is_empty() { Decision::Allowed } else { Policy::decide(self.inline.values(), request) }
+        Policy::decide(self.inline.values(), request)
     }
 }
 
@@ -217,6 +226,23 @@ impl Account {
     }
 }
 
+/// The condition keys that every request has.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>
+fn global_keys(caller: &Caller, role: Option<&Role>) -> Context {
+    let now = jiff::Timestamp::now();
+    let principal = role.map_or(&caller.arn, |role| &role.arn);
+    let keys = [
+        ("aws:RequestedRegion", caller.region.clone()),
+        ("aws:PrincipalArn", principal.clone()),
+        ("aws:PrincipalAccount", caller.account.clone()),
+        ("aws:SourceIp", std::net::Ipv4Addr::LOCALHOST.to_string()),
+        ("aws:CurrentTime", now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        ("aws:EpochTime", now.as_second().to_string()),
+        ("aws:SecureTransport", "false".to_owned()),
+    ];
+    keys.map(|(key, value)| (key.to_owned(), vec![value])).to_vec()
+}
+
 /// The role name in `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`.
 fn session_role(caller: &Caller) -> Option<&str> {
     caller.arn.split_once(":assumed-role/").and_then(|(_, rest)| rest.split('/').next())
@@ -224,7 +250,7 @@ fn session_role(caller: &Caller) -> Option<&str> {
 
 fn create_role(account: &mut Account, caller: &Caller, body: &Value) -> Reply {
     let name = required(body, "RoleName")?;
-    let trust = Policy::parse(required(body, "AssumeRolePolicyDocument")?)?;
+    let trust = Policy::parse(required(body, "AssumeRolePolicyDocument")?, Use::Trust)?;
     if account.roles.contains_key(name) {
         return Err(already_exists(format!("Role with name {name} already exists.")));
     }

@@ -277,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn pages_end_with_the_token_that_was_sent() {
         let logs = Logs::new("111122223333", "eu-central-1");
-        let caller = Caller { account: String::new(), region: String::new(), arn: String::new() };
+        let caller = Caller { account: String::new(), region: String::new(), arn: String::new(), session_policy: None };
         logs.call(&caller, "CreateLogGroup", json!({"logGroupName": "g"})).await.unwrap();
         let body = |token: Option<&str>| json!({"logGroupName": "g", "logStreamName": "s", "startFromHead": true, "limit": 2, "nextToken": token});
         let early = logs.call(&caller, "GetLogEvents", body(None)).await.unwrap_err();
@@ -303,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_holds_at_most_a_megabyte_in_either_direction() {
         let logs = Logs::new("111122223333", "eu-central-1");
-        let caller = Caller { account: String::new(), region: String::new(), arn: String::new() };
+        let caller = Caller { account: String::new(), region: String::new(), arn: String::new(), session_policy: None };
         logs.call(&caller, "CreateLogGroup", json!({"logGroupName": "g"})).await.unwrap();
         for at in 0..12 {
             logs.append("g", "s", at, "x".repeat(256 * 1024));

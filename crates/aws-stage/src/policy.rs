@@ -1,6 +1,8 @@
 //! IAM policy documents and their evaluation: an explicit Deny wins, then an Allow, else the implicit deny.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::api::AwsError;
@@ -70,16 +72,44 @@ pub(crate) enum Principal<'a> {
     Aws(&'a [String]),
 }
 
+/// What a document is for, which decides what must be in it and what must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Attached to a role, or to one session of it.
+    Identity,
+    /// Says who may assume a role.
+    Trust,
+}
+
+const VERSIONS: [&str; 2] = ["2012-10-17", "2008-10-17"];
+const DOCUMENT: [&str; 3] = ["Version", "Id", "Statement"];
+const STATEMENT: [&str; 9] =
+    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+
 impl Policy {
     /// Reads a document, refusing what IAM refuses.
-    pub(crate) fn parse(text: &str) -> Result<Self, AwsError> {
-        let malformed = |why: &str| AwsError::client("MalformedPolicyDocument", why);
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
+    pub(crate) fn parse(text: &str, of: Use) -> Result<Self, AwsError> {
         let document: Value = serde_json::from_str(text).map_err(|_| malformed("This policy contains invalid Json"))?;
-        let statements = match document.get("Statement") {
-            Some(Value::Array(statements)) => statements.clone(),
+        let members = document.as_object().ok_or_else(|| malformed("Syntax errors in policy."))?;
+        if members.keys().any(|name| !DOCUMENT.contains(&name.as_str())) {
+            return Err(malformed("Syntax errors in policy."));
+        }
+        if members.get("Version").is_some_and(|version| !VERSIONS.iter().any(|known| version == known)) {
+            return Err(malformed("The policy contains an invalid version."));
+        }
+        let statements = match members.get("Statement") {
+            Some(Value::Array(statements)) if !statements.is_empty() => statements.clone(),
             Some(statement @ Value::Object(_)) => vec![statement.clone()],
             _ => return Err(malformed("Missing required field Statement")),
         };
+        let mut ids = std::collections::BTreeSet::new();
+        for statement in &statements {
+            check_statement(statement, of)?;
+            if statement.get("Sid").is_some_and(|id| !ids.insert(id.to_string())) {
+                return Err(malformed("Statement IDs (SID) in a single policy must be unique."));
+            }
+        }
         let statements: Option<Vec<_>> = statements.iter().map(Statement::parse).collect();
         let statements = statements.ok_or_else(|| malformed("Syntax errors in policy."))?;
         Ok(Self { text: text.to_owned(), statements })
@@ -103,6 +133,58 @@ impl Policy {
                 && statement.names(principal)
                 && statement.conditions.iter().all(|condition| condition.holds(context))
         }))
+    }
+}
+
+fn malformed(why: &str) -> AwsError {
+    AwsError::client("MalformedPolicyDocument", why)
+}
+
+fn check_statement(statement: &Value, of: Use) -> Result<(), AwsError> {
+    let Some(members) = statement.as_object() else { return Err(malformed("Syntax errors in policy.")) };
+    if members.keys().any(|name| !STATEMENT.contains(&name.as_str())) {
+        return Err(malformed("Syntax errors in policy."));
+    }
+    let is_sid = |id: &str| id.bytes().all(|b| b.is_ascii_alphanumeric());
+    if members.get("Sid").is_some_and(|id| !id.as_str().is_some_and(is_sid)) {
+        return Err(malformed(
+            "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*",
+        ));
+    }
+    let has = |names: [&str; 2]| names.iter().any(|name| members.contains_key(*name));
+    if !has(["Action", "NotAction"]) {
+        return Err(malformed("Policy statement must contain actions."));
+    }
+    let of_member =
+        |names: [&str; 2]| names.iter().find_map(|name| members.get(*name)).and_then(strings).unwrap_or_default();
+    for action in of_member(["Action", "NotAction"]) {
+        let is_action = action.split_once(':').is_some_and(|(vendor, name)| !vendor.is_empty() && !name.is_empty());
+        if action != "*" && !is_action {
+            return Err(malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."));
+        }
+        if of == Use::Trust && !action.starts_with("sts:") && action != "*" {
+            return Err(malformed("AssumeRole policy may only specify STS AssumeRole actions."));
+        }
+    }
+    match of {
+        Use::Identity if has(["Principal", "NotPrincipal"]) => {
+            Err(malformed("Policy document should not specify a principal."))
+        }
+        Use::Identity if !has(["Resource", "NotResource"]) => {
+            Err(malformed("Policy statement must contain resources."))
+        }
+        Use::Identity => {
+            for resource in of_member(["Resource", "NotResource"]) {
+                if resource != "*" && resource.split(':').count() < 6 {
+                    let message = format!("Resource {resource} must be in ARN format or \"*\".");
+                    return Err(malformed(&message));
+                }
+            }
+            Ok(())
+        }
+        Use::Trust if !has(["Principal", "NotPrincipal"]) => Err(malformed("Missing required field Principal")),
+        Use::Trust if has(["Resource", "NotResource"]) => Err(malformed("Has prohibited field Resource")),
+        Use::Trust => Ok(()),
     }
 }
 
@@ -178,8 +260,47 @@ impl Matcher {
 enum Comparison {
     Equals { negated: bool, caseless: bool },
     Like { negated: bool },
+    Number(Order),
+    Date(Order),
+    Address { negated: bool },
     Bool,
     Null,
+}
+
+/// How the request's value stands to the policy's.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Order {
+    fn of(suffix: &str) -> Option<Self> {
+        Some(match suffix {
+            "Equals" => Self::Equal,
+            "NotEquals" => Self::NotEqual,
+            "LessThan" => Self::Less,
+            "LessThanEquals" => Self::LessOrEqual,
+            "GreaterThan" => Self::Greater,
+            "GreaterThanEquals" => Self::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    /// Of `NotEqual`, the opposite: negation is applied to all values together.
+    fn holds(self, actual: f64, wanted: f64) -> bool {
+        match self {
+            Self::Equal | Self::NotEqual => actual == wanted,
+            Self::Less => actual < wanted,
+            Self::LessOrEqual => actual <= wanted,
+            Self::Greater => actual > wanted,
+            Self::GreaterOrEqual => actual >= wanted,
+        }
+    }
 }
 
 impl Comparison {
@@ -196,12 +317,25 @@ impl Comparison {
             "StringNotLike" | "ArnNotEquals" | "ArnNotLike" => Self::Like { negated: true },
             "Bool" => Self::Bool,
             "Null" => Self::Null,
-            _ => return None,
+            "IpAddress" => Self::Address { negated: false },
+            "NotIpAddress" => Self::Address { negated: true },
+            other => match (other.strip_prefix("Numeric"), other.strip_prefix("Date")) {
+                (Some(order), _) => Self::Number(Order::of(order)?),
+                (_, Some(order)) => Self::Date(Order::of(order)?),
+                _ => return None,
+            },
         })
     }
 
     fn negated(self) -> bool {
-        matches!(self, Self::Equals { negated: true, .. } | Self::Like { negated: true })
+        matches!(
+            self,
+            Self::Equals { negated: true, .. }
+                | Self::Like { negated: true }
+                | Self::Address { negated: true }
+                | Self::Number(Order::NotEqual)
+                | Self::Date(Order::NotEqual)
+        )
     }
 
     fn one(self, wanted: &str, actual: &str) -> bool {
@@ -209,6 +343,13 @@ impl Comparison {
             Self::Equals { caseless: true, .. } => wanted.eq_ignore_ascii_case(actual),
             Self::Equals { .. } => wanted == actual,
             Self::Like { .. } => glob(wanted, actual),
+            Self::Number(order) => {
+                both(wanted, actual, number).is_some_and(|(wanted, actual)| order.holds(actual, wanted))
+            }
+            Self::Date(order) => {
+                both(wanted, actual, seconds).is_some_and(|(wanted, actual)| order.holds(actual, wanted))
+            }
+            Self::Address { .. } => contains(wanted, actual),
             Self::Bool | Self::Null => wanted.eq_ignore_ascii_case(actual),
         }
     }
@@ -232,6 +373,34 @@ impl Condition {
             |value: &String| self.values.iter().any(|wanted| comparison.one(wanted, value)) != comparison.negated();
         if all || (comparison.negated() && !any) { actual.iter().all(satisfies) } else { actual.iter().any(satisfies) }
     }
+}
+
+fn both(wanted: &str, actual: &str, read: impl Fn(&str) -> Option<f64>) -> Option<(f64, f64)> {
+    Some((read(wanted)?, read(actual)?))
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok()
+}
+
+/// ISO 8601, or seconds since 1970.
+fn seconds(text: &str) -> Option<f64> {
+    let instant = || text.parse::<jiff::Timestamp>().ok().map(|at| at.as_second() as f64);
+    number(text).or_else(instant)
+}
+
+/// Whether an address is in a CIDR block, or is that address.
+fn contains(block: &str, address: &str) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    };
+    let (network, length) = block.split_once('/').map_or((block, None), |(network, length)| (network, Some(length)));
+    let (Ok(network), Ok(address)) = (network.parse::<IpAddr>(), address.parse::<IpAddr>()) else { return false };
+    let ((network, size), (address, other)) = (bits(network), bits(address));
+    let length: u32 = length.map_or(size, |length| length.parse().unwrap_or(size));
+    let mask = if length == 0 { 0 } else { u128::MAX << (128 - length.min(128)) };
+    size == other && network & mask == address & mask
 }
 
 fn strings(value: &Value) -> Option<Vec<String>> {
@@ -277,7 +446,7 @@ mod tests {
     use super::*;
 
     fn policy(statement: &str) -> Policy {
-        Policy::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#)).unwrap()
+        Policy::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#), Use::Identity).unwrap()
     }
 
     fn decision(policy: &Policy, action: &str, resource: &str, context: &[(&str, &str)]) -> Decision {
@@ -297,9 +466,10 @@ mod tests {
 
     #[test]
     fn actions_ignore_case_and_resources_do_not() {
-        let policy = policy(r#"{"Effect":"Allow","Action":"ECS:updateservice","Resource":"arn:x/Web"}"#);
-        assert_eq!(decision(&policy, "ecs:UpdateService", "arn:x/Web", &[]), Decision::Allowed);
-        assert_eq!(decision(&policy, "ecs:UpdateService", "arn:x/web", &[]), Decision::ImplicitDeny);
+        let policy =
+            policy(r#"{"Effect":"Allow","Action":"ECS:updateservice","Resource":"arn:aws:ecs:r:1:service/Web"}"#);
+        assert_eq!(decision(&policy, "ecs:UpdateService", "arn:aws:ecs:r:1:service/Web", &[]), Decision::Allowed);
+        assert_eq!(decision(&policy, "ecs:UpdateService", "arn:aws:ecs:r:1:service/web", &[]), Decision::ImplicitDeny);
     }
 
     #[test]
@@ -340,10 +510,59 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_statements_or_with_an_unknown_operator_is_malformed() {
-        let unknown = r#"{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"Is":{"a":"b"}}}]}"#;
-        for text in ["{", "{}", unknown] {
-            assert_eq!(Policy::parse(text).unwrap_err().code, "MalformedPolicyDocument", "{text}");
+    fn a_document_that_iam_does_not_accept_is_malformed() {
+        let good = r#""Effect":"Allow","Action":"ecs:*","Resource":"*""#;
+        let identity = |text: &str| Policy::parse(text, Use::Identity).map(drop);
+        identity(&format!(r#"{{"Version":"2012-10-17","Statement":{{{good}}}}}"#)).unwrap();
+        let statements = [
+            r#""Effect":"Allow","Action":"ecs:*","Resource":"*","Condition":{"Is":{"a":"b"}}"#,
+            r#""Effect":"Allow","Action":"*","Resource":"*","Principal":"*""#,
+            r#""Effect":"Allow","Action":"*""#,
+            r#""Effect":"Allow","Resource":"*""#,
+            r#""Effect":"Perhaps","Action":"*","Resource":"*""#,
+            r#""Effect":"Allow","Action":"UpdateService","Resource":"*""#,
+            r#""Effect":"Allow","Action":"ecs:*","Resource":"service/web""#,
+            r#""Effect":"Allow","Action":"ecs:*","Actions":"ecs:*","Resource":"*""#,
+            r#""Sid":"not ok","Effect":"Allow","Action":"ecs:*","Resource":"*""#,
+        ];
+        let mut texts: Vec<String> = statements.iter().map(|of| format!(r#"{{"Statement":[{{{of}}}]}}"#)).collect();
+        texts.extend(["{", "{}", "[]", r#"{"Statement":[]}"#].map(str::to_owned));
+        texts.push(format!(r#"{{"Version":"2020-01-01","Statement":[{{{good}}}]}}"#));
+        texts.push(format!(r#"{{"Statement":[{{{good}}}],"Statements":[]}}"#));
+        texts.push(format!(r#"{{"Statement":[{{"Sid":"A",{good}}},{{"Sid":"A",{good}}}]}}"#));
+        for text in texts {
+            assert_eq!(identity(&text).unwrap_err().code, "MalformedPolicyDocument", "{text}");
+        }
+        for trust in [
+            r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole"}}"#,
+            r#"{"Statement":{"Effect":"Allow","Action":"ecs:RunTask","Principal":"*"}}"#,
+            r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Principal":"*","Resource":"*"}}"#,
+        ] {
+            assert_eq!(Policy::parse(trust, Use::Trust).unwrap_err().code, "MalformedPolicyDocument", "{trust}");
+        }
+    }
+
+    #[test]
+    fn numbers_dates_and_addresses_are_compared_as_such() {
+        let holds = |operator: &str, wanted: &str, actual: &str| {
+            let statement = format!(
+                r#"{{"Effect":"Allow","Action":"*","Resource":"*","Condition":{{"{operator}":{{"k":"{wanted}"}}}}}}"#
+            );
+            decision(&policy(&statement), "x:Y", "*", &[("k", actual)]) == Decision::Allowed
+        };
+        for (operator, wanted, yes, no) in [
+            ("NumericLessThan", "10", "9", "10"),
+            ("NumericGreaterThanEquals", "10", "10", "9.5"),
+            ("NumericNotEquals", "10", "11", "10.0"),
+            ("DateLessThan", "2026-12-01T00:00:00Z", "2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z"),
+            ("DateGreaterThan", "1700000000", "2026-12-01T00:00:00Z", "2020-01-01T00:00:00Z"),
+            ("IpAddress", "203.0.113.0/24", "203.0.113.9", "203.0.114.9"),
+            ("IpAddress", "203.0.113.9", "203.0.113.9", "203.0.113.8"),
+            ("NotIpAddress", "203.0.113.0/24", "10.0.0.1", "203.0.113.9"),
+            ("IpAddress", "2001:db8::/32", "2001:db8::1", "2001:db9::1"),
+        ] {
+            assert!(holds(operator, wanted, yes), "{operator} {wanted}: {yes}");
+            assert!(!holds(operator, wanted, no), "{operator} {wanted}: {no}");
         }
     }
 }

@@ -79,7 +79,7 @@ impl Registry {
         std::fs::create_dir_all(root.join("uploads"))?;
         let internal = random_hex(32);
         let arn = format!("arn:{}:iam::{account}:root", partition(region));
-        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn, session_policy: None };
         let grant = Grant { caller, until: None };
         Ok(Self {
             address,

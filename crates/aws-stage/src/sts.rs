@@ -10,8 +10,9 @@ use super::api::{AwsError, Caller, Reply, partition};
 use super::credentials::{Credentials, Issued};
 use super::iam::{Iam, Provider, Role};
 use super::oidc::{Oidc, Verdict};
-use super::policy::{Context, Decision, Principal};
-use super::request::{number, required, text};
+use super::policy::{Context, Decision, Policy, Principal, Use};
+use super::request::{list, number, required, text};
+use super::validation::not_played;
 
 /// The `sts` service.
 #[derive(Debug)]
@@ -115,7 +116,7 @@ impl Sts {
             .role(role_arn)
             .filter(trusts)
             .ok_or_else(|| denied(format!("Not authorized to perform {ACTION}")))?;
-        let mut reply = self.issue(&role, session, within_maximum(duration, &role)?);
+        let mut reply = self.issue(&role, session, within_maximum(duration, &role)?, session_policy(body)?);
         reply["SubjectFromWebIdentityToken"] = claims["sub"].clone();
         reply["Provider"] = json!(provider.arn);
         reply["Audience"] = json!(audience);
@@ -156,16 +157,16 @@ impl Sts {
                 "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
             ));
         }
-        Ok(self.issue(&role, session, within_maximum(duration, &role)?))
+        Ok(self.issue(&role, session, within_maximum(duration, &role)?, session_policy(body)?))
     }
 
-    fn issue(&self, role: &Role, session: &str, seconds: u64) -> Value {
+    fn issue(&self, role: &Role, session: &str, seconds: u64, policy: Option<Arc<Policy>>) -> Value {
         let mut fields = role.arn.split(':').skip(1);
         let partition = fields.next().unwrap_or("aws");
         let account = fields.nth(2).unwrap_or_default();
         let arn = format!("arn:{partition}:sts::{account}:assumed-role/{}/{session}", role.name);
         let Issued { access_key, secret_key, session_token } =
-            self.credentials.issue(account, &arn, Duration::from_secs(seconds));
+            self.credentials.issue(account, &arn, Duration::from_secs(seconds), policy);
         let expiration = jiff::Timestamp::now() + Duration::from_secs(seconds);
         json!({
             "Credentials": {
@@ -183,6 +184,15 @@ impl Sts {
         let role = self.iam.role_of(caller);
         role.map_or_else(|| caller.account.clone(), |role| format!("{}:{session}", role.id))
     }
+}
+
+/// `Policy` of the request: the session may do what both it and the role allow.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_session>
+fn session_policy(body: &Value) -> Result<Option<Arc<Policy>>, AwsError> {
+    if !list(body, "PolicyArns").is_empty() {
+        return Err(not_played("managed policies of a session (`PolicyArns`)"));
+    }
+    text(body, "Policy").map(|document| Policy::parse(document, Use::Identity).map(Arc::new)).transpose()
 }
 
 fn session_name(body: &Value) -> Result<&str, AwsError> {

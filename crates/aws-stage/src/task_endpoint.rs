@@ -139,7 +139,8 @@ fn credentials(services: &Services, task: &str) -> Option<Value> {
     let (partition, account) = (fields.next()?, fields.nth(2)?);
     let name = role.rsplit('/').next()?;
     let session = format!("arn:{partition}:sts::{account}:assumed-role/{name}/{task}");
-    let Issued { access_key, secret_key, session_token } = services.credentials.issue(account, &session, LIFETIME);
+    let Issued { access_key, secret_key, session_token } =
+        services.credentials.issue(account, &session, LIFETIME, None);
     let expiration = jiff::Timestamp::now() + LIFETIME;
     Some(json!({
         "RoleArn": role, "AccessKeyId": access_key, "SecretAccessKey": secret_key, "Token": session_token,

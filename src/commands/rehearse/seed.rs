@@ -222,6 +222,11 @@ async fn roles(stage: &Stage, config: &Config, definitions: &[&TaskDefinition]) 
             json!({"RoleName": short(name), "AssumeRolePolicyDocument": trust.to_string()}),
         )
         .await?;
+        // A rehearsal is about the release; what the role may do on AWS is not known here.
+        let policy =
+            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+        let policy = json!({"RoleName": short(name), "PolicyName": "rehearsal", "PolicyDocument": policy.to_string()});
+        call(stage, "iam", "PutRolePolicy", policy).await?;
         before = Some(role.as_str());
     }
     Ok(())

@@ -197,7 +197,8 @@ mod tests {
     }
 
     fn register(definitions: &Definitions, body: &Value) -> Reply {
-        let caller = Caller { account: String::new(), region: String::new(), arn: "arn:me".to_owned() };
+        let caller =
+            Caller { account: String::new(), region: String::new(), arn: "arn:me".to_owned(), session_policy: None };
         definitions.call(&caller, "RegisterTaskDefinition", body).unwrap()
     }
 

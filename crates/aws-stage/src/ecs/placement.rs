@@ -54,7 +54,28 @@ pub(super) fn check(body: &Value, definition: &Definition) -> Result<(), AwsErro
     if !is_declared && fargate::check(&Value::Object(definition.body.clone())).is_err() {
         return invalid("Task definition does not support launch_type FARGATE.");
     }
+    check_volumes(body, definition)?;
     check_network(body, definition)
+}
+
+/// A volume that the definition leaves to the launch is configured there, and no other.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/configure-ebs-volume.html>
+fn check_volumes(body: &Value, definition: &Definition) -> Result<(), AwsError> {
+    let volumes = definition.body.get("volumes").and_then(Value::as_array);
+    let at_launch = |volume: &&Value| volume.get("configuredAtLaunch") == Some(&Value::Bool(true));
+    let left: Vec<&str> = volumes.into_iter().flatten().filter(at_launch).filter_map(|of| text(of, "name")).collect();
+    let given: Vec<&str> = list(body, "volumeConfigurations").iter().filter_map(|of| text(of, "name")).collect();
+    if let Some(name) = left.iter().find(|name| !given.contains(name)) {
+        return invalid(format!(
+            "The volume '{name}' is configured at launch: a volume configuration must be specified for it."
+        ));
+    }
+    if let Some(name) = given.iter().find(|name| !left.contains(name)) {
+        return invalid(format!(
+            "The volume configuration '{name}' does not match a volume that is configured at launch."
+        ));
+    }
+    Ok(())
 }
 
 fn check_network(body: &Value, definition: &Definition) -> Result<(), AwsError> {
@@ -74,5 +95,50 @@ fn check_network(body: &Value, definition: &Definition) -> Result<(), AwsError> 
             }
             _ => Ok(()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal(members: Value, volumes: Value) -> String {
+        let body = json!({ "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "volumes": volumes });
+        let body = body.as_object().cloned().unwrap_or_default();
+        let definition = Arc::new(Definition { arn: "arn".to_owned(), family: "web".to_owned(), body });
+        let mut request = json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-1"] } } });
+        for (name, value) in members.as_object().into_iter().flatten() {
+            request[name] = value.clone();
+        }
+        check(&request, &definition).map_or_else(|error| error.message, |()| String::new())
+    }
+
+    #[test]
+    fn tasks_run_on_fargate_in_a_network_or_not_at_all() {
+        let network = |subnets: usize| json!({ "awsvpcConfiguration": { "subnets": vec!["subnet-1"; subnets] } });
+        let spot = json!([{ "capacityProvider": "FARGATE_SPOT", "weight": 1 }]);
+        for (members, words) in [
+            (json!({}), ""),
+            (json!({ "launchType": "FARGATE", "platformVersion": "1.4.0" }), ""),
+            (json!({ "capacityProviderStrategy": spot }), ""),
+            (json!({ "launchType": "EC2" }), "No Container Instances were found"),
+            (json!({ "launchType": "FARGATE", "capacityProviderStrategy": spot }), "both a launch type and capacity"),
+            (json!({ "capacityProviderStrategy": [{ "capacityProvider": "mine" }] }), "'mine' was not found"),
+            (json!({ "platformVersion": "9.9.9" }), "The specified platform does not exist."),
+            (json!({ "networkConfiguration": null }), "Network Configuration must be provided"),
+            (json!({ "networkConfiguration": network(0) }), "subnets can not be empty."),
+            (json!({ "networkConfiguration": network(17) }), "at most 16"),
+            (json!({ "volumeConfigurations": [{ "name": "data" }] }), "does not match a volume"),
+        ] {
+            let refused = refusal(members.clone(), json!([]));
+            assert!(refused.contains(words) && refused.is_empty() == words.is_empty(), "{members}: {refused}");
+        }
+        let volumes = json!([{ "name": "data", "configuredAtLaunch": true }]);
+        assert!(refusal(json!({}), volumes.clone()).contains("must be specified for it"));
+        assert_eq!(refusal(json!({ "volumeConfigurations": [{ "name": "data" }] }), volumes), "");
     }
 }

@@ -27,6 +27,7 @@ const PLAYED: [(&str, &str, &[&str]); 12] = [
             "taskDefinition",
             "clientToken",
             "enableExecuteCommand",
+            "volumeConfigurations",
         ],
     ),
     (
@@ -46,19 +47,7 @@ const PLAYED: [(&str, &str, &[&str]); 12] = [
         "",
         &["Name", "ClientRequestToken", "Description", "KmsKeyId", "SecretBinary", "SecretString", "Tags"],
     ),
-    (
-        "CreateRole",
-        "",
-        &[
-            "Path",
-            "RoleName",
-            "AssumeRolePolicyDocument",
-            "Description",
-            "MaxSessionDuration",
-            "PermissionsBoundary",
-            "Tags",
-        ],
-    ),
+    ("CreateRole", "", &["Path", "RoleName", "AssumeRolePolicyDocument", "Description", "MaxSessionDuration", "Tags"]),
     ("GetParametersByPath", "", &["Path", "Recursive", "WithDecryption", "MaxResults", "NextToken"]),
 ];
 
@@ -86,6 +75,7 @@ const SERVICE: &[&str] = &[
     "serviceName",
     "tags",
     "taskDefinition",
+    "volumeConfigurations",
 ];
 
 const DEPLOYMENT: &[&str] = &[

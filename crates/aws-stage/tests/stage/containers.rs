@@ -151,7 +151,7 @@ async fn a_container_finds_its_region_its_metadata_and_its_roles_credentials() {
     let fixture = Fixture::new().await;
     let get = "/bin/busybox wget -qO-";
     let script = format!(
-        "echo $AWS_REGION $AWS_EXECUTION_ENV; {get} $ECS_CONTAINER_METADATA_URI_V4; echo; {get} $ECS_CONTAINER_METADATA_URI_V4/task; echo; {get} $AWS_CONTAINER_CREDENTIALS_FULL_URI"
+        "echo $AWS_REGION $AWS_EXECUTION_ENV; {get} $ECS_CONTAINER_METADATA_URI_V4; echo; {get} $ECS_CONTAINER_METADATA_URI_V4/task; echo; {get} $AWS_CONTAINER_CREDENTIALS_FULL_URI; echo"
     );
     let (task, log) = fixture.run(json!([fixture.container("app", &script)]), json!([])).await;
     let lines: Vec<&str> = log.lines().collect();

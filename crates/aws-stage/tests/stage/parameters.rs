@@ -88,3 +88,45 @@ async fn a_secret_has_aws_arn_and_both_its_current_and_previous_version() {
     assert_eq!(missing["__type"], "ResourceNotFoundException");
     stage.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_label_names_a_version_and_moves_to_another() {
+    let stage = stage().await;
+    let client = ssm(&stage, root());
+    for value in ["one", "two"] {
+        let put = client.put_parameter().name("/app/url").value(value).overwrite(true);
+        put.r#type(aws_sdk_ssm::types::ParameterType::String).send().await.unwrap();
+    }
+    let get = async |name: &str| {
+        client.get_parameter().name(name).send().await.map(|found| found.parameter.unwrap().value.unwrap())
+    };
+    let label =
+        |version: i64| client.label_parameter_version().name("/app/url").parameter_version(version).labels("live");
+    assert_eq!(refusal(get("/app/url:live").await).0, "ParameterVersionNotFound");
+    for (version, value) in [(1, "one"), (2, "two")] {
+        label(version).send().await.unwrap();
+        assert_eq!(get("/app/url:live").await.unwrap(), value);
+    }
+    let refused = label(2).labels("aws-live").send().await.unwrap();
+    assert_eq!(refused.invalid_labels(), ["aws-live"]);
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn names_and_changes_of_type_that_parameter_store_refuses_are_refused() {
+    let stage = stage().await;
+    let client = ssm(&stage, root());
+    let put = |name: &str, kind| client.put_parameter().name(name).value("v").overwrite(true).r#type(kind).send();
+    let string = aws_sdk_ssm::types::ParameterType::String;
+    for (name, code) in [
+        ("/aws/x", "ValidationException"),
+        ("ssm-x", "ValidationException"),
+        (&"/a".repeat(16), "HierarchyLevelLimitExceededException"),
+    ] {
+        assert_eq!(refusal(put(name, string.clone()).await).0, code, "{name}");
+    }
+    put("/x", string).await.unwrap();
+    let changed = put("/x", aws_sdk_ssm::types::ParameterType::SecureString).await;
+    assert_eq!(refusal(changed).0, "HierarchyTypeMismatchException");
+    stage.shutdown().await;
+}

@@ -4,7 +4,9 @@ use aws_sdk_ecs::types::{Compatibility, ContainerDefinition, NetworkMode};
 use aws_sdk_ssm::types::ParameterType;
 use serde_json::{Value, json};
 
-use crate::clients::{ecr, ecs, github_role, refusal, restricted, root, seed, session, ssm, stage, sub_is};
+use aws_sdk_ecs::config::Credentials;
+
+use crate::clients::{ecr, ecs, github_role, refusal, restricted, root, seed, session, ssm, stage, sts, sub_is};
 use crate::images;
 
 fn allow(actions: &[&str], resource: &str) -> Value {
@@ -100,11 +102,58 @@ async fn run_task_is_authorized_on_the_task_definition_under_the_clusters_condit
 }
 
 #[tokio::test]
-async fn a_role_without_inline_policies_is_unrestricted() {
+async fn a_role_without_policies_may_do_nothing() {
     let stage = stage().await;
-    let role = github_role(&stage, "free", sub_is("repo:acme/shop:ref:refs/heads/main")).await;
+    let role = github_role(&stage, "bare", sub_is("repo:acme/shop:ref:refs/heads/main")).await;
     let client = ecr(&stage, session(&stage, &role).await);
-    client.create_repository().repository_name("shop").send().await.unwrap();
+    let (code, message) = refusal(client.create_repository().repository_name("shop").send().await);
+    assert_eq!(code, "AccessDeniedException");
+    assert!(message.contains("because no identity-based policy allows the ecr:CreateRepository action"), "{message}");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_session_may_do_what_both_its_role_and_its_own_policy_allow() {
+    let stage = stage().await;
+    restricted(&stage, "deploy", json!([allow(&["ecr:*"], "*")])).await;
+    let role = "arn:aws:iam::123456789012:role/deploy";
+    let assume = async |policy: &str| {
+        let token = stage.github().token(Some("sts.amazonaws.com")).unwrap();
+        let client = sts(&stage, root());
+        client
+            .assume_role_with_web_identity()
+            .role_arn(role)
+            .role_session_name("run-2")
+            .web_identity_token(token)
+            .policy(policy)
+            .send()
+            .await
+    };
+    let policy = json!({ "Version": "2012-10-17", "Statement": [allow(&["ecr:DescribeRepositories", "ecs:*"], "*")] });
+    let assumed = assume(&policy.to_string()).await.unwrap();
+    let issued = assumed.credentials().unwrap();
+    let token = Some(issued.session_token().to_owned());
+    let limited = Credentials::new(issued.access_key_id(), issued.secret_access_key(), token, None, "test");
+    ecr(&stage, limited.clone()).describe_repositories().send().await.unwrap();
+    let (_, message) = refusal(ecr(&stage, limited.clone()).create_repository().repository_name("shop").send().await);
+    assert!(message.contains("because no session policy allows the ecr:CreateRepository action"), "{message}");
+    let (_, message) = refusal(ecs(&stage, limited).list_clusters().send().await);
+    assert!(message.contains("because no identity-based policy allows the ecs:ListClusters action"), "{message}");
+    for malformed in ["{", r#"{"Statement":[{"Effect":"Allow","Action":"ecr:*"}]}"#] {
+        assert_eq!(refusal(assume(malformed).await).0, "MalformedPolicyDocument", "{malformed}");
+    }
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_requested_region_is_a_condition_key() {
+    let stage = stage().await;
+    for (region, is_allowed) in [("eu-central-1", true), ("us-east-1", false)] {
+        let mut statement = allow(&["ecr:DescribeRepositories"], "*");
+        statement["Condition"] = json!({ "StringEquals": { "aws:RequestedRegion": region } });
+        let client = ecr(&stage, restricted(&stage, region, json!([statement])).await);
+        assert_eq!(client.describe_repositories().send().await.is_ok(), is_allowed, "{region}");
+    }
     stage.shutdown().await;
 }
 

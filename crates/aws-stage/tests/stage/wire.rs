@@ -7,7 +7,7 @@ use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use bollard::Docker;
 use serde_json::{Value, json};
 
-use crate::clients::{bare, ecs, github_role, refusal, root, session, ssm, stage, sts, sub_is};
+use crate::clients::{bare, ecs, github_role, refusal, restricted, root, session, ssm, stage, sts, sub_is};
 
 fn rule(service: &str, operation: &str, times: u32, action: FaultAction) -> FaultPlan {
     let rule = FaultRule {
@@ -121,8 +121,9 @@ async fn a_lost_answer_leaves_its_effect_behind() {
 #[tokio::test]
 async fn a_session_that_a_fault_ends_stays_ended_and_a_new_one_works() {
     let stage = stage().await;
-    let role = github_role(&stage, "deploy", sub_is("repo:acme/shop:ref:refs/heads/main")).await;
-    let client = ecs(&stage, session(&stage, &role).await);
+    let lists = json!([{ "Effect": "Allow", "Action": "ecs:ListClusters", "Resource": "*" }]);
+    let client = ecs(&stage, restricted(&stage, "deploy", lists).await);
+    let role = "arn:aws:iam::123456789012:role/deploy".to_owned();
     assert!(client.list_clusters().send().await.is_ok());
     stage.set_faults(rule("ecs", "ListClusters", 1, FaultAction::ExpireSession));
     for _ in 0..2 {
