@@ -66,7 +66,7 @@ pub fn sentence(error: &CallError) -> String {
 pub fn build_failed(what: &str, failure: BuildFailure) -> Failure {
     let reason = match failure.kind {
         BuildFailureKind::Engine | BuildFailureKind::Build => Reason::Build,
-        BuildFailureKind::Push => Reason::Push,
+        BuildFailureKind::Push | BuildFailureKind::Login => Reason::Push,
     };
     let mut told = Failure::new(reason, format!("{what}: {}", failure.message)).with_log(failure.log);
     told.next = failure.hint;

@@ -408,6 +408,8 @@ pub enum BuildFailureKind {
     Engine,
     Build,
     Push,
+    /// The registry does not take the login of a push, or takes it no more.
+    Login,
 }
 
 /// Plain HTTP, for smoke checks.

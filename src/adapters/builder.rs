@@ -51,6 +51,7 @@ impl Builder for EngineBuilder {
             while let Some(event) = events.recv().await {
                 log.tell(event, tell);
             }
+            log.tell_sent(tell);
         };
         let (built, ()) = tokio::join!(building, telling);
         let built = built.map_err(|e| failure(BuildFailureKind::Build, &e, Some(&dockerfile)))?;
@@ -180,9 +181,23 @@ fn push_line(event: &PushEvent) -> String {
     }
 }
 
+/// A large context is told of each time that so much more of it went to the Engine.
+const SENT_STEP: u64 = 100 << 20;
+
+/// `12.3 MB`, `4 kB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+    }
+}
+
 /// Steps by name, their output by whole lines.
 #[derive(Default)]
 struct BuildLog {
+    /// Bytes of the context so far, and how many of them were told.
+    sent: u64,
+    sent_told: u64,
     names: HashMap<String, String>,
     partial: HashMap<String, Vec<u8>>,
 }
@@ -212,7 +227,20 @@ impl BuildLog {
                 }
             }
             BuildEvent::Warning { text } => tell(BuildProgress::Line(format!("warning: {text}"))),
-            BuildEvent::Progress { .. } | BuildEvent::Sent { .. } => {}
+            BuildEvent::Sent { bytes } => {
+                self.sent = bytes;
+                if bytes - self.sent_told >= SENT_STEP {
+                    self.tell_sent(tell);
+                }
+            }
+            BuildEvent::Progress { .. } => {}
+        }
+    }
+
+    fn tell_sent(&mut self, tell: &dyn Fn(BuildProgress)) {
+        if self.sent != self.sent_told {
+            self.sent_told = self.sent;
+            tell(BuildProgress::Line(format!("{} of the context sent to the Engine", size(self.sent))));
         }
     }
 
@@ -227,6 +255,7 @@ fn failure(kind: BuildFailureKind, error: &EngineError, dockerfile: Option<&Path
     let message = error.to_string();
     let kind = match error {
         EngineError::Unreachable { .. } if kind != BuildFailureKind::Push => BuildFailureKind::Engine,
+        EngineError::Auth { .. } if kind == BuildFailureKind::Push => BuildFailureKind::Login,
         _ => kind,
     };
     BuildFailure {
@@ -266,6 +295,27 @@ mod tests {
         }
         log.tell(step(StepState::Completed), &tell);
         assert_eq!(*told.borrow(), ["one", "two", "thr", "> RUN make"]);
+    }
+
+    #[test]
+    fn what_was_sent_is_told_on_the_way_and_at_the_end() {
+        let told = RefCell::new(vec![]);
+        let tell = |progress: BuildProgress| {
+            if let BuildProgress::Line(line) = progress {
+                told.borrow_mut().push(line);
+            }
+        };
+        let mut log = BuildLog::default();
+        for bytes in [5_000, 90_000_000, 110_000_000, 150_000_000] {
+            log.tell(BuildEvent::Sent { bytes }, &tell);
+        }
+        log.tell_sent(&tell);
+        log.tell_sent(&tell);
+        assert_eq!(
+            *told.borrow(),
+            ["110.0 MB of the context sent to the Engine", "150.0 MB of the context sent to the Engine"]
+        );
+        assert_eq!((size(812), size(2_040_000)), ("1 kB".to_owned(), "2.0 MB".to_owned()));
     }
 
     #[test]

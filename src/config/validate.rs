@@ -443,9 +443,17 @@ impl Check {
     }
 
     fn file(&mut self, what: &str, path: &Located<Text>) {
-        if !self.root.join(path.value()).is_file() {
-            self.error(path.place, format!("{what} `{}`: there is no such file", path.shown()));
+        if let Some(why) = why_no_file(&self.root.join(path.value())) {
+            self.error(path.place, format!("{what} `{}`: {why}", path.shown()));
         }
+    }
+}
+
+fn why_no_file(path: &std::path::Path) -> Option<&'static str> {
+    match (path.is_file(), path.is_dir()) {
+        (true, _) => None,
+        (_, true) => Some("it is a folder"),
+        _ => Some("there is no such file"),
     }
 }
 

@@ -298,16 +298,19 @@ async fn to_build(
     sha: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<ImageBefore, Failure> {
-    let request = Build::of(build, platform);
-    let content = context
-        .builder
-        .content_digest(&request)
-        .await
-        .map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
-    let content_tag = match build.reuse {
+    let commit = match build.reuse {
         Reuse::Never => None,
-        Reuse::Content => Some(content_tag(&content, "")),
-        Reuse::Commit => Some(content_tag(&content, sha.unwrap_or_default())),
+        Reuse::Content => Some(""),
+        Reuse::Commit => Some(sha.unwrap_or_default()),
+    };
+    let content_tag = match commit {
+        // What the Dockerfile does not need is not read where nothing is looked up by it.
+        None => None,
+        Some(commit) => {
+            let content = context.builder.content_digest(&Build::of(build, platform)).await;
+            let content = content.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
+            Some(content_tag(&content, commit))
+        }
     };
     let (name, repository) = repository_of(build, context).await?;
     let found = match (&repository, &content_tag) {
@@ -332,6 +335,11 @@ async fn to_build(
             platform: None,
         });
     }
+    let mut tags = tags;
+    if let Some(repository) = repository.as_ref().filter(|r| r.is_immutable) {
+        let taken = taken_by_commit(build, &tags, found.as_ref().map(|f| &f.digest), repository, context).await?;
+        tags.retain(|tag| !taken.contains(tag));
+    }
     let is_in_ecr = full_reference(&build.repository)?.is_none_or(|reference| reference.ecr().is_some());
     Ok(ImageBefore {
         key: image.key.clone(),
@@ -342,6 +350,34 @@ async fn to_build(
         is_immutable: repository.as_ref().is_some_and(|r| r.is_immutable),
         is_to_be_created: repository.is_none() && is_in_ecr && build.create_repository,
     })
+}
+
+/// Those of `tags` which name the commit, cannot move, and stand for another build of it. A second build of one commit is
+/// no mistake: base images move and files are generated. It goes without them, under the tag of its content.
+async fn taken_by_commit(
+    build: &BuildConfig,
+    tags: &[String],
+    digest: Option<&Digest>,
+    repository: &Repository,
+    context: &ReleaseContext<'_>,
+) -> Result<Vec<String>, Failure> {
+    let mut taken = vec![];
+    for (template, tag) in build.tags.iter().zip(tags) {
+        if !["{sha}", "{short-sha}"].iter().any(|placeholder| template.contains(placeholder)) {
+            continue;
+        }
+        let doing = format!("looking for `{tag}` in {}", repository.uri);
+        let named = context.aws.repositories.image(repository, tag).await.map_err(|e| call_failed(&doing, &e))?;
+        if let Some(named) = named.filter(|named| Some(&named.digest) != digest) {
+            context.warn(format!(
+                "`{tag}` of {} is immutable and stays with {}, an earlier build of this commit",
+                repository.uri,
+                named.digest.short()
+            ));
+            taken.push(tag.clone());
+        }
+    }
+    Ok(taken)
 }
 
 /// The tag under which content is found again: same files, same arguments, and with `reuse: commit` the same commit.

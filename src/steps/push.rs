@@ -3,7 +3,7 @@
 use crate::config::BuildConfig;
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Step};
-use crate::ports::{BuildProgress, CallErrorKind, EcrAddress, LocalImage, RegistryLogin, Repository};
+use crate::ports::{BuildFailureKind, BuildProgress, CallErrorKind, EcrAddress, LocalImage, RegistryLogin, Repository};
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::outcome::{Failure, ImageRecord, Reason};
@@ -17,6 +17,8 @@ pub struct Destination {
     pub push_name: String,
     /// `None`: not ECR, the user's own docker login is used.
     pub login: Option<RegistryLogin>,
+    /// Whose ECR registry the login is for; `None` is the cluster's own.
+    address: Option<EcrAddress>,
     pub repository: Option<Repository>,
 }
 
@@ -33,7 +35,8 @@ pub async fn destination(
     let is_bare = reference.registry == "docker.io" && !config.repository.starts_with("docker.io/");
     let address = reference.ecr().map(|host| EcrAddress { account: host.account, region: host.region });
     if !is_bare && address.is_none() {
-        return Ok(Destination { name: reference.name(), push_name: reference.name(), login: None, repository: None });
+        let (name, push_name) = (reference.name(), reference.name());
+        return Ok(Destination { name, push_name, login: None, address: None, repository: None });
     }
     let doing = format!("the repository `{}`", reference.repository);
     let found = context
@@ -52,18 +55,20 @@ pub async fn destination(
             made
         }
     };
-    let login = context
-        .aws
-        .repositories
-        .registry_login(address.as_ref())
-        .await
-        .map_err(|e| call_failed("logging in to ECR", &e))?;
-    context.sink.emit(Event::Mask(login.password.clone()));
+    let login = log_in(address.as_ref(), context).await?;
     let push_name = match endpoint {
         Some(endpoint) => format!("{endpoint}/{}", repository.name),
         None => repository.uri.clone(),
     };
-    Ok(Destination { name: repository.uri.clone(), push_name, login: Some(login), repository: Some(repository) })
+    let name = repository.uri.clone();
+    Ok(Destination { name, push_name, login: Some(login), address, repository: Some(repository) })
+}
+
+async fn log_in(address: Option<&EcrAddress>, context: &ReleaseContext<'_>) -> Result<RegistryLogin, Failure> {
+    let login = context.aws.repositories.registry_login(address).await;
+    let login = login.map_err(|e| call_failed("logging in to ECR", &e))?;
+    context.sink.emit(Event::Mask(login.password.clone()));
+    Ok(login)
 }
 
 /// Pushes under every tag. An Engine that several runs share pushes what has the tag at that moment, so to ECR only one
@@ -87,17 +92,26 @@ pub async fn push(
         }
         None => (tags.iter().collect::<Vec<_>>(), vec![]),
     };
+    // Every tag of this commit can be taken already: then it is pushed under its own id.
+    let own_tag = tags.is_empty().then(|| id_tag(image));
+    let by_engine = by_engine.into_iter().chain(&own_tag);
     let mut pushed: Option<Digest> = None;
     for tag in by_engine {
         let target = format!("{}:{tag}", to.push_name);
-        let digest = context
-            .builder
-            .push(image, &target, to.login.as_ref(), &|progress| match progress {
-                BuildProgress::Line(line) => step.progress(line),
-                BuildProgress::Output(line) => step.output(key, line),
-            })
-            .await
-            .map_err(|e| build_failed(&format!("image `{key}` was not pushed as `{tag}`"), e))?;
+        let tell = |progress| match progress {
+            BuildProgress::Line(line) => step.progress(line),
+            BuildProgress::Output(line) => step.output(key, line),
+        };
+        let mut digest = context.builder.push(image, &target, to.login.as_ref(), &tell).await;
+        if let (Err(refused), Some(_)) = (&digest, &to.login)
+            && refused.kind == BuildFailureKind::Login
+        {
+            // A login to ECR lasts twelve hours at most, and less where the role's session does.
+            step.progress(format!("logging in again: {refused}"));
+            let renewed = log_in(to.address.as_ref(), context).await?;
+            digest = context.builder.push(image, &target, Some(&renewed), &tell).await;
+        }
+        let digest = digest.map_err(|e| build_failed(&format!("image `{key}` was not pushed as `{tag}`"), e))?;
         if let Some(first) = pushed.as_ref().filter(|first| **first != digest) {
             return Err(Failure::new(
                 Reason::Push,
@@ -113,8 +127,15 @@ pub async fn push(
     for tag in in_registry {
         put_tag(key, &digest, tag, to, context).await?;
     }
-    step.done(format!("{key} is {} under {}", digest.short(), tags.join(", ")));
+    let names: Vec<&str> = tags.iter().chain(&own_tag).map(String::as_str).collect();
+    step.done(format!("{key} is {} under {}", digest.short(), names.join(", ")));
     Ok(digest)
+}
+
+/// A tag that no other image has.
+fn id_tag(image: &LocalImage) -> String {
+    let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
+    format!("{CONTENT_TAG}{}", id.get(..20).unwrap_or(id))
 }
 
 /// Puts missing tags on a digest that is in ECR already, without the Engine.

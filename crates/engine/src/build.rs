@@ -17,7 +17,7 @@ use super::context::BuildContext;
 use super::filesync::Directories;
 use super::http::{Call, Objects, Query};
 use super::progress::{BuildEvent, Steps};
-use super::session::{Credentials, Offer, Session};
+use super::session::{Credentials, Session, SessionServices};
 use super::stream::stream_error;
 use super::{Engine, EngineError};
 use fargate_deploy_core::redact::Secret;
@@ -47,8 +47,6 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// `repository:tag`, each. The image also stays reachable by its id.
     pub tags: Vec<String>,
-    /// Builds with the same key send only what changed since; default derives from the context's path.
-    pub session_shared_key: Option<String>,
     /// For private base images, by registry host; they go before the user's docker configuration.
     pub credentials: BTreeMap<String, RegistryCredentials>,
     /// For the whole build.
@@ -70,7 +68,6 @@ impl BuildRequest {
             inline_cache: false,
             no_cache: false,
             tags: Vec::new(),
-            session_shared_key: None,
             credentials: BTreeMap::new(),
             timeout: Duration::from_secs(3600),
         }
@@ -166,13 +163,12 @@ impl Engine {
         let sending = Sending::default();
         let named =
             HashMap::from([("context", context.root.clone()), ("dockerfile", context.dockerfile_directory.clone())]);
-        let offer = Offer {
+        let services = SessionServices {
             directories: Directories { named, sent: sending.bytes.clone(), failure: sending.failure.clone() },
             credentials: Credentials { given: request.credentials.clone(), config: self.config.clone() },
             secrets: request.secrets.iter().cloned().collect(),
         };
-        let shared_key = request.session_shared_key.clone().unwrap_or_else(|| shared_key(&context.root));
-        let session = Session::open(&self.transport, &shared_key, offer).await?;
+        let session = Session::open(&self.transport, &shared_key(&context.root), services).await?;
 
         let mut query = request.query(&context.dockerfile_name);
         query.add("version", "2").add("remote", "client-session").add("session", &session.id);
@@ -183,7 +179,7 @@ impl Engine {
 
         let mut steps = Steps::default();
         let mut image = None;
-        let mut told = Told::new(&sending);
+        let mut transfer = TransferProgress::new(&sending);
         let ended = loop {
             tokio::select! {
                 object = objects.next() => match object {
@@ -201,10 +197,10 @@ impl Engine {
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(self.transport.unreachable(&error)),
                 },
-                () = told.due() => told.tell(sink),
+                () = transfer.due() => transfer.report(sink),
             }
         };
-        told.tell(sink);
+        transfer.report(sink);
         if let (Err(_), Some(ours)) = (&ended, sending.failed()) {
             return Err(ours);
         }
@@ -214,13 +210,13 @@ impl Engine {
 }
 
 /// Reports sent bytes while a build has nothing else to say.
-pub(super) struct Told<'a> {
+pub(super) struct TransferProgress<'a> {
     sending: &'a Sending,
     last: u64,
     clock: tokio::time::Interval,
 }
 
-impl<'a> Told<'a> {
+impl<'a> TransferProgress<'a> {
     pub fn new(sending: &'a Sending) -> Self {
         let mut clock = interval(Duration::from_millis(500));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -231,7 +227,7 @@ impl<'a> Told<'a> {
         self.clock.tick().await;
     }
 
-    pub fn tell(&mut self, sink: &mut (dyn FnMut(BuildEvent) + Send)) {
+    pub fn report(&mut self, sink: &mut (dyn FnMut(BuildEvent) + Send)) {
         let bytes = self.sending.bytes.load(Ordering::Relaxed);
         if bytes != self.last {
             self.last = bytes;
@@ -268,10 +264,10 @@ fn validate_platform(platform: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The same for every build of one directory on this machine, and different from other directories'.
+/// The same for every build of one directory on this machine, and different from other directories': the builder keeps
+/// what it got under a key, and asks for what differs in [the metadata](super::filesync).
 fn shared_key(root: &Path) -> String {
-    let sum = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()))
 }
 
 /// The builder's sentence without the names of the layers that it passed through.

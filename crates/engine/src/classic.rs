@@ -3,10 +3,13 @@
 //!
 //! `forcerm` is set because a failing RUN otherwise leaves its stopped container behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -22,12 +25,11 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::build::{BuildRequest, BuiltImage, Sending, Told, built, image_id};
+use super::build::{BuildRequest, BuiltImage, Sending, TransferProgress, built, image_id};
 use super::config_auth::registry_of;
-use super::context::BuildContext;
+use super::context::{BuildContext, IgnoreFile};
 use super::http::{Call, Objects};
-use super::ignore::Patterns;
-use super::progress::{BuildEvent, StepState, Tail};
+use super::progress::{BuildEvent, LogTail, StepState};
 use super::stream::stream_error;
 use super::walk::{Entry, Filter, Kind, WalkError, walk};
 use super::{Engine, EngineError};
@@ -64,18 +66,18 @@ impl Engine {
         tokio::task::spawn_blocking(move || tar.write(chunks, &sender));
         call.body = StreamBody::new(ReceiverStream::new(receiver).map(|chunk| chunk.map(Frame::data))).boxed_unsync();
 
-        let mut told = Told::new(&sending);
+        let mut transfer = TransferProgress::new(&sending);
         let answer = {
             let sent = self.transport.send(call);
             tokio::pin!(sent);
             loop {
                 tokio::select! {
                     answer = &mut sent => break answer,
-                    () = told.due() => told.tell(sink),
+                    () = transfer.due() => transfer.report(sink),
                 }
             }
         };
-        told.tell(sink);
+        transfer.report(sink);
         let mut objects = match answer {
             Ok(answer) => Objects::of(answer),
             Err(error) => return Err(sending.failed().unwrap_or(error)),
@@ -137,7 +139,8 @@ impl ContextTar {
     /// The Dockerfile and the ignore file are sent even if they are ignored: the Engine needs the first, and takes both out
     /// of the context itself by reading the second. A Dockerfile from outside gets a name of its own, hidden from COPY.
     fn plan(context: &BuildContext) -> Result<Self, EngineError> {
-        let mut ignore_text = context.ignore_text()?;
+        let ignore_file = IgnoreFile::of(context)?;
+        let mut ignore_text = ignore_file.text.clone();
         let path = context.dockerfile();
         let text = std::fs::read(&path).map_err(|error| {
             EngineError::config(format!("Dockerfile `{}`", path.display()), super::context::sentence(&error))
@@ -148,8 +151,8 @@ impl ContextTar {
         if is_foreign {
             ignore_text = format!("{}\n{FOREIGN}\n.dockerignore\n", ignore_text.trim_end());
         }
-        let kept = format!("{ignore_text}\n!{dockerfile_name}\n!.dockerignore\n");
-        let exclude = Patterns::parse(&kept).map_err(|bad| EngineError::config(".dockerignore", bad.to_string()))?;
+        let own = if is_foreign { format!("{FOREIGN}\n.dockerignore\n") } else { String::new() };
+        let exclude = ignore_file.patterns(&format!("{own}!{dockerfile_name}\n!.dockerignore\n"))?;
         Ok(Self {
             context: context.clone(),
             filter: Filter { include: None, exclude },
@@ -172,13 +175,23 @@ impl ContextTar {
 
     fn write_to(self, writer: impl Write) -> io::Result<()> {
         let mut tar = tar::Builder::new(writer);
+        // Where a file with several links was first written, by device and inode.
+        let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
         let has_ignore_text = !self.ignore_text.is_empty();
         let result = walk(&self.context.root, &self.filter, &mut |entry| {
             // Ours goes last, in the place of the file on disk.
             if has_ignore_text && entry.path == ".dockerignore" {
                 return Ok(());
             }
-            append(&mut tar, entry).map_err(|source| WalkError::Unreadable { path: entry.on_disk.clone(), source })
+            let unreadable = |source| WalkError::Unreadable { path: entry.on_disk.clone(), source };
+            if entry.kind == Kind::File && entry.metadata.nlink() > 1 {
+                let inode = (entry.metadata.dev(), entry.metadata.ino());
+                match linked.get(&inode) {
+                    Some(first) => return append_hard_link(&mut tar, entry, first).map_err(unreadable),
+                    None => linked.insert(inode, relative(entry).to_owned()),
+                };
+            }
+            append(&mut tar, entry).map_err(unreadable)
         });
         result.map_err(|error| match error {
             WalkError::Unreadable { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => source,
@@ -195,28 +208,46 @@ impl ContextTar {
 }
 
 fn append<W: Write>(tar: &mut tar::Builder<W>, entry: &Entry) -> io::Result<()> {
+    let mut header = header(entry);
+    let path = relative(entry);
+    match &entry.kind {
+        Kind::Directory => {
+            header.set_entry_type(tar::EntryType::Directory);
+            tar.append_data(&mut header, path.join(""), io::empty())
+        }
+        Kind::Unlistable => Err(io::ErrorKind::PermissionDenied.into()),
+        Kind::Symlink { target } => {
+            header.set_entry_type(tar::EntryType::Symlink);
+            tar.append_link(&mut header, path, target)
+        }
+        Kind::File => {
+            let size = entry.metadata.len();
+            header.set_size(size);
+            // A file that grows meanwhile must not run into the next header.
+            tar.append_data(&mut header, path, File::open(&entry.on_disk)?.take(size))
+        }
+    }
+}
+
+fn append_hard_link<W: Write>(tar: &mut tar::Builder<W>, entry: &Entry, first: &Path) -> io::Result<()> {
+    let mut header = header(entry);
+    header.set_entry_type(tar::EntryType::Link);
+    tar.append_link(&mut header, relative(entry), first)
+}
+
+fn header(entry: &Entry) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_mode(entry.metadata.permissions().mode() & 0o7777);
     header.set_mtime(u64::try_from(entry.metadata.mtime()).unwrap_or_default());
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(0);
-    match &entry.kind {
-        Kind::Directory => {
-            header.set_entry_type(tar::EntryType::Directory);
-            tar.append_data(&mut header, format!("{}/", entry.path), io::empty())
-        }
-        Kind::Symlink { target } => {
-            header.set_entry_type(tar::EntryType::Symlink);
-            tar.append_link(&mut header, &entry.path, target)
-        }
-        Kind::File => {
-            let size = entry.metadata.len();
-            header.set_size(size);
-            // A file that grows meanwhile must not run into the next header.
-            tar.append_data(&mut header, &entry.path, File::open(&entry.on_disk)?.take(size))
-        }
-    }
+    header
+}
+
+/// As on disk: a tar carries names that are not UTF-8.
+fn relative(entry: &Entry) -> &Path {
+    Path::new(OsStr::from_bytes(entry.path_bytes()))
 }
 
 fn append_text<W: Write>(tar: &mut tar::Builder<W>, path: &str, text: &str) -> io::Result<()> {
@@ -249,7 +280,7 @@ impl Write for ChunkWriter {
 struct ClassicSteps {
     current: Option<String>,
     is_cached: bool,
-    tail: Tail,
+    tail: LogTail,
 }
 
 impl ClassicSteps {
@@ -261,7 +292,7 @@ impl ClassicSteps {
             let (step, name) = (line.to_owned(), line.to_owned());
             self.current = Some(step.clone());
             self.is_cached = false;
-            self.tail = Tail::default();
+            self.tail = LogTail::default();
             sink(BuildEvent::Step { step, name, state: StepState::Started });
         } else if line == " ---> Using cache" {
             self.is_cached = true;

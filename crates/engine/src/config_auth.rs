@@ -61,10 +61,11 @@ impl RegistryCredentials {
     }
 }
 
-/// The part of `config.json` that concerns registries.
-#[derive(Clone, Debug, Default)]
-pub struct DockerConfig {
-    file: ConfigFile,
+/// The user's docker configuration, as far as it concerns registries.
+#[derive(Clone, Debug)]
+pub(super) struct DockerConfig {
+    /// What is wrong with the file shows only where a login is needed.
+    file: Result<ConfigFile, EngineError>,
     /// What a credential helper gets to see.
     env: BTreeMap<String, String>,
 }
@@ -88,33 +89,23 @@ struct AuthEntry {
 
 impl DockerConfig {
     /// Reads `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`. No file is an empty configuration.
-    pub fn load(env: &BTreeMap<String, String>) -> Result<Self, EngineError> {
-        let Some(path) = config_directory(env).map(|directory| directory.join("config.json")) else {
-            return Ok(Self { file: ConfigFile::default(), env: env.clone() });
-        };
-        let subject = format!("`{}`", path.display());
-        let file = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-                // The value itself may be in serde's message, and it may be a password.
-                EngineError::config(&subject, format!("not a docker configuration, line {}", error.line()))
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => ConfigFile::default(),
-            Err(error) => return Err(EngineError::config(subject, super::context::sentence(&error))),
-        };
-        Ok(Self { file, env: env.clone() })
+    pub fn load(env: &BTreeMap<String, String>) -> Self {
+        Self { file: ConfigFile::read(env), env: env.clone() }
     }
 
     /// What the configuration holds for `registry` (a host such as `ghcr.io`, `docker.io` for Docker Hub); `None` means
     /// anonymous.
     pub async fn credentials(&self, registry: &str) -> Result<Option<RegistryCredentials>, EngineError> {
+        let file = self.file.as_ref().map_err(Clone::clone)?;
         let key = config_key(registry);
-        let helper = self.file.cred_helpers.get(key).or(self.file.creds_store.as_ref().filter(|name| !name.is_empty()));
+        let helper = file.cred_helpers.get(key).or(file.creds_store.as_ref().filter(|name| !name.is_empty()));
         if let Some(helper) = helper {
             return self.ask_helper(helper, key).await;
         }
-        let entry = self.file.auths.get(key).or_else(|| {
-            self.file.auths.iter().find(|(stored, _)| host_of(stored) == host_of(key)).map(|(_, entry)| entry)
-        });
+        let entry = file
+            .auths
+            .get(key)
+            .or_else(|| file.auths.iter().find(|(stored, _)| host_of(stored) == host_of(key)).map(|(_, entry)| entry));
         match entry {
             Some(entry) => entry.credentials(registry),
             None => Ok(None),
@@ -164,6 +155,25 @@ impl DockerConfig {
         let found: Found = serde_json::from_slice(&output.stdout)
             .map_err(|_| refuse(format!("`{program}`: its answer is not the JSON of a credential helper")))?;
         Ok(Some(RegistryCredentials { username: found.username, password: found.secret }))
+    }
+}
+
+impl ConfigFile {
+    fn read(env: &BTreeMap<String, String>) -> Result<Self, EngineError> {
+        let Some(path) = config_directory(env).map(|directory| directory.join("config.json")) else {
+            return Ok(Self::default());
+        };
+        let subject = format!("`{}`", path.display());
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+                // The value itself may be in serde's message, and it may be a password.
+                EngineError::config(&subject, format!("not a docker configuration, line {}", error.line()))
+            }),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(EngineError::config(subject, super::context::sentence(&error))),
+        }
     }
 }
 
@@ -233,7 +243,7 @@ mod tests {
         fn load(&self) -> DockerConfig {
             let directory = self.0.path().to_str().unwrap();
             let env = [("DOCKER_CONFIG", directory.to_owned()), ("PATH", format!("{directory}:/usr/bin:/bin"))];
-            DockerConfig::load(&env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()).unwrap()
+            DockerConfig::load(&env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         }
     }
 
@@ -280,6 +290,13 @@ mod tests {
         assert_eq!(missing, "registry `a.io` refused the credentials: `docker-credential-missing`: does not exist");
         let broken = config.credentials("b.io").await.unwrap_err().to_string();
         assert!(broken.ends_with("`docker-credential-broken`: the vault is locked"), "{broken}");
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_told_where_a_login_is_needed_and_names_no_value() {
+        let broken = Home::with("{\"auths\": {\n\"ghcr.io\": {\"auth\": 1234567}}}").load();
+        let refusal = broken.credentials("ghcr.io").await.unwrap_err().to_string();
+        assert!(refusal.ends_with("config.json`: not a docker configuration, line 2"), "{refusal}");
     }
 
     #[test]

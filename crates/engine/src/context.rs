@@ -54,23 +54,50 @@ impl BuildContext {
         relative.to_str().map(str::to_owned)
     }
 
-    /// The text of `<Dockerfile>.dockerignore` beside the Dockerfile if that exists, else of the context's `.dockerignore`,
-    /// else nothing. <https://docs.docker.com/build/concepts/context/#filename-and-location>
-    pub fn ignore_text(&self) -> Result<String, EngineError> {
-        let own = self.dockerfile_directory.join(format!("{}.dockerignore", self.dockerfile_name));
-        for path in [own, self.root.join(".dockerignore")] {
+    /// The patterns of [`IgnoreFile::of`].
+    pub fn ignored(&self) -> Result<Patterns, EngineError> {
+        IgnoreFile::of(self)?.patterns("")
+    }
+}
+
+/// `<Dockerfile>.dockerignore` beside the Dockerfile if that exists, else the context's `.dockerignore`, else nothing.
+/// <https://docs.docker.com/build/concepts/context/#filename-and-location>
+#[derive(Clone, Debug)]
+pub(super) struct IgnoreFile {
+    path: PathBuf,
+    pub text: String,
+}
+
+impl IgnoreFile {
+    /// # Errors
+    /// It exists and cannot be read, or a pattern of it is not UTF-8: whatever it keeps out of an image must stay out.
+    pub fn of(context: &BuildContext) -> Result<Self, EngineError> {
+        let own = context.dockerfile_directory.join(format!("{}.dockerignore", context.dockerfile_name));
+        for path in [own, context.root.join(".dockerignore")] {
             match fs::read(&path) {
-                Ok(text) => return Ok(String::from_utf8_lossy(&text).into_owned()),
+                Ok(bytes) => return Self::from_bytes(path, &bytes),
                 Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(EngineError::config(format!("`{}`", path.display()), sentence(&error))),
             }
         }
-        Ok(String::new())
+        Ok(Self { path: PathBuf::new(), text: String::new() })
     }
 
-    /// The patterns of [`Self::ignore_text`].
-    pub fn ignored(&self) -> Result<Patterns, EngineError> {
-        Patterns::parse(&self.ignore_text()?).map_err(|bad| EngineError::config(".dockerignore", bad.to_string()))
+    fn from_bytes(path: PathBuf, bytes: &[u8]) -> Result<Self, EngineError> {
+        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            if !line.starts_with(b"#") && std::str::from_utf8(line).is_err() {
+                let subject = format!("`{}` line {}", path.display(), index + 1);
+                return Err(EngineError::config(subject, "not UTF-8"));
+            }
+        }
+        Ok(Self { path, text: String::from_utf8_lossy(bytes).into_owned() })
+    }
+
+    /// Its patterns, and after them the lines of `more`.
+    pub fn patterns(&self, more: &str) -> Result<Patterns, EngineError> {
+        Patterns::parse(&format!("{}\n{more}", self.text)).map_err(|(line, bad)| {
+            EngineError::config(format!("`{}` line {line}", self.path.display()), bad.to_string())
+        })
     }
 }
 
@@ -107,9 +134,24 @@ mod tests {
         fs::write(other.path().join("Special"), "FROM scratch").unwrap();
         let context = BuildContext::resolve(root.path(), Some(&other.path().join("Special"))).unwrap();
         assert_eq!(context.dockerfile_in_context(), None);
-        assert_eq!(context.ignore_text().unwrap(), "general");
+        assert_eq!(IgnoreFile::of(&context).unwrap().text, "general");
         fs::write(other.path().join("Special.dockerignore"), "special").unwrap();
-        assert_eq!(context.ignore_text().unwrap(), "special");
+        assert_eq!(IgnoreFile::of(&context).unwrap().text, "special");
+    }
+
+    #[test]
+    fn a_bad_pattern_has_its_file_and_line() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("Dockerfile"), "FROM scratch").unwrap();
+        let refusal = |text: &[u8]| {
+            fs::write(root.path().join(".dockerignore"), text).unwrap();
+            let context = BuildContext::resolve(root.path(), None).unwrap();
+            context.ignored().unwrap_err().to_string()
+        };
+        let bad = refusal(b"# fine\n\nlogs/[a-\n");
+        assert!(bad.contains("/.dockerignore` line 3: bad pattern `logs/[a-`"), "{bad}");
+        let latin = refusal(b"# caf\xe9\ncaf\xe9\n");
+        assert!(latin.ends_with("/.dockerignore` line 2: not UTF-8"), "{latin}");
     }
 
     #[test]

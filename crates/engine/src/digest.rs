@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -22,9 +22,17 @@ pub struct DigestInput<'a> {
     pub platform: Option<&'a str>,
 }
 
+const CHUNK: usize = 64 * 1024;
+/// The folders and files in which version control keeps its own state.
+const VERSION_CONTROL: [&str; 6] = [".git", ".hg", ".svn", ".bzr", ".jj", ".sl"];
+
 /// The SHA-256, as 64 hex digits, of everything in our hands that decides a build: for each file that passes
 /// `.dockerignore` its path, type, permission bits, link target and content; then the Dockerfile, build arguments, target
-/// and platform. Times, owners and labels are not part of it, so a fresh checkout of one commit has one digest.
+/// and platform. Times, owners, labels and the state of version control (`.git` and its like, at any depth) are not part
+/// of it, so a fresh checkout of one commit has one digest.
+///
+/// What may not be read counts by its path and mode: no build can send its content either, and whether the Dockerfile
+/// needs it shows there.
 ///
 /// Equal digests do not mean equal images where the Dockerfile reads from outside: `FROM x:latest` moves, `RUN apt-get
 /// update` and `ADD https://...` fetch, a build secret changes. Skipping a build by this digest is therefore sound only for
@@ -33,7 +41,7 @@ pub struct DigestInput<'a> {
 /// Blocks on the file system; call it from a blocking task.
 pub fn context_digest(input: &DigestInput<'_>) -> Result<String, EngineError> {
     let context = BuildContext::resolve(input.context, input.dockerfile)?;
-    let mut sum = Sum(Context::new(&SHA256));
+    let mut sum = Sum(Context::new(&SHA256), vec![0; CHUNK]);
     sum.field("version", b"1");
 
     let dockerfile = context.dockerfile();
@@ -48,13 +56,18 @@ pub fn context_digest(input: &DigestInput<'_>) -> Result<String, EngineError> {
     }
 
     let filter = Filter { include: None, exclude: context.ignored()? };
-    walk(&context.root, &filter, &mut |entry| sum.entry(entry))
+    walk(&context.root, &filter, &mut |entry| if is_version_control(entry) { Ok(()) } else { sum.entry(entry) })
         .map_err(|error| EngineError::config("build context", error.to_string()))?;
-    Ok(sum.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(sum.0.finish()))
+}
+
+/// A worktree and a submodule have a file named `.git`.
+fn is_version_control(entry: &Entry) -> bool {
+    entry.path.split('/').any(|name| VERSION_CONTROL.contains(&name))
 }
 
 /// Every field is preceded by its name and length, so that no two inputs run together into one.
-struct Sum(Context);
+struct Sum(Context, Vec<u8>);
 
 impl Sum {
     fn field(&mut self, name: &str, value: &[u8]) {
@@ -69,24 +82,23 @@ impl Sum {
     }
 
     fn entry(&mut self, entry: &Entry) -> Result<(), WalkError> {
-        self.field("path", entry.path.as_bytes());
-        let mode = entry.metadata.permissions().mode() & 0o7777;
+        self.field("path", entry.path_bytes());
+        let mode = u64::from(entry.metadata.permissions().mode() & 0o7777);
         match &entry.kind {
-            Kind::Directory => self.header("directory", u64::from(mode)),
-            Kind::Symlink { target } => self.field("symlink", target.as_bytes()),
+            Kind::Directory => self.header("directory", mode),
+            Kind::Unlistable => self.header("unlistable", mode),
+            Kind::Symlink { target } => self.field("symlink", target.as_os_str().as_encoded_bytes()),
             Kind::File => {
-                self.header("file", u64::from(mode));
                 let unreadable = |source| WalkError::Unreadable { path: entry.on_disk.clone(), source };
-                let mut file = fs::File::open(&entry.on_disk).map_err(unreadable)?;
-                let (mut chunk, mut length) = (vec![0; 64 * 1024], 0_u64);
-                loop {
-                    let read = file.read(&mut chunk).map_err(unreadable)?;
-                    if read == 0 {
-                        break;
+                let mut file = match fs::File::open(&entry.on_disk) {
+                    Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => {
+                        self.header("unreadable", mode);
+                        return Ok(());
                     }
-                    self.0.update(&chunk[..read]);
-                    length += read as u64;
-                }
+                    opened => opened.map_err(unreadable)?,
+                };
+                self.header("file", mode);
+                let length = update(&mut self.0, &mut file, &mut self.1).map_err(unreadable)?;
                 self.header("end", length);
             }
         }
@@ -94,10 +106,33 @@ impl Sum {
     }
 }
 
+/// The whole of `file` into `hash`; its length.
+fn update(hash: &mut Context, file: &mut fs::File, chunk: &mut [u8]) -> io::Result<u64> {
+    let mut length = 0_u64;
+    loop {
+        let read = file.read(chunk)?;
+        if read == 0 {
+            return Ok(length);
+        }
+        hash.update(&chunk[..read]);
+        length += read as u64;
+    }
+}
+
+/// A number below one billion that stands for the content of `file`: two contents share it once in a billion pairs.
+pub(super) fn content_mark(file: &mut fs::File) -> io::Result<u32> {
+    let mut hash = Context::new(&SHA256);
+    update(&mut hash, file, &mut vec![0; CHUNK])?;
+    let first = hash.finish().as_ref().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    Ok(u32::try_from(first % 1_000_000_000).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::process::CommandExt;
 
     struct Tree(tempfile::TempDir);
 
@@ -174,6 +209,71 @@ mod tests {
         fs::remove_file(tree.0.path().join("link")).unwrap();
         symlink("/nowhere/b", tree.0.path().join("link")).unwrap();
         assert_ne!(tree.digest(), before);
+    }
+
+    #[test]
+    fn the_state_of_version_control_does_not_count_at_any_depth() {
+        let tree = Tree::new();
+        let before = tree.digest();
+        for folder in [".git", "vendor/lib/.hg", ".svn"] {
+            let path = tree.0.path().join(folder);
+            fs::create_dir_all(path.join("objects")).unwrap();
+            fs::write(path.join("index"), folder).unwrap();
+        }
+        fs::create_dir_all(tree.0.path().join("module")).unwrap();
+        let with_folders = tree.digest();
+        tree.write("module/.git", "gitdir: ../.git/modules/module");
+        assert_eq!(tree.digest(), with_folders);
+        fs::remove_dir_all(tree.0.path().join("module")).unwrap();
+        fs::remove_dir_all(tree.0.path().join("vendor")).unwrap();
+        assert_eq!(tree.digest(), before);
+        tree.write(".gitattributes", "* text");
+        assert_ne!(tree.digest(), before);
+    }
+
+    /// Root reads everything, so this runs in a process of somebody else's.
+    #[test]
+    fn what_may_not_be_read_counts_by_its_name_and_stops_nothing() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "digest::tests::digests_of_what_may_not_be_read", "--ignored"]);
+        if fs::metadata("/proc/self").unwrap().uid() == 0 {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "run by what_may_not_be_read_counts_by_its_name_and_stops_nothing"]
+    fn digests_of_what_may_not_be_read() {
+        let tree = Tree::new();
+        let before = tree.digest();
+        let path = tree.0.path().join("private");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("key"), "secret").unwrap();
+        let readable = tree.digest();
+        for mode in [0o000, 0o100, 0o400] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let digest = tree.digest();
+            assert!(digest != before && digest != readable, "mode {mode:o}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(path.join("key"), fs::Permissions::from_mode(0o000)).unwrap();
+        assert_ne!(tree.digest(), readable);
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_counts_byte_by_byte() {
+        let tree = Tree::new();
+        let mut digests = vec![tree.digest()];
+        for name in [b"bad-\xff", b"bad-\xfe"] {
+            let path = tree.0.path().join(std::ffi::OsStr::from_bytes(name));
+            fs::write(&path, "").unwrap();
+            digests.push(tree.digest());
+            fs::remove_file(path).unwrap();
+        }
+        assert_eq!(digests.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
     }
 
     #[test]

@@ -11,7 +11,7 @@ impl Engine {
     /// <https://docs.docker.com/reference/api/engine/version/v1.47/#tag/Distribution>
     pub async fn registry_digest(&self, image: &str) -> Result<String, EngineError> {
         let registry = registry_of(image);
-        let credentials = self.docker_config().credentials(registry).await?;
+        let credentials = self.config.credentials(registry).await?;
         let what = format!("looking up `{image}` in {registry}");
         let mut call = Call::new(&what, Method::GET, format!("/distribution/{image}/json"));
         if let Ok(value) = HeaderValue::from_str(&RegistryCredentials::header(credentials.as_ref(), registry)) {

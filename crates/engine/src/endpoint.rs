@@ -101,7 +101,7 @@ fn current_context(directory: &Path) -> Option<String> {
 /// Contexts are stored under the SHA-256 of their name.
 fn context_endpoint(directory: Option<&Path>, name: &str) -> Result<Endpoint, EngineError> {
     let refuse = |why: String| EngineError::config(format!("docker context `{name}`"), why);
-    let hash: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(Sha256::digest(name.as_bytes()));
     let path = directory
         .map(|directory| directory.join("contexts/meta").join(&hash).join("meta.json"))
         .ok_or_else(|| refuse("neither DOCKER_CONFIG nor HOME is set".to_owned()))?;

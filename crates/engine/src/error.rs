@@ -23,9 +23,6 @@ pub enum EngineError {
     /// The registry or the Engine refused the push for a reason not named below.
     #[error("cannot push `{image}`: {why}")]
     Push { image: String, why: String },
-    /// The image cannot be pulled.
-    #[error("cannot pull `{image}`: {why}")]
-    Pull { image: String, why: String },
     /// The registry does not accept the credentials, or got none.
     #[error("registry `{registry}` refused the credentials: {why}")]
     Auth { registry: String, why: String },
@@ -55,6 +52,12 @@ impl EngineError {
             }
             Self::Build { why, .. } if why.contains("no active session") => {
                 "the connection to the Engine broke during the build; run it again"
+            }
+            Self::Build { step, why, .. }
+                if why.contains("ssh forward") || step.as_ref().is_some_and(|step| step.contains("type=ssh")) =>
+            {
+                "no SSH agent reaches a build here: give a deploy token as a build secret, and use it with \
+                 `RUN --mount=type=secret,id=...`"
             }
             Self::Auth { .. } => "log in to the registry, or check that the credentials may push to it",
             Self::RepositoryMissing { .. } => "create the repository first",

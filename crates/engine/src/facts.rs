@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::context::BuildContext;
+use super::context::{BuildContext, IgnoreFile};
 use super::error::EngineError;
 use super::walk::{Filter, Kind, walk};
 
@@ -21,8 +21,9 @@ pub struct ContextFacts {
 /// The context or the Dockerfile is missing or cannot be read.
 pub fn context_facts(context: &Path, dockerfile: Option<&Path>) -> Result<ContextFacts, EngineError> {
     let context = BuildContext::resolve(context, dockerfile)?;
-    let filter = Filter { include: None, exclude: context.ignored()? };
-    let mut facts = ContextFacts { files: 0, bytes: 0, has_ignore_file: !context.ignore_text()?.trim().is_empty() };
+    let ignore_file = IgnoreFile::of(&context)?;
+    let filter = Filter { include: None, exclude: ignore_file.patterns("")? };
+    let mut facts = ContextFacts { files: 0, bytes: 0, has_ignore_file: !ignore_file.text.trim().is_empty() };
     walk(&context.root, &filter, &mut |entry| {
         if entry.kind == Kind::File {
             facts.files += 1;

@@ -15,16 +15,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use bollard_buildkit_proto::moby::filesync::packet::file_sync_server::FileSync;
+use percent_encoding::percent_decode;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::follow::followed;
+use super::digest::content_mark;
+use super::follow_paths::followed;
 use super::ignore::Patterns;
 use super::walk::{Entry, Filter, Kind, WalkError, walk};
 
-const CHUNK: usize = 32 * 1024;
+const CHUNK: u64 = 32 * 1024;
 /// Packets between the disk and the connection: one megabyte of content at most.
 const IN_FLIGHT: usize = 32;
 
@@ -54,7 +56,10 @@ impl FileSync for Directories {
     type TarStreamStream = ReceiverStream<Result<Packet, Status>>;
 
     async fn diff_copy(&self, request: Request<Streaming<Packet>>) -> Result<Response<Self::DiffCopyStream>, Status> {
-        let asked = Asked::read(request.metadata());
+        let asked = Asked::read(request.metadata()).map_err(|why| {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why.clone());
+            Status::invalid_argument(why)
+        })?;
         let Some(root) = self.named.get(asked.directory.as_str()).cloned() else {
             return Err(Status::not_found(format!("no directory named `{}` is shared", asked.directory)));
         };
@@ -79,19 +84,26 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(metadata: &MetadataMap) -> Self {
-        let all = |name: &str| -> Vec<String> {
-            // Values that are not ASCII arrive query-escaped, and the header `<name>-encoded` says so.
+    /// # Errors
+    /// A value that is not UTF-8: a pattern that is left out would let into the image what it keeps out.
+    fn read(metadata: &MetadataMap) -> Result<Self, String> {
+        let all = |name: &str| -> Result<Vec<String>, String> {
+            // Some Engines send what is not ASCII raw; others query-escaped, and the header `<name>-encoded` says so.
             let is_encoded = metadata.get(format!("{name}-encoded")).is_some_and(|flag| flag == "1");
-            let values = metadata.get_all(name).iter().filter_map(|value| value.to_str().ok());
-            values.map(|value| if is_encoded { query_unescaped(value) } else { value.to_owned() }).collect()
+            let values = metadata.get_all(name).iter().map(|value| {
+                let raw = value.as_encoded_bytes();
+                let bytes = if is_encoded { query_unescaped(raw) } else { raw.to_vec() };
+                String::from_utf8(bytes)
+                    .map_err(|bad| format!("`{}` of {name} is not UTF-8", String::from_utf8_lossy(bad.as_bytes())))
+            });
+            values.collect()
         };
-        Self {
-            directory: all("dir-name").pop().unwrap_or_default(),
-            include: all("include-patterns"),
-            exclude: all("exclude-patterns"),
-            follow: all("followpaths"),
-        }
+        Ok(Self {
+            directory: all("dir-name")?.pop().unwrap_or_default(),
+            include: all("include-patterns")?,
+            exclude: all("exclude-patterns")?,
+            follow: all("followpaths")?,
+        })
     }
 
     fn filter(&self, root: &Path) -> Result<Filter, String> {
@@ -116,25 +128,27 @@ struct Transfer {
     failure: Arc<Mutex<Option<String>>>,
 }
 
-type Offered = Arc<Mutex<HashMap<u32, PathBuf>>>;
+/// Files by their index, relative to the root.
+type Offered = Arc<Mutex<HashMap<u32, String>>>;
 
 impl Transfer {
     async fn run(self, root: PathBuf, asked: Asked, mut requests: Streaming<Packet>) {
         let offered = Offered::default();
         let walker = self.clone();
         let walked = offered.clone();
+        let walk_from = root.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = walker.offer(&root, &asked, &walked) {
+            if let Err(error) = walker.offer(&walk_from, &asked, &walked) {
                 walker.fail(&error);
             }
         });
 
         // Unbounded, but it holds an index and a path for each file at most.
-        let (wanted, mut queue) = mpsc::unbounded_channel::<(u32, PathBuf)>();
+        let (wanted, mut queue) = mpsc::unbounded_channel::<(u32, String)>();
         let reader = self.clone();
         tokio::task::spawn_blocking(move || {
             while let Some((id, path)) = queue.blocking_recv() {
-                if let Err(error) = reader.content(id, &path) {
+                if let Err(error) = reader.content(id, &root.join(path)) {
                     return reader.fail(&error);
                 }
             }
@@ -168,13 +182,25 @@ impl Transfer {
             }
         };
         let mut index = 0_u32;
+        // Where a file with several links was first offered, by device and inode.
+        let mut linked: HashMap<(u64, u64), String> = HashMap::new();
         walk(root, &filter, &mut |entry| {
+            let mut stat = stat(entry)?;
             if entry.kind == Kind::File {
-                let mut offered = offered.lock().unwrap_or_else(PoisonError::into_inner);
-                offered.insert(index, entry.on_disk.clone());
+                let inode = (entry.metadata.dev(), entry.metadata.ino());
+                match linked.get(&inode) {
+                    Some(first) => (stat.linkname, stat.size) = (first.clone(), 0),
+                    None => {
+                        let mut offered = offered.lock().unwrap_or_else(PoisonError::into_inner);
+                        offered.insert(index, entry.path.clone());
+                        if entry.metadata.nlink() > 1 {
+                            linked.insert(inode, entry.path.clone());
+                        }
+                    }
+                }
             }
             index += 1;
-            self.packet(Packet { stat: Some(stat(entry)), ..Packet::default() })
+            self.packet(Packet { stat: Some(stat), ..Packet::default() })
         })?;
         self.packet(Packet::default())
     }
@@ -184,9 +210,8 @@ impl Transfer {
         let data = |data| Packet { r#type: PacketType::PacketData.into(), id, data, stat: None };
         let mut file = File::open(path).map_err(unreadable)?;
         loop {
-            let mut chunk = vec![0; CHUNK];
-            let read = file.read(&mut chunk).map_err(unreadable)?;
-            chunk.truncate(read);
+            let mut chunk = Vec::new();
+            let read = (&mut file).take(CHUNK).read_to_end(&mut chunk).map_err(unreadable)?;
             self.packet(data(chunk))?;
             if read == 0 {
                 return Ok(());
@@ -210,7 +235,14 @@ impl Transfer {
 }
 
 /// Everything belongs to root in a context, as `docker build` has it.
-fn stat(entry: &Entry) -> Stat {
+///
+/// The builder takes a file for the one that it has already if path, size, mode and time are equal. Times are equal where
+/// sources come from an archive or a `cp -p`, so the part of a second is a mark of the content instead of the clock's:
+/// what changed is always asked for, what did not is not. No image keeps it, a layer's times are whole seconds.
+///
+/// # Errors
+/// A directory that must not be listed, and what is not UTF-8.
+fn stat(entry: &Entry) -> Result<Stat, WalkError> {
     let mode = entry.metadata.permissions().mode();
     let mut go = mode & 0o777;
     for (unix, bit) in [(0o4000, go_mode::SETUID), (0o2000, go_mode::SETGID), (0o1000, go_mode::STICKY)] {
@@ -218,39 +250,39 @@ fn stat(entry: &Entry) -> Stat {
             go |= bit;
         }
     }
+    let mut nanoseconds = entry.metadata.mtime_nsec();
     let (kind, size, linkname) = match &entry.kind {
         Kind::Directory => (go_mode::DIRECTORY, 0, String::new()),
-        Kind::Symlink { target } => (go_mode::SYMLINK, 0, target.clone()),
-        Kind::File => (0, entry.metadata.len(), String::new()),
+        Kind::Unlistable => {
+            let source = std::io::ErrorKind::PermissionDenied.into();
+            return Err(WalkError::Unreadable { path: entry.on_disk.clone(), source });
+        }
+        Kind::Symlink { target } => {
+            let target = target.to_str().ok_or_else(|| WalkError::NotUtf8 { path: entry.on_disk.clone() })?;
+            (go_mode::SYMLINK, 0, target.to_owned())
+        }
+        Kind::File => {
+            // What cannot be read fails when the builder asks for it.
+            if let Ok(mark) = File::open(&entry.on_disk).and_then(|mut file| content_mark(&mut file)) {
+                nanoseconds = i64::from(mark);
+            }
+            (0, entry.metadata.len(), String::new())
+        }
     };
-    Stat {
-        path: entry.path.clone(),
+    Ok(Stat {
+        path: entry.utf8_path()?.to_owned(),
         mode: go | kind,
         size: i64::try_from(size).unwrap_or(i64::MAX),
-        mod_time: entry.metadata.mtime().saturating_mul(1_000_000_000).saturating_add(entry.metadata.mtime_nsec()),
+        mod_time: entry.metadata.mtime().saturating_mul(1_000_000_000).saturating_add(nanoseconds),
         linkname,
         ..Stat::default()
-    }
+    })
 }
 
 /// Go's `url.QueryUnescape`, leaving what is malformed as it is.
-fn query_unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match (first, hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-                continue;
-            }
-            (b'+', _) => bytes.push(b' '),
-            (other, _) => bytes.push(*other),
-        }
-        rest = tail;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn query_unescaped(raw: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    percent_decode(&spaced).collect()
 }
 
 #[cfg(test)]
@@ -266,7 +298,7 @@ mod tests {
         metadata.append("exclude-patterns", "100%25".parse().unwrap());
         metadata.append("exclude-patterns-encoded", "1".parse().unwrap());
         assert_eq!(
-            Asked::read(&metadata),
+            Asked::read(&metadata).unwrap(),
             Asked {
                 directory: "context".to_owned(),
                 include: vec![],
@@ -274,6 +306,17 @@ mod tests {
                 follow: vec!["a%20b".to_owned()],
             }
         );
+    }
+
+    #[test]
+    fn a_pattern_that_an_engine_sends_raw_is_read_and_one_that_cannot_be_read_is_an_error() {
+        let with = |value: &[u8]| {
+            let mut metadata = MetadataMap::new().into_headers();
+            metadata.append("exclude-patterns", hyper::header::HeaderValue::from_bytes(value).unwrap());
+            Asked::read(&MetadataMap::from_headers(metadata))
+        };
+        assert_eq!(with("geheim/schlüssel.txt".as_bytes()).unwrap().exclude, ["geheim/schlüssel.txt"]);
+        assert_eq!(with(b"schl\xfcssel").unwrap_err(), "`schl\u{fffd}ssel` of exclude-patterns is not UTF-8");
     }
 
     #[test]
@@ -286,7 +329,7 @@ mod tests {
         std::fs::create_dir(root.path().join("dir")).unwrap();
         let mut stats = Vec::new();
         walk(root.path(), &Filter::default(), &mut |entry| {
-            stats.push(stat(entry));
+            stats.push(stat(entry)?);
             Ok(())
         })
         .unwrap();

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
@@ -11,11 +12,12 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::endpoint::Endpoint;
 use super::error::EngineError;
@@ -26,8 +28,11 @@ pub(super) type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
 /// Calls that only read or change the Engine's own state.
 pub(super) const SHORT: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(5);
-const CONNECT_PAUSES: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(900)];
+/// An Engine that restarts is away for about a second: three pauses, 0.1, 0.3 and 0.9 s.
+const CONNECT_BACKOFF: ExponentialBuilder =
+    ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_factor(3.0).with_max_times(3);
+/// What a query may carry as it is: the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -156,16 +161,8 @@ impl Transport {
     }
 
     async fn connect_patiently(&self) -> Result<Box<dyn Io>, EngineError> {
-        let mut pauses = CONNECT_PAUSES.iter();
-        loop {
-            match self.connect().await {
-                Ok(io) => return Ok(io),
-                Err(error) => match pauses.next().filter(|_| is_worth_retrying(&error)) {
-                    Some(pause) => sleep(*pause).await,
-                    None => return Err(self.unreachable(&error)),
-                },
-            }
-        }
+        let connecting = (|| self.connect()).retry(CONNECT_BACKOFF).when(is_worth_retrying);
+        connecting.await.map_err(|error| self.unreachable(&error))
     }
 
     async fn connect(&self) -> io::Result<Box<dyn Io>> {
@@ -241,7 +238,7 @@ impl Query {
         self.0.push(if self.0.is_empty() { '?' } else { '&' });
         self.0.push_str(name);
         self.0.push('=');
-        self.0.push_str(&percent_encoded(value));
+        self.0.extend(utf8_percent_encode(value, RESERVED));
         self
     }
 
@@ -255,16 +252,6 @@ impl Query {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-pub(super) fn percent_encoded(value: &str) -> String {
-    value.bytes().fold(String::with_capacity(value.len()), |mut encoded, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

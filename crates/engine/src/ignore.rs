@@ -34,13 +34,17 @@ impl Patterns {
     }
 
     /// Reads the text of a `.dockerignore`: comments only at the start of a line, a leading `/` means nothing.
-    pub fn parse(dockerignore: &str) -> Result<Self, BadPattern> {
-        Self::new(dockerignore.trim_start_matches('\u{feff}').lines().filter_map(normalized_line))
-    }
-
-    /// Whether the list is empty, so that nothing ever matches.
-    pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
+    ///
+    /// # Errors
+    /// The first bad pattern and the number of its line, from 1.
+    pub fn parse(dockerignore: &str) -> Result<Self, (usize, BadPattern)> {
+        let mut patterns = Vec::new();
+        for (index, line) in dockerignore.trim_start_matches('\u{feff}').lines().enumerate() {
+            if let Some(pattern) = normalized_line(line) {
+                patterns.extend(Self::new([pattern]).map_err(|bad| (index + 1, bad))?.patterns);
+            }
+        }
+        Ok(Self { patterns })
     }
 
     /// Whether `path` (relative, with `/`) or a directory above it matches and is not re-included.
@@ -424,6 +428,7 @@ mod tests {
     fn a_dockerignore_has_comments_blanks_bangs_and_rooted_paths() {
         let text = "\u{feff}# a comment\n\n  /build \n !  /build/keep \r\nnode_modules//\n #not-a-comment\n";
         let patterns = Patterns::parse(text).unwrap();
+        assert_eq!(Patterns::parse("# one\n\nfine\n[z-\n").unwrap_err(), (4, BadPattern("[z-".to_owned())));
         let cleaned: Vec<_> = patterns.patterns.iter().map(|p| (p.is_exception, p.cleaned.as_str())).collect();
         assert_eq!(
             cleaned,

@@ -21,26 +21,25 @@ mod endpoint;
 mod error;
 mod facts;
 mod filesync;
-mod follow;
+mod follow_paths;
 mod http;
 mod ignore;
 mod progress;
-mod pull;
 mod push;
 mod session;
 mod stream;
 mod walk;
 
 pub use build::{BuildRequest, BuiltImage};
-pub use config_auth::{DockerConfig, RegistryCredentials};
+pub use config_auth::RegistryCredentials;
 pub use digest::{DigestInput, context_digest};
 pub use endpoint::Endpoint;
 pub use error::EngineError;
 pub use facts::{ContextFacts, context_facts};
-pub use ignore::{BadPattern, Patterns};
 pub use progress::{BuildEvent, StepState};
 pub use push::{PushEvent, PushTarget, PushedImage};
 
+use config_auth::DockerConfig;
 use endpoint::Candidates;
 use http::{Call, Query, Transport};
 
@@ -100,7 +99,7 @@ impl Engine {
     /// Finds the Engine: DOCKER_HOST; the current docker context; the usual sockets of Docker, Docker Desktop, rootless
     /// Docker and Colima. Podman's socket is not looked for. An Engine that is named must answer; nothing else is tried.
     pub async fn connect(env: &BTreeMap<String, String>) -> Result<Self, EngineError> {
-        let config = Arc::new(DockerConfig::load(env)?);
+        let config = Arc::new(DockerConfig::load(env));
         let tried = match endpoint::candidates(env)? {
             Candidates::Named(endpoint) => vec![endpoint],
             Candidates::Usual(paths) => {
@@ -116,7 +115,7 @@ impl Engine {
         };
         let mut first_failure = None;
         for endpoint in tried {
-            match Self::greet(endpoint, env).await {
+            match Self::negotiate(endpoint, env).await {
                 Ok((transport, info)) => return Ok(Self { transport, info: Arc::new(info), config }),
                 Err(failure) => first_failure = first_failure.or(Some(failure)),
             }
@@ -127,11 +126,6 @@ impl Engine {
     /// What answered.
     pub fn info(&self) -> &EngineInfo {
         &self.info
-    }
-
-    /// The user's docker configuration, for registries whose credentials it holds.
-    pub fn docker_config(&self) -> &DockerConfig {
-        &self.config
     }
 
     /// Looks an image up by id, tag or digest; `None` if the Engine does not have it.
@@ -164,7 +158,11 @@ impl Engine {
         }
     }
 
-    async fn greet(endpoint: Endpoint, env: &BTreeMap<String, String>) -> Result<(Transport, EngineInfo), EngineError> {
+    /// Asks an Engine what it is, and settles on an API version that both know.
+    async fn negotiate(
+        endpoint: Endpoint,
+        env: &BTreeMap<String, String>,
+    ) -> Result<(Transport, EngineInfo), EngineError> {
         let mut transport = Transport { endpoint: endpoint.clone(), prefix: String::new() };
         let ping = transport.send(Call::new("asking the Engine for its version", Method::GET, "/_ping")).await?;
         let headers = ping.response.headers().clone();

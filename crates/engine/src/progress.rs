@@ -68,7 +68,7 @@ pub(super) struct Steps {
 struct Step {
     name: String,
     state: Option<StepState>,
-    tail: Tail,
+    tail: LogTail,
 }
 
 impl Steps {
@@ -135,12 +135,12 @@ impl Steps {
 
 /// The last lines of a log that arrives in pieces.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tail {
+pub(super) struct LogTail {
     lines: VecDeque<String>,
     open: Vec<u8>,
 }
 
-impl Tail {
+impl LogTail {
     pub fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.open.extend_from_slice(piece);
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn only_the_last_lines_are_kept() {
-        let mut tail = Tail::default();
+        let mut tail = LogTail::default();
         for line in 0..100 {
             tail.push(format!("{line}\n").as_bytes());
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::Value;
@@ -14,8 +15,13 @@ use super::progress::Throttle;
 use super::stream::stream_error;
 use super::{Engine, EngineError};
 
-const ATTEMPTS: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// For a registry that says that it cannot now: 0.5 s, doubled up to 30 s, as long as the push may take.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(500))
+    .with_max_delay(Duration::from_secs(30))
+    .without_max_times();
+/// Where nobody answers, the address is wrong more often than the registry is away for long.
+const ATTEMPTS_WITHOUT_ANSWER: u32 = 3;
 
 /// Where an image goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +68,8 @@ impl Engine {
     /// Tags, pushes and takes the tag away again, unless it is the image's only name (the image would go with it) or was
     /// there before. Without credentials those of the user's docker configuration are taken.
     ///
-    /// Failures of the registry that may pass (5xx, a broken connection) are tried again, three attempts in all; refusals
-    /// are not.
+    /// A registry that fails in a way that may pass (5xx, 429, a broken connection) is asked again until the target's
+    /// timeout; one where nobody answers three times; one that refuses is not.
     pub async fn push(
         &self,
         image_id: &str,
@@ -106,8 +112,8 @@ impl Engine {
         auth: &str,
         sink: &mut (dyn FnMut(PushEvent) + Send),
     ) -> Result<PushedImage, EngineError> {
-        let mut pause = FIRST_PAUSE;
-        let mut attempt = 1;
+        let mut pauses = BACKOFF.build();
+        let (mut attempt, mut without_answer) = (1, 0);
         loop {
             if self.inspect(&target.reference()).await?.is_none_or(|named| named.id != image) {
                 self.tag(image, &target.repository, &target.tag).await?;
@@ -117,15 +123,22 @@ impl Engine {
                     format!("`{}` was given to another image meanwhile", target.reference())
                 }
                 Ok(pushed) => return Ok(pushed),
-                Err(Failure::Passing(why)) => why,
+                Err(Failure::Passing(why)) => {
+                    without_answer = 0;
+                    why
+                }
+                Err(Failure::NoAnswer(why)) => {
+                    without_answer += 1;
+                    why
+                }
                 Err(Failure::Final(error)) => return Err(error),
             };
-            if attempt == ATTEMPTS {
+            let pause = pauses.next().filter(|_| without_answer < ATTEMPTS_WITHOUT_ANSWER);
+            let Some(pause) = pause else {
                 return Err(EngineError::Push { image: target.reference(), why });
-            }
+            };
             sink(PushEvent::Retrying { attempt, why });
             sleep(pause).await;
-            pause *= 4;
             attempt += 1;
         }
     }
@@ -186,6 +199,8 @@ impl Engine {
 #[derive(Debug, PartialEq, Eq)]
 enum Failure {
     Passing(String),
+    /// Nobody listens at the registry's address, or the name has none.
+    NoAnswer(String),
     Final(EngineError),
 }
 
@@ -217,16 +232,25 @@ impl Failure {
             "i/o timeout",
             "TLS handshake timeout",
             "toomanyrequests",
+            "Too Many Requests",
+            "Rate exceeded",
+            "status: 429",
+            "status code 429",
+            "status code: 429",
             "500 Internal",
+            "internal server error",
             "502 Bad",
             "503 Service",
             "504 Gateway",
             "status: 5",
             "status code 5",
-            "connection refused",
+            "status code: 5",
             "Client.Timeout",
             "unavailable",
         ];
+        if has(&["connection refused", "no such host", "no route to host"]) {
+            return Self::NoAnswer(said);
+        }
         if has(&is_passing) {
             return Self::Passing(said);
         }
@@ -281,6 +305,7 @@ mod tests {
     fn refusals_are_told_apart_and_only_passing_failures_are_retried() {
         let name = |failure: Failure| match failure {
             Failure::Passing(_) => "passing",
+            Failure::NoAnswer(_) => "no answer",
             Failure::Final(EngineError::Auth { .. }) => "auth",
             Failure::Final(EngineError::RepositoryMissing { .. }) => "missing",
             Failure::Final(EngineError::TagImmutable { .. }) => "immutable",
@@ -302,6 +327,12 @@ mod tests {
             ("received unexpected HTTP status: 503 Service Unavailable", "passing"),
             ("Put \"https://r.example/v2/\": read: connection reset by peer", "passing"),
             ("unexpected EOF", "passing"),
+            ("toomanyrequests: Rate exceeded", "passing"),
+            ("received unexpected HTTP status: 429 Too Many Requests", "passing"),
+            ("received unexpected HTTP status: 500 Internal Server Error", "passing"),
+            ("unexpected status from PUT request to https://r.example/v2/: 502 Bad Gateway", "passing"),
+            ("Get \"https://r.example/v2/\": dial tcp 10.0.0.1:443: connect: connection refused", "no answer"),
+            ("dial tcp: lookup r.example: no such host", "no answer"),
             ("An image does not exist locally with the tag: r.example/web", "passing"),
             ("manifest invalid: manifest invalid", "final"),
         ] {

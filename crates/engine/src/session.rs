@@ -46,7 +46,7 @@ const METHODS: [&str; 4] = [
 
 /// What the builder may call for.
 #[derive(Debug)]
-pub(super) struct Offer {
+pub(super) struct SessionServices {
     pub directories: Directories,
     pub credentials: Credentials,
     pub secrets: BTreeMap<String, Secret<Vec<u8>>>,
@@ -68,7 +68,7 @@ pub(super) struct Session {
 
 impl Session {
     /// `shared_key` must be the same for two builds of the same context for the second to send only what changed.
-    pub async fn open(transport: &Transport, shared_key: &str, offer: Offer) -> Result<Self, EngineError> {
+    pub async fn open(transport: &Transport, shared_key: &str, services: SessionServices) -> Result<Self, EngineError> {
         let id = random_id();
         let mut call = Call::new("opening a build session", Method::POST, "/session");
         let mut add = |name: &'static str, value: &str| {
@@ -87,10 +87,10 @@ impl Session {
 
         let answer = transport.send(call).await?;
         let io = hyper::upgrade::on(answer.response).await.map_err(|error| transport.unreachable(&error))?;
-        let services = Services::new(offer);
+        let servers = Servers::new(services);
         let connection = answer.connection;
         let server = Attached::spawn(async move {
-            let serve = service_fn(move |request| services.clone().call(request));
+            let serve = service_fn(move |request| servers.clone().call(request));
             // The connection ends with the build, from whichever side; a break shows in the build's own stream.
             let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, serve).await;
             drop(connection);
@@ -100,19 +100,19 @@ impl Session {
 }
 
 #[derive(Clone)]
-struct Services {
+struct Servers {
     files: FileSyncServer<Directories>,
     auth: AuthServer<Credentials>,
     secrets: SecretsServer<BuildSecrets>,
     health: HealthServer<AlwaysServing>,
 }
 
-impl Services {
-    fn new(offer: Offer) -> Self {
+impl Servers {
+    fn new(services: SessionServices) -> Self {
         Self {
-            files: FileSyncServer::new(offer.directories),
-            auth: AuthServer::new(offer.credentials),
-            secrets: SecretsServer::new(BuildSecrets(offer.secrets)),
+            files: FileSyncServer::new(services.directories),
+            auth: AuthServer::new(services.credentials),
+            secrets: SecretsServer::new(BuildSecrets(services.secrets)),
             health: HealthServer::new(AlwaysServing),
         }
     }

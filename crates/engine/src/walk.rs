@@ -3,6 +3,7 @@
 //! Regular files, directories and symbolic links take part. Sockets, pipes and devices cannot be copied into an image by
 //! content and are passed over.
 
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,23 +22,44 @@ pub(super) struct Filter {
 /// One thing found.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Relative to the root, with `/`.
+    /// Relative to the root, with `/`. Patterns are matched against it; what is not UTF-8 in it is replaced, see
+    /// [`Self::utf8_path`].
     pub path: String,
     pub on_disk: PathBuf,
+    /// How many bytes of `on_disk` are the root and the slash after it.
+    root_length: usize,
     pub metadata: Metadata,
     pub kind: Kind,
+}
+
+impl Entry {
+    /// The path as it is on disk, relative to the root, byte by byte.
+    pub fn path_bytes(&self) -> &[u8] {
+        &self.on_disk.as_os_str().as_encoded_bytes()[self.root_length..]
+    }
+
+    /// # Errors
+    /// The path is not UTF-8, which FileSync cannot carry.
+    pub fn utf8_path(&self) -> Result<&str, WalkError> {
+        let is_as_on_disk = self.path.as_bytes() == self.path_bytes();
+        if is_as_on_disk { Ok(&self.path) } else { Err(WalkError::NotUtf8 { path: self.on_disk.clone() }) }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Directory,
     File,
-    Symlink { target: String },
+    Symlink {
+        target: PathBuf,
+    },
+    /// A directory whose names may not be listed: visited in place of [`Kind::Directory`], and nothing below it.
+    Unlistable,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WalkError {
-    #[error("cannot read `{}`: {source}", path.display())]
+    #[error("cannot read `{}`: {}", path.display(), super::context::sentence(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("cannot send `{}`: its name or link target is not UTF-8", path.display())]
     NotUtf8 { path: PathBuf },
@@ -47,33 +69,42 @@ pub(super) enum WalkError {
 
 /// Visits every entry below `root` that passes `filter`; a directory comes before what it holds. The root itself is not
 /// visited. `visit` ends the walk with an error of its own.
+///
+/// # Errors
+/// The root, or something in it that passes the filter, cannot be read. A directory below the root that must not be
+/// listed is visited as [`Kind::Unlistable`].
 pub(super) fn walk(
     root: &Path,
     filter: &Filter,
     visit: &mut dyn FnMut(&Entry) -> Result<(), WalkError>,
 ) -> Result<(), WalkError> {
-    let mut walk = Walk { filter, visit, waiting: Vec::new() };
-    walk.directory(root, "", &Inherited::default(), &Inherited::default())
+    let root_length = root.join("x").as_os_str().len() - 1;
+    let mut walk = Walk { filter, visit, root_length, waiting: Vec::new() };
+    walk.content(root, names_in(root)?, "", &Inherited::default(), &Inherited::default())
 }
 
 struct Walk<'a> {
     filter: &'a Filter,
     visit: &'a mut dyn FnMut(&Entry) -> Result<(), WalkError>,
+    root_length: usize,
     /// Directories that do not pass the filter, but are visited as soon as something inside does.
     waiting: Vec<Entry>,
 }
 
 impl Walk<'_> {
-    fn directory(
+    fn content(
         &mut self,
         directory: &Path,
+        names: Vec<OsString>,
         prefix: &str,
         included_above: &Inherited,
         excluded_above: &Inherited,
     ) -> Result<(), WalkError> {
-        for (name, on_disk) in sorted(directory)? {
-            let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-            let Some(entry) = entry(path, on_disk)? else { continue };
+        for name in names {
+            let on_disk = directory.join(&name);
+            let name = name.to_string_lossy();
+            let path = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}/{name}") };
+            let Some(mut entry) = entry(path, on_disk, self.root_length)? else { continue };
             let is_directory = entry.kind == Kind::Directory;
 
             let (is_included, included) = match &self.filter.include {
@@ -90,8 +121,16 @@ impl Walk<'_> {
                 continue;
             }
 
+            let passes = is_included && !is_excluded;
+            let names = match is_directory.then(|| names_in(&entry.on_disk)).transpose() {
+                Err(WalkError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                    entry.kind = Kind::Unlistable;
+                    None
+                }
+                names => names?,
+            };
             let (path, on_disk) = (entry.path.clone(), entry.on_disk.clone());
-            if is_included && !is_excluded {
+            if passes || entry.kind == Kind::Unlistable {
                 for parent in self.waiting.drain(..) {
                     (self.visit)(&parent)?;
                 }
@@ -99,8 +138,8 @@ impl Walk<'_> {
             } else {
                 self.waiting.push(entry);
             }
-            if is_directory {
-                self.directory(&on_disk, &path, &included, &excluded)?;
+            if let Some(names) = names {
+                self.content(&on_disk, names, &path, &included, &excluded)?;
                 self.waiting.pop_if(|waiting| waiting.path == path);
             }
         }
@@ -108,20 +147,23 @@ impl Walk<'_> {
     }
 }
 
-fn sorted(directory: &Path) -> Result<Vec<(String, PathBuf)>, WalkError> {
+/// Sorted by byte. A directory in which names can be listed and not looked up is as good as unlistable.
+fn names_in(directory: &Path) -> Result<Vec<OsString>, WalkError> {
     let unreadable = |source| WalkError::Unreadable { path: directory.to_owned(), source };
-    let mut names = Vec::new();
-    for found in fs::read_dir(directory).map_err(unreadable)? {
-        let found = found.map_err(unreadable)?;
-        let name = found.file_name().into_string().map_err(|_| WalkError::NotUtf8 { path: found.path() })?;
-        names.push((name, found.path()));
+    let names = fs::read_dir(directory).map_err(unreadable)?.map(|found| Ok(found?.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>().map_err(unreadable)?;
+    if let Some(first) = names.first() {
+        match fs::symlink_metadata(directory.join(first)) {
+            Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => return Err(unreadable(denied)),
+            _ => {}
+        }
     }
     names.sort_unstable();
     Ok(names)
 }
 
 /// `None` for what vanished since the directory was listed, and for what is no file, directory or link.
-fn entry(path: String, on_disk: PathBuf) -> Result<Option<Entry>, WalkError> {
+fn entry(path: String, on_disk: PathBuf, root_length: usize) -> Result<Option<Entry>, WalkError> {
     let unreadable = |source: io::Error| WalkError::Unreadable { path: on_disk.clone(), source };
     let metadata = match fs::symlink_metadata(&on_disk) {
         Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -130,15 +172,13 @@ fn entry(path: String, on_disk: PathBuf) -> Result<Option<Entry>, WalkError> {
     let kind = if metadata.is_dir() {
         Kind::Directory
     } else if metadata.is_symlink() {
-        let target = fs::read_link(&on_disk).map_err(unreadable)?;
-        let target = target.to_str().ok_or_else(|| WalkError::NotUtf8 { path: on_disk.clone() })?.to_owned();
-        Kind::Symlink { target }
+        Kind::Symlink { target: fs::read_link(&on_disk).map_err(unreadable)? }
     } else if metadata.is_file() {
         Kind::File
     } else {
         return Ok(None);
     };
-    Ok(Some(Entry { path, on_disk, metadata, kind }))
+    Ok(Some(Entry { path, on_disk, root_length, metadata, kind }))
 }
 
 #[cfg(test)]
@@ -207,6 +247,6 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert_eq!(kinds, [Kind::Symlink { target: "/nowhere".to_owned() }, Kind::File]);
+        assert_eq!(kinds, [Kind::Symlink { target: "/nowhere".into() }, Kind::File]);
     }
 }

@@ -279,7 +279,7 @@ async fn previous_image(
         BuildProgress::Output(line) => sink.emit(Event::Output { step: Step::Build, source: name.clone(), line }),
     };
     let built =
-        builder.build(&request, &tell).await.map_err(|e| build_failed("the previous release was not built", e))?;
+        builder.build(&request, &tell).await.map_err(|e| build_failed(&format!("image `{name}` was not built"), e))?;
     let (username, password) = stage.registry_login();
     let host = uri.split('/').next().unwrap_or_default().to_owned();
     let login = RegistryLogin { host, username, password: Secret::new(password) };

@@ -73,13 +73,16 @@ impl Check {
         let place = image.context.as_ref().map_or(key.place, |context| context.place);
         let dockerfile = image.dockerfile.as_ref().map(|path| PathBuf::from(path.value()));
         let said = image.context.as_ref().map_or_else(|| ".".to_owned(), |context| context.shown());
-        if !self.root.join(&context).is_dir() {
+        if is_remote(&context.to_string_lossy()) {
+            let what = format!("context `{said}`: a URL is no build context here");
+            self.error_with(place, what, "check the repository out first, and name its folder");
+        } else if !self.root.join(&context).is_dir() {
             self.error(place, format!("context `{said}`: there is no such folder"));
         } else if let Some(path) = &image.dockerfile {
             self.file("dockerfile", path);
-        } else if !self.root.join(&context).join("Dockerfile").is_file() {
+        } else if let Some(why) = why_no_file(&self.root.join(&context).join("Dockerfile")) {
             let said = if image.context.is_some() { format!("{said}/Dockerfile") } else { "./Dockerfile".to_owned() };
-            self.error(place, format!("dockerfile `{said}`: there is no such file"));
+            self.error(place, format!("dockerfile `{said}`: {why}"));
         }
         if let Some(platform) = &image.platform {
             self.rule("platform", platform, syntax::platform);
@@ -123,6 +126,12 @@ impl Check {
                 format!("repository `{}`: it has a tag or a digest", repository.shown()),
                 "tags belong under `tags`",
             ),
+            Ok(image) if (is_bare(&image, repository.value()) || image.ecr().is_some()) && !is_in_ecr(&image) => self
+                .error_with(
+                    repository.place,
+                    format!("repository `{}`: ECR does not take this name", repository.shown()),
+                    "2 to 256 lowercase letters and digits, with one `.`, `_`, `-` or `/` at a time between them",
+                ),
             Ok(_) => {}
         }
         repository.value().to_owned()
@@ -176,4 +185,22 @@ impl Check {
         };
         Some(BuildSecret { id: id.value, source })
     }
+}
+
+/// A git repository or a tar archive elsewhere, as `docker build` takes one.
+/// <https://docs.docker.com/build/concepts/context/#remote-context>
+fn is_remote(context: &str) -> bool {
+    context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/")
+}
+
+/// A bare name is an ECR repository of the cluster's own registry.
+fn is_bare(image: &ImageRef, written: &str) -> bool {
+    image.registry == "docker.io" && !written.starts_with("docker.io/")
+}
+
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html>
+fn is_in_ecr(image: &ImageRef) -> bool {
+    let name = &image.repository;
+    let separators = ["..", "__", "--", "._", "_.", ".-", "-.", "_-", "-_"];
+    (2..=256).contains(&name.len()) && !separators.iter().any(|two| name.contains(two))
 }

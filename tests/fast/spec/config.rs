@@ -668,3 +668,20 @@ fn no_mutation_of_a_good_document_crashes() {
         }
     }
 }
+
+#[test]
+fn a_remote_context_a_folder_as_dockerfile_and_a_name_that_ecr_refuses_are_said_before_the_build() {
+    let source = "cluster: c\nimages:\n  a: { repository: team/a, context: \"https://github.com/acme/shop.git#main\" }\n  b: { repository: team/b, context: \"git@github.com:acme/shop.git\" }\n  c: { repository: team--c, dockerfile: . }\n  d: { repository: d }\n  e: { repository: 111122223333.dkr.ecr.eu-central-1.amazonaws.com/a__b }\n  f: { repository: ghcr.io/acme/a__b }\nservices: {}\n";
+    let said = read(source).unwrap_err();
+    for expected in [
+        "3:38: context `https://github.com/acme/shop.git#main`: a URL is no build context here\n",
+        "4:38: context `git@github.com:acme/shop.git`: a URL is no build context here\n",
+        "5:20: repository `team--c`: ECR does not take this name\n",
+        "5:41: dockerfile `.`: it is a folder\n",
+        "6:20: repository `d`: ECR does not take this name\n",
+        "7:20: repository `111122223333.dkr.ecr.eu-central-1.amazonaws.com/a__b`: ECR does not take this name\n",
+    ] {
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+    assert!(!said.contains("ghcr.io"), "{said}");
+}

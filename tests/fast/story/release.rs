@@ -4,7 +4,7 @@ use crate::story::fake::builder::tagged;
 use crate::story::fake::digest_of;
 use crate::story::fake::rollout::Ending;
 use crate::story::scene::{Scene, container, definition, old_image};
-use fargate_deploy::config::{ImageSource, Lock};
+use fargate_deploy::config::{ImageSource, Lock, Reuse};
 use fargate_deploy_core::outcome::Success;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use serde_json::json;
@@ -307,4 +307,53 @@ async fn a_desired_count_of_zero_is_deployed_and_not_verified() {
     let ended = scene.deploy().await;
     assert_eq!(ended.success(), Success::DeployedNotVerified);
     assert_eq!(scene.journal.count("GET"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_expired_before_the_push_is_renewed_once() {
+    let scene = Scene::new();
+    scene.builder.is_login_expired.set(true);
+    let ended = scene.deploy().await;
+    assert_eq!(ended.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("push shop-app:CONTENT"), 2);
+    assert_eq!(scene.journal.count("ecr:GetAuthorizationToken"), 2);
+}
+
+/// Another digest under the tag of this commit, and tags that do not move.
+fn built_before(scene: &Scene) {
+    let mut aws = scene.cloud.aws();
+    aws.repositories.get_mut("shop-app").unwrap().is_immutable = true;
+    let earlier = digest_of("an earlier build of abc123");
+    tagged(&mut aws.images, "shop-app", &earlier, "abc123", "linux/amd64");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_built_before_deploys_again_where_its_tag_cannot_move() {
+    for reuse in [Reuse::Commit, Reuse::Content, Reuse::Never] {
+        let mut scene = Scene::new();
+        built_before(&scene);
+        let ImageSource::Build(build) = &mut scene.order.config.images[0].source else { panic!() };
+        build.reuse = reuse;
+        for _ in 0..2 {
+            let ended = scene.deploy().await;
+            assert!(ended.result.is_ok(), "{reuse:?}: {ended:?}");
+        }
+        let aws = scene.cloud.aws();
+        let tags_of = |digest| {
+            let image = aws.images.iter().find(|(_, image)| image.digest == digest).unwrap();
+            image.1.tags.clone()
+        };
+        assert_eq!(tags_of(digest_of("an earlier build of abc123")), ["abc123"]);
+        let tags = tags_of(digest_of("/src new"));
+        assert!(tags.iter().all(|tag| tag.starts_with("content-")) && !tags.is_empty(), "{reuse:?}: {tags:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_is_not_read_whole_where_no_image_is_looked_up_by_it() {
+    let mut scene = Scene::new();
+    scene.builder.is_unreadable.set(true);
+    let ImageSource::Build(build) = &mut scene.order.config.images[0].source else { panic!() };
+    build.reuse = Reuse::Never;
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
 }

@@ -185,6 +185,8 @@ impl Scene {
             cloud: cloud.clone(),
             content: RefCell::new("new".to_owned()),
             is_down: Cell::new(false),
+            is_login_expired: Cell::new(false),
+            is_unreadable: Cell::new(false),
             takes: RefCell::default(),
             breaks: RefCell::default(),
             builds_for: RefCell::default(),

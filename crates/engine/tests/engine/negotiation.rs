@@ -43,6 +43,19 @@ async fn an_engine_from_before_buildkit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_broken_docker_configuration_stops_nothing_that_needs_no_login() {
+    let (fake, _) = image_only("1.41", "1.12").await;
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("config.json"), "{ not json").unwrap();
+    let mut env = at(&fake.socket());
+    env.insert("DOCKER_CONFIG".to_owned(), home.path().to_str().unwrap().to_owned());
+    let engine = Engine::connect(&env).await.unwrap();
+    assert_eq!(engine.inspect("x").await.unwrap(), None);
+    let needed = engine.registry_digest("r.example/web:v1").await.unwrap_err().to_string();
+    assert!(needed.ends_with("config.json`: not a docker configuration, line 1"), "{needed}");
+}
+
+#[tokio::test]
 async fn an_absent_engine_is_one_error_with_the_fix() {
     let error = Engine::connect(&at(Path::new("/nonexistent/docker.sock"))).await.unwrap_err();
     assert_eq!(
@@ -120,6 +133,18 @@ async fn push(fake: &FakeEngine) -> (Result<PushedImage, EngineError>, usize) {
         .push("x", &target, None, &mut |event| retries += usize::from(matches!(event, PushEvent::Retrying { .. })))
         .await;
     (result, retries)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_overloaded_for_a_minute_delays_a_push_and_does_not_end_it() {
+    let failing = [
+        r#"{"errorDetail":{"message":"received unexpected HTTP status: 500 Internal Server Error"}}"#,
+        r#"{"errorDetail":{"message":"toomanyrequests: Rate exceeded"}}"#,
+    ];
+    let answers = (0..7).map(|n| Some((200, failing[n % 2]))).chain([Some((200, ANSWERS))]);
+    let answers: &'static [_] = Vec::leak(answers.collect());
+    let (result, retries) = push(&pushing(answers)).await;
+    assert_eq!((result.unwrap().digest.as_str(), retries), ("sha256:ab", 7));
 }
 
 #[tokio::test]

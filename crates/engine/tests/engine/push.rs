@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fargate_deploy_engine::{Engine, EngineError, PushEvent, PushTarget, RegistryCredentials};
 
-use crate::support::{BUSYBOX, Built, Context, Registry, Removal, build, engine, unique};
+use crate::support::{BUSYBOX, Built, Context, Registry, build, engine, unique};
 
 /// An image that has a name already, as a build with tags leaves it.
 async fn named_image(engine: &Engine) -> (Built, String) {
@@ -151,27 +151,4 @@ async fn an_image_that_the_engine_does_not_have_cannot_be_pushed() {
         error.to_string(),
         "cannot push `127.0.0.1:1/web:v1`: the Engine has no image `sha256:0123456789abcdef`"
     );
-}
-
-#[tokio::test]
-async fn a_pushed_image_can_be_pulled_again_and_an_unknown_one_is_told() {
-    let (engine, registry) = (engine().await, Registry::start().await);
-    let credentials = registry.credentials();
-    let repository = registry.repository(&engine);
-    let (id, digest) = {
-        let (built, _name) = named_image(&engine).await;
-        let target = PushTarget::new(&repository, "v1");
-        (built.image.id.clone(), push(&engine, &built.image.id, &target, Some(&credentials)).await.0.unwrap().digest)
-    };
-    assert_eq!(engine.inspect(&id).await.unwrap(), None);
-    let reference = format!("{repository}@{digest}");
-    let _removal = Removal::of(&engine, &id);
-    let pulled = engine.pull(&reference, None, Some(&credentials), &mut |_| {}).await.unwrap();
-    assert_eq!(pulled.id, id);
-    assert_eq!(pulled.repo_digests, [reference]);
-
-    let unknown = engine.pull(&format!("{repository}:v2"), None, Some(&credentials), &mut |_| {}).await.unwrap_err();
-    assert!(matches!(unknown, EngineError::Pull { .. }), "{unknown:?}");
-    let anonymous = engine.pull(&format!("{repository}:v1"), None, None, &mut |_| {}).await.unwrap_err();
-    assert!(matches!(anonymous, EngineError::Auth { .. }), "{anonymous:?}");
 }

@@ -19,6 +19,10 @@ pub struct FakeBuilder {
     /// What the context holds: another content is another image.
     pub content: RefCell<String>,
     pub is_down: Cell<bool>,
+    /// The next push finds that its login is not valid any more.
+    pub is_login_expired: Cell<bool>,
+    /// A file of the context that no Dockerfile needs cannot be read.
+    pub is_unreadable: Cell<bool>,
     /// How long a build of a context takes; others take no time.
     pub takes: RefCell<BTreeMap<String, Duration>>,
     /// The context whose build fails.
@@ -83,12 +87,30 @@ impl Builder for FakeBuilder {
         let whose = if login.is_some() { "in-memory login" } else { "docker login" };
         self.journal.note(format!("push {repository}:{shown} by {whose}"));
         self.reach()?;
+        if self.is_login_expired.replace(false) {
+            return Err(BuildFailure {
+                kind: BuildFailureKind::Login,
+                message: "denied: Your authorization token has expired. Reauthenticate and try again.".to_owned(),
+                log: vec![],
+                hint: None,
+                at: None,
+            });
+        }
         let digest = Digest::parse(&image.id).unwrap();
         self.cloud.push(repository, &digest, tag, &image.platform);
         Ok(digest)
     }
 
     async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure> {
+        if self.is_unreadable.get() {
+            return Err(BuildFailure {
+                kind: BuildFailureKind::Build,
+                message: "build context: cannot read `/src/core`: permission denied".to_owned(),
+                log: vec![],
+                hint: None,
+                at: None,
+            });
+        }
         Ok(format!("{} {} {:?}", request.context.display(), self.content.borrow(), request.platform))
     }
 

@@ -339,6 +339,17 @@ impl Repositories for FakeCloud {
 
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
         self.call("ecr:PutImage", &format!("{}:{}", repository.name, shown(tag)), |aws| {
+            let is_immutable = aws.repositories.get(&repository.name).is_some_and(|r| r.is_immutable);
+            let is_other = |image: &RegistryImage| image.digest != *digest && image.tags.iter().any(|t| t == tag);
+            if is_immutable && aws.images.iter().any(|(name, image)| *name == repository.name && is_other(image)) {
+                return Err(CallError {
+                    action: "ecr:PutImage".to_owned(),
+                    kind: CallErrorKind::Conflict,
+                    code: "ImageTagAlreadyExistsException".to_owned(),
+                    message: "the tag is immutable".to_owned(),
+                    request_id: None,
+                });
+            }
             tagged(&mut aws.images, &repository.name, digest, tag, "linux/amd64");
             Ok(())
         })
