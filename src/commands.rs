@@ -12,7 +12,27 @@ pub mod post;
 pub mod rehearse;
 
 use crate::config::ConfigErrors;
+use crate::context::{PullRequestState, RunContext};
 use fargate_deploy_core::outcome::{Failure, Place, Reason};
+
+/// A run that somebody outside of the repository can start with their own files changes nothing.
+///
+/// # Errors
+/// `config`: nothing was touched.
+pub fn refuse_foreign(context: &RunContext) -> Result<(), Failure> {
+    // What was merged is this repository's own.
+    let is_merged = context.pull_request.is_some_and(|pull| pull.state == PullRequestState::Merged);
+    if !context.is_fork_pull_request || is_merged {
+        return Ok(());
+    }
+    let event = context.event.as_deref().unwrap_or("pull_request");
+    let what = format!(
+        "`deploy` on `{event}`: this run belongs to a pull request whose files are not known to be this repository's"
+    );
+    Err(Failure::new(Reason::Config, what).with_next(
+        "deploy what was merged: on `push`, or by `workflow_dispatch`; `plan` works here, from the files alone",
+    ))
+}
 
 /// Every error of a config as one failure: the first with its place, the others as evidence.
 pub fn bad_config(errors: &ConfigErrors) -> Failure {

@@ -24,7 +24,8 @@ pub struct RunContext {
     /// The pull request that the event is about.
     pub pull_request: Option<PullRequestOfRun>,
     pub is_in_actions: bool,
-    /// The head of the pull request is in another repository: such a run has no identity and no secrets.
+    /// The head of the pull request is in another repository, or not known to be in this one (`workflow_run` of a fork, a
+    /// comment on a pull request): whoever wrote its files must not deploy, nor plan with this run's identity.
     pub is_fork_pull_request: bool,
     pub host: String,
 }
@@ -69,6 +70,7 @@ impl RunContext {
         let given = get("GITHUB_SHA");
         let checked_out = checked_out(env, root).filter(|commit| !is_trial_merge || Some(commit) != given.as_ref());
         let head_sha = head_text("/sha").filter(|_| is_trial_merge);
+        let is_foreign = event.as_ref().is_some_and(|event| is_foreign(event, repository.as_deref()));
         Self {
             sha: checked_out.or(head_sha).or(given),
             is_dirty: false,
@@ -76,7 +78,7 @@ impl RunContext {
             actor: get("GITHUB_ACTOR"),
             run_url: repository.as_ref().zip(run_id.as_ref()).map(|(r, id)| format!("{server}/{r}/actions/runs/{id}")),
             run_attempt: get("GITHUB_RUN_ATTEMPT"),
-            is_fork_pull_request: is_pull_request && !is_ours,
+            is_fork_pull_request: (is_pull_request && !is_ours) || is_foreign,
             event: event_name,
             pull_request,
             host: get("RUNNER_NAME").unwrap_or_else(|| "a GitHub runner".to_owned()),
@@ -185,6 +187,18 @@ fn checked_out(env: &BTreeMap<String, String>, root: &Path) -> Option<String> {
     let workspace = Path::new(env.get("GITHUB_WORKSPACE")?).canonicalize().ok()?;
     let top = PathBuf::from(git(root, &["rev-parse", "--show-toplevel"])?).canonicalize().ok()?;
     top.starts_with(workspace).then(|| git(root, &["rev-parse", "HEAD"])).flatten()
+}
+
+/// Whether an event that names no pull request's head is about files of somebody else.
+/// <https://securitylab.github.com/resources/github-actions-preventing-pwn-requests/>
+fn is_foreign(event: &serde_json::Value, repository: Option<&str>) -> bool {
+    let run = &event["workflow_run"];
+    if run.is_object() {
+        let head = run["head_repository"]["full_name"].as_str();
+        return head != repository;
+    }
+    let pull = &event["issue"]["pull_request"];
+    pull.is_object() && !pull["merged_at"].is_string()
 }
 
 /// What git prints, trimmed; `None` when it prints nothing, fails or is not there.
@@ -336,6 +350,28 @@ mod tests {
         };
         assert!(is_fork(r#"{"sha": "cafe", "repo": null}"#));
         assert!(!is_fork(r#"{"sha": "cafe", "repo": {"full_name": "org/app"}}"#));
+    }
+
+    #[test]
+    fn a_workflow_run_of_a_fork_and_a_comment_on_a_pull_request_are_foreign() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("event.json");
+        let is_foreign = |event: &str| {
+            std::fs::write(&path, event).unwrap();
+            let vars = [
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_REPOSITORY", "org/app"),
+                ("GITHUB_EVENT_PATH", path.to_str().unwrap()),
+            ];
+            RunContext::read(&env(&vars), dir.path()).is_fork_pull_request
+        };
+        assert!(is_foreign(r#"{"workflow_run": {"head_repository": {"full_name": "fork/app"}}}"#));
+        assert!(is_foreign(r#"{"workflow_run": {"head_repository": null}}"#));
+        assert!(is_foreign(r#"{"issue": {"pull_request": {"url": "x"}}, "comment": {}}"#));
+        assert!(is_foreign(r#"{"pull_request": {"head": {"repo": {"full_name": "fork/app"}}}}"#));
+        assert!(!is_foreign(r#"{"workflow_run": {"head_repository": {"full_name": "org/app"}}}"#));
+        assert!(!is_foreign(r#"{"issue": {"number": 1}, "comment": {}}"#));
+        assert!(!is_foreign(r#"{"ref": "refs/heads/main"}"#));
     }
 
     #[test]

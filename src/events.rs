@@ -1,12 +1,17 @@
 //! Everything worth telling, as data. Steps emit; `render` decides how it looks. Nothing else prints.
 
-use fargate_deploy_core::redact::Secret;
+use fargate_deploy_core::redact::{Secret, without_credentials};
 use serde::Serialize;
 use std::time::Duration;
 
 /// Where events go. Implementations must not fail: telling is never worth breaking a deploy for.
 pub trait Sink {
     fn emit(&self, event: Event);
+
+    /// `text` as it may leave the run, in a comment for one: without every secret that was told of until now.
+    fn redacted(&self, text: &str) -> String {
+        without_credentials(text)
+    }
 }
 
 /// The steps of a release, in the order in which they can occur.
@@ -29,6 +34,11 @@ pub enum Step {
 pub enum Event {
     /// The value must be masked before any later line: sent before anything could print it.
     Mask(Secret),
+    /// A value of the config that is shown as it is written there.
+    ShowAs {
+        value: Secret,
+        written: String,
+    },
     Started {
         step: Step,
         subject: String,

@@ -31,10 +31,11 @@ use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};
 use commands::plan::PlanOptions;
 use context::RunContext;
+use events::Sink as _;
 use fargate_deploy_core::outcome::{Failure, Reason, Record};
 use futures_util::FutureExt as _;
 use render::ending;
-use render::log::{Detail, Log, Style};
+use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
@@ -159,6 +160,9 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             let request = arguments.request();
             let interrupt = interrupted().shared();
             let deploying = async {
+                if let Err(failure) = commands::refuse_foreign(&RunContext::read(env, &directory)) {
+                    return (Err(failure), Record::default());
+                }
                 match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
                     Ok(config) => {
                         let context = RunContext::read(env, &config.root);
@@ -180,8 +184,10 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             Ok(lines) => {
                 let mut out = std::io::stdout();
                 let _ = match arguments.global.json {
-                    true => writeln!(out, "{}", serde_json::to_string(&lines).unwrap_or_default()),
-                    false => lines.iter().try_for_each(|line| writeln!(out, "{}", line.text())),
+                    true => {
+                        writeln!(out, "{}", json_line(&serde_json::to_string(&lines).unwrap_or_default(), &log))
+                    }
+                    false => lines.iter().try_for_each(|line| writeln!(out, "{}", log.redacted(&clean(&line.text())))),
                 };
                 return 0;
             }
@@ -197,9 +203,22 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let mut json = arguments.global.json.then(std::io::stdout);
     let code = conclude(&ending, json.as_mut(), env, &log);
     if let (Command::Plan(flags), false) = (&arguments.command, arguments.global.json) {
-        let _ = write!(std::io::stdout(), "{}", render::plan::printed(flags.format, &ending.1));
+        let text = render::plan::printed(flags.format, &ending.1);
+        let text = match flags.format {
+            Format::Json if !text.is_empty() => format!("{}\n", json_line(&text, &log)),
+            _ if is_in_actions(env) => no_commands_in_markdown(&log.redacted(&text)),
+            _ => log.redacted(&text),
+        };
+        let _ = write!(std::io::stdout(), "{text}");
     }
     code
+}
+
+/// JSON for standard output: without secrets, and no command to a runner.
+fn json_line<W: Write>(text: &str, log: &Log<W>) -> String {
+    let mut value = serde_json::from_str(text).unwrap_or_default();
+    log.redact_json(&mut value);
+    no_command_in_json(&value.to_string())
 }
 
 fn options(flags: &DeployFlags) -> Options {

@@ -23,4 +23,4 @@ mod sts;
 pub use crate::adapters::network::Network;
 pub use client::AwsClient;
 pub use identity::IdentityFailure;
-pub use session::{Session, SessionInputs};
+pub use session::{Session, SessionInputs, is_loopback};

@@ -4,7 +4,7 @@
 use crate::adapters::aws::AwsClient;
 use crate::commands::bad_config;
 use crate::commands::deploy::open_session;
-use crate::config::{self, Answers, Config, ImageSource, Request};
+use crate::config::{self, Answers, BuildSecretSource, Config, ImageSource, Request};
 use crate::context::RunContext;
 use crate::events::{Event, Sink, Step};
 use crate::steps::promote::promote;
@@ -13,6 +13,7 @@ use crate::steps::resume::resume;
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::promotion::Promoted;
+use fargate_deploy_core::redact::Secret;
 use fargate_deploy_core::wording::counted;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub async fn configure(
     sink: SharedSink,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Config, Failure> {
+    let telling = Arc::clone(&sink);
     let mut desk = Desk { env, directory, sink, opened: vec![] };
     let configured = async {
         let config = desk.settle(request).await?;
@@ -43,9 +45,34 @@ pub async fn configure(
             (None, false) => Ok(config),
         }
     };
+    let configured = async {
+        let config = configured.await?;
+        keep_secret(&config, env, telling.as_ref());
+        Ok(config)
+    };
     tokio::select! {
         configured = configured => configured,
         () = interrupt => Err(Failure::new(Reason::Cancelled, "cancelled before anything was changed")),
+    }
+}
+
+/// Tells of everything secret that the config leads to, before anything could show it.
+fn keep_secret(config: &Config, env: &BTreeMap<String, String>, sink: &(dyn Sink + Send + Sync)) {
+    for image in &config.images {
+        let ImageSource::Build(build) = &image.source else { continue };
+        for secret in &build.secrets {
+            let value = match &secret.source {
+                BuildSecretSource::Value(value) => Some(value.value().to_owned()),
+                BuildSecretSource::Env(name) => env.get(name).cloned(),
+                BuildSecretSource::File(_) => None,
+            };
+            if let Some(value) = value {
+                sink.emit(Event::Mask(Secret::new(value)));
+            }
+        }
+    }
+    for text in &config.shown_as {
+        sink.emit(Event::ShowAs { value: Secret::new(text.value()), written: text.written().to_owned() });
     }
 }
 

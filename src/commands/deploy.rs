@@ -1,5 +1,6 @@
 //! `deploy`: opens the session, runs the release, says how it ended, everywhere it is expected.
 
+use crate::adapters::aws::is_loopback;
 use crate::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
@@ -14,7 +15,7 @@ use crate::events::Sink;
 use crate::lease::Owner;
 use crate::release::{Order, Release, RequiredPlan, cancelled};
 use crate::release_context::ReleaseContext;
-use crate::render::log::Log;
+use crate::render::log::{Log, no_command_in_json};
 use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
 use fargate_deploy_core::names::{RoleArn, short};
@@ -183,9 +184,28 @@ fn order(
         required_plan: RequiredPlan::None,
         is_unwatched: options.is_unwatched,
         skips_commands: options.skips_commands,
-        push_endpoint: env.get("FARGATE_DEPLOY_REGISTRY_ENDPOINT").filter(|e| !e.is_empty()).cloned(),
+        push_endpoint: push_endpoint(env)?,
         config,
     })
+}
+
+/// Where a stand-in's registry listens. It is sent the registry's password: only on this machine, and only where AWS itself
+/// is played there.
+fn push_endpoint(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
+    const NAME: &str = "FARGATE_DEPLOY_REGISTRY_ENDPOINT";
+    let Some(endpoint) = env.get(NAME).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let is_played = ["AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL"]
+        .iter()
+        .find_map(|name| env.get(*name).filter(|value| !value.is_empty()))
+        .is_some_and(|url| is_loopback(url));
+    if is_played && is_loopback(endpoint) {
+        return Ok(Some(endpoint.clone()));
+    }
+    let what = format!(
+        "`{NAME}`: it gets the registry's password, so it is taken on this machine only, beside a stand-in for AWS"
+    );
+    Err(Failure::new(Reason::Config, what)
+        .with_next("unset it, or set `AWS_ENDPOINT_URL` to the stand-in on 127.0.0.1"))
 }
 
 /// Who this run is to others that meet its lease or its lock.
@@ -223,7 +243,7 @@ pub fn conclude<W: Write, E: Write>(
 ) -> u8 {
     let outputs = outputs::outputs(result, record);
     let written = github_files::write_outputs(env, &outputs, &random())
-        .and_then(|()| github_files::write_summary(env, &summary::summary(result, record)));
+        .and_then(|()| github_files::write_summary(env, &log.redacted(&summary::summary(result, record))));
     log.finish(&plan::lines(record));
     if let Err(e) = written {
         log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);
@@ -241,7 +261,9 @@ pub fn conclude<W: Write, E: Write>(
         }
     }
     if let Some(out) = json {
-        let _ = writeln!(out, "{}", outputs::json(result, record));
+        let mut object = outputs::json(result, record);
+        log.redact_json(&mut object);
+        let _ = writeln!(out, "{}", no_command_in_json(&object.to_string()));
     }
     outputs::exit_code(result, record)
 }
@@ -256,4 +278,27 @@ fn in_workspace(file: &Path, env: &BTreeMap<String, String>) -> PathBuf {
         whole.strip_prefix(workspace).ok().map(Path::to_owned)
     });
     within.unwrap_or_else(|| file.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registrys_password_goes_to_no_other_machine() {
+        let of = |pairs: &[(&str, &str)]| {
+            push_endpoint(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        let registry = ("FARGATE_DEPLOY_REGISTRY_ENDPOINT", "127.0.0.1:5000");
+        assert_eq!(
+            of(&[registry, ("AWS_ENDPOINT_URL", "http://localhost:4566")]).unwrap().as_deref(),
+            Some("127.0.0.1:5000")
+        );
+        assert_eq!(of(&[("AWS_ENDPOINT_URL", "http://localhost:4566")]).unwrap(), None);
+        assert!(of(&[registry]).is_err());
+        assert!(of(&[registry, ("AWS_ENDPOINT_URL", "http://10.0.0.1:4566")]).is_err());
+        assert!(of(&[registry, ("AWS_ENDPOINT_URL_ECR", "http://127.0.0.1.evil.test")]).is_err());
+        let elsewhere = ("FARGATE_DEPLOY_REGISTRY_ENDPOINT", "evil.test:5000");
+        assert!(of(&[elsewhere, ("AWS_ENDPOINT_URL", "http://127.0.0.1:1")]).is_err());
+    }
 }

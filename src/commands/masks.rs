@@ -27,4 +27,8 @@ impl Sink for Masks {
         }
         self.inner.emit(event);
     }
+
+    fn redacted(&self, text: &str) -> String {
+        self.inner.redacted(text)
+    }
 }

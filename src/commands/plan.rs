@@ -148,12 +148,15 @@ fn has_no_token(context: &RunContext, env: &BTreeMap<String, String>) -> bool {
     is_pull_request(context) && env.get("ACTIONS_ID_TOKEN_REQUEST_URL").is_none_or(String::is_empty)
 }
 
+/// Asked for by a person.
+const OFFLINE: &str = "`--offline`";
+
 /// Why this run has no identity, by GitHub's design, where that is known beforehand. A self-hosted runner may have
 /// credentials of its own: a fork's code must not be planned with them.
 /// <https://docs.github.com/en/code-security/dependabot/working-with-dependabot/automating-dependabot-with-github-actions>
 fn without_identity(how: &PlanOptions, context: &RunContext, env: &BTreeMap<String, String>) -> Option<&'static str> {
     if how.is_offline {
-        return Some("`--offline`");
+        return Some(OFFLINE);
     }
     if context.is_fork_pull_request {
         return Some("a pull request from a fork has no identity on AWS, by design");
@@ -173,6 +176,14 @@ async fn offline(
 ) -> Ending {
     let mut document = match look_at_files(request, directory, why, env).await {
         Ok(document) => document,
+        // Such a run is given no secrets, and no step before it may have had an identity: no error of who opened it.
+        Err(errors) if why != OFFLINE && errors.iter().all(|error| error.is_of_surroundings) => {
+            let mut document = OfflineDocument::unresolved(request.environment.as_deref(), why);
+            let told =
+                errors.iter().map(|error| format!("{}; only the shape of the config was checked", error.message));
+            document.warnings = told.collect();
+            document
+        }
         Err(errors) => return (Err(super::bad_config(&errors)), Record::default()),
     };
     let what = format!("planned from the files alone: {why}");

@@ -112,7 +112,7 @@ impl PlanComments<'_> {
             let context = self.comment_context(MERGING_DEPLOYS);
             let marker = self.marker(key.clone(), &plan.digest);
             // Masked as a whole first: the rest of a secret that is cut in two would not be recognised.
-            let text = mask(&comment(plan, context, usize::MAX), self.masks);
+            let text = self.sink.redacted(&mask(&comment(plan, context, usize::MAX), self.masks));
             let body = format!("{}\n{}", hidden_parts(&plan.parts), fit(&text, COMMENT - HIDDEN, &note(context)));
             upsert(&github, pull_request, &marker, &body).await.map(drop)
         };
@@ -140,7 +140,7 @@ impl PlanComments<'_> {
             (None, Err(failure)) => without_plan(environment, failure, context),
             (None, Ok(_)) => return,
         };
-        let text = mask(&text, self.masks);
+        let text = self.sink.redacted(&mask(&text, self.masks));
         let posting = async {
             let Some(pull_request) = self.open_pull_request(&github).await? else { return Ok(()) };
             let there = find_existing(&github, pull_request, &key).await?;
@@ -231,7 +231,9 @@ impl PlanComments<'_> {
         }
         let Ok(Some(github)) = self.github() else { return };
         let run_url = self.context.run_url.as_deref();
-        let text = mask(&outcome(ending, record, config.environment.as_deref(), self.label, run_url), self.masks);
+        let text = self
+            .sink
+            .redacted(&mask(&outcome(ending, record, config.environment.as_deref(), self.label, run_url), self.masks));
         let is_hasty = ending.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled);
         let key = self.key(config);
         let patience = if is_hasty { HASTE } else { PATIENCE };

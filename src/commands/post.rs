@@ -71,6 +71,10 @@ impl Sink for HeldFile {
         }
         self.inner.emit(event);
     }
+
+    fn redacted(&self, text: &str) -> String {
+        self.inner.redacted(text)
+    }
 }
 
 /// Releases what a killed run of this job left. The lines to print.

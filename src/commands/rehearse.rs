@@ -82,8 +82,10 @@ pub async fn open(
     env: &BTreeMap<String, String>,
     sink: &(dyn Sink + Send + Sync),
 ) -> Result<Opened, Failure> {
+    // References take what is set around the rehearsal; the rehearsal itself has an environment of its own.
+    let mut given = env.clone();
     let env = own_env(env);
-    let config = load(request, &env, directory)?;
+    let config = load(request, &given, directory)?;
     let builder = EngineBuilder::new(env.clone());
     let platform =
         builder.platform().await.map_err(|e| crate::error::build_failed("rehearsing needs a Docker Engine", e))?;
@@ -103,10 +105,11 @@ pub async fn open(
         }
     };
     for (key, url) in urls {
+        given.insert(url_variable(&key), url.clone());
         env.insert(url_variable(&key), url);
     }
     // Read again, now that the load balancers' addresses are known.
-    let reloaded = load(request, &env, directory).map(|config| setting.apply(config, &env));
+    let reloaded = load(request, &given, directory).map(|config| setting.apply(config, &env));
     match reloaded {
         Ok(config) => Ok(Opened { stage, config, env, setting }),
         Err(failure) => {

@@ -42,7 +42,11 @@ pub(super) struct Surroundings<'a> {
 }
 
 pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<Config, Vec<ConfigError>> {
-    let mut check = Check { errors: Vec::new(), root: around.root.clone() };
+    let mut check = Check {
+        errors: Vec::new(),
+        root: around.root.clone(),
+        builds: around.request.from.is_none() && !around.request.resume,
+    };
     let region = check.region(&settings);
     let roles = check.roles(&settings, region.as_deref());
     let given = check.given_images(&settings, around.request);
@@ -96,6 +100,8 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
 struct Check {
     errors: Vec<ConfigError>,
     root: PathBuf,
+    /// Images come from elsewhere with `--from` and `--resume`: no context is needed then.
+    builds: bool,
 }
 
 impl Check {

@@ -11,7 +11,9 @@ pub fn failure(failure: &Failure, record: &Record) -> Vec<String> {
     let mut lines = vec![String::new(), format!("✗ {}: {place}{}", failure.reason.word(), clean(&failure.what))];
     lines.extend(failure.evidence.iter().map(|e| format!("  why    {}", clean(e))));
     lines.extend(record.state().iter().map(|s| format!("  state  {}", clean(s))));
-    lines.extend(failure.next.iter().map(|n| format!("  next   {n}")));
+    lines.extend(
+        failure.next.iter().map(|n| format!("  next   {}", n.lines().map(clean).collect::<Vec<_>>().join("\n"))),
+    );
     if !failure.log.is_empty() {
         let last = if failure.log.len() == 1 { "line".to_owned() } else { format!("{} lines", failure.log.len()) };
         lines.push(format!("  log    the container's last {last}:"));
@@ -62,7 +64,7 @@ pub fn success(success: Success, record: &Record) -> Vec<String> {
     };
     let mut lines = vec![String::new(), headline];
     if !matches!(success, Success::Planned) {
-        lines.extend(record.state().iter().map(|s| format!("  state  {s}")));
+        lines.extend(record.state().iter().map(|s| format!("  state  {}", clean(s))));
     }
     lines
 }

@@ -5,6 +5,8 @@
 //! <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#stopping-and-starting-workflow-commands>
 
 use crate::events::{Event, Sink, Step};
+use fargate_deploy_core::markdown::stripped;
+use fargate_deploy_core::redact::Redaction;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,12 +47,19 @@ struct Inner<W: Write> {
     open: Option<String>,
     /// Output that came while another group was open, by its group.
     waiting: Vec<(String, Vec<String>)>,
-    masks: Vec<String>,
+    redaction: Redaction,
 }
 
 impl<W: Write> Log<W> {
     pub fn new(out: W, style: Style) -> Self {
-        let inner = Inner { out, style, last_line: Instant::now(), open: None, waiting: vec![], masks: vec![] };
+        let inner = Inner {
+            out,
+            style,
+            last_line: Instant::now(),
+            open: None,
+            waiting: vec![],
+            redaction: Redaction::default(),
+        };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -80,6 +89,11 @@ impl<W: Write> Log<W> {
         inner.unfence();
     }
 
+    /// A JSON value as it may leave the run.
+    pub fn redact_json(&self, value: &mut serde_json::Value) {
+        self.lock().redaction.apply_json(value);
+    }
+
     /// A panic elsewhere must not silence what is left to say.
     fn lock(&self) -> MutexGuard<'_, Inner<W>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,6 +112,10 @@ impl<W: Write> Sink for Log<W> {
     fn emit(&self, event: Event) {
         self.lock().event(event);
     }
+
+    fn redacted(&self, text: &str) -> String {
+        self.lock().redaction.apply(text)
+    }
 }
 
 impl<W: Write> Inner<W> {
@@ -106,14 +124,15 @@ impl<W: Write> Inner<W> {
         match event {
             Event::Mask(secret) => {
                 // One command a line: a secret of several lines is masked line by line.
+                self.redaction.hide(&secret);
                 for part in secret.expose().lines().map(str::trim).filter(|p| p.len() >= 4) {
-                    self.masks.push(part.to_owned());
                     if self.style.fence.is_some() {
                         self.close_group();
                         let _ = writeln!(self.out, "::add-mask::{}", escape(part));
                     }
                 }
             }
+            Event::ShowAs { value, written } => self.redaction.show_as(&value, &written),
             Event::Started { step, subject } => {
                 if detail != Detail::Quiet {
                     self.status(" ", step, &subject, None);
@@ -234,10 +253,12 @@ impl<W: Write> Inner<W> {
     }
 
     fn line(&mut self, text: &str) {
-        let mut text = text.to_owned();
-        for mask in &self.masks {
-            text = text.replace(mask, "***");
-        }
+        // Whoever wrote it has cleaned what is not ours; here nothing moves the cursor, whatever it was.
+        let text = stripped(&self.redaction.apply(text).replace('\r', " "));
+        let mut lines = text.split('\n');
+        let first = lines.next().unwrap_or_default().to_owned();
+        // A line that only a line break began is no command.
+        let text = lines.fold(first, |text, line| format!("{text}\n{}", no_command(line)));
         let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
         self.last_line = Instant::now();
@@ -264,25 +285,29 @@ fn name(step: Step) -> &'static str {
     }
 }
 
-/// One line without terminal control, and without the runner's old command form `##[`.
+/// One line without terminal control, without what turns text around, and without the runner's command forms.
 pub fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            // CSI sequences end with a letter.
-            '\u{1b}' if chars.peek() == Some(&'[') => {
-                chars.next();
-                while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
-            }
-            '\t' => clean.push(' '),
-            c if c.is_control() => {}
-            c => clean.push(c),
-        }
-    }
-    let clean = clean.replace("##[", "# #[");
-    // A status text that starts like a command is none.
-    if clean.trim_start().starts_with("::") { clean.replacen("::", ": :", 1) } else { clean }
+    no_command(&stripped(text).replace('\n', "").replace('\t', " "))
+}
+
+/// A line that the runner takes for text: neither the old command form `##[` nor a beginning of `::` is in it.
+fn no_command(line: &str) -> String {
+    let line = line.replace("##[", "# #[");
+    if line.trim_start().starts_with("::") { line.replacen("::", ": :", 1) } else { line }
+}
+
+/// Markdown for standard output, in which no line is a command to a runner: an invisible character stands in its way.
+pub fn no_commands_in_markdown(text: &str) -> String {
+    let defused = |line: &str| {
+        let line = line.replace("##[", "##\u{200b}[");
+        if line.trim_start().starts_with("::") { format!("\u{200b}{line}") } else { line }
+    };
+    text.split_inclusive(['\n', '\r']).map(defused).collect()
+}
+
+/// JSON in one line for standard output: the old command form `##[` counts anywhere in a line, and can be written otherwise.
+pub fn no_command_in_json(text: &str) -> String {
+    text.replace("##[", "##\\u005b")
 }
 
 /// The data of a workflow command.
@@ -371,6 +396,38 @@ mod tests {
         log.emit(Event::Progress { step: Step::Build, text: "line one and line%two".to_owned() });
         let text = log.text();
         assert_eq!(text, "::add-mask::line one\n::add-mask::line%25two\n· build     *** and ***\n");
+    }
+
+    #[test]
+    fn the_longest_secret_goes_first_in_whatever_order_they_were_told_of() {
+        let log = log(None);
+        log.emit(Event::Mask(Secret::new("hunter2")));
+        log.emit(Event::Mask(Secret::new("hunter2-and-more")));
+        log.emit(Event::ShowAs { value: Secret::new("shop-blue"), written: "${env:CLUSTER}".to_owned() });
+        log.finish(&["hunter2-and-more hunter2 shop-blue postgres://u:p@db/x https://a/?token=t".to_owned()]);
+        assert_eq!(log.redacted("hunter2-and-more"), "***");
+        let mut json = serde_json::json!({"a": ["hunter2-and-more"]});
+        log.redact_json(&mut json);
+        assert_eq!(json, serde_json::json!({"a": ["***"]}));
+        assert_eq!(log.text(), "*** *** ${env:CLUSTER} postgres://***@db/x https://a/?token=***\n");
+    }
+
+    #[test]
+    fn whatever_is_written_no_line_moves_the_cursor_or_begins_a_command() {
+        let log = log(Some("t0ken"));
+        log.finish(&["next\r::error::a\n::error::b \u{1b}]0;title\u{7}\u{202e}x\n##[error]c".to_owned()]);
+        assert_eq!(log.text(), "next ::error::a\n: :error::b x\n# #[error]c\n");
+        assert_eq!(clean("a\u{1b}]8;;https://evil\u{1b}\\b\u{202e}c\u{2066}d\u{9b}e"), "abcde");
+    }
+
+    #[test]
+    fn data_on_standard_output_is_no_command_to_the_runner() {
+        let json = serde_json::json!({"a": "##[error]x"});
+        let line = no_command_in_json(&json.to_string());
+        assert!(!line.contains("##[") && serde_json::from_str::<serde_json::Value>(&line).unwrap() == json, "{line}");
+        let text = no_commands_in_markdown("a\n  ::error::x\n- ##[add-mask]y\r::z");
+        assert!(!text.contains("##[") && !text.lines().any(|line| line.trim_start().starts_with("::")), "{text}");
+        assert_eq!(text.replace('\u{200b}', ""), "a\n  ::error::x\n- ##[add-mask]y\r::z");
     }
 
     #[test]

@@ -243,7 +243,8 @@ fn cut(text: &str, budget: usize) -> &str {
     &text[..text.floor_char_boundary(budget)]
 }
 
-fn one_line(text: &str) -> String {
+/// Without line breaks and tabs, and without what [`stripped`] takes away.
+pub fn one_line(text: &str) -> String {
     stripped(text.trim()).replace(['\n', '\t'], " ")
 }
 

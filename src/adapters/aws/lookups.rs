@@ -3,7 +3,7 @@
 use super::client::AwsClient;
 use super::failure::{call_error, unreadable};
 use super::sigv4::{ServiceError, SignedRequest, each, fields};
-use crate::ports::{Call, CallError, Parameter};
+use crate::ports::{Call, CallError, CallErrorKind, Parameter};
 use aws_sdk_ssm::types::ParameterType;
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -41,7 +41,17 @@ impl AwsClient {
         };
         let answer = self.call(async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await;
         match answer {
-            Ok(answer) => stack_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string())),
+            Ok(answer) => match stack_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string()))? {
+                Stack::Gone => Ok(None),
+                Stack::Settled(outputs) => Ok(Some(outputs)),
+                Stack::Unsettled(status) => Err(CallError {
+                    action: ACTION.to_owned(),
+                    kind: CallErrorKind::Invalid,
+                    code: status,
+                    message: format!("the stack `{stack}` is in this state: its outputs are not to be relied on"),
+                    request_id: None,
+                }),
+            },
             // CloudFormation has no exception of its own for it.
             Err(error) if error.code == "ValidationError" && error.message.contains("does not exist") => Ok(None),
             Err(error) => Err(error),
@@ -123,19 +133,36 @@ fn is_elsewhere(error: &CallError) -> bool {
         || error.code.is_empty()
 }
 
-/// `None`: the stack was deleted.
-fn stack_in(body: &[u8]) -> Result<Option<BTreeMap<String, String>>, XmlDecodeError> {
+enum Stack {
+    /// It was deleted.
+    Gone,
+    Settled(BTreeMap<String, String>),
+    /// It changes, or stopped half-way.
+    Unsettled(String),
+}
+
+/// Whether what a stack puts out is what it has.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html#cfn-console-view-stack-data-resources-status-codes>
+fn is_settled(status: &str) -> bool {
+    status.is_empty()
+        || status.ends_with("_COMPLETE_CLEANUP_IN_PROGRESS")
+        || (status.ends_with("_COMPLETE") && status != "ROLLBACK_COMPLETE")
+}
+
+fn stack_in(body: &[u8]) -> Result<Stack, XmlDecodeError> {
     let mut document = Document::try_from(body)?;
     let mut root = document.root_element()?;
     let mut stacks = 0;
-    let mut is_deleted = false;
+    let mut status = String::new();
     let mut outputs = BTreeMap::new();
     each(&mut root, &["DescribeStacksResult", "Stacks", "member"], &mut |stack| {
         stacks += 1;
         while let Some(mut part) = stack.next_tag() {
             match part.start_el().local() {
                 "StackStatus" => {
-                    is_deleted |= aws_smithy_xml::decode::try_data(&mut part).is_ok_and(|s| s == "DELETE_COMPLETE");
+                    status = aws_smithy_xml::decode::try_data(&mut part)
+                        .map(|text| text.trim().to_owned())
+                        .unwrap_or_default();
                 }
                 "Outputs" => each(&mut part, &["member"], &mut |output| {
                     let fields = fields(output);
@@ -150,7 +177,9 @@ fn stack_in(body: &[u8]) -> Result<Option<BTreeMap<String, String>>, XmlDecodeEr
     });
     match stacks {
         0 => Err(XmlDecodeError::custom("there is no stack in it")),
-        _ => Ok((!is_deleted).then_some(outputs)),
+        _ if status == "DELETE_COMPLETE" => Ok(Stack::Gone),
+        _ if is_settled(&status) => Ok(Stack::Settled(outputs)),
+        _ => Ok(Stack::Unsettled(status)),
     }
 }
 
@@ -183,6 +212,24 @@ mod tests {
         ];
         for (region, suffix) in cases {
             assert_eq!(dns_suffix(region), suffix, "{region}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_taken_of_a_stack_that_stands_still_and_whole() {
+        for status in [
+            "CREATE_COMPLETE",
+            "UPDATE_COMPLETE",
+            "UPDATE_ROLLBACK_COMPLETE",
+            "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+            "",
+        ] {
+            assert!(is_settled(status), "{status}");
+        }
+        for status in
+            ["UPDATE_ROLLBACK_FAILED", "DELETE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_FAILED"]
+        {
+            assert!(!is_settled(status), "{status}");
         }
     }
 

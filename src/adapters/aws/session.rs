@@ -75,6 +75,12 @@ impl Session {
     /// Secrets are sent to `sink` as [`Event::Mask`] before they are used, now and at each renewal.
     pub async fn open(inputs: &SessionInputs, sink: Arc<dyn Sink + Send + Sync>) -> Result<Self, IdentityFailure> {
         let network = Network::from_env(&inputs.env)?;
+        for name in in_the_clear(&inputs.env) {
+            let text = format!(
+                "`{name}` names another machine without TLS: calls to AWS and what they carry can be read on the way"
+            );
+            sink.emit(Event::Warning(text));
+        }
         let region = region(inputs).await.ok_or(IdentityFailure::NoRegion)?;
         let base = base_config(inputs, &network, &region).await;
         let sts = Sts {
@@ -134,6 +140,23 @@ impl Session {
     pub(super) fn mask(&self, secret: &Secret) {
         self.sts.sink.emit(Event::Mask(secret.clone()));
     }
+}
+
+/// Whether a URL, or `HOST:PORT`, is on this machine.
+pub fn is_loopback(endpoint: &str) -> bool {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The settings that send calls, signed and with their session tokens, over a network that anybody on it can read.
+fn in_the_clear(env: &BTreeMap<String, String>) -> impl Iterator<Item = &String> {
+    let is_open = |value: &str| value.to_ascii_lowercase().starts_with("http://") && !is_loopback(value);
+    env.iter().filter(move |(name, value)| name.starts_with("AWS_ENDPOINT_URL") && is_open(value)).map(|(name, _)| name)
 }
 
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
@@ -223,4 +246,28 @@ async fn default_chain(inputs: &SessionInputs, network: &Network, region: &str) 
         chain = chain.profile_name(profile);
     }
     SharedCredentialsProvider::new(chain.build().await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_without_tls_on_another_machine_is_told() {
+        let of = |value: &str| {
+            let env = BTreeMap::from([("AWS_ENDPOINT_URL_ECS".to_owned(), value.to_owned())]);
+            in_the_clear(&env).next().is_some()
+        };
+        for (value, expected) in [
+            ("http://10.0.0.1:4566", true),
+            ("HTTP://aws.test", true),
+            ("http://127.0.0.1@evil.test/", true),
+            ("https://aws.test", false),
+            ("http://localhost:4566", false),
+            ("http://127.0.0.1", false),
+            ("http://[::1]:4566/", false),
+        ] {
+            assert_eq!(of(value), expected, "{value}");
+        }
+    }
 }

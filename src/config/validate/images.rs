@@ -73,7 +73,9 @@ impl Check {
         let place = image.context.as_ref().map_or(key.place, |context| context.place);
         let dockerfile = image.dockerfile.as_ref().map(|path| PathBuf::from(path.value()));
         let said = image.context.as_ref().map_or_else(|| ".".to_owned(), |context| context.shown());
-        if is_remote(&context.to_string_lossy()) {
+        if !self.builds {
+            // Nothing of it is read.
+        } else if is_remote(&context.to_string_lossy()) {
             let what = format!("context `{said}`: a URL is no build context here");
             self.error_with(place, what, "check the repository out first, and name its folder");
         } else if !self.root.join(&context).is_dir() {

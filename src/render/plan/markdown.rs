@@ -3,7 +3,7 @@
 //! <https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#alerts>
 
 use super::text;
-use fargate_deploy_core::markdown::{advice, code, fence, fit, plain, prose};
+use fargate_deploy_core::markdown::{advice, code, fence, fit, one_line, plain, prose};
 use fargate_deploy_core::names::short;
 use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
@@ -229,8 +229,10 @@ fn commands(out: &mut String, plan: &PlanDocument) {
 fn difference(service: &PlannedService) -> String {
     let mut lines = vec![];
     for change in &service.changes {
+        // A variable can be called anything.
+        let path = one_line(&change.path);
         if change.is_hidden() && change.before.is_some() && change.after.is_some() {
-            lines.push(format!("! {}: its value changes and is not shown", change.path));
+            lines.push(format!("! {path}: its value changes and is not shown"));
             continue;
         }
         for (sign, side) in [("-", &change.before), ("+", &change.after)] {
@@ -239,7 +241,7 @@ fn difference(service: &PlannedService) -> String {
                 Value::Object(_) | Value::Array(_) => serde_json::to_string_pretty(side).unwrap_or_default(),
                 other => text::value(other),
             };
-            let mut of = format!("{}: {shown}", change.path).lines().map(str::to_owned).collect::<Vec<_>>();
+            let mut of = format!("{path}: {shown}").lines().map(str::to_owned).collect::<Vec<_>>();
             of.iter_mut().for_each(|line| *line = format!("{sign} {line}"));
             lines.extend(of);
         }

@@ -307,7 +307,7 @@ fn terraform_that_destroys_is_called_out_beside_the_plan() {
 fn three_hundred_kilobytes_of_difference_fit_into_a_comment_and_a_summary() {
     let long = |word: &str| {
         let items: Vec<_> = (0..3000).map(|n| format!("{word} ünïcödé 🚀 ```` {n} {}", "x".repeat(70))).collect();
-        definition("web", json!({"command": items}))
+        definition("web", json!({"memberOfTheFuture": items}))
     };
     let plan = World::new().with("web", &long("old"), &long("new")).planned();
     let full = summary(&plan, CONTEXT);
@@ -327,8 +327,8 @@ fn hostile_text_stays_text() {
         definition(
             "web",
             json!({
-                "environment": [{"name": hostile, "value": "hunter2"}], "command": [image, hostile],
-                "dockerLabels": {hostile: image},
+                "environment": [{"name": hostile, "value": format!("hunter2 {image}")}],
+                "command": [image, hostile], "memberOfTheFuture": [image, hostile], "dockerLabels": {hostile: image},
             }),
         )
     };
@@ -337,6 +337,10 @@ fn hostile_text_stays_text() {
     let plan = world.planned();
     let markdown = comment(&plan, CONTEXT, COMMENT);
     assert!(!markdown.contains("hunter2") && !markdown.contains('\u{1b}'), "{markdown}");
+    let difference = markdown.split("diff\n").nth(1).unwrap().lines().take_while(|line| !line.starts_with("````"));
+    for line in difference {
+        assert!(line.starts_with(['+', '-', '!', ' ']), "a name's line break leaves the block: {line}");
+    }
     let outside = closed(&markdown);
     assert!(!outside.contains("<!--") && !outside.contains("@everyone"), "{outside}");
     for line in text::lines(&plan) {

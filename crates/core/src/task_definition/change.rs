@@ -1,6 +1,7 @@
 //! A difference as it may be shown: what could be a secret is hidden before it gets anywhere near a comment or a log.
 
 use super::compare::Difference;
+use crate::redact::without_credentials;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -9,8 +10,8 @@ pub const HIDDEN: &str = "(not shown)";
 
 /// One changed place of a task definition.
 ///
-/// The value of an environment variable is never in it, nor that of a log driver's or label's option whose name speaks
-/// of a secret. A secret shows its `valueFrom`, which is a reference and no value.
+/// The value of an environment variable is never in it, nor a command, a health check, or an option or label but for a few
+/// that are known to be harmless. A secret shows its `valueFrom`, which is a reference and no value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     /// `containerDefinitions.app.image`.
@@ -58,6 +59,7 @@ fn shown(path: &[String], value: &Value) -> Value {
             });
             Value::Array(inner.collect())
         }
+        Value::String(text) => json!(without_credentials(text)),
         other => other.clone(),
     }
 }
@@ -66,12 +68,38 @@ fn is_environment(path: &[String]) -> bool {
     matches!(path, [list, _, member] if list == "containerDefinitions" && member == "environment")
 }
 
+/// Options of log drivers and labels that name places and habits, and let nobody in.
+const HARMLESS: [&str; 20] = [
+    "awslogs-group",
+    "awslogs-region",
+    "awslogs-stream-prefix",
+    "awslogs-create-group",
+    "awslogs-datetime-format",
+    "mode",
+    "max-buffer-size",
+    "group",
+    "Name",
+    "region",
+    "log_group_name",
+    "log_stream_prefix",
+    "auto_create_group",
+    "delivery_stream",
+    "enable-ecs-log-metadata",
+    "config-file-type",
+    "org.opencontainers.image.created",
+    "org.opencontainers.image.revision",
+    "org.opencontainers.image.version",
+    "org.opencontainers.image.source",
+];
+
+/// What may hold anything a person put there: variables, options, labels, commands and health checks.
 fn is_secret(path: &[String]) -> bool {
     match path {
         [list, _, member, _, ..] if list == "containerDefinitions" && member == "environment" => true,
-        [.., member, name] if member == "options" || member == "dockerLabels" => {
-            let name = name.to_ascii_lowercase();
-            ["token", "secret", "password", "credential", "key"].iter().any(|word| name.contains(word))
+        [list, _, member] if list == "containerDefinitions" && (member == "command" || member == "entryPoint") => true,
+        [list, _, check, member] if list == "containerDefinitions" && check == "healthCheck" => member == "command",
+        [.., member, name] if ["options", "dockerLabels", "driverOpts", "labels"].contains(&member.as_str()) => {
+            !HARMLESS.contains(&name.as_str())
         }
         _ => false,
     }
@@ -126,5 +154,33 @@ mod tests {
         let found = between(of("t1", "g1"), of("t2", "g2"));
         assert!(found[0].is_hidden(), "{found:?}");
         assert_eq!(found[1].after, Some(json!("g2")));
+    }
+
+    #[test]
+    fn options_labels_commands_and_health_checks_are_hidden_but_for_the_harmless() {
+        let of = |secret: &str| {
+            json!({
+                "containerDefinitions": [{
+                    "name": "app", "command": ["run", secret], "entryPoint": ["sh", secret],
+                    "healthCheck": {"command": ["CMD", secret], "interval": 7},
+                    "dockerLabels": {"traefik.auth": secret, "org.opencontainers.image.version": "v"},
+                    "logConfiguration": {"logDriver": "fluentd", "options": {"http_passwd": secret, "Url": secret, "awslogs-group": "g"}},
+                    "firelensConfiguration": {"type": "fluentbit", "options": {"custom": secret}},
+                    "workingDirectory": format!("https://u:{secret}@host/x")
+                }],
+                "volumes": [{"name": "v", "dockerVolumeConfiguration": {"driverOpts": {"o": secret}, "labels": {"l": secret}}}]
+            })
+        };
+        // Only the running revision holds them, only the new one does, both do.
+        for (old, new) in [(of("hunter1"), json!({})), (json!({}), of("hunter2")), (of("hunter1"), of("hunter2"))] {
+            let text = serde_json::to_string(&between(old, new)).unwrap();
+            assert!(!text.contains("hunter"), "{text}");
+        }
+        let text = serde_json::to_string(&between(json!({}), of("hunter2"))).unwrap();
+        for known in
+            ["\"awslogs-group\":\"g\"", "image.version\":\"v\"", "http_passwd", "https://***@host/x", "\"interval\":7"]
+        {
+            assert!(text.contains(known), "{known}: {text}");
+        }
     }
 }
