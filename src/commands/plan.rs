@@ -53,7 +53,10 @@ pub async fn plan(
     let label = how.options.label.clone();
     // The token of a fork's or of Dependabot's pull request cannot write.
     let by_design = without_identity(&how, &context, env);
-    let comments = how.comments && (by_design.is_none() || how.is_offline) && !context.is_fork_pull_request;
+    // The token of a fork's own pull request may only read. A run that follows it, or a comment on it, has the repository's.
+    let is_foreign = context.is_fork_pull_request;
+    let may_write = !is_foreign || matches!(context.event.as_deref(), Some("issue_comment" | "workflow_run"));
+    let comments = how.comments && may_write && (by_design.is_none() || how.is_offline || is_foreign);
     let (result, mut record, is_shown) = match by_design {
         Some(why) => unshown(offline(request, directory, why, None, env, masks.as_ref()).await),
         None => match online(request, how, &context, env, directory, Arc::clone(&masks), interrupt.clone()).await {

@@ -1,5 +1,7 @@
 //! Fast and hermetic: no Docker, no network but loopback. What `make quick` runs beside the unit tests.
 
+// A whole run of a command is one future of many layers.
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
