@@ -354,9 +354,9 @@ fn circles_of_after_are_shown() {
 
 #[test]
 fn two_images_may_not_push_the_same_tag() {
-    let source = "cluster: c\nimages:\n  a: { repository: r }\n  b: { repository: r }\nservices:\n  web: { containers: { a: a, b: b } }";
+    let source = "cluster: c\nimages:\n  a: { repository: shop }\n  b: { repository: shop }\nservices:\n  web: { containers: { a: a, b: b } }";
     assert_snapshot!(read(source).unwrap_err(), @r"
-    fargate-deploy.yml:4:3: image `b`: `r:{sha}` is also what image `a` pushes
+    fargate-deploy.yml:4:3: image `b`: `shop:{sha}` is also what image `a` pushes
       hint: give them different repositories, or tags such as `b-{sha}`
     ");
 }
@@ -674,8 +674,8 @@ fn a_remote_context_a_folder_as_dockerfile_and_a_name_that_ecr_refuses_are_said_
     let source = "cluster: c\nimages:\n  a: { repository: team/a, context: \"https://github.com/acme/shop.git#main\" }\n  b: { repository: team/b, context: \"git@github.com:acme/shop.git\" }\n  c: { repository: team--c, dockerfile: . }\n  d: { repository: d }\n  e: { repository: 111122223333.dkr.ecr.eu-central-1.amazonaws.com/a__b }\n  f: { repository: ghcr.io/acme/a__b }\nservices: {}\n";
     let said = read(source).unwrap_err();
     for expected in [
-        "3:38: context `https://github.com/acme/shop.git#main`: a URL is no build context here\n",
-        "4:38: context `git@github.com:acme/shop.git`: a URL is no build context here\n",
+        "3:37: context `https://github.com/acme/shop.git#main`: a URL is no build context here\n",
+        "4:37: context `git@github.com:acme/shop.git`: a URL is no build context here\n",
         "5:20: repository `team--c`: ECR does not take this name\n",
         "5:41: dockerfile `.`: it is a folder\n",
         "6:20: repository `d`: ECR does not take this name\n",
