@@ -135,7 +135,7 @@ pub async fn is_left_by_earlier_attempt(
     run: &RunKey,
     aws: Aws<'_>,
 ) -> bool {
-    if run.attempt == "1" {
+    if run.is_first_attempt() {
         return false;
     }
     let looks = services.map(async |service| {

@@ -16,6 +16,19 @@ pub struct RunKey {
     pub attempt: String,
 }
 
+impl RunKey {
+    /// By the numbers that GitHub gives the attempts. What is no number is neither earlier nor later.
+    fn is_earlier_than(&self, other: &Self) -> bool {
+        let number = |run: &Self| run.attempt.parse::<u64>().ok();
+        number(self).zip(number(other)).is_some_and(|(ours, theirs)| ours < theirs)
+    }
+
+    /// There was nothing of this run before: what another job of it started is not ours.
+    pub fn is_first_attempt(&self) -> bool {
+        self.attempt.parse::<u64>().map_or(true, |attempt| attempt <= 1)
+    }
+}
+
 /// What a generation's parameter says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +54,7 @@ impl Claim {
     /// The run that holds it was started again, which it is only after it has ended. Jobs of one attempt run beside
     /// each other and wait for each other.
     pub(super) fn is_earlier_attempt_of(&self, run: &RunKey) -> bool {
-        !run.key.is_empty() && self.run.key == run.key && self.run.attempt != run.attempt
+        !run.key.is_empty() && self.run.key == run.key && self.run.is_earlier_than(run)
     }
 
     /// A later run of the same repository than ours, both started once: GitHub numbers runs in the order in which they

@@ -51,6 +51,9 @@ impl Release<'_> {
 
     /// What an earlier attempt of this run started for the first command, as ECS has it.
     pub(super) fn started_by_first_command(&self) -> Option<String> {
+        if self.order.run.is_first_attempt() {
+            return None;
+        }
         let plan = self.plan();
         let first = plan.commands.first().filter(|_| !self.order.skips_commands)?;
         Some(command::started_by(&first.command.name, &self.order.run.key))

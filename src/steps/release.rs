@@ -53,7 +53,7 @@ pub async fn run(
     let mut tries = 1;
     let (task, ended, verdict) = loop {
         let request = request(plan, service, (&definition, &arn), run, tries);
-        let task = start(&request, plan, began, lease, &step, context).await?;
+        let task = start(&request, plan, run, began, lease, &step, context).await?;
         set(context, plan, Some(&task), CommandState::Running);
         let stream = evidence::stream(&definition, &plan.container, &task);
         let (ended, has_output) = wait(&task, &request.cluster, stream.as_ref(), plan, began, &step, context).await?;
@@ -192,16 +192,18 @@ pub fn started_by(command: &str, run: &str) -> String {
 async fn start(
     request: &RunTask,
     plan: &CommandPlan,
+    run: &RunKey,
     began: Instant,
     lease: Option<&Lease>,
     step: &StepLog<'_>,
     context: &ReleaseContext<'_>,
 ) -> Result<TaskArn, Failure> {
-    let running = context.aws.tasks.tasks_started_by(&request.cluster, &request.started_by).await;
-    let running = running.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
-    let left = match running.into_iter().next() {
-        Some(task) => Some(task),
-        None => succeeded_earlier(request, plan, lease, context).await?,
+    let left = match run.is_first_attempt() {
+        true => None,
+        false => match left_running(request, context).await? {
+            Some(task) => Some(task),
+            None => succeeded_earlier(request, plan, lease, context).await?,
+        },
     };
     if let Some(task) = left {
         step.progress(format!("an earlier attempt of this run started task {}: waiting for that one", task.id()));
@@ -266,6 +268,26 @@ async fn start(
     unreachable!("the loop ends by returning")
 }
 
+/// A task that an earlier attempt of this run started from our family and that still runs. Other jobs of the run may have
+/// started theirs under the same name: what is not described yet, as right after RunTask, is waited for.
+async fn left_running(request: &RunTask, context: &ReleaseContext<'_>) -> Result<Option<TaskArn>, Failure> {
+    let failed = |e| call_failed("looking for a task of an earlier attempt", &e);
+    let began = Instant::now();
+    loop {
+        let running =
+            context.aws.tasks.tasks_started_by(&request.cluster, &request.started_by).await.map_err(failed)?;
+        if running.is_empty() {
+            return Ok(None);
+        }
+        let found = context.aws.tasks.tasks(&request.cluster, &running).await.map_err(failed)?;
+        let ours = found.iter().find(|task| task.task_definition.family() == request.task_definition.family());
+        if ours.is_some() || found.len() == running.len() || began.elapsed() >= MISSING {
+            return Ok(ours.map(|task| task.arn.clone()));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// The task of an earlier attempt that ended well while nobody watched it: it is not run again.
 async fn succeeded_earlier(
     request: &RunTask,
@@ -279,7 +301,8 @@ async fn succeeded_earlier(
     let found = context.aws.tasks.tasks(&request.cluster, std::slice::from_ref(&left)).await;
     let found = found.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
     let is_done = |task: &Task| !task.is_stopped() || judge(task, &plan.container) == TaskVerdict::Succeeded;
-    Ok(found.first().filter(|task| is_done(task)).map(|task| task.arn.clone()))
+    let is_ours = |task: &Task| task.task_definition.family() == request.task_definition.family();
+    Ok(found.first().filter(|task| is_ours(task) && is_done(task)).map(|task| task.arn.clone()))
 }
 
 fn not_started(plan: &CommandPlan, mut failure: Failure) -> Failure {

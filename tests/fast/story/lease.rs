@@ -521,6 +521,17 @@ async fn a_second_attempt_with_nothing_to_do_lets_go_of_what_the_first_one_held(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_older_attempt_does_not_take_the_lease_from_a_newer_one_at_once() {
+    let scene = Scene::new();
+    let mut held = claim_of("1001");
+    held["run"]["attempt"] = json!("2");
+    put(&scene, 1, &held);
+    let began = Instant::now();
+    take(&scene, &order("1001", "1", "older"), seconds(600)).await.unwrap();
+    assert!(began.elapsed() >= seconds(90), "only when nobody renews it: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_first_attempt_with_nothing_to_do_asks_nothing_about_the_lease() {
     let scene = Scene::new();
     scene.deploy().await;
