@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The holder writes a new beat this often.
 const BEAT: Duration = Duration::from_secs(20);
@@ -34,8 +34,11 @@ const STALE: Duration = Duration::from_secs(90);
 /// A task that was about to start, or that AWS does not know, counts as stopped only after this long: DescribeTasks can
 /// miss a task right after RunTask.
 const STALE_WHILE_STARTING: Duration = Duration::from_secs(300);
-/// A holder that could not write for this long must not touch anything: somebody may be about to take over.
+/// An order goes out, and is waited for, at most this long after the holder's last sign of life was sent: then nobody can
+/// have seen it silent for [`STALE`] yet.
 const FENCE: Duration = Duration::from_secs(60);
+/// Half of the fence is left when an order is about to be given.
+const FRESH: Duration = Duration::from_secs(30);
 /// Generations that stay readable as history, and keep a late reader from creating their names again. With the newest
 /// one they are a single page of GetParametersByPath.
 const KEPT: u64 = 8;
@@ -174,7 +177,7 @@ impl Lease {
     /// # Errors
     /// `locked`: another run took over. Ours changes nothing further.
     pub async fn check(&self, aws: Aws<'_>) -> Result<(), Failure> {
-        if self.last_beat.get().elapsed() >= FENCE {
+        if self.last_beat.get().elapsed() >= FRESH {
             self.write(aws).await.map_err(|e| call_failed("renewing the lease", &e))?;
         }
         match chain(&self.path, aws).await?.generations.pop() {
@@ -234,6 +237,36 @@ impl Lease {
             self.write(context.aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
         }
         Ok(())
+    }
+
+    /// Gives an order only while this run is known to hold the lease, and waits for its answer no longer than until
+    /// somebody else could take over. A process that was suspended between the look and the order looks again.
+    ///
+    /// # Errors
+    /// `locked`: another run took over, and nothing was sent. The inner one: the call's own; `Unreachable` where the lease
+    /// ran out before an answer came.
+    pub async fn order<T>(
+        &self,
+        action: &str,
+        aws: Aws<'_>,
+        send: impl AsyncFnOnce() -> Result<T, CallError>,
+    ) -> Result<Result<T, CallError>, Failure> {
+        let until = loop {
+            self.check(aws).await?;
+            let until = self.last_beat.get() + FENCE;
+            if Instant::now() < until {
+                break until;
+            }
+        };
+        Ok(timeout_at(until, send()).await.unwrap_or_else(|_| {
+            Err(CallError {
+                action: action.to_owned(),
+                kind: CallErrorKind::Unreachable,
+                code: String::new(),
+                message: "no answer as long as the lease was sure".to_owned(),
+                request_id: None,
+            })
+        }))
     }
 
     /// The task that an earlier attempt of this run started for the same command.
@@ -318,8 +351,9 @@ impl Lease {
     async fn write(&self, aws: Aws<'_>) -> Result<(), CallError> {
         let _one_at_a_time = self.writing.lock().await;
         let text = text(&self.claim.borrow());
+        let sent = Instant::now();
         aws.parameters.put_parameter(&self.name, &text).await?;
-        self.last_beat.set(Instant::now());
+        self.last_beat.set(sent);
         Ok(())
     }
 }

@@ -215,14 +215,21 @@ async fn start(
         // In this order: a successor looks for the note after it has created its generation, so one of the two sees
         // the other.
         note(lease, &request, None, context).await?;
-        if let Some(lease) = lease
-            && let Err(failure) = lease.check(context.aws).await
-        {
-            lease.forget_task(context.aws).await;
-            return Err(failure);
-        }
-        set(context, plan, None, CommandState::Starting);
-        let answer = match context.aws.tasks.run_task(&request).await {
+        let send = async || {
+            set(context, plan, None, CommandState::Starting);
+            context.aws.tasks.run_task(&request).await
+        };
+        let sent = match lease {
+            Some(lease) => match lease.order("ecs:RunTask", context.aws, send).await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    lease.forget_task(context.aws).await;
+                    return Err(failure);
+                }
+            },
+            None => send().await,
+        };
+        let answer = match sent {
             Ok(answer) => answer,
             // The task itself matters more than its tags: nothing has started.
             Err(e) if e.kind == CallErrorKind::Denied && e.action == "ecs:TagResource" && !request.tags.is_empty() => {

@@ -32,12 +32,16 @@ pub async fn roll_out(
     context: &ReleaseContext<'_>,
 ) -> Result<Option<RolloutInProgress>, Failure> {
     let step = context.start(Step::RollOut, format!("{} to {}", service.service, to.short())).of(&service.key);
-    if let Some(lease) = lease {
-        lease.check(context.aws).await?;
-    }
     let since = clock::now();
-    context.set_state(&service.key, ServiceState::Updating);
-    let after = match context.aws.services.update_service(&service.service, to, force).await {
+    let send = async || {
+        context.set_state(&service.key, ServiceState::Updating);
+        context.aws.services.update_service(&service.service, to, force).await
+    };
+    let answer = match lease {
+        Some(lease) => lease.order("ecs:UpdateService", context.aws, send).await?,
+        None => send().await,
+    };
+    let after = match answer {
         Ok(after) => after,
         Err(e) if e.kind == CallErrorKind::Unreachable => match find_out(service, to, context).await {
             Found::Taken(after) => *after,
@@ -58,6 +62,15 @@ pub async fn roll_out(
             return Err(failure);
         }
     };
+    // Whoever lost the lease meanwhile says nothing of the service: the run that took it over does.
+    if let Some(lease) = lease
+        && let Err(lost) = lease.check(context.aws).await
+        && lost.reason == Reason::Locked
+    {
+        context.set_state(&service.key, ServiceState::Superseded);
+        step.failed(lost.what.clone());
+        return Err(lost);
+    }
     let Some(ours) = after.primary() else {
         return Err(Failure::new(
             Reason::Unsteady,

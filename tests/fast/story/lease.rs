@@ -1,5 +1,6 @@
 //! The lease: who gets it, who waits, who is taken over, and what a holder does that has lost it.
 
+use crate::story::fake::cloud::WAY;
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, order};
 use fargate_deploy::lease::{Claimant, Lease, Owner, Sticky, acquire, clear, hold, set};
@@ -518,6 +519,66 @@ async fn a_second_attempt_with_nothing_to_do_lets_go_of_what_the_first_one_held(
     assert!(began.elapsed() >= seconds(45), "{:?}", began.elapsed());
     assert_eq!(scene.lease("web")["isReleased"], true);
     assert_eq!(scene.journal.count("ecs:RunTask"), 1);
+}
+
+/// Somebody may take over 90 s after the last sign of life: an order that is still on its way then could land on theirs.
+#[tokio::test(start_paused = true)]
+async fn an_order_is_waited_for_only_as_long_as_nobody_can_have_taken_over() {
+    let scene = Scene::new();
+    let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
+    let began = Instant::now();
+    let has_arrived = RefCell::new(false);
+    let send = async || {
+        sleep(seconds(120)).await;
+        *has_arrived.borrow_mut() = true;
+        Ok(())
+    };
+    let answer = lease.order("ecs:UpdateService", scene.cloud.ports(), send).await.unwrap();
+    assert_eq!(answer.unwrap_err().kind, CallErrorKind::Unreachable);
+    assert!(began.elapsed() <= seconds(61), "{:?}", began.elapsed());
+    assert!(!has_arrived.into_inner());
+}
+
+/// Suspended between the look at the lease and the order: nothing goes out before it has looked again.
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_was_suspended_after_its_look_sends_nothing_over_its_successor() {
+    let scene = Scene::new();
+    let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
+    let suspended = async {
+        while scene.journal.count("ssm:GetParametersByPath") < 3 {
+            tokio::task::yield_now().await;
+        }
+        // The read has been answered, and its answer is on its way back.
+        sleep(WAY + Duration::from_millis(1)).await;
+        tokio::time::advance(seconds(100)).await;
+        put(&scene, 2, &claim_of("9"));
+    };
+    let sent = RefCell::new(false);
+    let send = async || {
+        *sent.borrow_mut() = true;
+        Ok(())
+    };
+    let (answer, ()) = tokio::join!(lease.order("ecs:UpdateService", scene.cloud.ports(), send), suspended);
+    assert_eq!(answer.unwrap_err().reason, Reason::Locked);
+    assert!(!sent.into_inner());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_the_lease_while_the_service_was_told_to_move_says_nothing_was_verified() {
+    let scene = Scene::new();
+    let taken_over = async {
+        while scene.journal.count("ecs:UpdateService") == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        put(&scene, 2, &claim_of("9"));
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = scene.deploy() => ended,
+        () = taken_over => unreachable!(),
+    };
+    assert_eq!(ended.reason(), Reason::Locked, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:UpdateService"), 1, "and nothing is put back");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Half of the time that a call takes: the other half is the answer's way back.
-const WAY: Duration = Duration::from_millis(40);
+pub const WAY: Duration = Duration::from_millis(40);
 
 struct Fault {
     action: String,
