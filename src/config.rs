@@ -30,4 +30,4 @@ pub use schema::schema;
 pub use sources::Answers;
 pub use syntax::{PLACEHOLDERS, TagPart, duration, tag_template};
 
-pub use fargate_deploy_core::config::*;
+pub use fargate_deploy_core::validated_config::*;

@@ -15,7 +15,7 @@ mod ecs;
 mod logs;
 mod lookups;
 mod network;
-mod played;
+mod scripted_server;
 mod ssm;
 mod sts;
 mod tasks;

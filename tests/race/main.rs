@@ -10,19 +10,19 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "a test sets its clock, its environment and its client up itself")]
 
-mod dice;
-mod field;
-mod killer;
+mod chaos;
+mod cluster;
 #[path = "../e2e/postgres.rs"]
 mod postgres;
 #[path = "../e2e/program.rs"]
 mod program;
+mod random;
 mod round;
 #[path = "../e2e/scene.rs"]
 mod scene;
 
-use dice::Dice;
-use field::Field;
+use cluster::Cluster;
+use random::Random;
 use round::Kind;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,14 +36,14 @@ async fn twenty_deploys_at_once_migrate_one_after_the_other_whoever_is_killed() 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seed = setting("RACE_SEED").unwrap_or(now);
     println!("RACE_SEED={seed}, {rounds} rounds");
-    let field = Field::open().await;
+    let field = Cluster::open().await;
     for number in 1..=rounds {
         let kind = match number {
             n if n % 5 == 0 => Kind::Abandoned,
             n if n % 2 == 1 => Kind::Killed,
             _ => Kind::Calm,
         };
-        round::play(&field, number, kind, &mut Dice::new(seed.wrapping_add(number))).await;
+        round::play(&field, number, kind, &mut Random::new(seed.wrapping_add(number))).await;
     }
     field.close().await;
 }

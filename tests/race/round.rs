@@ -1,9 +1,9 @@
 //! One round: twenty runs, some of one commit, some started a second time; and what must be true afterwards.
 
-use crate::dice::Dice;
-use crate::field::Field;
-use crate::killer::{Alive, Kill, Point, kill};
+use crate::chaos::{Alive, Kill, Point, kill};
+use crate::cluster::Cluster;
 use crate::program::{Job, Run};
+use crate::random::Random;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ impl Ended {
 
 /// Eight commits in the order of their runs, as pushes come; two of the runs are second attempts, whose first ended
 /// before it came to the lease.
-fn entries(field: &Field, round: u64, dice: &mut Dice) -> Vec<Entry> {
+fn entries(field: &Cluster, round: u64, dice: &mut Random) -> Vec<Entry> {
     let commits: Vec<(String, PathBuf)> = (0..8)
         .map(|n| {
             let name = format!("c{round}-{n}");
@@ -70,7 +70,7 @@ fn entries(field: &Field, round: u64, dice: &mut Dice) -> Vec<Entry> {
     entries
 }
 
-async fn race(field: &Field, entry: Entry, alive: &Alive, is_started_again: bool) -> Ended {
+async fn race(field: &Cluster, entry: Entry, alive: &Alive, is_started_again: bool) -> Ended {
     let (mut job, mut logs) = (entry.job.clone(), vec![]);
     loop {
         let running = field.scene.start_job(&job, &entry.directory);
@@ -87,7 +87,7 @@ async fn race(field: &Field, entry: Entry, alive: &Alive, is_started_again: bool
     }
 }
 
-pub async fn play(field: &Field, number: u64, kind: Kind, dice: &mut Dice) {
+pub async fn play(field: &Cluster, number: u64, kind: Kind, dice: &mut Random) {
     let began = Instant::now();
     let mut points = match kind {
         Kind::Calm => vec![],
@@ -163,7 +163,7 @@ fn attached(ended: &[Ended], kills: &[Kill]) {
     }
 }
 
-async fn dust_has_settled(field: &Field, ended: &[Ended]) {
+async fn dust_has_settled(field: &Cluster, ended: &[Ended]) {
     let scene = &field.scene;
     let answer = scene.answer().await.expect("the service answers");
     let digests = scene.running_digests().await;

@@ -6,7 +6,6 @@
 //! put back after a failure).
 
 pub mod comment;
-pub mod config;
 pub mod github_deployment;
 pub mod image;
 pub mod markdown;
@@ -25,4 +24,5 @@ pub mod snapshot;
 pub mod task;
 pub mod task_definition;
 pub mod terraform;
+pub mod validated_config;
 pub mod wording;

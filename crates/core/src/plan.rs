@@ -17,7 +17,7 @@ use super::task_definition::launch_volumes;
 use super::task_definition::one_off::one_off;
 use super::task_definition::validate::{self, Findings, Released};
 use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition};
-use crate::config::{
+use crate::validated_config::{
     BuildConfig, Config, ImageSource, Lock, OnCancel, OnFailure, ReleaseCommand, ServiceConfig, SmokeCheck,
 };
 pub use difference::TO_BE_BUILT;

@@ -8,7 +8,7 @@ use super::names::ContainerName;
 use super::outcome::{Failure, Reason};
 use super::service::{Role, Service, ServiceDeployment, ServiceDeploymentStatus, State};
 use super::task_definition::TaskDefinition;
-use crate::config::Config;
+use crate::validated_config::Config;
 
 /// A service of the source environment as it is now.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ pub fn promoted(source: &Config, wanted: &[String], standings: &[Standing]) -> R
 }
 
 /// The services of `source` that an image of `wanted` is read from.
-pub fn users<'a>(source: &'a Config, wanted: &'a [String]) -> Vec<&'a crate::config::ServiceConfig> {
+pub fn users<'a>(source: &'a Config, wanted: &'a [String]) -> Vec<&'a crate::validated_config::ServiceConfig> {
     source.services.iter().filter(|s| s.containers.iter().any(|(_, key)| wanted.contains(key))).collect()
 }
 

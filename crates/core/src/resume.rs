@@ -5,7 +5,7 @@ use super::names::ContainerName;
 use super::outcome::{Failure, Reason};
 use super::promotion::Promoted;
 use super::task_definition::{TAG_PREFIX, TaskDefinition};
-use crate::config::Config;
+use crate::validated_config::Config;
 
 /// A service, the revision that it runs, and the newest of the family that it would get.
 #[derive(Clone, Debug)]

@@ -141,7 +141,7 @@ impl TerraformSummary {
     }
 
     /// Which of the outputs that a config takes (`${tf:NAME}`, without what follows the first dot) the plan touches.
-    /// `names` come from [`crate::config::Config::terraform_outputs`].
+    /// `names` come from [`crate::validated_config::Config::terraform_outputs`].
     pub fn concerns<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<OutputConcern> {
         let concern = |name: &'a str| {
             let changed = self.outputs.iter().find(|output| output.name == name);

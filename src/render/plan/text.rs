@@ -1,13 +1,13 @@
 //! For terminals and logs: the decision, the risks, then what is done in its order.
 
 use crate::render::log::clean;
-use fargate_deploy_core::config::{OnCancel, OnFailure};
 use fargate_deploy_core::plan::document::{
     Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService, PlannedSettings, PlannedSmoke,
 };
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::Level;
 use fargate_deploy_core::task_definition::change::Change;
+use fargate_deploy_core::validated_config::{OnCancel, OnFailure};
 use fargate_deploy_core::wording::counted;
 use serde_json::Value;
 

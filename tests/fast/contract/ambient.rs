@@ -1,6 +1,6 @@
 //! Where the environment that we are given has nothing: the SDK's own chain, and what is said when that has nothing.
 
-use crate::contract::played::{Played, caller_identity, credentials, env, inputs, jwt, token};
+use crate::contract::scripted_server::{ScriptedServer, caller_identity, credentials, env, inputs, jwt, token};
 use crate::contract::sts::{BY_TOKEN, HOUR, ROLE, SUB, job, open};
 use fargate_deploy::adapters::aws::{IdentityFailure, SessionInputs};
 use fargate_deploy::ports::Identity as _;
@@ -69,7 +69,7 @@ mod in_empty_process {
     #[tokio::test]
     #[ignore = "run by its parent in an empty environment"]
     async fn no_certificates() {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played
             .on("GET", [token(&jwt(SUB, 1))])
             .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])

@@ -1,6 +1,6 @@
 //! ECR.
 
-use crate::contract::played::{Answer, Played, Told, error, inputs, ok};
+use crate::contract::scripted_server::{Answer, ScriptedServer, Told, error, inputs, ok};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fargate_deploy::adapters::aws::{AwsClient, Session};
@@ -39,7 +39,7 @@ async fn a_repository_is_described_and_every_kind_of_immutable_is_noticed() {
     for (mutability, is_immutable) in
         [("MUTABLE", false), ("IMMUTABLE", true), ("IMMUTABLE_WITH_EXCLUSION", true), ("MUTABLE_WITH_EXCLUSION", false)]
     {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played.on("DescribeRepositories", [ok(json!({ "repositories": [wire(mutability)] }))]);
         let found = played.cloud().await.repository(None, "team/app").await.unwrap().unwrap();
         assert_eq!(found.is_immutable, is_immutable, "{mutability}");
@@ -51,7 +51,7 @@ async fn a_repository_is_described_and_every_kind_of_immutable_is_noticed() {
 
 #[tokio::test]
 async fn a_repository_of_another_account_is_asked_for_in_its_region() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeRepositories", [ok(json!({ "repositories": [wire("MUTABLE")] }))]);
     let found = played.cloud().await.repository(Some(&elsewhere()), "team/app").await.unwrap().unwrap();
     assert_eq!(found.region.as_deref(), Some("us-east-1"));
@@ -61,7 +61,7 @@ async fn a_repository_of_another_account_is_asked_for_in_its_region() {
 
 #[tokio::test]
 async fn a_repository_that_is_not_there_is_none_and_a_denied_one_is_an_error() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "DescribeRepositories",
         [
@@ -80,7 +80,7 @@ async fn a_repository_that_is_not_there_is_none_and_a_denied_one_is_an_error() {
 
 #[tokio::test]
 async fn a_repository_is_created_with_scan_on_push_and_taken_if_it_is_there() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on(
             "CreateRepository",
@@ -98,7 +98,7 @@ async fn a_repository_is_created_with_scan_on_push_and_taken_if_it_is_there() {
 
 #[tokio::test]
 async fn a_login_is_masked_and_belongs_to_the_host_that_aws_names() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "GetAuthorizationToken",
         [ok(json!({ "authorizationData": [{
@@ -120,7 +120,7 @@ async fn a_login_is_masked_and_belongs_to_the_host_that_aws_names() {
 
 #[tokio::test]
 async fn an_image_is_looked_up_by_tag_or_digest() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeImages", [
         ok(json!({ "imageDetails": [{ "imageDigest": HEX, "imageTags": ["v1", "latest"], "imageManifestMediaType": PLAIN }] })),
         ok(json!({ "imageDetails": [{ "imageDigest": HEX, "imageStatus": "ARCHIVED" }] })),
@@ -137,7 +137,7 @@ async fn an_image_is_looked_up_by_tag_or_digest() {
 
 #[tokio::test]
 async fn an_image_that_is_not_there_is_none_in_all_its_spellings() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "DescribeImages",
         [
@@ -169,7 +169,7 @@ async fn the_platform_of_an_index_is_told_where_it_has_only_one() {
         (error(400, "AccessDeniedException", "User: x is not authorized to perform: ecr:BatchGetImage"), None),
     ];
     for (manifest, expected) in cases {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played
             .on(
                 "DescribeImages",
@@ -184,7 +184,7 @@ async fn the_platform_of_an_index_is_told_where_it_has_only_one() {
 #[tokio::test]
 async fn a_tag_is_put_on_the_very_bytes_of_the_manifest() {
     let manifest = "{\n   \"schemaVersion\": 2,   \"mediaType\": \"x\"\n}\n";
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on(
             "BatchGetImage",
@@ -228,7 +228,7 @@ async fn a_tag_is_put_on_the_very_bytes_of_the_manifest() {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_tagged_because_it_is_gone_is_not_found() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let failure = json!({ "imageId": { "imageDigest": HEX }, "failureCode": "ImageNotFound", "failureReason": "no" });
     played.on("BatchGetImage", [ok(json!({ "images": [], "failures": [failure] }))]);
     let error = played.cloud().await.tag_image(&repository(), &Digest::parse(HEX).unwrap(), "v2").await.unwrap_err();

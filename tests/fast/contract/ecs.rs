@@ -1,6 +1,6 @@
 //! ECS services, deployments and task definitions: every request, and AWS's odd answers.
 
-use crate::contract::played::{Answer, Played, error, ok};
+use crate::contract::scripted_server::{Answer, ScriptedServer, error, ok};
 use fargate_deploy::ports::{CallErrorKind, Services as _, TaskDefinitions as _, Tasks as _};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::service::{Controller, Role, ServiceDeploymentStatus, State, Strategy};
@@ -30,7 +30,7 @@ fn described(name: &str, id: &str, task_definition: &str) -> Value {
 
 #[tokio::test]
 async fn services_are_described_ten_a_call_and_answered_in_the_order_asked() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let services = |range: std::ops::Range<u32>| -> Vec<Value> {
         range.rev().map(|n| described(&format!("s{n}"), "ecs-svc/1", TD)).collect()
     };
@@ -58,7 +58,7 @@ async fn services_are_described_ten_a_call_and_answered_in_the_order_asked() {
 
 #[tokio::test]
 async fn services_of_several_clusters_are_asked_for_by_cluster() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "DescribeServices",
         [
@@ -77,7 +77,7 @@ async fn services_of_several_clusters_are_asked_for_by_cluster() {
 
 #[tokio::test]
 async fn a_service_is_read_whole() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let network =
         json!({ "awsvpcConfiguration": { "subnets": ["subnet-1"], "assignPublicIp": "ENABLED", "newer": 1 } });
     played.on(
@@ -114,7 +114,7 @@ async fn a_service_is_read_whole() {
 
 #[tokio::test]
 async fn controllers_and_strategies_that_must_be_refused_are_told_apart() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let mut code_deploy = described("web", "ecs-svc/1", TD);
     code_deploy["deploymentController"] = json!({ "type": "CODE_DEPLOY" });
     code_deploy["deployments"] = json!([]);
@@ -138,7 +138,7 @@ async fn controllers_and_strategies_that_must_be_refused_are_told_apart() {
 
 #[tokio::test]
 async fn a_failure_other_than_missing_is_no_answer() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let failure = json!({ "arn": "arn:svc", "reason": "ACCESS_GONE", "detail": "not now" });
     played.on("DescribeServices", [ok(json!({ "services": [], "failures": [failure] }))]);
     let error = played.cloud().await.services(&[web()]).await.unwrap_err();
@@ -147,7 +147,7 @@ async fn a_failure_other_than_missing_is_no_answer() {
 
 #[tokio::test]
 async fn a_cluster_that_does_not_exist_is_not_found() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeServices", [error(400, "ClusterNotFoundException", "Cluster not found.")]);
     let error = played.cloud().await.services(&[web()]).await.unwrap_err();
     assert_eq!((error.kind, error.request_id.as_deref()), (CallErrorKind::NotFound, Some("r-1")));
@@ -155,7 +155,7 @@ async fn a_cluster_that_does_not_exist_is_not_found() {
 
 #[tokio::test]
 async fn a_task_definition_keeps_members_that_no_sdk_knows_and_brings_its_tags() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let body = json!({
         "zFirst": 1, "family": "web", "taskDefinitionArn": TD,
         "containerDefinitions": [{ "name": "app", "image": "x", "fromTheFuture": { "b": 1, "a": [null, 2.50] } }],
@@ -172,14 +172,14 @@ async fn a_task_definition_keeps_members_that_no_sdk_knows_and_brings_its_tags()
 
 #[tokio::test]
 async fn a_task_definition_that_does_not_exist_is_not_found() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeTaskDefinition", [error(400, "ClientException", "Unable to describe task definition.")]);
     assert_eq!(played.cloud().await.task_definition("no").await.unwrap_err().kind, CallErrorKind::NotFound);
 }
 
 #[tokio::test]
 async fn registering_sends_the_definition_as_it_is_without_what_only_describes_it() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("RegisterTaskDefinition", [ok(json!({ "taskDefinition": { "taskDefinitionArn": TD } }))]);
     let Value::Object(body) = json!({
         "taskDefinitionArn": "arn:old", "revision": 41, "status": "ACTIVE", "requiresAttributes": [], "compatibilities": [],
@@ -217,7 +217,7 @@ async fn every_digit_of_a_number_survives_and_tags_of_aws_are_not_sent_back() {
     let body = format!(
         r#"{{"taskDefinition":{{"taskDefinitionArn":"{TD}","family":"web","fromTheFuture":{digits}}},"tags":[{{"key":"aws:cloudformation:stack-name","value":"s"}},{{"key":"team","value":"shop"}}]}}"#
     );
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "DescribeTaskDefinition",
         [Answer::Plain { status: 200, content_type: "application/x-amz-json-1.1", body }],
@@ -246,7 +246,7 @@ async fn the_launch_volumes_of_a_service_are_those_of_its_primary_deployment() {
     older["status"] = "ACTIVE".into();
     older["volumeConfigurations"] = volume(10);
     service["deployments"] = json!([older, service["deployments"][0]]);
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeServices", [ok(json!({ "services": [service] }))]);
     let found = played.cloud().await.services(&[web()]).await.unwrap().remove(0).unwrap();
     assert_eq!(Value::Array(found.volume_configurations), volume(20));
@@ -255,7 +255,7 @@ async fn the_launch_volumes_of_a_service_are_those_of_its_primary_deployment() {
 
 #[tokio::test]
 async fn a_concurrent_registration_in_the_family_is_waited_for() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let busy =
         error(400, "ClientException", "Too many concurrent attempts to create a new revision of the specified family.");
     let registered = ok(json!({ "taskDefinition": { "taskDefinitionArn": TD } }));
@@ -265,7 +265,7 @@ async fn a_concurrent_registration_in_the_family_is_waited_for() {
     assert_eq!(played.cloud().await.register(&definition).await.unwrap(), TD.into());
     assert_eq!(played.asked().len(), 3);
 
-    let stuck = Played::start().await;
+    let stuck = ScriptedServer::start().await;
     stuck.on("RegisterTaskDefinition", [busy]);
     assert_eq!(stuck.cloud().await.register(&definition).await.unwrap_err().code, "ClientException");
     assert_eq!(stuck.asked().len(), 8);
@@ -273,7 +273,7 @@ async fn a_concurrent_registration_in_the_family_is_waited_for() {
 
 #[tokio::test]
 async fn a_denied_pass_role_is_named_instead_of_the_call_that_needed_it() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "RegisterTaskDefinition",
         [error(
@@ -290,7 +290,7 @@ async fn a_denied_pass_role_is_named_instead_of_the_call_that_needed_it() {
 
 #[tokio::test]
 async fn a_service_is_pointed_to_a_revision_and_nothing_else_of_it_is_sent() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("UpdateService", [ok(json!({ "service": described("web", "ecs-svc/9", TD) }))]);
     let service = played.cloud().await.update_service(&web(), &TD.into(), false).await.unwrap();
     assert_eq!(service.primary().unwrap().id, "ecs-svc/9".into());
@@ -299,7 +299,7 @@ async fn a_service_is_pointed_to_a_revision_and_nothing_else_of_it_is_sent() {
 
 #[tokio::test]
 async fn forcing_asks_for_a_new_deployment_of_the_same_revision() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("DescribeServices", [ok(json!({ "services": [described("web", "ecs-svc/8", TD)] }))])
         .on("UpdateService", [ok(json!({ "service": described("web", "ecs-svc/9", TD) }))]);
@@ -313,7 +313,7 @@ async fn forcing_asks_for_a_new_deployment_of_the_same_revision() {
 #[tokio::test]
 async fn a_forced_deployment_whose_answer_was_lost_is_found_and_not_forced_again() {
     for lost in [Answer::Reset, Answer::CutOff("{".to_owned()), error(503, "ServerException", "later")] {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played
             .on(
                 "DescribeServices",
@@ -331,7 +331,7 @@ async fn a_forced_deployment_whose_answer_was_lost_is_found_and_not_forced_again
 
 #[tokio::test]
 async fn a_forced_deployment_that_did_not_happen_is_asked_for_again() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeServices", [ok(json!({ "services": [described("web", "ecs-svc/8", TD)] }))]).on(
         "UpdateService",
         [
@@ -347,7 +347,7 @@ async fn a_forced_deployment_that_did_not_happen_is_asked_for_again() {
 
 #[tokio::test]
 async fn deployments_are_listed_since_a_time_over_all_pages_newest_first() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let brief = |arn: &str, at: f64| json!({ "serviceDeploymentArn": arn, "createdAt": at, "status": "PENDING" });
     played.on(
         "ListServiceDeployments",
@@ -365,7 +365,7 @@ async fn deployments_are_listed_since_a_time_over_all_pages_newest_first() {
 
 #[tokio::test]
 async fn a_service_deployment_is_read_with_its_breaker_rollback_and_pause() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeServiceDeployments", [
         ok(json!({ "serviceDeployments": [{
             "serviceDeploymentArn": "arn:d", "status": "ROLLBACK_IN_PROGRESS", "statusReason": "breaker",
@@ -390,7 +390,7 @@ async fn a_service_deployment_is_read_with_its_breaker_rollback_and_pause() {
 
 #[tokio::test]
 async fn a_service_revision_tells_the_digests_that_run() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeServiceRevisions", [ok(json!({ "serviceRevisions": [{
         "serviceRevisionArn": "arn:r", "taskDefinition": TD,
         "containerImages": [{ "containerName": "app", "image": "x:1", "imageDigest": "sha256:1" }, { "containerName": "proxy", "image": "y" }],
@@ -403,7 +403,7 @@ async fn a_service_revision_tells_the_digests_that_run() {
 
 #[tokio::test]
 async fn a_deployment_is_stopped_by_rolling_it_back() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "StopServiceDeployment",
         [
@@ -423,7 +423,7 @@ async fn reads_survive_throttling_errors_of_the_service_and_lost_connections() {
     for bad in
         [throttled, error(503, "ServerException", "later"), error(500, "ServerException", "later"), Answer::Reset]
     {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played.on(
             "DescribeServices",
             [bad.clone(), bad.clone(), ok(json!({ "services": [described("web", "ecs-svc/1", TD)] }))],
@@ -442,7 +442,7 @@ async fn throttling_and_lost_connections_that_stay_end_after_eight_attempts() {
         (error(503, "ServerException", "later"), CallErrorKind::Unreachable),
         (Answer::Reset, CallErrorKind::Unreachable),
     ] {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played.on("ListTasks", [bad.clone()]);
         let error = played.cloud().await.running_tasks(&web()).await.unwrap_err();
         assert_eq!((error.kind, error.action.as_str()), (kind, "ecs:ListTasks"), "{bad:?}");
@@ -452,11 +452,11 @@ async fn throttling_and_lost_connections_that_stay_end_after_eight_attempts() {
 
 #[tokio::test]
 async fn an_answer_that_is_cut_off_leaves_unknown_what_the_call_did() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("UpdateService", [Answer::CutOff(r#"{"service": {"#.to_owned())]);
     let error = played.cloud().await.update_service(&web(), &TD.into(), false).await.unwrap_err();
     assert_eq!((error.kind, error.code.as_str()), (CallErrorKind::Unreachable, ""));
-    let garbled = Played::start().await;
-    garbled.on("ListTasks", [crate::contract::played::text(200, "<html>a portal</html>")]);
+    let garbled = ScriptedServer::start().await;
+    garbled.on("ListTasks", [crate::contract::scripted_server::text(200, "<html>a portal</html>")]);
     assert_eq!(garbled.cloud().await.running_tasks(&web()).await.unwrap_err().kind, CallErrorKind::Unreachable);
 }

@@ -1,6 +1,6 @@
 //! CloudWatch Logs.
 
-use crate::contract::played::{Played, error, ok};
+use crate::contract::scripted_server::{ScriptedServer, error, ok};
 use fargate_deploy::ports::{CallErrorKind, LogStream, Logs as _};
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ fn stream() -> LogStream {
     LogStream { group: "/ecs/web".to_owned(), stream: "web/app/0123".to_owned(), region: None }
 }
 
-fn page(lines: &[(i64, &str)], token: &str) -> crate::contract::played::Answer {
+fn page(lines: &[(i64, &str)], token: &str) -> crate::contract::scripted_server::Answer {
     let events: Vec<Value> =
         lines.iter().map(|(t, m)| json!({ "timestamp": t, "message": m, "ingestionTime": 1 })).collect();
     ok(json!({ "events": events, "nextForwardToken": token, "nextBackwardToken": token }))
@@ -16,7 +16,7 @@ fn page(lines: &[(i64, &str)], token: &str) -> crate::contract::played::Answer {
 
 #[tokio::test]
 async fn a_log_is_followed_from_its_head_by_the_forward_token() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GetLogEvents", [page(&[(1, "one"), (2, "two")], "f/1"), page(&[], "f/1")]);
     let cloud = played.cloud().await;
     let first = cloud.log_events(&stream(), None).await.unwrap();
@@ -33,14 +33,14 @@ async fn a_log_is_followed_from_its_head_by_the_forward_token() {
 
 #[tokio::test]
 async fn a_stream_that_is_not_there_yet_is_not_found() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GetLogEvents", [error(400, "ResourceNotFoundException", "The specified log stream does not exist.")]);
     assert_eq!(played.cloud().await.log_events(&stream(), None).await.unwrap_err().kind, CallErrorKind::NotFound);
 }
 
 #[tokio::test]
 async fn another_regions_log_is_asked_for_there() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GetLogEvents", [page(&[], "t")]);
     played
         .cloud()
@@ -53,7 +53,7 @@ async fn another_regions_log_is_asked_for_there() {
 
 #[tokio::test]
 async fn a_tail_is_put_together_from_short_and_empty_pages_oldest_line_first() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "GetLogEvents",
         [page(&[(3, "three"), (4, "four")], "b/1"), page(&[], "b/2"), page(&[(1, "one"), (2, "two")], "b/3")],
@@ -67,7 +67,7 @@ async fn a_tail_is_put_together_from_short_and_empty_pages_oldest_line_first() {
 
 #[tokio::test]
 async fn a_tail_ends_where_the_token_repeats_itself() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GetLogEvents", [page(&[(1, "only")], "b/1"), page(&[], "b/1")]);
     let tail = played.cloud().await.log_tail(&stream(), 50).await.unwrap();
     assert_eq!(tail.len(), 1);

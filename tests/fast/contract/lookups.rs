@@ -1,6 +1,6 @@
 //! Values from elsewhere: CloudFormation's Query protocol and S3, signed by us, and plain parameters.
 
-use crate::contract::played::{Answer, Played, REGION, error, ok, text};
+use crate::contract::scripted_server::{Answer, REGION, ScriptedServer, error, ok, text};
 use fargate_deploy::ports::{CallErrorKind, Outputs as _, Parameter, Parameters as _, Repositories as _};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ fn s3_error(status: u16, code: &str, message: &str) -> Answer {
 
 #[tokio::test]
 async fn the_outputs_of_a_stack_are_read_by_its_name() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let outputs = "<StackStatus>UPDATE_COMPLETE</StackStatus><Outputs>\
         <member><OutputKey>Cluster</OutputKey><OutputValue>shop &amp; co</OutputValue><Description>d</Description></member>\
         <member><OutputValue/><OutputKey>Empty</OutputKey></member></Outputs>";
@@ -59,7 +59,7 @@ async fn the_outputs_of_a_stack_are_read_by_its_name() {
 
 #[tokio::test]
 async fn a_stack_without_outputs_has_none_and_one_that_was_deleted_is_not_there() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "DescribeStacks",
         [
@@ -76,7 +76,7 @@ async fn a_stack_without_outputs_has_none_and_one_that_was_deleted_is_not_there(
 
 #[tokio::test]
 async fn a_stack_of_another_region_is_asked_for_there() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeStacks", [stack("")]);
     let arn = "arn:aws:cloudformation:us-east-1:111122223333:stack/Base/1a2b";
     played.cloud().await.stack_outputs(arn).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_stack_of_another_region_is_asked_for_there() {
 
 #[tokio::test]
 async fn refusals_of_cloudformation_are_sorted_and_what_may_pass_is_asked_again() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let denied = "User: arn:aws:sts::111122223333:assumed-role/deploy/run is not authorized to perform: \
         cloudformation:DescribeStacks on resource: arn:aws:cloudformation:eu-central-1:111122223333:stack/Base/*";
     played.on(
@@ -115,7 +115,7 @@ async fn refusals_of_cloudformation_are_sorted_and_what_may_pass_is_asked_again(
 
 #[tokio::test]
 async fn an_object_is_read_with_its_key_encoded_and_its_empty_payload_signed() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GET", [text(200, "{\"version\": 4}")]);
     let found = played.cloud().await.object("states", "env:/prod/a b.tfstate").await.unwrap();
     assert_eq!(found.as_deref(), Some(&b"{\"version\": 4}"[..]));
@@ -130,7 +130,7 @@ async fn an_object_is_read_with_its_key_encoded_and_its_empty_payload_signed() {
 
 #[tokio::test]
 async fn an_object_that_is_not_there_is_none_and_a_denied_one_is_an_error() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "GET",
         [
@@ -158,7 +158,7 @@ async fn an_object_that_is_not_there_is_none_and_a_denied_one_is_an_error() {
 
 #[tokio::test]
 async fn a_bucket_of_another_region_is_followed_there_once() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GET", [Answer::Elsewhere("us-west-2".to_owned()), text(200, "state")]);
     let found = played.cloud().await.object("states", "k").await.unwrap();
     assert_eq!(found.as_deref(), Some(&b"state"[..]));
@@ -170,7 +170,7 @@ async fn a_bucket_of_another_region_is_followed_there_once() {
 
 #[tokio::test]
 async fn an_object_that_is_cut_off_is_asked_for_again() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GET", [Answer::CutOff("half".to_owned()), text(200, "whole")]);
     let found = played.cloud().await.object("states", "k").await.unwrap();
     assert_eq!(found.as_deref(), Some(&b"whole"[..]));
@@ -178,7 +178,7 @@ async fn an_object_that_is_cut_off_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_plain_parameter_is_read_and_a_secret_one_never_arrives() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let parameter =
         |kind: &str, value: &str| ok(json!({ "Parameter": { "Name": "/a", "Type": kind, "Value": value } }));
     played.on(
@@ -203,7 +203,7 @@ async fn a_plain_parameter_is_read_and_a_secret_one_never_arrives() {
 
 #[tokio::test]
 async fn whether_a_digest_can_be_pulled_is_asked_as_a_pull_asks() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let digest = fargate_deploy_core::image::Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
     let denied = "User: x is not authorized to perform: ecr:BatchGetImage on resource: y because no resource-based policy allows it";
     played.on(

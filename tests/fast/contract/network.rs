@@ -1,6 +1,8 @@
 //! Proxies and certificate authorities, in every client.
 
-use crate::contract::played::{Played, REGION, Told, caller_identity, credentials, env, inputs, jwt, ok, text, token};
+use crate::contract::scripted_server::{
+    REGION, ScriptedServer, Told, caller_identity, credentials, env, inputs, jwt, ok, text, token,
+};
 use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Network, Session, SessionInputs};
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::adapters::network::NetworkFailure;
@@ -10,7 +12,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn proxied(proxy: &Played, more: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+fn proxied(proxy: &ScriptedServer, more: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
     let mut all = env(&[
         ("AWS_ACCESS_KEY_ID", "AKIDPLAIN"),
         ("AWS_SECRET_ACCESS_KEY", "plain"),
@@ -24,7 +26,7 @@ fn proxied(proxy: &Played, more: &[(&str, &str)]) -> std::collections::BTreeMap<
 
 #[tokio::test]
 async fn calls_go_through_the_proxy_of_their_scheme() {
-    let proxy = Played::start().await;
+    let proxy = ScriptedServer::start().await;
     proxy.on("GetCallerIdentity", [caller_identity()]).on("ListTasks", [ok(json!({ "taskArns": [] }))]);
     let env = proxied(&proxy, &[("AWS_ENDPOINT_URL", "http://aws.test")]);
     let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
@@ -36,7 +38,7 @@ async fn calls_go_through_the_proxy_of_their_scheme() {
 
 #[tokio::test]
 async fn https_calls_are_tunnelled_through_the_proxy() {
-    let proxy = Played::start().await;
+    let proxy = ScriptedServer::start().await;
     proxy.on("CONNECT", [text(403, "closed")]);
     let env = proxied(&proxy, &[]);
     let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
@@ -51,7 +53,7 @@ async fn each_partition_has_its_own_endpoints() {
         ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn:443"),
         ("us-gov-west-1", "sts.us-gov-west-1.amazonaws.com:443"),
     ] {
-        let proxy = Played::start().await;
+        let proxy = ScriptedServer::start().await;
         proxy.on("CONNECT", [text(403, "closed")]);
         let env = proxied(&proxy, &[("AWS_REGION", region)]);
         let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
@@ -62,7 +64,7 @@ async fn each_partition_has_its_own_endpoints() {
 
 #[tokio::test]
 async fn what_no_proxy_names_and_this_machine_are_reached_directly() {
-    let (proxy, played) = (Played::start().await, Played::start().await);
+    let (proxy, played) = (ScriptedServer::start().await, ScriptedServer::start().await);
     played.on("GetCallerIdentity", [caller_identity()]).on("GET", [text(200, "fine")]);
     let env = proxied(&proxy, &[("AWS_ENDPOINT_URL", &played.url)]);
     let session = Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap();
@@ -82,7 +84,7 @@ async fn what_no_proxy_names_and_this_machine_are_reached_directly() {
 
 #[tokio::test]
 async fn a_ca_bundle_that_is_not_there_ends_the_run_before_anything_is_asked() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let mut env = played.env();
     env.insert("AWS_CA_BUNDLE".to_owned(), "/nowhere/ca.pem".to_owned());
     let failure = Session::open(&inputs(env), Arc::new(Told::default())).await.err().unwrap();
@@ -93,7 +95,7 @@ async fn a_ca_bundle_that_is_not_there_ends_the_run_before_anything_is_asked() {
 
 #[tokio::test]
 async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_without_it() {
-    let (played, authority) = Played::start_tls().await;
+    let (played, authority) = ScriptedServer::start_tls().await;
     played
         .on("GET", [token(&jwt("repo:org/shop:ref:refs/heads/main", 1)), text(200, "fine")])
         .on(
@@ -130,7 +132,7 @@ async fn github_is_reached_through_the_proxy_and_with_the_authorities_of_the_bun
         let api = GitHubApi::from_env(&env, &Network::from_env(&env).unwrap(), patience, &Told::default());
         api.unwrap().unwrap().comments(7).await
     };
-    let proxy = Played::start().await;
+    let proxy = ScriptedServer::start().await;
     proxy.on("GET", [ok(json!([]))]).on("CONNECT", [text(403, "closed")]);
     comments(job("http://github.test/api/v3", &[("HTTP_PROXY", &proxy.url)])).await.unwrap();
     let asked = &proxy.asked()[0];
@@ -142,7 +144,7 @@ async fn github_is_reached_through_the_proxy_and_with_the_authorities_of_the_bun
     comments(job("http://github.test", &[("HTTP_PROXY", &proxy.url), ("NO_PROXY", "github.test")])).await.unwrap_err();
     assert_eq!(proxy.asked().len(), 2);
 
-    let (played, authority) = Played::start_tls().await;
+    let (played, authority) = ScriptedServer::start_tls().await;
     played.on("GET", [ok(json!([]))]);
     let error = comments(job(&played.url, &[])).await.unwrap_err();
     assert!(error.message.contains("certificate"), "{error}");

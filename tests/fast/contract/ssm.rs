@@ -1,6 +1,6 @@
 //! Parameters.
 
-use crate::contract::played::{Answer, Played, error, ok};
+use crate::contract::scripted_server::{Answer, ScriptedServer, error, ok};
 use fargate_deploy::ports::{CallErrorKind, Parameters as _};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn exists() -> Answer {
 
 #[tokio::test]
 async fn a_parameter_is_created_only_where_there_is_none() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("PutParameter", [ok(json!({ "Version": 1 })), exists()]);
     let cloud = played.cloud().await;
     cloud.create_parameter(NAME, "mine").await.unwrap();
@@ -29,7 +29,7 @@ async fn a_parameter_is_created_only_where_there_is_none() {
 #[tokio::test]
 async fn a_parameter_made_by_an_attempt_whose_answer_was_lost_is_ours_if_it_has_our_value() {
     for (kept, is_ours) in [("mine", true), ("theirs", false)] {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played.on("PutParameter", [Answer::Reset, exists()]).on(
             "GetParametersByPath",
             [ok(json!({ "Parameters": [
@@ -48,7 +48,7 @@ async fn a_parameter_made_by_an_attempt_whose_answer_was_lost_is_ours_if_it_has_
 
 #[tokio::test]
 async fn a_parameter_is_overwritten_when_asked_to() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("PutParameter", [ok(json!({ "Version": 2 }))]);
     played.cloud().await.put_parameter(NAME, "v").await.unwrap();
     assert_eq!(played.only("PutParameter")["Overwrite"], true);
@@ -56,7 +56,7 @@ async fn a_parameter_is_overwritten_when_asked_to() {
 
 #[tokio::test]
 async fn parameters_under_a_path_are_read_over_all_pages() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "GetParametersByPath",
         [
@@ -74,7 +74,7 @@ async fn parameters_under_a_path_are_read_over_all_pages() {
 
 #[tokio::test]
 async fn deleting_what_is_gone_is_fine_and_what_is_forbidden_is_not() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "DeleteParameter",
         [

@@ -1,7 +1,7 @@
 //! Who we are: tokens, roles, chains, renewals and refusals.
 
-use crate::contract::played::{
-    Answer, Played, Told, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
+use crate::contract::scripted_server::{
+    Answer, ScriptedServer, Told, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
 };
 use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
@@ -16,7 +16,7 @@ pub const ROLE: &str = "arn:aws:iam::111122223333:role/deploy";
 const NEXT_ROLE: &str = "arn:aws:iam::444455556666:role/target";
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-pub fn job(played: &Played, roles: &[&str]) -> SessionInputs {
+pub fn job(played: &ScriptedServer, roles: &[&str]) -> SessionInputs {
     SessionInputs {
         roles: roles.iter().map(|&role| role.into()).collect(),
         session_name: "org/shop 17#2".to_owned(),
@@ -30,7 +30,7 @@ pub async fn open(inputs: &SessionInputs) -> Result<AwsClient, IdentityFailure> 
 
 #[tokio::test]
 async fn a_role_is_assumed_with_the_jobs_token_and_signs_the_calls() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [token(&jwt(SUB, 1))])
         .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
@@ -54,7 +54,7 @@ async fn a_role_is_assumed_with_the_jobs_token_and_signs_the_calls() {
 
 #[tokio::test]
 async fn another_audience_is_asked_for_where_one_is_given() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
     let inputs = SessionInputs { audience: Some("sts.amazonaws.com.cn/x y".to_owned()), ..job(&played, &[ROLE]) };
     open(&inputs).await.unwrap();
@@ -63,7 +63,7 @@ async fn another_audience_is_asked_for_where_one_is_given() {
 
 /// Notes what had been asked when each secret was masked.
 struct WhenMasked {
-    played: Played,
+    played: ScriptedServer,
     masks: Mutex<Vec<(String, Vec<String>)>>,
 }
 
@@ -78,7 +78,7 @@ impl Sink for WhenMasked {
 
 #[tokio::test]
 async fn every_secret_is_masked_before_it_is_used() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [token(&jwt(SUB, 1))])
         .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
@@ -100,7 +100,7 @@ async fn every_secret_is_masked_before_it_is_used() {
 
 #[tokio::test]
 async fn further_roles_are_assumed_with_the_credentials_of_the_one_before() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [token(&jwt(SUB, 1))])
         .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
@@ -115,7 +115,7 @@ async fn further_roles_are_assumed_with_the_credentials_of_the_one_before() {
 
 #[tokio::test]
 async fn outside_of_actions_roles_are_assumed_with_the_ambient_credentials() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("AssumeRole", [credentials("AssumeRole", "AKIDROLE", HOUR)]).on("GetCallerIdentity", [caller_identity()]);
     let cloud = open(&SessionInputs { roles: vec![ROLE.into()], ..inputs(played.env()) }).await.unwrap();
     cloud.caller().await.unwrap();
@@ -125,7 +125,7 @@ async fn outside_of_actions_roles_are_assumed_with_the_ambient_credentials() {
 
 #[tokio::test]
 async fn a_session_about_to_end_is_renewed_with_a_fresh_token() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [token(&jwt(SUB, 1)), token(&jwt(SUB, 2))])
         .on(
@@ -143,7 +143,7 @@ async fn a_session_about_to_end_is_renewed_with_a_fresh_token() {
 
 #[tokio::test]
 async fn while_a_renewal_fails_the_old_session_is_used_to_its_end() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [token(&jwt(SUB, 1))])
         .on(
@@ -161,7 +161,7 @@ async fn while_a_renewal_fails_the_old_session_is_used_to_its_end() {
 
 #[tokio::test]
 async fn a_session_that_aws_calls_expired_is_renewed_and_the_call_made_again() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let expired = error(400, "ExpiredTokenException", "The security token included in the request is expired");
     played
         .on("GET", [token(&jwt(SUB, 1)), token(&jwt(SUB, 2))])
@@ -175,7 +175,7 @@ async fn a_session_that_aws_calls_expired_is_renewed_and_the_call_made_again() {
 
 #[tokio::test]
 async fn a_session_that_stays_expired_is_given_up_after_one_renewal() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]).on(
         "ListTasks",
         [error(400, "ExpiredTokenException", "The security token included in the request is expired")],
@@ -188,7 +188,7 @@ async fn a_session_that_stays_expired_is_given_up_after_one_renewal() {
 
 #[tokio::test]
 async fn a_renewal_that_is_denied_is_a_failure_of_identity_that_says_why() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [token(&jwt(SUB, 1))])
         .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR), sts_error(403, "AccessDenied", "Not authorized")])
@@ -204,7 +204,7 @@ async fn a_renewal_that_is_denied_is_a_failure_of_identity_that_says_why() {
 
 #[tokio::test]
 async fn a_denial_is_believed_at_once_and_says_which_condition_would_match() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let message = "Not authorized to perform sts:AssumeRoleWithWebIdentity";
     played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [sts_error(403, "AccessDenied", message)]);
     let failure = open(&job(&played, &[ROLE])).await.err().unwrap();
@@ -279,7 +279,7 @@ async fn refusals_of_sts_are_told_apart_and_not_retried() {
         ),
     ];
     for (code, message, is_it, hint) in cases {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [sts_error(400, code, message)]);
         let failure = open(&job(&played, &[ROLE])).await.err().unwrap();
         assert!(is_it(&failure), "{code}: {failure:?}");
@@ -302,7 +302,7 @@ async fn what_may_pass_is_retried_with_a_fresh_token_each_time() {
         Answer::Reset,
     ];
     for answer in passing {
-        let played = Played::start().await;
+        let played = ScriptedServer::start().await;
         played
             .on("GET", [token(&jwt(SUB, 1)), token(&jwt(SUB, 2))])
             .on(BY_TOKEN, [answer.clone(), credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
@@ -314,7 +314,7 @@ async fn what_may_pass_is_retried_with_a_fresh_token_each_time() {
 
 #[tokio::test]
 async fn an_identity_provider_that_stays_away_ends_after_bounded_attempts() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("GET", [token(&jwt(SUB, 1))]).on(
         BY_TOKEN,
         [sts_error(400, "InvalidIdentityToken", "Couldn't retrieve verification key from your identity provider")],
@@ -326,14 +326,14 @@ async fn an_identity_provider_that_stays_away_ends_after_bounded_attempts() {
 
 #[tokio::test]
 async fn the_token_endpoint_is_retried_when_it_stumbles_and_not_when_it_refuses() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [text(503, "busy"), Answer::Reset, Answer::CutOff("{".to_owned()), token(&jwt(SUB, 1))])
         .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
     open(&job(&played, &[ROLE])).await.unwrap();
     assert_eq!(played.asked_for("GET").len(), 4);
 
-    let refusing = Played::start().await;
+    let refusing = ScriptedServer::start().await;
     refusing.on("GET", [text(403, "no")]);
     let failure = open(&job(&refusing, &[ROLE])).await.err().unwrap();
     assert_eq!(failure, IdentityFailure::TokenRefused { status: 403 });
@@ -342,7 +342,7 @@ async fn the_token_endpoint_is_retried_when_it_stumbles_and_not_when_it_refuses(
 
 #[tokio::test]
 async fn a_chained_role_that_is_denied_shows_the_statement_for_its_trust_policy() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played
         .on("GET", [token(&jwt(SUB, 1))])
         .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)])
@@ -355,7 +355,7 @@ async fn a_chained_role_that_is_denied_shows_the_statement_for_its_trust_policy(
 
 #[tokio::test]
 async fn credentials_that_end_with_their_session_are_warned_about() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let (plain, bound) = (Told::default(), Arc::new(Told::default()));
     Session::open(&inputs(played.env()), Arc::new(plain)).await.unwrap();
     let mut env = played.env();
@@ -368,7 +368,7 @@ async fn credentials_that_end_with_their_session_are_warned_about() {
 
 #[tokio::test]
 async fn endpoints_of_one_service_come_before_the_general_one() {
-    let (sts, ecs) = (Played::start().await, Played::start().await);
+    let (sts, ecs) = (ScriptedServer::start().await, ScriptedServer::start().await);
     sts.on("GetCallerIdentity", [caller_identity()]);
     ecs.on("ListTasks", [ok(json!({ "taskArns": [] }))]);
     let mut env = sts.env();
@@ -381,7 +381,7 @@ async fn endpoints_of_one_service_come_before_the_general_one() {
 
 #[tokio::test]
 async fn calls_are_signed_for_the_region_of_the_config_before_that_of_the_environment() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("ListTasks", [ok(json!({ "taskArns": [] }))]);
     for (region, expected) in [(Some("us-gov-west-1"), "us-gov-west-1"), (None, "eu-central-1")] {
         let cloud = open(&SessionInputs { region: region.map(str::to_owned), ..inputs(played.env()) }).await.unwrap();

@@ -1,6 +1,6 @@
 //! ECS tasks: run, described and listed.
 
-use crate::contract::played::{Answer, Played, error, ok};
+use crate::contract::scripted_server::{Answer, ScriptedServer, error, ok};
 use fargate_deploy::ports::{CallErrorKind, RunTask, Tasks as _};
 use fargate_deploy_core::names::{ServiceRef, TaskArn};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn migration() -> RunTask {
 
 #[tokio::test]
 async fn a_task_is_run_on_demand_with_the_network_as_it_was_described() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "RunTask",
         [ok(json!({ "tasks": [{ "taskArn": "arn:task/shop/1", "lastStatus": "PROVISIONING" }], "failures": [] }))],
@@ -59,7 +59,7 @@ async fn a_task_is_run_on_demand_with_the_network_as_it_was_described() {
 
 #[tokio::test]
 async fn tags_launch_volumes_and_managed_tags_are_sent_where_there_are_any() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("RunTask", [ok(json!({ "tasks": [{ "taskArn": "arn:task/shop/1" }] }))]);
     let volume = json!({ "name": "data", "managedEBSVolume": { "roleArn": "r", "newer": 1.50 } });
     let request = RunTask {
@@ -82,7 +82,7 @@ async fn tags_launch_volumes_and_managed_tags_are_sent_where_there_are_any() {
 
 #[tokio::test]
 async fn a_throttle_inside_another_error_is_retried_with_the_same_token() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let wrapped =
         error(400, "InvalidParameterException", "Rate exceeded (Service: AmazonEC2; Error Code: RequestLimitExceeded)");
     played
@@ -91,7 +91,7 @@ async fn a_throttle_inside_another_error_is_retried_with_the_same_token() {
     let tokens: Vec<Value> = played.asked().iter().map(|a| a.json()["clientToken"].clone()).collect();
     assert_eq!(tokens, ["token-1", "token-1", "token-1"]);
 
-    let refused = Played::start().await;
+    let refused = ScriptedServer::start().await;
     refused
         .on("RunTask", [error(400, "InvalidParameterException", "No Container Instances were found in your cluster.")]);
     assert_eq!(refused.cloud().await.run_task(&migration()).await.unwrap_err().kind, CallErrorKind::Invalid);
@@ -100,7 +100,7 @@ async fn a_throttle_inside_another_error_is_retried_with_the_same_token() {
 
 #[tokio::test]
 async fn a_retried_run_carries_the_same_token() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("RunTask", [Answer::Reset, ok(json!({ "tasks": [{ "taskArn": "arn:task/shop/1" }] }))]);
     played.cloud().await.run_task(&migration()).await.unwrap();
     let tokens: Vec<Value> = played.asked().iter().map(|a| a.json()["clientToken"].clone()).collect();
@@ -109,7 +109,7 @@ async fn a_retried_run_carries_the_same_token() {
 
 #[tokio::test]
 async fn no_task_and_a_reason_in_an_http_200_are_values() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     let why = "Capacity is unavailable at this time. Please try again later or in a different availability zone";
     played.on(
         "RunTask",
@@ -122,7 +122,7 @@ async fn no_task_and_a_reason_in_an_http_200_are_values() {
 
 #[tokio::test]
 async fn stopped_tasks_are_read_with_what_is_missing_missing() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "DescribeTasks",
         [ok(json!({ "tasks": [
@@ -143,7 +143,7 @@ async fn stopped_tasks_are_read_with_what_is_missing_missing() {
 
 #[tokio::test]
 async fn tasks_are_described_a_hundred_a_call() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on("DescribeTasks", [ok(json!({ "tasks": [] }))]);
     let asked: Vec<TaskArn> = (0..101).map(|n| TaskArn::new(n.to_string())).collect();
     played.cloud().await.tasks(&"shop".into(), &asked).await.unwrap();
@@ -153,7 +153,7 @@ async fn tasks_are_described_a_hundred_a_call() {
 
 #[tokio::test]
 async fn tasks_are_listed_by_starter_alone_or_by_service_and_desired_status() {
-    let played = Played::start().await;
+    let played = ScriptedServer::start().await;
     played.on(
         "ListTasks",
         [

@@ -6,8 +6,8 @@
 
 use super::document::{PlannedCommand, PlannedSettings, PlannedSmoke};
 use super::{Plan, ServicePlan, TO_BE_BUILT};
-use crate::config::{BuildConfig, BuildSecret, BuildSecretSource, Config, ImageSource};
 use crate::task_definition::compare::Difference;
+use crate::validated_config::{BuildConfig, BuildSecret, BuildSecretSource, Config, ImageSource};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;

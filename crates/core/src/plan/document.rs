@@ -4,11 +4,11 @@ use super::digest::{self, Parts};
 pub use super::infrastructure::Infrastructure;
 use super::risk::{self, Risk, RiskKind};
 use super::{CommandPlan, ImageAction, ImagePlan, Plan, ServicePlan, Settings};
-use crate::config::{Config, ImageSource, Lock, OnCancel, OnFailure, SmokeCheck, When};
 use crate::names::{ContainerName, ServiceRef};
 use crate::resolved::Resolved;
 use crate::task_definition::change::Change;
 use crate::task_definition::compare::Difference;
+use crate::validated_config::{Config, ImageSource, Lock, OnCancel, OnFailure, SmokeCheck, When};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! What can be said about a release from its files alone: a pull request from a fork has no identity on AWS, by design.
 
-use crate::config::{Config, ImageSource};
 use crate::resolved::joined;
 use crate::task_definition::{TaskDefinition, validate};
+use crate::validated_config::{Config, ImageSource};
 use serde::Serialize;
 use std::path::Path;
 

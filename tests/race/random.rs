@@ -1,8 +1,8 @@
 //! Numbers that look random and are the same for the same seed.
 
-pub struct Dice(u64);
+pub struct Random(u64);
 
-impl Dice {
+impl Random {
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 use test_support::Behaviour;
 
-pub struct Field {
+pub struct Cluster {
     pub scene: Scene,
     pub database: Database,
     checkouts: tempfile::TempDir,
@@ -34,7 +34,7 @@ fn migration(release: &str, seconds: f64) -> String {
     )
 }
 
-impl Field {
+impl Cluster {
     pub async fn open() -> Self {
         let database = Database::create();
         database.ask(TABLES);

@@ -139,7 +139,7 @@ pub fn token(jwt: &str) -> Answer {
 }
 
 #[derive(Clone)]
-pub struct Played {
+pub struct ScriptedServer {
     pub url: String,
     state: Arc<Mutex<State>>,
 }
@@ -150,7 +150,7 @@ struct State {
     asked: Vec<Asked>,
 }
 
-impl Played {
+impl ScriptedServer {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

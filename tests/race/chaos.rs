@@ -1,7 +1,7 @@
 //! Who kills holders of the lease: frozen first and looked at, then killed where the dice want it.
 
-use crate::dice::Dice;
-use crate::field::Field;
+use crate::cluster::Cluster;
+use crate::random::Random;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn point(lease: &Value, log: &str) -> Option<Point> {
 }
 
 /// Kills one holder at each of these points, in this order, as long as there are holders.
-pub async fn kill(field: &Field, alive: &Alive, points: Vec<Point>, dice: &mut Dice, kills: &Mutex<Vec<Kill>>) {
+pub async fn kill(field: &Cluster, alive: &Alive, points: Vec<Point>, dice: &mut Random, kills: &Mutex<Vec<Kill>>) {
     for wanted in points {
         loop {
             sleep(Duration::from_millis(20)).await;
@@ -88,7 +88,7 @@ pub async fn kill(field: &Field, alive: &Alive, points: Vec<Point>, dice: &mut D
     }
 }
 
-async fn at(wanted: Point, field: &Field, alive: &Alive) -> Option<(u64, u32, PathBuf)> {
+async fn at(wanted: Point, field: &Cluster, alive: &Alive) -> Option<(u64, u32, PathBuf)> {
     let lease = field.scene.lease().await;
     let run = holder(&lease)?;
     let (process, log) = alive.get(run)?;
