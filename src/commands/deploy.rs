@@ -262,7 +262,10 @@ pub fn conclude<W: Write, E: Write>(
     }
     if let Some(out) = json {
         let mut object = outputs::json(result, record);
+        // Made to be shown (`Resolved::public_url`), and the same as the output of that name.
+        let url = object["url"].take();
         log.redact_json(&mut object);
+        object["url"] = url;
         let _ = writeln!(out, "{}", no_command_in_json(&object.to_string()));
     }
     outputs::exit_code(result, record)
