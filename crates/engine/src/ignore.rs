@@ -451,4 +451,75 @@ mod tests {
         let pattern = "a*".repeat(40) + "b";
         assert!(!matches(&[&pattern], &"a".repeat(400)));
     }
+
+    /// moby's compilation to a regular expression, played out by backtracking.
+    fn played(pattern: &str, path: &str) -> bool {
+        let stars = pattern.matches('*').count() - pattern.matches("**").count() * 2;
+        let is_literal = |text: &str| !text.contains(['*', '?']);
+        if let Some(suffix) = pattern.strip_prefix("**").filter(|rest| is_literal(rest)) {
+            return path.ends_with(suffix) || suffix.strip_prefix('/') == Some(path);
+        }
+        if let Some(prefix) = pattern.strip_suffix("**").filter(|rest| is_literal(rest) && stars == 0) {
+            return path.starts_with(prefix);
+        }
+        backtrack(pattern, path)
+    }
+
+    fn backtrack(pattern: &str, path: &str) -> bool {
+        let tails = |until: fn(char) -> bool| {
+            let end = path.find(until).unwrap_or(path.len());
+            path.char_indices().map(|(at, _)| at).chain([path.len()]).filter(move |at| *at <= end)
+        };
+        if let Some(rest) = pattern.strip_prefix("**") {
+            let rest = rest.strip_prefix('/').unwrap_or(rest);
+            return match rest {
+                "" => true,
+                _ => backtrack(rest, path) || path.match_indices('/').any(|(at, _)| backtrack(rest, &path[at + 1..])),
+            };
+        }
+        let mut chars = pattern.chars();
+        match (chars.next(), path.chars().next()) {
+            (None, next) => next.is_none(),
+            (Some('*'), _) => tails(|c| c == '/').any(|at| backtrack(chars.as_str(), &path[at..])),
+            (Some('?'), Some(next)) => next != '/' && backtrack(chars.as_str(), &path[next.len_utf8()..]),
+            (Some(wanted), Some(next)) => wanted == next && backtrack(chars.as_str(), &path[next.len_utf8()..]),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn made_of(pieces: &[&str], dice: &mut crate::dice::Dice) -> String {
+        (0..1 + dice.below(7)).map(|_| pieces[dice.below(pieces.len())]).collect()
+    }
+
+    #[test]
+    fn patterns_made_at_random_match_what_their_regular_expression_matches() {
+        let mut dice = crate::dice::Dice(3);
+        for _ in 0..20_000 {
+            let pattern = clean(&made_of(&["a", "b", "/", "*", "**/", "/**", "?", "é", "a/b"], &mut dice));
+            let path = made_of(&["a", "b", "/", "é", "a/b", "ab"], &mut dice);
+            let path = clean(path.trim_matches('/'));
+            if pattern.starts_with('/') || pattern.contains("***") || path == "." || pattern == "." {
+                continue;
+            }
+            let compiled = Pattern::compile(&pattern).unwrap();
+            assert_eq!(compiled.matches(&path), played(&pattern, &path), "pattern {pattern:?}, path {path:?}");
+        }
+    }
+
+    #[test]
+    fn no_text_stops_the_reader_of_an_ignore_file() {
+        let mut dice = crate::dice::Dice(5);
+        for _ in 0..20_000 {
+            let text = made_of(
+                &["a", "[", "]", "-", "^", "\\", "!", "#", "\n", "\r", " ", "**", "/", "..", "\u{feff}", "é"],
+                &mut dice,
+            );
+            let path = made_of(&["a", "/", "..", "é", "-", "]"], &mut dice);
+            if let Ok(patterns) = Patterns::parse(&text) {
+                let is_ignored = patterns.matches(&path);
+                assert!(!is_ignored || !patterns.patterns.is_empty(), "{text:?}, {path:?}");
+                patterns.may_reinclude_below(&path);
+            }
+        }
+    }
 }

@@ -15,6 +15,8 @@ mod build;
 mod classic;
 mod config_auth;
 mod context;
+#[cfg(test)]
+mod dice;
 mod digest;
 mod distribution;
 mod endpoint;

@@ -241,6 +241,30 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_of_any_bytes_tells_something_or_nothing_and_stops_no_build() {
+        let whole = StatusResponse {
+            vertexes: vec![Vertex { error: "exit code: 1".to_owned(), ..vertex("a") }],
+            logs: vec![VertexLog { vertex: "a".to_owned(), msg: b"x\n".to_vec(), ..VertexLog::default() }],
+            ..StatusResponse::default()
+        };
+        let whole = whole.encode_to_vec();
+        let mut dice = crate::dice::Dice(7);
+        let mut steps = Steps::default();
+        for _ in 0..3000 {
+            let mut bytes = whole[..dice.below(whole.len() + 1)].to_vec();
+            for _ in 0..dice.below(4) {
+                if !bytes.is_empty() {
+                    let at = dice.below(bytes.len());
+                    bytes[at] = u8::try_from(dice.below(256)).unwrap();
+                }
+            }
+            steps.trace(&Value::String(STANDARD.encode(&bytes)), Instant::now(), &mut |_| {});
+            steps.trace(&Value::String(String::from_utf8_lossy(&bytes).into_owned()), Instant::now(), &mut |_| {});
+            steps.failure();
+        }
+    }
+
+    #[test]
     fn only_the_last_lines_are_kept() {
         let mut tail = LogTail::default();
         for line in 0..100 {

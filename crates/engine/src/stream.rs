@@ -31,13 +31,16 @@ pub(super) fn stream_error(object: &Value) -> Option<&str> {
     object["errorDetail"]["message"].as_str().or_else(|| object["error"].as_str())
 }
 
+/// Line by line, so that one which is not JSON takes no other with it, however the transport cuts them.
 fn objects(lines: &[u8]) -> Vec<Value> {
-    serde_json::Deserializer::from_slice(lines).into_iter().map_while(Result::ok).collect()
+    let whole = |line| serde_json::Deserializer::from_slice(line).into_iter().map_while(Result::ok);
+    lines.split(|byte| *byte == b'\n').flat_map(whole).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     #[test]
     fn objects_are_whole_however_the_transport_cuts_them() {
@@ -53,6 +56,47 @@ mod tests {
             assert_eq!(seen[1]["aux"]["ID"], "sha256:ab");
             assert_eq!(seen[2]["stream"], "é");
         }
+    }
+
+    fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Value> {
+        let mut lines = JsonLines::default();
+        let mut seen: Vec<_> = chunks.flat_map(|chunk| lines.push(chunk)).collect();
+        seen.extend(lines.finish());
+        seen
+    }
+
+    #[test]
+    fn any_bytes_give_the_same_events_however_they_are_cut() {
+        const PIECES: [&[u8]; 12] = [
+            b"{\"stream\":\"Step 1/2\"}",
+            b"{\"id\":\"moby.buildkit.trace\",\"aux\":\"Cg==\"}",
+            b"\n",
+            b"\r\n",
+            b"\n\n",
+            b"{",
+            b"null",
+            b"\"\\u12",
+            b"\xff\xfe",
+            b"proxy error",
+            b"{\"error\":\"x\"}\n",
+            b"[1e999]",
+        ];
+        let mut dice = Dice(1);
+        for round in 0..3000 {
+            let bytes: Vec<u8> = (0..dice.below(12)).flat_map(|_| PIECES[dice.below(12)].to_vec()).collect();
+            let whole = read(std::iter::once(bytes.as_slice()));
+            let size = 1 + dice.below(9);
+            assert_eq!(read(bytes.chunks(size)), whole, "round {round}, in chunks of {size}: {bytes:?}");
+            for object in &whole {
+                stream_error(object);
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_json_takes_no_other_with_it() {
+        let text: &[u8] = b"{\"stream\":\"a\"}\nproxy error\n{\"error\":\"b\"}\n";
+        assert_eq!(read(std::iter::once(text)).len(), 2);
     }
 
     #[test]
