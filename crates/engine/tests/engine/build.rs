@@ -134,6 +134,16 @@ async fn mistakes_in_the_dockerfile_are_told_in_the_builders_words() {
 }
 
 #[tokio::test]
+async fn a_step_that_wants_an_ssh_agent_says_what_to_use_instead() {
+    for (mount, script) in [("type=ssh", "exit 128"), ("type=ssh,required=true", "true")] {
+        let ssh = run(script).replace("RUN ", &format!("RUN --mount={mount} "));
+        let error = failure(&Context::new(&format!("{BUSYBOX}{ssh}")).request()).await;
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("no SSH agent") && hint.contains("type=secret"), "{mount}: {error}: {hint}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_target_is_told() {
     let context = Context::new("FROM scratch AS web\nCOPY busybox /\n");
     let mut request = context.request();
