@@ -7,21 +7,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use hyper::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::config_auth::RegistryCredentials;
 use super::context::BuildContext;
 use super::filesync::Directories;
 use super::http::{Call, Objects, Query};
 use super::progress::{BuildEvent, Steps};
+use super::push::may_pass;
 use super::session::{Credentials, Session, SessionServices};
 use super::stream::stream_error;
 use super::{Engine, EngineError};
 use fargate_deploy_core::redact::Secret;
 
+/// For the registry of a base image that is overloaded: five pauses, from 1 to 16 s.
+const REGISTRY_BACKOFF: ExponentialBuilder =
+    ExponentialBuilder::new().with_min_delay(Duration::from_secs(1)).with_max_times(5);
 /// BuildKit's own limit for one secret.
 const LARGEST_SECRET: usize = 500 * 1024;
 
@@ -142,10 +147,20 @@ impl Engine {
     ) -> Result<BuiltImage, EngineError> {
         let context = request.validate()?;
         let building = async {
-            if self.info.buildkit {
-                self.build_in_session(request, &context, sink).await
-            } else {
-                self.build_classic(request, &context, sink).await
+            let mut pauses = REGISTRY_BACKOFF.build();
+            loop {
+                let built = if self.info.buildkit {
+                    self.build_in_session(request, &context, sink).await
+                } else {
+                    self.build_classic(request, &context, sink).await
+                };
+                match (built, pauses.next()) {
+                    (Err(error), Some(pause)) if is_busy_registry(&error) => {
+                        sink(BuildEvent::Warning { text: format!("{error}; trying again") });
+                        sleep(pause).await;
+                    }
+                    (built, _) => return built,
+                }
             }
         };
         timeout(request.timeout, building).await.unwrap_or_else(|_| {
@@ -248,6 +263,16 @@ pub(super) fn built(image: Option<String>, sending: &Sending) -> Result<BuiltIma
 
 pub(super) fn image_id(object: &Value) -> Option<String> {
     object["aux"]["ID"].as_str().map(str::to_owned)
+}
+
+/// The builder could not fetch a base image for a reason that may pass. A step of the Dockerfile is never run twice for what
+/// it says itself.
+fn is_busy_registry(error: &EngineError) -> bool {
+    let EngineError::Build { step, why, .. } = error else { return false };
+    let is_fetching = |step: &String| {
+        step.starts_with("[internal] load metadata for ") || step.contains("] FROM ") || step.contains(" : FROM ")
+    };
+    step.as_ref().is_none_or(is_fetching) && may_pass(why)
 }
 
 fn validate_platform(platform: &str) -> Result<(), EngineError> {

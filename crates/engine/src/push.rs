@@ -223,39 +223,44 @@ impl Failure {
             let registry = registry_of(&target.repository).to_owned();
             return Self::Final(EngineError::Auth { registry, why: said });
         }
-        let is_passing = [
-            // Another run that shares the Engine took the name away.
-            "does not exist locally with the tag",
-            "connection reset",
-            "broken pipe",
-            "EOF",
-            "i/o timeout",
-            "TLS handshake timeout",
-            "toomanyrequests",
-            "Too Many Requests",
-            "Rate exceeded",
-            "status: 429",
-            "status code 429",
-            "status code: 429",
-            "500 Internal",
-            "internal server error",
-            "502 Bad",
-            "503 Service",
-            "504 Gateway",
-            "status: 5",
-            "status code 5",
-            "status code: 5",
-            "Client.Timeout",
-            "unavailable",
-        ];
         if has(&["connection refused", "no such host", "no route to host"]) {
             return Self::NoAnswer(said);
         }
-        if has(&is_passing) {
+        if may_pass(why) {
             return Self::Passing(said);
         }
         Self::Final(EngineError::Push { image, why: said })
     }
+}
+
+/// Whether a registry may answer the same request another time: it is overloaded, or the connection to it broke.
+pub(super) fn may_pass(why: &str) -> bool {
+    let signs = [
+        // Another run that shares the Engine took the name away.
+        "does not exist locally with the tag",
+        "connection reset",
+        "broken pipe",
+        "EOF",
+        "i/o timeout",
+        "TLS handshake timeout",
+        "toomanyrequests",
+        "Too Many Requests",
+        "Rate exceeded",
+        "status: 429",
+        "status code 429",
+        "status code: 429",
+        "500 Internal",
+        "internal server error",
+        "502 Bad",
+        "503 Service",
+        "504 Gateway",
+        "status: 5",
+        "status code 5",
+        "status code: 5",
+        "Client.Timeout",
+        "unavailable",
+    ];
+    signs.iter().any(|sign| why.contains(sign))
 }
 
 /// `{"aux":{"Tag","Digest","Size"}}`, else the sentence `1.0: digest: sha256:... size: 1234`.

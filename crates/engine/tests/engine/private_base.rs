@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use fargate_deploy_engine::{Engine, EngineError, PushTarget, RegistryCredentials};
+use fargate_deploy_engine::{BuildEvent, Engine, EngineError, PushTarget, RegistryCredentials};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
 
 use crate::support::{BUSYBOX, Context, Registry, Removal, build, engine, env};
 
@@ -45,6 +52,46 @@ async fn the_docker_configuration_fetches_a_private_base() {
         build(&engine, &context.request()).await.unwrap();
     }
     assert_eq!(std::fs::read_to_string(home.path().join("config.json")).unwrap(), config.to_string());
+}
+
+/// A registry without images that answers requests for a manifest with `status` for three seconds, and says then that there
+/// is none.
+async fn busy_registry(status: u16) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let began = Instant::now();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let is_manifest = request.uri().path().contains("/manifests/");
+                let status = match is_manifest {
+                    true if began.elapsed() < Duration::from_secs(3) => status,
+                    true => 404,
+                    false => 200,
+                };
+                async move { Response::builder().status(status).body(String::new()) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    host
+}
+
+#[tokio::test]
+async fn a_busy_registry_of_a_base_image_is_asked_again() {
+    for status in [429, 503] {
+        let host = busy_registry(status).await;
+        let context = Context::new(&format!("FROM {host}/base:v1\nCOPY busybox /\n"));
+        let mut warnings = Vec::new();
+        let mut sink = |event| {
+            if let BuildEvent::Warning { text } = event {
+                warnings.push(text);
+            }
+        };
+        let error = engine().await.build(&context.request(), &mut sink).await.unwrap_err().to_string();
+        assert!(error.contains("not found"), "{status}: {error}");
+        assert!(warnings.iter().any(|text| text.ends_with("; trying again")), "{status}: {warnings:?}");
+    }
 }
 
 #[tokio::test]
