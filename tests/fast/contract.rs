@@ -1,14 +1,6 @@
 //! Wire level: what we send to AWS and GitHub, byte for byte where it matters, and what we make of their answers, the
 //! odd ones included. Everything is played by a small server in the test; nothing reads the environment of the test run.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "a test that cannot go on has failed"
-)]
-
 mod ambient;
 mod ecr;
 mod ecs;

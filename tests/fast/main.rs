@@ -14,5 +14,6 @@
 mod contract;
 mod github;
 mod model;
+mod recorded_events;
 mod spec;
 mod story;

@@ -2,7 +2,6 @@
 //! `MODEL_WORLDS` says how many, `MODEL_SEED` with which to begin.
 
 mod check;
-mod dice;
 mod ecs;
 mod reads;
 mod setting;

@@ -1,14 +1,6 @@
 //! The whole story against a hand-written AWS, on a paused clock: which calls are made in which order, and what a run
 //! says about its ending.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "a test that cannot go on has failed"
-)]
-
 mod fake;
 mod scene;
 

@@ -1,13 +1,13 @@
 //! Who kills holders of the lease: frozen first and looked at, then killed where the dice want it.
 
 use crate::cluster::Cluster;
-use crate::random::Random;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
+use test_support::Random;
 use tokio::time::sleep;
 
 /// Where a holder is.

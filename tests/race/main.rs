@@ -16,15 +16,14 @@ mod cluster;
 mod postgres;
 #[path = "../e2e/program.rs"]
 mod program;
-mod random;
 mod round;
 #[path = "../e2e/scene.rs"]
 mod scene;
 
 use cluster::Cluster;
-use random::Random;
 use round::Kind;
 use std::time::{SystemTime, UNIX_EPOCH};
+use test_support::Random;
 
 /// A holder that is killed is succeeded at once by the next attempt of its run, as when a person starts the job again, and
 /// by strangers after 90 seconds. Those seconds are a promise of the program, so no build of it has a switch for them: two

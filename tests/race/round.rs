@@ -3,12 +3,12 @@
 use crate::chaos::{Alive, Kill, Point, kill};
 use crate::cluster::Cluster;
 use crate::program::{Job, Run};
-use crate::random::Random;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use test_support::Random;
 
 const RUNS: u64 = 20;
 

@@ -16,11 +16,13 @@
 mod app;
 mod aws;
 mod lines;
+mod random;
 mod registry;
 
 pub use app::{App, Behaviour};
 pub use aws::Aws;
 pub use lines::Lines;
+pub use random::Random;
 pub use registry::{Registry, Removal, ask};
 
 use std::collections::BTreeMap;

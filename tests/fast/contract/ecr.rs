@@ -1,6 +1,7 @@
 //! ECR.
 
-use crate::contract::scripted_server::{Answer, ScriptedServer, Told, error, inputs, ok};
+use crate::contract::scripted_server::{Answer, ScriptedServer, error, inputs, ok};
+use crate::recorded_events::RecordedEvents;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fargate_deploy::adapters::aws::{AwsClient, Session};
@@ -106,7 +107,7 @@ async fn a_login_is_masked_and_belongs_to_the_host_that_aws_names() {
             "proxyEndpoint": "https://444455556666.dkr.ecr.us-east-1.amazonaws.com", "expiresAt": 1793000000.0,
         }]}))],
     );
-    let told = Arc::new(Told::default());
+    let told = Arc::new(RecordedEvents::default());
     let cloud = AwsClient::new(Session::open(&inputs(played.env()), told.clone()).await.unwrap());
     let login = cloud.registry_login(Some(&elsewhere())).await.unwrap();
     assert_eq!(login.host, "444455556666.dkr.ecr.us-east-1.amazonaws.com");

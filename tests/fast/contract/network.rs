@@ -1,8 +1,9 @@
 //! Proxies and certificate authorities, in every client.
 
 use crate::contract::scripted_server::{
-    REGION, ScriptedServer, Told, caller_identity, credentials, env, inputs, jwt, ok, text, token,
+    REGION, ScriptedServer, caller_identity, credentials, env, inputs, jwt, ok, text, token,
 };
+use crate::recorded_events::RecordedEvents;
 use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Network, Session, SessionInputs};
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::adapters::network::NetworkFailure;
@@ -29,7 +30,7 @@ async fn calls_go_through_the_proxy_of_their_scheme() {
     let proxy = ScriptedServer::start().await;
     proxy.on("GetCallerIdentity", [caller_identity()]).on("ListTasks", [ok(json!({ "taskArns": [] }))]);
     let env = proxied(&proxy, &[("AWS_ENDPOINT_URL", "http://aws.test")]);
-    let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
+    let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(RecordedEvents::default())).await.unwrap());
     cloud.caller().await.unwrap();
     cloud.tasks_started_by(&"shop".into(), "me").await.unwrap();
     let uris: Vec<String> = proxy.asked().into_iter().map(|a| a.uri).collect();
@@ -41,7 +42,7 @@ async fn https_calls_are_tunnelled_through_the_proxy() {
     let proxy = ScriptedServer::start().await;
     proxy.on("CONNECT", [text(403, "closed")]);
     let env = proxied(&proxy, &[]);
-    let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
+    let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(RecordedEvents::default())).await.unwrap());
     cloud.caller().await.unwrap_err();
     assert_eq!(proxy.asked()[0].operation, "CONNECT");
     assert_eq!(proxy.asked()[0].uri, "sts.eu-central-1.amazonaws.com:443");
@@ -56,7 +57,7 @@ async fn each_partition_has_its_own_endpoints() {
         let proxy = ScriptedServer::start().await;
         proxy.on("CONNECT", [text(403, "closed")]);
         let env = proxied(&proxy, &[("AWS_REGION", region)]);
-        let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap());
+        let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(RecordedEvents::default())).await.unwrap());
         cloud.caller().await.unwrap_err();
         assert_eq!(proxy.asked()[0].uri, host);
     }
@@ -67,7 +68,7 @@ async fn what_no_proxy_names_and_this_machine_are_reached_directly() {
     let (proxy, played) = (ScriptedServer::start().await, ScriptedServer::start().await);
     played.on("GetCallerIdentity", [caller_identity()]).on("GET", [text(200, "fine")]);
     let env = proxied(&proxy, &[("AWS_ENDPOINT_URL", &played.url)]);
-    let session = Session::open(&inputs(env), Arc::new(Told::default())).await.unwrap();
+    let session = Session::open(&inputs(env), Arc::new(RecordedEvents::default())).await.unwrap();
     let web = HttpWeb::new(session.network());
     AwsClient::new(session).caller().await.unwrap();
     web.get(&played.url, Duration::from_secs(5)).await.unwrap();
@@ -87,7 +88,7 @@ async fn a_ca_bundle_that_is_not_there_ends_the_run_before_anything_is_asked() {
     let played = ScriptedServer::start().await;
     let mut env = played.env();
     env.insert("AWS_CA_BUNDLE".to_owned(), "/nowhere/ca.pem".to_owned());
-    let failure = Session::open(&inputs(env), Arc::new(Told::default())).await.err().unwrap();
+    let failure = Session::open(&inputs(env), Arc::new(RecordedEvents::default())).await.err().unwrap();
     assert!(matches!(failure, IdentityFailure::Network(NetworkFailure::CaBundle { .. })), "{failure:?}");
     assert!(failure.hint().contains("AWS_CA_BUNDLE"));
     assert!(played.asked().is_empty());
@@ -105,7 +106,7 @@ async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_
         .on("ListTasks", [ok(json!({ "taskArns": [] }))]);
     let job = |env| SessionInputs { roles: vec!["arn:aws:iam::111122223333:role/deploy".into()], ..inputs(env) };
 
-    let failure = Session::open(&job(played.job_env()), Arc::new(Told::default())).await.err().unwrap();
+    let failure = Session::open(&job(played.job_env()), Arc::new(RecordedEvents::default())).await.err().unwrap();
     assert!(matches!(&failure, IdentityFailure::Unreachable { why, .. } if why.contains("certificate")), "{failure:?}");
     assert!(played.asked().is_empty());
 
@@ -114,7 +115,7 @@ async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_
     std::fs::write(&bundle, authority).unwrap();
     let mut env = played.job_env();
     env.insert("AWS_CA_BUNDLE".to_owned(), bundle.to_str().unwrap().to_owned());
-    let session = Session::open(&job(env), Arc::new(Told::default())).await.unwrap();
+    let session = Session::open(&job(env), Arc::new(RecordedEvents::default())).await.unwrap();
     let web = HttpWeb::new(session.network());
     AwsClient::new(session).tasks_started_by(&"shop".into(), "me").await.unwrap();
     assert_eq!(web.get(&played.url, Duration::from_secs(10)).await, Ok((200, "fine".to_owned())));
@@ -129,7 +130,7 @@ async fn github_is_reached_through_the_proxy_and_with_the_authorities_of_the_bun
     };
     let comments = async |env| {
         let patience = Patience { attempts: 1, ..Patience::default() };
-        let api = GitHubApi::from_env(&env, &Network::from_env(&env).unwrap(), patience, &Told::default());
+        let api = GitHubApi::from_env(&env, &Network::from_env(&env).unwrap(), patience, &RecordedEvents::default());
         api.unwrap().unwrap().comments(7).await
     };
     let proxy = ScriptedServer::start().await;

@@ -1,9 +1,9 @@
 //! A server that plays literal answers and records what it was asked.
 
+use crate::recorded_events::RecordedEvents;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fargate_deploy::adapters::aws::{AwsClient, Session, SessionInputs};
-use fargate_deploy::events::{Event, Sink};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -248,7 +248,7 @@ impl ScriptedServer {
 
     /// With credentials that never change.
     pub async fn cloud(&self) -> AwsClient {
-        AwsClient::new(Session::open(&inputs(self.env()), Arc::new(Told::default())).await.unwrap())
+        AwsClient::new(Session::open(&inputs(self.env()), Arc::new(RecordedEvents::default())).await.unwrap())
     }
 }
 
@@ -259,34 +259,6 @@ pub fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// With waits that a test can afford.
 pub fn inputs(env: BTreeMap<String, String>) -> SessionInputs {
     SessionInputs { retry_wait: Duration::from_millis(5), ..SessionInputs::new(env) }
-}
-
-/// A sink that remembers.
-#[derive(Default)]
-pub struct Told(Mutex<Vec<Event>>);
-
-impl Sink for Told {
-    fn emit(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-}
-
-impl Told {
-    pub fn masked(&self) -> Vec<String> {
-        let masks = |event: &Event| match event {
-            Event::Mask(secret) => Some(secret.expose().to_owned()),
-            _ => None,
-        };
-        self.0.lock().unwrap().iter().filter_map(masks).collect()
-    }
-
-    pub fn warnings(&self) -> Vec<String> {
-        let warnings = |event: &Event| match event {
-            Event::Warning(text) => Some(text.clone()),
-            _ => None,
-        };
-        self.0.lock().unwrap().iter().filter_map(warnings).collect()
-    }
 }
 
 /// Answers one request. Gives the connection back, and whether it is to be reset.

@@ -1,8 +1,9 @@
 //! Who we are: tokens, roles, chains, renewals and refusals.
 
 use crate::contract::scripted_server::{
-    Answer, ScriptedServer, Told, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
+    Answer, ScriptedServer, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
 };
+use crate::recorded_events::RecordedEvents;
 use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::ports::{CallErrorKind, Identity as _, Tasks as _};
@@ -25,7 +26,7 @@ pub fn job(played: &ScriptedServer, roles: &[&str]) -> SessionInputs {
 }
 
 pub async fn open(inputs: &SessionInputs) -> Result<AwsClient, IdentityFailure> {
-    Session::open(inputs, Arc::new(Told::default())).await.map(AwsClient::new)
+    Session::open(inputs, Arc::new(RecordedEvents::default())).await.map(AwsClient::new)
 }
 
 #[tokio::test]
@@ -356,7 +357,7 @@ async fn a_chained_role_that_is_denied_shows_the_statement_for_its_trust_policy(
 #[tokio::test]
 async fn credentials_that_end_with_their_session_are_warned_about() {
     let played = ScriptedServer::start().await;
-    let (plain, bound) = (Told::default(), Arc::new(Told::default()));
+    let (plain, bound) = (RecordedEvents::default(), Arc::new(RecordedEvents::default()));
     Session::open(&inputs(played.env()), Arc::new(plain)).await.unwrap();
     let mut env = played.env();
     env.insert("AWS_SESSION_TOKEN".to_owned(), "ends".to_owned());

@@ -1,6 +1,7 @@
 //! GitHub's Deployment around a deploy, which never fails for it.
 
-use crate::github::scene::{BOT, HEAD, Scene, Told, patient};
+use crate::github::scene::{BOT, HEAD, Scene, patient};
+use crate::recorded_events::RecordedEvents;
 use aws_stage::faults::FaultAction;
 use fargate_deploy::adapters::github::Patience;
 use fargate_deploy::commands::post::{HeldFile, post};
@@ -108,7 +109,7 @@ async fn the_deployment_of_a_killed_run_is_ended_by_the_jobs_last_step() {
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
-    let told = Arc::new(Told::default());
+    let told = Arc::new(RecordedEvents::default());
     let killed = HeldFile::new(told.clone(), &env, None, vec![]);
     killed.set_deployment(Some(id));
 

@@ -1,6 +1,7 @@
 //! `plan --comment` where there is no plan to show, and waiting for GitHub: the commands themselves, without AWS.
 
-use crate::github::scene::{BOT, HEAD, PULL, Scene, Told};
+use crate::github::scene::{BOT, HEAD, PULL, Scene};
+use crate::recorded_events::RecordedEvents;
 use aws_stage::faults::FaultAction;
 use aws_stage::github::PullRequest;
 use fargate_deploy::commands::deploy::{self, Options};
@@ -22,7 +23,7 @@ const CONFIG: &str = "region: eu-central-1\nrole: arn:aws:iam::111122223333:role
 struct Job {
     scene: Scene,
     folder: tempfile::TempDir,
-    told: Arc<Told>,
+    told: Arc<RecordedEvents>,
     env: BTreeMap<String, String>,
 }
 

@@ -1,13 +1,12 @@
 //! A repository with one pull request, and a job that speaks to it.
 
+use crate::recorded_events::RecordedEvents;
 use aws_stage::faults::{FaultAction, FaultPlan, FaultRule};
 use aws_stage::github::{GitHub, PullRequest, Standalone};
 use fargate_deploy::adapters::aws::Network;
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
-use fargate_deploy::events::{Event, Sink};
 use fargate_deploy_core::comment::{Key, Marker};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 pub const BOT: &str = "github-actions[bot]";
@@ -16,14 +15,14 @@ pub const HEAD: &str = "4f2c1d6b0d9f4b1d8a7c3e5f60718293a4b5c6d7";
 
 pub struct Scene {
     pub server: Standalone,
-    pub told: Told,
+    pub told: RecordedEvents,
 }
 
 impl Scene {
     pub async fn open() -> Self {
         let github = GitHub::new("acme/shop", 2002);
         github.add_pull_request(PullRequest { number: PULL, head: HEAD.to_owned(), merged_as: None });
-        Self { server: Standalone::start(github).await.unwrap(), told: Told::default() }
+        Self { server: Standalone::start(github).await.unwrap(), told: RecordedEvents::default() }
     }
 
     pub fn github(&self) -> &GitHub {
@@ -81,32 +80,4 @@ pub fn key(environment: &str) -> Key {
 
 pub fn marker(head: &str) -> Marker {
     Marker { key: key("production"), head: head.to_owned(), digest: "sha256:ab12".to_owned() }
-}
-
-/// A sink that remembers.
-#[derive(Default)]
-pub struct Told(Mutex<Vec<Event>>);
-
-impl Sink for Told {
-    fn emit(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-}
-
-impl Told {
-    pub fn warnings(&self) -> Vec<String> {
-        let warnings = |event: &Event| match event {
-            Event::Warning(text) => Some(text.clone()),
-            _ => None,
-        };
-        self.0.lock().unwrap().iter().filter_map(warnings).collect()
-    }
-
-    pub fn masked(&self) -> Vec<String> {
-        let masks = |event: &Event| match event {
-            Event::Mask(secret) => Some(secret.expose().to_owned()),
-            _ => None,
-        };
-        self.0.lock().unwrap().iter().filter_map(masks).collect()
-    }
 }

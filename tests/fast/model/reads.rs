@@ -1,6 +1,5 @@
 //! What a client gets to see of a world: late, out of order, or not at all.
 
-use super::dice::Dice;
 use super::ecs::{Moment, UPDATED, revision_of};
 use super::setting::{CallKind, Fault, FaultKind, Lag, Setting};
 use async_trait::async_trait;
@@ -10,6 +9,7 @@ use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
 use fargate_deploy_core::task::Task;
 use std::cell::RefCell;
 use std::time::Duration;
+use test_support::Random;
 use tokio::time::{Instant, sleep};
 
 /// A call's way there and back.
@@ -19,14 +19,14 @@ pub struct Reads<'a> {
     pub setting: &'a Setting,
     pub moments: &'a [Moment],
     pub began: Instant,
-    dice: RefCell<Dice>,
+    dice: RefCell<Random>,
     /// When, what was asked, and which second of the world was shown; `None`: a fault.
     pub log: RefCell<Vec<(f64, CallKind, Option<f64>)>>,
 }
 
 impl<'a> Reads<'a> {
     pub fn new(setting: &'a Setting, moments: &'a [Moment]) -> Self {
-        let dice = RefCell::new(Dice::new(setting.seed ^ 0x00C0_FFEE));
+        let dice = RefCell::new(Random::new(setting.seed ^ 0x00C0_FFEE));
         Self { setting, moments, began: Instant::now(), dice, log: RefCell::default() }
     }
 

@@ -1,7 +1,7 @@
 //! What is true of one world: written down by a seed, and simple enough to be made simpler when it has failed.
 
-use super::dice::Dice;
 use fargate_deploy_core::service::{Alarms, Breaker};
+use test_support::Random;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -144,7 +144,7 @@ pub enum FaultKind {
 
 impl Setting {
     pub fn of(seed: u64) -> Self {
-        let dice = &mut Dice::new(seed.wrapping_mul(0x2545_F491_4F6C_DD1D));
+        let dice = &mut Random::new(seed.wrapping_mul(0x2545_F491_4F6C_DD1D));
         let strategy = match dice.roll(4) {
             0 => Kind::Native(dice.pick(&[NativeState::Absent, NativeState::Completed, NativeState::Honest])),
             _ => Kind::Rolling,
@@ -298,7 +298,7 @@ impl Setting {
     }
 }
 
-fn faults(dice: &mut Dice) -> Vec<Fault> {
+fn faults(dice: &mut Random) -> Vec<Fault> {
     let mut faults = vec![];
     if dice.one_in(4) {
         faults.push(Fault { call: CallKind::List, from: 0.0, to: f64::MAX, kind: FaultKind::Denied });

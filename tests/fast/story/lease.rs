@@ -2,11 +2,10 @@
 
 use crate::story::fake::cloud::WAY;
 use crate::story::fake::task::Run;
-use crate::story::scene::{Scene, order};
+use crate::story::scene::{Scene, one_off, order};
 use fargate_deploy::lease::{Claimant, Lease, Owner, Sticky, acquire, clear, hold, set};
-use fargate_deploy::ports::{CallErrorKind, RunTask};
+use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
-use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use serde_json::{Value, json};
@@ -48,13 +47,7 @@ fn claim_with_task(run: &str, arn: Option<&str>) -> Value {
 macro_rules! context {
     ($scene:expr, $record:ident, $context:ident) => {
         let $record = RefCell::new(Record::default());
-        let $context = ReleaseContext {
-            aws: $scene.cloud.ports(),
-            builder: &$scene.builder,
-            web: &$scene.web,
-            sink: &$scene.told,
-            record: &$record,
-        };
+        let $context = $scene.context(&$record);
     };
 }
 
@@ -497,18 +490,7 @@ async fn a_second_attempt_with_nothing_to_do_lets_go_of_what_the_first_one_held(
     assert_eq!((&scene.lease("web")["isReleased"], &scene.lease("web")["token"]), (&json!(true), &json!("token-2")));
 
     // Killed while a command ran that turned out not to be needed: that one is waited for.
-    let request = RunTask {
-        cluster: "shop".into(),
-        task_definition: "web:42".into(),
-        network_configuration: None,
-        platform_version: None,
-        overrides: Value::Null,
-        volume_configurations: vec![],
-        tags: vec![],
-        has_managed_tags: false,
-        started_by: "fargate-deploy/migrate/1001".to_owned(),
-        client_token: "another".to_owned(),
-    };
+    let request = one_off("web:42", "another");
     let task = scene.cloud.aws().start_one_off(&request).tasks.remove(0).arn;
     let mut claim = claim_with_task("1001", Some(task.as_str()));
     claim["run"]["attempt"] = json!("2");

@@ -2,9 +2,9 @@
 
 use crate::story::fake::digest_of;
 use crate::story::fake::task::Run;
-use crate::story::scene::{Ended, Scene, definition, migration, old_image};
+use crate::story::scene::{Ended, Scene, definition, migration, old_image, one_off};
 use fargate_deploy::config::{ImageSource, ReleaseCommand};
-use fargate_deploy::ports::{CallErrorKind, RunTask};
+use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy::steps::release::RunKey;
 use fargate_deploy::steps::resume::resume;
@@ -280,29 +280,13 @@ async fn a_second_attempt_of_the_run_attaches_to_the_task_of_the_first() {
     assert!(ended.state()[1].contains("was applied"), "{:?}", ended.state());
 }
 
-/// What another job of the same run started for a command of the same name.
-fn another_jobs_task(definition: &str) -> RunTask {
-    RunTask {
-        cluster: "shop".into(),
-        task_definition: format!("arn:aws:ecs:eu-central-1:111122223333:task-definition/{definition}").as_str().into(),
-        network_configuration: None,
-        platform_version: None,
-        overrides: Value::Null,
-        volume_configurations: vec![],
-        tags: vec![],
-        has_managed_tags: false,
-        started_by: "fargate-deploy/migrate/1001".to_owned(),
-        client_token: "theirs".to_owned(),
-    }
-}
-
 /// A matrix, or two services of a monorepo in one workflow: the run, the command's name and the attempt are the same.
 #[tokio::test(start_paused = true)]
 async fn another_job_of_the_same_run_runs_its_own_migration() {
     for (attempt, theirs) in [("1", "other:1"), ("2", "other:1"), ("1", "web:42")] {
         let mut scene = Scene::new();
         scene.order.run.attempt = attempt.to_owned();
-        let theirs = scene.cloud.aws().start_one_off(&another_jobs_task(theirs));
+        let theirs = scene.cloud.aws().start_one_off(&one_off(theirs, "theirs"));
         let ended = scene.deploy().await;
         assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
         assert_eq!(scene.journal.count("ecs:RunTask"), 1, "attempt {attempt}: ours was run");

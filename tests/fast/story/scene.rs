@@ -7,6 +7,7 @@ use super::fake::task::Run;
 use super::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
 use fargate_deploy::config::*;
 use fargate_deploy::lease::Owner;
+use fargate_deploy::ports::RunTask;
 use fargate_deploy::release::{Order, Release, RequiredPlan};
 use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy::steps::release::RunKey;
@@ -259,15 +260,13 @@ impl Scene {
         self.deploy_order(&self.order).await
     }
 
+    pub fn context<'a>(&'a self, record: &'a RefCell<Record>) -> ReleaseContext<'a> {
+        ReleaseContext { aws: self.cloud.ports(), builder: &self.builder, web: &self.web, sink: &self.told, record }
+    }
+
     pub async fn deploy_order(&self, order: &Order) -> Ended {
         let record = RefCell::new(Record::default());
-        let context = ReleaseContext {
-            aws: self.cloud.ports(),
-            builder: &self.builder,
-            web: &self.web,
-            sink: &self.told,
-            record: &record,
-        };
+        let context = self.context(&record);
         let result = Release::new(order, context).run().await;
         Ended { result, record: record.into_inner() }
     }
@@ -275,13 +274,7 @@ impl Scene {
     /// A signal comes when `is_time`, which is asked every tenth of a second.
     pub async fn deploy_until(&self, is_time: impl Fn(&Self) -> bool) -> Ended {
         let record = RefCell::new(Record::default());
-        let context = ReleaseContext {
-            aws: self.cloud.ports(),
-            builder: &self.builder,
-            web: &self.web,
-            sink: &self.told,
-            record: &record,
-        };
+        let context = self.context(&record);
         let signal = async {
             while !is_time(self) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -322,5 +315,21 @@ impl Scene {
             .filter_map(|(name, value)| Some((name.strip_prefix(&start)?.parse::<u64>().ok()?, value)))
             .max_by_key(|(generation, _)| *generation);
         newest.map_or(Value::Null, |(_, value)| serde_json::from_str(value).unwrap())
+    }
+}
+
+/// What a job of run 1001 starts for the command `migrate`, from a definition by its short name.
+pub fn one_off(definition: &str, client_token: &str) -> RunTask {
+    RunTask {
+        cluster: "shop".into(),
+        task_definition: format!("arn:aws:ecs:eu-central-1:111122223333:task-definition/{definition}").as_str().into(),
+        network_configuration: None,
+        platform_version: None,
+        overrides: Value::Null,
+        volume_configurations: vec![],
+        tags: vec![],
+        has_managed_tags: false,
+        started_by: "fargate-deploy/migrate/1001".to_owned(),
+        client_token: client_token.to_owned(),
     }
 }

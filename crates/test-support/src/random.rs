@@ -16,9 +16,23 @@ impl Random {
         (mixed ^ (mixed >> 31)) % sides
     }
 
+    pub fn one_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+
+    /// Between two figures, to a hundredth.
+    pub fn between(&mut self, from: f64, to: f64) -> f64 {
+        let steps = ((to - from) * 100.0).max(0.0) as u64 + 1;
+        from + self.roll(steps) as f64 / 100.0
+    }
+
     pub fn shuffle<T>(&mut self, all: &mut [T]) {
         for at in (1..all.len()).rev() {
             all.swap(at, usize::try_from(self.roll(at as u64 + 1)).unwrap());
         }
+    }
+
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.roll(from.len() as u64)).unwrap()].clone()
     }
 }

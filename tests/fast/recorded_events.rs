@@ -1,0 +1,33 @@
+//! A sink that remembers.
+
+use fargate_deploy::events::{Event, Sink};
+use std::sync::Mutex;
+
+#[derive(Default)]
+pub struct RecordedEvents(Mutex<Vec<Event>>);
+
+impl Sink for RecordedEvents {
+    fn emit(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl RecordedEvents {
+    pub fn masked(&self) -> Vec<String> {
+        self.texts(|event| match event {
+            Event::Mask(secret) => Some(secret.expose().to_owned()),
+            _ => None,
+        })
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        self.texts(|event| match event {
+            Event::Warning(text) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    fn texts(&self, of: impl Fn(&Event) -> Option<String>) -> Vec<String> {
+        self.0.lock().unwrap().iter().filter_map(of).collect()
+    }
+}
