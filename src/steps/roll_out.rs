@@ -43,23 +43,23 @@ pub async fn roll_out(
     };
     let after = match answer {
         Ok(after) => after,
-        Err(e) if e.kind == CallErrorKind::Unreachable => match find_out(service, to, context).await {
-            Found::Taken(after) => *after,
-            found => {
-                // Where nothing can be read either, the record keeps saying that the effect is unknown.
-                if matches!(found, Found::NotTaken) {
-                    context.set_state(&service.key, ServiceState::Untouched);
-                }
-                let failure = call_failed(&format!("updating {}", service.service), &e);
-                step.failed(failure.what.clone());
-                return Err(failure);
-            }
-        },
         Err(e) => {
-            context.set_state(&service.key, ServiceState::Untouched);
-            let failure = call_failed(&format!("updating {}", service.service), &e);
-            step.failed(failure.what.clone());
-            return Err(failure);
+            let found = match e.kind {
+                CallErrorKind::Unreachable => find_out(service, to, context).await,
+                _ => Found::NotTaken,
+            };
+            match found {
+                Found::Taken(after) => *after,
+                found => {
+                    // Where nothing can be read either, the record keeps saying that the effect is unknown.
+                    if matches!(found, Found::NotTaken) {
+                        context.set_state(&service.key, ServiceState::Untouched);
+                    }
+                    let failure = call_failed(&format!("updating {}", service.service), &e);
+                    step.failed(failure.what.clone());
+                    return Err(failure);
+                }
+            }
         }
     };
     // Whoever lost the lease meanwhile says nothing of the service: the run that took it over does.

@@ -220,21 +220,11 @@ impl Rollout {
         Self {
             phase: Phase::RollingBack,
             failed: Some((Duration::ZERO, failed)),
-            shown: None,
-            replaced: None,
-            completed: None,
-            alone: None,
-            back: None,
-            missing: None,
-            blind: None,
-            crash_loop: None,
+            newest_event: self.newest_event,
             age: self.age + self.now,
-            now: Duration::ZERO,
-            need: None,
-            asked: Asked::default(),
             api,
             told: self.told.of_going_back(),
-            ..self
+            ..Self::new(self.target, vec![])
         }
     }
 
