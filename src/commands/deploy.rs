@@ -231,7 +231,7 @@ pub fn random() -> String {
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
         return format!("{}-{}", std::process::id(), crate::clock::now());
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// Says how it ended: the log's last lines, the Action's outputs and summary, one JSON object. The exit code.

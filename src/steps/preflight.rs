@@ -383,8 +383,7 @@ async fn taken_by_commit(
 /// The tag under which content is found again: same files, same arguments, and with `reuse: commit` the same commit.
 fn content_tag(content: &str, sha: &str) -> String {
     let hash = Sha256::digest(format!("{content}\n{sha}"));
-    let hex: String = hash.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-    format!("{CONTENT_TAG}{hex}")
+    format!("{CONTENT_TAG}{}", hex::encode(&hash[..10]))
 }
 
 /// `HOST/NAME` of the repository to push to, and the ECR repository where it is one. A missing repository is said

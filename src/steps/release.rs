@@ -176,7 +176,7 @@ fn request(
 fn token(request: &RunTask, plan: &CommandPlan, run: &RunKey, tries: u32) -> String {
     let seed =
         format!("{}\n{}\n{tries}\n{}\n{:?}\n{request:?}", run.key, run.attempt, plan.command.name, plan.command.when);
-    Sha256::digest(seed).iter().take(24).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(seed)[..24])
 }
 
 /// At most 128 of letters, digits, `-`, `_` and `/`. The attempt is not in it: a second attempt of a run finds the

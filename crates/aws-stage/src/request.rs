@@ -82,12 +82,7 @@ pub(crate) fn random_hex(bytes: usize) -> String {
     let mut random = vec![0u8; bytes];
     // The generator of the operating system only fails where nothing else would work either.
     let _ = aws_lc_rs::rand::fill(&mut random);
-    hex(&random)
-}
-
-/// Lowercase hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&random)
 }
 
 /// Locks also what a panicking thread left behind: the stage's state is consistent between statements.

@@ -297,8 +297,7 @@ impl Plan {
 pub fn command_id(planned: &CommandPlan) -> String {
     let written: Vec<&str> = planned.command.command.iter().map(Resolved::written).collect();
     let hash = Sha256::digest(written.join("\0"));
-    let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}={hex}", planned.command.name)
+    format!("{}={}", planned.command.name, hex::encode(&hash[..6]))
 }
 
 impl ServicePlan {

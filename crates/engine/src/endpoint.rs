@@ -151,7 +151,7 @@ mod tests {
     fn docker_host_beats_the_context_and_the_context_beats_the_usual_places() {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join(".docker");
-        let hash: String = Sha256::digest("colima").iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(Sha256::digest("colima"));
         let meta = directory.join("contexts/meta").join(hash);
         fs::create_dir_all(&meta).unwrap();
         fs::write(meta.join("meta.json"), r#"{"Name":"colima","Endpoints":{"docker":{"Host":"unix:///c.sock"}}}"#)

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::api::AwsError;
-use crate::request::{epoch_seconds, hex};
+use crate::request::epoch_seconds;
 
 use super::Scope;
 
@@ -252,7 +252,7 @@ pub(crate) fn is_digest(text: &str) -> bool {
 /// The digest of some bytes.
 #[must_use]
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 /// `*` stands for any run of characters.

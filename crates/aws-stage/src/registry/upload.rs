@@ -11,7 +11,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
 
-use crate::request::{hex, lock, random_hex};
+use crate::request::{lock, random_hex};
 
 use super::Registry;
 
@@ -65,7 +65,7 @@ impl Registry {
         let Some(upload) = lock(&self.uploads).remove(id) else { return Ok(None) };
         let mut upload = upload.lock().await;
         upload.file.flush().await?;
-        let digest = format!("sha256:{}", hex(&upload.hash.clone().finalize()));
+        let digest = format!("sha256:{}", hex::encode(upload.hash.clone().finalize()));
         match self.blob_path(claimed) {
             Some(target) if digest == claimed => {
                 tokio::fs::rename(&upload.path, target).await?;

@@ -19,7 +19,7 @@ pub type Parts = BTreeMap<String, String>;
 /// `sha256:...` over all parts.
 pub fn whole(environment: Option<&str>, parts: &Parts) -> String {
     let text = canonical(&json!({"environment": environment, "parts": parts}));
-    format!("sha256:{}", hex(&Sha256::digest(text)))
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
 pub(super) fn parts(
@@ -104,11 +104,7 @@ fn is_built(service: &ServicePlan, difference: &Difference, config: &Config) -> 
 }
 
 fn short(meaning: &Value) -> String {
-    hex(&Sha256::digest(canonical(meaning))[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(canonical(meaning))[..8])
 }
 
 /// JSON with sorted members: AWS answers them in any order.

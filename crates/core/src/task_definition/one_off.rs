@@ -54,7 +54,7 @@ fn family_of(family: &str, name: &str) -> String {
     if whole.len() <= LONGEST_FAMILY {
         return whole;
     }
-    let hash: String = Sha256::digest(&whole).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(&Sha256::digest(&whole)[..4]);
     let kept: String = whole.chars().take(LONGEST_FAMILY - 1 - hash.len()).collect();
     format!("{kept}-{hash}")
 }
