@@ -72,9 +72,23 @@ fn deaths_after_completion(moments: &[Moment], by: f64) -> u32 {
     at(moments, by).truth.deaths.saturating_sub(before)
 }
 
-/// DescribeServices failed for most of five minutes before.
+/// Between two tries of a service that cannot be read.
+const BLINDLY: f64 = 5.0;
+
+/// DescribeServices failed for most of five minutes before. Faults that follow each other so closely that no try need fall
+/// between them are one.
 fn is_blind(setting: &Setting, end: f64) -> bool {
-    setting.faults.iter().any(|f| f.call == CallKind::Services && f.from <= end - 250.0 && f.to >= end - 30.0)
+    let mut faults: Vec<_> = setting.faults.iter().filter(|f| f.call == CallKind::Services).collect();
+    faults.sort_by(|a, b| a.from.total_cmp(&b.from));
+    let mut joined: Vec<(f64, f64, f64)> = vec![];
+    for fault in faults {
+        let next_try = fault.to + fault.kind.takes() + BLINDLY;
+        match joined.last_mut() {
+            Some((_, to, tries)) if fault.from <= *tries => (*to, *tries) = (to.max(fault.to), tries.max(next_try)),
+            _ => joined.push((fault.from, fault.to, next_try)),
+        }
+    }
+    joined.iter().any(|(from, to, _)| *from <= end - 250.0 && *to >= end - 30.0)
 }
 
 /// An end comes within bounds: always at the end of the wait, and soon after the truth is settled where it can be read.

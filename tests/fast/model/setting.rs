@@ -142,6 +142,16 @@ pub enum FaultKind {
     Unreachable(u32),
 }
 
+impl FaultKind {
+    /// Seconds until a call is given up.
+    pub fn takes(self) -> f64 {
+        match self {
+            Self::Denied => 0.0,
+            Self::Throttled(seconds) | Self::Unreachable(seconds) => f64::from(seconds),
+        }
+    }
+}
+
 impl Setting {
     pub fn of(seed: u64) -> Self {
         let dice = &mut Random::new(seed.wrapping_mul(0x2545_F491_4F6C_DD1D));
