@@ -8,27 +8,31 @@
 //! migration. `docs/adr/0005` has the argument.
 
 mod claim;
-mod sticky;
+mod manual_lock;
+mod takeover;
 
 pub use claim::{Claim, ClaimedTask, Owner, RunKey};
-pub use sticky::{State, Sticky, clear, set, state};
+pub use manual_lock::{ManualLock, State, clear, set, state};
+pub use takeover::{ReleaseResult, release_left};
 
 use crate::error::call_failed;
 use crate::events::{Event, Step};
 use crate::ports::{Aws, CallError, CallErrorKind};
 use crate::release_context::ReleaseContext;
-use claim::{Chain, Generation, chain, denied, locked, path, text};
+use claim::{Chain, Generation, chain, locked, path, text};
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
+use takeover::{TaskState, create_generation, may_take_over, task_state};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout_at};
 
-/// The holder writes a new beat this often.
-const BEAT: Duration = Duration::from_secs(20);
+/// The holder writes a sign of life this often.
+const HEARTBEAT: Duration = Duration::from_secs(20);
 /// Unchanged for this long, a holder counts as dead.
 const STALE: Duration = Duration::from_secs(90);
 /// A task that was about to start, or that AWS does not know, counts as stopped only after this long: DescribeTasks can
@@ -39,6 +43,8 @@ const STALE_WHILE_STARTING: Duration = Duration::from_secs(300);
 const FENCE: Duration = Duration::from_secs(60);
 /// Half of the fence is left when an order is about to be given.
 const FRESH: Duration = Duration::from_secs(30);
+/// Lists that are older than our own write are read again this often, a second apart.
+const STALE_READS: u32 = 15;
 /// Generations that stay readable as history, and keep a late reader from creating their names again. With the newest
 /// one they are a single page of GetParametersByPath.
 const KEPT: u64 = 8;
@@ -56,41 +62,66 @@ pub struct Lease {
     /// Tasks of earlier holders that are not known to have stopped.
     left: RefCell<Vec<ClaimedTask>>,
     since: Instant,
-    last_beat: Cell<Instant>,
+    /// When the last write that arrived was sent.
+    last_write: Cell<Instant>,
     /// One write at a time: a late heartbeat must not undo the note of a task.
     writing: Mutex<()>,
 }
 
 /// Who asks for a lease.
 #[derive(Clone, Copy, Debug)]
-pub struct Claimant<'a> {
+pub struct LeaseRequest<'a> {
     pub owner: &'a Owner,
     pub run: &'a RunKey,
     /// Different for every process.
     pub token: &'a str,
 }
 
-/// Waits for the lease of a service at most `wait`.
+/// The services in the order in which every release takes their leases, so that two never wait for each other, however
+/// their configs write the names. Refuses at once where a person keeps deploys out of any of them.
+///
+/// # Errors
+/// `locked`: a person's lock. `permission`: SSM is not allowed.
+pub async fn in_order<'s>(
+    services: impl Iterator<Item = &'s ServiceRef>,
+    aws: Aws<'_>,
+) -> Result<Vec<&'s ServiceRef>, Failure> {
+    let mut services: Vec<_> = services.collect();
+    services.sort_by_key(|service| path(service));
+    // With one service its lease is not waited for before its lock is seen.
+    if services.len() > 1 {
+        let looks = services.iter().map(async |service| match chain(&path(service), aws).await?.manual_lock {
+            Some(lock) => Err(lock.refuses(service)),
+            None => Ok(()),
+        });
+        try_join_all(looks).await?;
+    }
+    Ok(services)
+}
+
+/// Waits for the lease of a service until `deadline`.
 ///
 /// # Errors
 /// `locked`: somebody else holds it. `permission`: SSM is not allowed. Nothing was touched.
 pub async fn acquire(
     service: &ServiceRef,
-    claimant: Claimant<'_>,
-    wait: Duration,
+    request: LeaseRequest<'_>,
+    deadline: Instant,
     context: &ReleaseContext<'_>,
 ) -> Result<Lease, Failure> {
     let step = context.start(Step::Lease, service.to_string()).of(service.name.as_str());
     let path = path(service);
-    let began = Instant::now();
     let mut seen: Option<(Generation, Instant)> = None;
     let mut told: Option<String> = None;
     // The last generation that had ended when we came.
     let mut waits_since = None;
     loop {
+        // What was read was true at some time after this one: a process that is suspended after the read has not seen the
+        // holder silent meanwhile.
+        let asked = Instant::now();
         let mut found = chain(&path, context.aws).await?;
-        if let Some(sticky) = &found.sticky {
-            return Err(sticky.refuses(service));
+        if let Some(manual_lock) = &found.manual_lock {
+            return Err(manual_lock.refuses(service));
         }
         let newest = found.generations.pop();
         let waits_since = *waits_since.get_or_insert(newest.as_ref().map_or(0, Generation::last_ended));
@@ -99,15 +130,17 @@ pub async fn acquire(
             _ => Instant::now(),
         };
         seen = newest.clone().map(|generation| (generation, unchanged_since));
-        if let Some(way) = way_in(newest.as_ref(), claimant.run, unchanged_since.elapsed(), context.aws).await
-            && let Some((lease, found)) = succeed(service, &path, newest.as_ref(), way, claimant, context.aws).await?
+        let unchanged = asked.saturating_duration_since(unchanged_since);
+        if let Some(kind) = may_take_over(newest.as_ref(), request.run, unchanged, context.aws).await
+            && let Some((lease, found)) =
+                create_generation(service, &path, newest.as_ref(), kind, request, context.aws).await?
         {
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
                 context
                     .warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
             }
-            context.sink.emit(Event::Held { parameter: lease.name.clone(), token: claimant.token.to_owned() });
-            if let Err(failure) = lease.gives_way(waits_since, &claimant, &found) {
+            context.sink.emit(Event::Held { parameter: lease.name.clone(), token: request.token.to_owned() });
+            if let Err(failure) = lease.gives_way(waits_since, &request, &found) {
                 lease.release(context.aws).await;
                 context.sink.emit(Event::LetGo { parameter: lease.name.clone() });
                 return Err(failure);
@@ -116,7 +149,7 @@ pub async fn acquire(
             return Ok(lease);
         }
         let holder = newest.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
-        if began.elapsed() >= wait {
+        if Instant::now() >= deadline {
             let failure = locked(service, &holder);
             return Err(failure.with_next("wait until that run has ended, then run this again"));
         }
@@ -148,17 +181,33 @@ pub async fn is_left_by_earlier_attempt(
     join_all(looks).await.contains(&true)
 }
 
-/// Renews what `leases` says is held, while `body` runs: also while a further one is waited for.
+/// Renews what `leases` says is held, while `body` runs: also while a further one is waited for. Each by itself: a write
+/// that hangs keeps no other lease from being renewed.
 pub async fn hold<T>(
     leases: impl Fn() -> Vec<Rc<Lease>>,
     context: &ReleaseContext<'_>,
     body: impl Future<Output = T>,
 ) -> T {
     let renewing = async {
+        let mut writes = FuturesUnordered::new();
+        let mut writing: Vec<Rc<Lease>> = vec![];
+        let mut due = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            sleep(BEAT).await;
-            let held = leases();
-            join_all(held.iter().map(|lease| lease.renew(context))).await;
+            tokio::select! {
+                Some(written) = writes.next() => writing.retain(|lease| !Rc::ptr_eq(lease, &written)),
+                _ = due.tick() => {
+                    for lease in leases() {
+                        if !writing.iter().any(|other| Rc::ptr_eq(other, &lease)) {
+                            writing.push(Rc::clone(&lease));
+                            writes.push(async move {
+                                lease.renew(context).await;
+                                lease
+                            });
+                        }
+                    }
+                }
+            }
         }
     };
     tokio::select! {
@@ -175,20 +224,26 @@ impl Lease {
     /// Asked right before RunTask and UpdateService: is this still the newest generation, and freshly renewed?
     ///
     /// # Errors
-    /// `locked`: another run took over. Ours changes nothing further.
+    /// `locked`: another run took over. Ours changes nothing further. `unavailable`: that cannot be told.
     pub async fn check(&self, aws: Aws<'_>) -> Result<(), Failure> {
-        if self.last_beat.get().elapsed() >= FRESH {
+        if self.last_write.get().elapsed() >= FRESH {
             self.write(aws).await.map_err(|e| call_failed("renewing the lease", &e))?;
         }
-        match chain(&self.path, aws).await?.generations.pop() {
-            Some(newest) if newest.number == self.generation => Ok(()),
-            other => {
-                let holder = other.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
-                Err(locked(&self.service, &holder).with_next(
-                    "that run took the lease over, so this one changes nothing further; run it again when that one has ended",
-                ))
+        for _ in 0..STALE_READS {
+            match chain(&self.path, aws).await?.generations.pop() {
+                Some(newest) if newest.number == self.generation => return Ok(()),
+                Some(newest) if newest.number > self.generation => {
+                    let holder = newest.owner().cloned().unwrap_or_default();
+                    return Err(locked(&self.service, &holder).with_next(
+                        "that run took the lease over, so this one changes nothing further; run it again when that one has ended",
+                    ));
+                }
+                // Ours was created: a list without it is older than that.
+                _ => sleep(Duration::from_secs(1)).await,
             }
         }
+        let what = format!("{}: SSM does not show the lease that this run holds", self.service);
+        Err(Failure::new(Reason::Unavailable, what).with_next("see who has removed it, and run this again"))
     }
 
     /// Waits until the tasks that earlier holders left are known to have stopped. The one that `ours` started, in an
@@ -196,7 +251,7 @@ impl Lease {
     ///
     /// # Errors
     /// `locked`: one still runs after `wait`. The lease stays claimed with it.
-    pub async fn settle(
+    pub async fn wait_for_left_tasks(
         &self,
         ours: Option<&str>,
         wait: Duration,
@@ -205,25 +260,25 @@ impl Lease {
         let began = Instant::now();
         loop {
             let Some(task) = self.left.borrow().iter().find(|t| !is_attachable(t, ours)).cloned() else { break };
-            let look = look_at(&task, context.aws)
+            let look = task_state(&task, context.aws)
                 .await
                 .map_err(|e| call_failed("looking at the task of an earlier run", &e))?;
             let unknown_for_long = self.since.elapsed() >= STALE_WHILE_STARTING;
             match look {
-                Look::Stopped => self.left.borrow_mut().retain(|t| *t != task),
-                Look::Unknown if unknown_for_long => self.left.borrow_mut().retain(|t| *t != task),
-                Look::Found(arn) => {
+                TaskState::Stopped => self.left.borrow_mut().retain(|t| *t != task),
+                TaskState::Unknown if unknown_for_long => self.left.borrow_mut().retain(|t| *t != task),
+                TaskState::Found(arn) => {
                     for left in self.left.borrow_mut().iter_mut().filter(|t| **t == task) {
                         left.arn = Some(arn.to_string());
                     }
                 }
-                Look::Running | Look::Unknown if began.elapsed() >= wait => {
+                TaskState::Running | TaskState::Unknown if began.elapsed() >= wait => {
                     let what = format!("{}: task `{}` of an earlier run may still run", self.service, task.started_by);
                     return Err(
                         Failure::new(Reason::Locked, what).with_next("wait until it has stopped, then run this again")
                     );
                 }
-                Look::Running | Look::Unknown => {
+                TaskState::Running | TaskState::Unknown => {
                     context
                         .start(Step::Lease, self.service.to_string())
                         .heartbeat("waiting for the task of an earlier run");
@@ -253,7 +308,7 @@ impl Lease {
     ) -> Result<Result<T, CallError>, Failure> {
         let until = loop {
             self.check(aws).await?;
-            let until = self.last_beat.get() + FENCE;
+            let until = self.last_write.get() + FENCE;
             if Instant::now() < until {
                 break until;
             }
@@ -303,9 +358,9 @@ impl Lease {
     }
 
     /// Who waited gives way to a newer run that deployed meanwhile; and a person's lock that came with the lease holds.
-    fn gives_way(&self, since: u64, ours: &Claimant<'_>, found: &Chain) -> Result<(), Failure> {
-        if let Some(sticky) = &found.sticky {
-            return Err(sticky.refuses(&self.service));
+    fn gives_way(&self, since: u64, ours: &LeaseRequest<'_>, found: &Chain) -> Result<(), Failure> {
+        if let Some(manual_lock) = &found.manual_lock {
+            return Err(manual_lock.refuses(&self.service));
         }
         let meanwhile = found.generations.iter().filter(|g| g.number > since && g.number < self.generation);
         let newer = meanwhile.filter_map(|g| g.claim.as_ref()).find(|c| c.has_deployed && c.is_newer_than(ours));
@@ -342,184 +397,23 @@ impl Lease {
 
     /// One sign of life. What cannot be written is a warning: the next one may be.
     async fn renew(&self, context: &ReleaseContext<'_>) {
-        self.claim.borrow_mut().beat += 1;
         if let Err(e) = self.write(context.aws).await {
             context.warn(format!("the lease of {} could not be renewed: {e}", self.service));
         }
     }
 
+    /// Every write is a sign of life: no two say the same.
     async fn write(&self, aws: Aws<'_>) -> Result<(), CallError> {
         let _one_at_a_time = self.writing.lock().await;
+        self.claim.borrow_mut().heartbeat += 1;
         let text = text(&self.claim.borrow());
         let sent = Instant::now();
         aws.parameters.put_parameter(&self.name, &text).await?;
-        self.last_beat.set(sent);
+        self.last_write.set(sent);
         Ok(())
-    }
-}
-
-/// What became of a claim that a killed run left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    Released,
-    /// Its task runs on, and keeps everybody else out until it has stopped.
-    StillRunning,
-    /// Released already, taken over, or somebody else's.
-    NotOurs,
-}
-
-/// Releases the claim that a killed run left in `parameter` under `token`, unless a task still runs under it.
-///
-/// # Errors
-/// AWS could not be asked: the claim goes stale by itself.
-pub async fn release_left(parameter: &str, token: &str, aws: Aws<'_>) -> Result<Left, CallError> {
-    let path = parameter.rsplit_once('/').map_or(parameter, |(path, _)| path);
-    let found = aws.parameters.parameters_under(path).await?.into_iter().find(|(name, _)| name == parameter);
-    let claim: Option<Claim> = found.and_then(|(_, value)| serde_json::from_str(&value).ok());
-    let Some(mut claim) = claim.filter(|claim| claim.token == token && !claim.is_released) else {
-        return Ok(Left::NotOurs);
-    };
-    if let Some(task) = &claim.task
-        && look_at(task, aws).await? != Look::Stopped
-    {
-        return Ok(Left::StillRunning);
-    }
-    claim.task = None;
-    claim.is_released = true;
-    aws.parameters.put_parameter(parameter, &text(&claim)).await?;
-    Ok(Left::Released)
-}
-
-/// Why a successor may be created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// Nobody holds it, and no task is left.
-    Free,
-    /// It is an earlier attempt's: its task is ours to wait for.
-    Adopt,
-}
-
-/// May a successor be created? What cannot be read is held: by whom, and for how long, is not known.
-async fn way_in(newest: Option<&Generation>, run: &RunKey, unchanged: Duration, aws: Aws<'_>) -> Option<Way> {
-    let Some(newest) = newest else { return Some(Way::Free) };
-    let held = newest.claim.as_ref()?;
-    let is_ours = held.is_earlier_attempt_of(run);
-    match &held.task {
-        _ if held.is_released => Some(Way::Free),
-        None => (is_ours || unchanged >= STALE).then_some(Way::Free),
-        Some(task) if is_ours && task.arn.is_some() => Some(Way::Adopt),
-        Some(_) if !is_ours && unchanged < STALE => None,
-        Some(task) => match look_at(task, aws).await {
-            Ok(Look::Stopped) => Some(Way::Free),
-            Ok(Look::Found(_)) if is_ours => Some(Way::Adopt),
-            Ok(Look::Unknown) => (unchanged >= STALE_WHILE_STARTING).then_some(Way::Free),
-            // Doubt means that it runs.
-            Ok(Look::Running | Look::Found(_)) | Err(_) => None,
-        },
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Look {
-    Running,
-    Stopped,
-    /// Only its starter was known; this is the task.
-    Found(TaskArn),
-    /// AWS does not know it: it starts just now, was never started, or stopped more than an hour ago.
-    Unknown,
-}
-
-async fn look_at(task: &ClaimedTask, aws: Aws<'_>) -> Result<Look, CallError> {
-    let cluster = ClusterName::new(&task.cluster);
-    let answer = match &task.arn {
-        Some(arn) => aws.tasks.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.first() {
-            Some(task) if task.is_stopped() => Look::Stopped,
-            Some(_) => Look::Running,
-            None => Look::Unknown,
-        }),
-        None => {
-            let found = aws.tasks.tasks_started_by(&cluster, &task.started_by).await;
-            found.map(|found| found.into_iter().next().map_or(Look::Unknown, Look::Found))
-        }
-    };
-    match answer {
-        Err(e) if matches!(e.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable) => Ok(Look::Running),
-        other => other,
     }
 }
 
 fn is_attachable(task: &ClaimedTask, ours: Option<&str>) -> bool {
     task.arn.is_some() && ours == Some(task.started_by.as_str())
-}
-
-/// Creates the generation after `newest`, then looks again: a holder that slept may have noted a task in between.
-/// `None`: somebody was faster, or a later generation exists already (the list was stale).
-async fn succeed(
-    service: &ServiceRef,
-    path: &str,
-    newest: Option<&Generation>,
-    way: Way,
-    claimant: Claimant<'_>,
-    aws: Aws<'_>,
-) -> Result<Option<(Lease, Chain)>, Failure> {
-    let generation = newest.map_or(1, |newest| newest.number + 1);
-    let name = format!("{path}/{generation}");
-    let claim = Claim {
-        token: claimant.token.to_owned(),
-        owner: claimant.owner.clone(),
-        run: claimant.run.clone(),
-        is_released: false,
-        has_deployed: false,
-        beat: 0,
-        task: None,
-    };
-    match aws.parameters.create_parameter(&name, &text(&claim)).await {
-        Ok(()) => {}
-        Err(e) if e.kind == CallErrorKind::Conflict => return Ok(None),
-        Err(e) => return Err(denied(&e)),
-    }
-    let now = Instant::now();
-    let found = chain(path, aws).await?;
-    let chain = &found.generations;
-    if chain.iter().any(|other| other.number > generation) {
-        let _ = aws.parameters.delete_parameter(&name).await;
-        return Ok(None);
-    }
-    let left = left_over(chain, generation, newest.filter(|_| way == Way::Free));
-    let lease = Lease {
-        name,
-        path: path.to_owned(),
-        generation,
-        service: service.clone(),
-        claim: RefCell::new(Claim { task: left.first().cloned(), ..claim }),
-        left: RefCell::new(left),
-        since: now,
-        last_beat: Cell::new(now),
-        writing: Mutex::default(),
-    };
-    if lease.claim.borrow().task.is_some() {
-        lease.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
-    }
-    for old in chain.iter().filter(|old| old.number + KEPT < generation) {
-        let _ = aws.parameters.delete_parameter(&format!("{path}/{}", old.number)).await;
-    }
-    Ok(Some((lease, found)))
-}
-
-/// Tasks of holders that did not release, but for the one of `over`, which was found to be over. Whoever released had
-/// settled everything before itself.
-fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<ClaimedTask> {
-    let earlier = chain.iter().rev().filter(|g| g.number < ours).take_while(|g| !g.is_released());
-    let mut left = vec![];
-    for generation in earlier {
-        let Some(claim) = &generation.claim else { continue };
-        let Some(task) = &claim.task else { continue };
-        let is_over = over.is_some_and(|over| {
-            over.number == generation.number && over.claim.as_ref().is_some_and(|c| c.task.as_ref() == Some(task))
-        });
-        if !is_over && !left.contains(task) {
-            left.push(task.clone());
-        }
-    }
-    left
 }

@@ -14,14 +14,13 @@ pub use cancellation::cancelled;
 
 use crate::config::{Config, Lock};
 use crate::events::Event;
-use crate::lease::{self, Claimant, Lease, Owner};
+use crate::lease::{self, Lease, LeaseRequest, Owner};
 use crate::release_context::ReleaseContext;
 use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
 use crate::steps::{authenticate, preflight, register};
 use cancellation::run_alongside;
-use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, ServiceRecord, ServiceState, Success};
 use fargate_deploy_core::plan::document::{PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::{Before, Found, Plan, Provenance, ServicePlan};
@@ -31,6 +30,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// One order to deploy: the config, and what the command line and the run add to it.
 #[derive(Clone, Debug)]
@@ -202,15 +202,15 @@ impl<'a> Release<'a> {
             && lease::is_left_by_earlier_attempt(services, &self.order.run, self.context.aws).await
     }
 
-    /// Always in the same order, so that two releases never wait for each other.
+    /// Always in the same order, so that two releases never wait for each other; all within one `lock-timeout`.
     async fn acquire_leases(&self) -> Result<(), Failure> {
         let Some(wait) = self.lock_wait() else { return Ok(()) };
+        let deadline = Instant::now() + wait;
         let plan = self.plan();
-        let mut services: Vec<&ServiceRef> = plan.services.iter().map(|s| &s.service).collect();
-        services.sort();
-        let claimant = Claimant { owner: &self.order.owner, run: &self.order.run, token: &self.order.token };
+        let services = lease::in_order(plan.services.iter().map(|s| &s.service), self.context.aws).await?;
+        let request = LeaseRequest { owner: &self.order.owner, run: &self.order.run, token: &self.order.token };
         for service in services {
-            let lease = lease::acquire(service, claimant, wait, &self.context).await?;
+            let lease = lease::acquire(service, request, deadline, &self.context).await?;
             self.leases.borrow_mut().push(Rc::new(lease));
         }
         Ok(())
@@ -219,7 +219,8 @@ impl<'a> Release<'a> {
     /// Tasks that earlier holders left must have stopped, but for the one that our command attaches to.
     async fn wait_for_left_tasks(&self, ours: Option<String>) -> Result<(), Failure> {
         let leases = self.leases.borrow().clone();
-        let waiting = leases.iter().map(|lease| lease.settle(ours.as_deref(), self.lock_timeout(), &self.context));
+        let waiting =
+            leases.iter().map(|lease| lease.wait_for_left_tasks(ours.as_deref(), self.lock_timeout(), &self.context));
         try_join_all(waiting).await.map(drop)
     }
 

@@ -7,7 +7,7 @@ use crate::commands::deploy::{open_session, owner};
 use crate::config;
 use crate::context::RunContext;
 use crate::events::Sink;
-use crate::lease::{self, State, Sticky};
+use crate::lease::{self, ManualLock, State};
 use crate::ports::Aws;
 use fargate_deploy_core::names::{RoleArn, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -35,7 +35,7 @@ impl Line {
         Self {
             cluster: service.cluster.to_string(),
             service: service.name.to_string(),
-            locked: state.sticky.map(|sticky| sticky.sentence()),
+            locked: state.manual_lock.map(|manual_lock| manual_lock.sentence()),
             deploying: state.holder.map(|holder| holder.to_string()),
             done,
         }
@@ -67,19 +67,19 @@ pub async fn lock(
     let context = RunContext::read(env, directory);
     let cloud = AwsClient::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
     #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
-    let sticky = Sticky {
+    let manual_lock = ManualLock {
         reason: flags.reason.clone().unwrap_or_default(),
         owner: owner(&context),
         since: jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default(),
     };
     let mut lines = vec![];
     for service in &scope.services {
-        lines.push(act(flags.action, service, &sticky, cloud.ports()).await?);
+        lines.push(act(flags.action, service, &manual_lock, cloud.ports()).await?);
     }
     Ok(lines)
 }
 
-async fn act(action: LockAction, service: &ServiceRef, ours: &Sticky, aws: Aws<'_>) -> Result<Line, Failure> {
+async fn act(action: LockAction, service: &ServiceRef, ours: &ManualLock, aws: Aws<'_>) -> Result<Line, Failure> {
     Ok(match action {
         LockAction::Status => Line::new(service, lease::state(service, aws).await?, None),
         LockAction::Acquire => Line::new(service, lease::set(service, ours, aws).await?, None),

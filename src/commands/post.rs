@@ -6,7 +6,7 @@ use crate::commands::deploy::open_session;
 use crate::commands::github_deployment::abandon;
 use crate::context::RunContext;
 use crate::events::{Event, Sink};
-use crate::lease::{Left, release_left};
+use crate::lease::{ReleaseResult, release_left};
 use fargate_deploy_core::names::RoleArn;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -100,11 +100,11 @@ pub async fn post(env: &BTreeMap<String, String>, sink: Arc<dyn Sink + Send + Sy
     let mut lines = vec![];
     for (parameter, token) in &held.leases {
         lines.push(match release_left(parameter, token, cloud.ports()).await {
-            Ok(Left::Released) => format!("released {parameter}, which a killed run held"),
-            Ok(Left::StillRunning) => {
+            Ok(ReleaseResult::Released) => format!("released {parameter}, which a killed run held"),
+            Ok(ReleaseResult::StillRunning) => {
                 format!("{parameter} stays closed: the release command of the killed run still runs")
             }
-            Ok(Left::NotOurs) => format!("{parameter} is held by this run no more"),
+            Ok(ReleaseResult::NotOurs) => format!("{parameter} is held by this run no more"),
             Err(e) => format!("{parameter} was not released, and goes stale in 90 seconds: {e}"),
         });
     }

@@ -1,7 +1,7 @@
 //! What the parameters of a lease say.
 
-use super::Claimant;
-use super::sticky::{self, Sticky};
+use super::LeaseRequest;
+use super::manual_lock::{self, ManualLock};
 use crate::error::call_failed;
 use crate::ports::{Aws, CallError, CallErrorKind};
 use fargate_deploy_core::names::{ServiceRef, short};
@@ -43,8 +43,9 @@ pub struct Claim {
     /// The release under it was a good one: its services serve what it deployed.
     #[serde(default)]
     pub has_deployed: bool,
-    #[serde(default)]
-    pub beat: u64,
+    /// Counts the writes: each is a sign of life.
+    #[serde(default, rename = "beat")]
+    pub heartbeat: u64,
     /// The one-off task that runs, or is about to run, under this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<ClaimedTask>,
@@ -59,7 +60,7 @@ impl Claim {
 
     /// A later run of the same repository than ours, both started once: GitHub numbers runs in the order in which they
     /// were triggered. Whoever starts an old run again wants the old commit.
-    pub(super) fn is_newer_than(&self, ours: &Claimant<'_>) -> bool {
+    pub(super) fn is_newer_than(&self, ours: &LeaseRequest<'_>) -> bool {
         let number = |run: &RunKey| run.key.parse::<u64>().ok().filter(|_| run.attempt == "1");
         let repository =
             |owner: &Owner| owner.run.split_once("/actions/runs/").map(|(repository, _)| repository.to_owned());
@@ -116,7 +117,8 @@ impl Generation {
     }
 }
 
-/// `/fargate-deploy/CLUSTER/SERVICE/lease`.
+/// `/fargate-deploy/CLUSTER/SERVICE/lease`: the same for a service that is written as a name and as an ARN, and what leases
+/// are sorted by.
 pub(super) fn path(service: &ServiceRef) -> String {
     format!("/fargate-deploy/{}/{}/lease", short(service.cluster.as_str()), short(service.name.as_str()))
 }
@@ -130,7 +132,7 @@ pub(super) fn text(claim: &Claim) -> String {
 pub(super) struct Chain {
     /// The newest last.
     pub generations: Vec<Generation>,
-    pub sticky: Option<Sticky>,
+    pub manual_lock: Option<ManualLock>,
 }
 
 /// Everything in one read, so that a person's lock is seen with the generation that it must keep out.
@@ -139,7 +141,7 @@ pub(super) async fn chain(path: &str, aws: Aws<'_>) -> Result<Chain, Failure> {
     let mut chain = Chain::default();
     for (name, value) in found {
         match short(&name) {
-            sticky::NAME => chain.sticky = Some(Sticky::read(&value)),
+            manual_lock::NAME => chain.manual_lock = Some(ManualLock::read(&value)),
             number => {
                 let claim = serde_json::from_str(&value).ok();
                 chain.generations.extend(number.parse().ok().map(|number| Generation { number, claim }));

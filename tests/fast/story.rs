@@ -14,4 +14,5 @@ mod promotion;
 mod race;
 mod refusals;
 mod release;
+mod several_leases;
 mod values;

@@ -3,7 +3,7 @@
 use crate::story::fake::cloud::WAY;
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, one_off, order};
-use fargate_deploy::lease::{Claimant, Lease, Owner, Sticky, acquire, clear, hold, set};
+use fargate_deploy::lease::{Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, set};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy_core::names::ServiceRef;
@@ -13,11 +13,11 @@ use std::cell::RefCell;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-fn seconds(n: u64) -> Duration {
+pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn web() -> ServiceRef {
+pub fn web() -> ServiceRef {
     ServiceRef { cluster: "shop".into(), name: "web".into() }
 }
 
@@ -26,7 +26,7 @@ fn name(generation: u64) -> String {
 }
 
 /// As somebody else's holder would have written it.
-fn put(scene: &Scene, generation: u64, claim: &Value) {
+pub fn put(scene: &Scene, generation: u64, claim: &Value) {
     scene.cloud.aws().parameters.insert(name(generation), claim.to_string());
 }
 
@@ -51,10 +51,10 @@ macro_rules! context {
     };
 }
 
-async fn take(scene: &Scene, order: &Order, wait: Duration) -> Result<Lease, Failure> {
+pub async fn take(scene: &Scene, order: &Order, wait: Duration) -> Result<Lease, Failure> {
     context!(scene, record, context);
-    let claimant = Claimant { owner: &order.owner, run: &order.run, token: &order.token };
-    acquire(&web(), claimant, wait, &context).await
+    let request = LeaseRequest { owner: &order.owner, run: &order.run, token: &order.token };
+    acquire(&web(), request, Instant::now() + wait, &context).await
 }
 
 fn newest(scene: &Scene) -> u64 {
@@ -268,6 +268,25 @@ async fn a_generation_that_was_created_from_a_stale_list_is_given_up() {
     assert_eq!(scene.parameters().keys().collect::<Vec<_>>(), [&name(9)]);
 }
 
+/// GetParametersByPath may be behind PutParameter.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_older_than_our_own_lease_takes_it_from_nobody() {
+    let scene = Scene::without_migration();
+    let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
+    scene.cloud.stale_lists.borrow_mut().extend(vec![Default::default(); 3]);
+    lease.check(scene.cloud.ports()).await.unwrap();
+}
+
+/// What others noted, and a person's lock, may be in a list that shows ours, and only there.
+#[tokio::test(start_paused = true)]
+async fn the_list_after_a_lease_was_created_is_read_until_it_shows_it() {
+    let scene = Scene::without_migration();
+    set(&web(), &manual_lock("demo"), scene.cloud.ports()).await.unwrap();
+    scene.cloud.stale_lists.borrow_mut().extend(vec![Default::default(); 3]);
+    let failure = take(&scene, &scene.order, seconds(1)).await.unwrap_err();
+    assert!(failure.what.contains("locked by ada"), "{}", failure.what);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_sees_an_old_list_for_long_does_not_hammer_the_api() {
     let scene = Scene::new();
@@ -405,15 +424,15 @@ async fn jobs_of_one_attempt_wait_for_each_other() {
     assert!(began.elapsed() >= seconds(90), "{:?}", began.elapsed());
 }
 
-fn sticky(reason: &str) -> Sticky {
+fn manual_lock(reason: &str) -> ManualLock {
     let owner = Owner { run: "lovelace".to_owned(), actor: "ada".to_owned() };
-    Sticky { reason: reason.to_owned(), owner, since: "2026-11-21T10:00:00Z".to_owned() }
+    ManualLock { reason: reason.to_owned(), owner, since: "2026-11-21T10:00:00Z".to_owned() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_persons_lock_refuses_deploys_at_once_and_says_why() {
     let scene = Scene::without_migration();
-    set(&web(), &sticky("demo at noon"), scene.cloud.ports()).await.unwrap();
+    set(&web(), &manual_lock("demo at noon"), scene.cloud.ports()).await.unwrap();
     let began = Instant::now();
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::Locked, "{ended:?}");
@@ -428,18 +447,18 @@ async fn a_persons_lock_refuses_deploys_at_once_and_says_why() {
 async fn a_persons_lock_does_not_stop_a_release_that_runs_and_is_not_overwritten_by_another_one() {
     let scene = Scene::without_migration();
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
-    let state = set(&web(), &sticky("demo"), scene.cloud.ports()).await.unwrap();
+    let state = set(&web(), &manual_lock("demo"), scene.cloud.ports()).await.unwrap();
     assert_eq!(state.holder.unwrap().run, "https://github.com/org/shop/actions/runs/1001");
     lease.check(scene.cloud.ports()).await.unwrap();
-    let second = set(&web(), &sticky("mine"), scene.cloud.ports()).await.unwrap_err();
+    let second = set(&web(), &manual_lock("mine"), scene.cloud.ports()).await.unwrap_err();
     assert!(second.what.ends_with("demo"), "{}", second.what);
 }
 
-/// The list that a claimant reads first can be older than the lock.
+/// The list that a run reads first can be older than the lock.
 #[tokio::test(start_paused = true)]
 async fn a_persons_lock_that_comes_with_the_claim_is_seen_after_it() {
     let scene = Scene::without_migration();
-    set(&web(), &sticky("demo"), scene.cloud.ports()).await.unwrap();
+    set(&web(), &manual_lock("demo"), scene.cloud.ports()).await.unwrap();
     scene.cloud.stale_lists.borrow_mut().push_back(Default::default());
     let failure = take(&scene, &scene.order, seconds(1)).await.unwrap_err();
     assert!(failure.what.contains("locked by ada"), "{}", failure.what);

@@ -12,7 +12,7 @@ pub(super) const NAME: &str = "sticky";
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Sticky {
+pub struct ManualLock {
     pub reason: String,
     /// Who, and from which host or run.
     pub owner: Owner,
@@ -20,7 +20,7 @@ pub struct Sticky {
     pub since: String,
 }
 
-impl Sticky {
+impl ManualLock {
     /// What cannot be read locks all the same: somebody meant it.
     pub(super) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_else(|_| Self { reason: text.to_owned(), ..Self::default() })
@@ -48,7 +48,7 @@ impl Sticky {
 /// Who keeps deploys out of a service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    pub sticky: Option<Sticky>,
+    pub manual_lock: Option<ManualLock>,
     /// The run that holds the lease, or held it and died.
     pub holder: Option<Owner>,
 }
@@ -59,19 +59,19 @@ pub async fn state(service: &ServiceRef, aws: Aws<'_>) -> Result<State, Failure>
     let mut found = chain(&path(service), aws).await?;
     let newest = found.generations.pop().filter(|newest| !newest.is_released());
     let holder = newest.map(|held| held.owner().cloned().unwrap_or_default());
-    Ok(State { sticky: found.sticky, holder })
+    Ok(State { manual_lock: found.manual_lock, holder })
 }
 
 /// Locks a service. A release that runs already is not stopped: `State::holder` of the answer names it.
 ///
 /// # Errors
 /// `locked`: somebody else has locked it, and why.
-pub async fn set(service: &ServiceRef, sticky: &Sticky, aws: Aws<'_>) -> Result<State, Failure> {
-    let text = serde_json::to_string(sticky).unwrap_or_default();
+pub async fn set(service: &ServiceRef, manual_lock: &ManualLock, aws: Aws<'_>) -> Result<State, Failure> {
+    let text = serde_json::to_string(manual_lock).unwrap_or_default();
     match aws.parameters.create_parameter(&format!("{}/{NAME}", path(service)), &text).await {
         Ok(()) => state(service, aws).await,
         Err(e) if e.kind == CallErrorKind::Conflict => {
-            let other = state(service, aws).await?.sticky.unwrap_or_default();
+            let other = state(service, aws).await?.manual_lock.unwrap_or_default();
             Err(other.refuses(service))
         }
         Err(e) => Err(denied(&e)),
@@ -82,8 +82,8 @@ pub async fn set(service: &ServiceRef, sticky: &Sticky, aws: Aws<'_>) -> Result<
 ///
 /// # Errors
 /// `permission`, or SSM does not answer.
-pub async fn clear(service: &ServiceRef, aws: Aws<'_>) -> Result<Option<Sticky>, Failure> {
-    let found = state(service, aws).await?.sticky;
+pub async fn clear(service: &ServiceRef, aws: Aws<'_>) -> Result<Option<ManualLock>, Failure> {
+    let found = state(service, aws).await?.manual_lock;
     if found.is_some() {
         aws.parameters.delete_parameter(&format!("{}/{NAME}", path(service))).await.map_err(|e| denied(&e))?;
     }

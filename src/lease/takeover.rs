@@ -1,0 +1,194 @@
+//! When a lease passes to the next run, and what is known of the one before.
+
+use super::claim::{Chain, Claim, ClaimedTask, Generation, RunKey, chain, denied, text};
+use super::{KEPT, Lease, LeaseRequest, STALE, STALE_READS, STALE_WHILE_STARTING};
+use crate::error::call_failed;
+use crate::ports::{Aws, CallError, CallErrorKind};
+use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
+use fargate_deploy_core::outcome::{Failure, Reason};
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+/// What became of a claim that a killed run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseResult {
+    Released,
+    /// Its task runs on, and keeps everybody else out until it has stopped.
+    StillRunning,
+    /// Released already, taken over, or somebody else's.
+    NotOurs,
+}
+
+/// Releases the claim that a killed run left in `parameter` under `token`, unless a task still runs under it.
+///
+/// # Errors
+/// AWS could not be asked: the claim goes stale by itself.
+pub async fn release_left(parameter: &str, token: &str, aws: Aws<'_>) -> Result<ReleaseResult, CallError> {
+    let path = parameter.rsplit_once('/').map_or(parameter, |(path, _)| path);
+    let found = aws.parameters.parameters_under(path).await?.into_iter().find(|(name, _)| name == parameter);
+    let claim: Option<Claim> = found.and_then(|(_, value)| serde_json::from_str(&value).ok());
+    let Some(mut claim) = claim.filter(|claim| claim.token == token && !claim.is_released) else {
+        return Ok(ReleaseResult::NotOurs);
+    };
+    if let Some(task) = &claim.task
+        && task_state(task, aws).await? != TaskState::Stopped
+    {
+        return Ok(ReleaseResult::StillRunning);
+    }
+    claim.task = None;
+    claim.is_released = true;
+    aws.parameters.put_parameter(parameter, &text(&claim)).await?;
+    Ok(ReleaseResult::Released)
+}
+
+/// Why a successor may be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakeoverKind {
+    /// Nobody holds it, and no task is left.
+    Free,
+    /// It is an earlier attempt's: its task is ours to wait for.
+    Adopt,
+}
+
+/// May a successor be created? What cannot be read is held: by whom, and for how long, is not known.
+pub(super) async fn may_take_over(
+    newest: Option<&Generation>,
+    run: &RunKey,
+    unchanged: Duration,
+    aws: Aws<'_>,
+) -> Option<TakeoverKind> {
+    let Some(newest) = newest else { return Some(TakeoverKind::Free) };
+    let held = newest.claim.as_ref()?;
+    let is_ours = held.is_earlier_attempt_of(run);
+    match &held.task {
+        _ if held.is_released => Some(TakeoverKind::Free),
+        None => (is_ours || unchanged >= STALE).then_some(TakeoverKind::Free),
+        Some(task) if is_ours && task.arn.is_some() => Some(TakeoverKind::Adopt),
+        Some(_) if !is_ours && unchanged < STALE => None,
+        Some(task) => match task_state(task, aws).await {
+            Ok(TaskState::Stopped) => Some(TakeoverKind::Free),
+            Ok(TaskState::Found(_)) if is_ours => Some(TakeoverKind::Adopt),
+            Ok(TaskState::Unknown) => (unchanged >= STALE_WHILE_STARTING).then_some(TakeoverKind::Free),
+            // Doubt means that it runs.
+            Ok(TaskState::Running | TaskState::Found(_)) | Err(_) => None,
+        },
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum TaskState {
+    Running,
+    Stopped,
+    /// Only its starter was known; this is the task.
+    Found(TaskArn),
+    /// AWS does not know it: it starts just now, was never started, or stopped more than an hour ago.
+    Unknown,
+}
+
+pub(super) async fn task_state(task: &ClaimedTask, aws: Aws<'_>) -> Result<TaskState, CallError> {
+    let cluster = ClusterName::new(&task.cluster);
+    let answer = match &task.arn {
+        Some(arn) => aws.tasks.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.first() {
+            Some(task) if task.is_stopped() => TaskState::Stopped,
+            Some(_) => TaskState::Running,
+            None => TaskState::Unknown,
+        }),
+        None => {
+            let found = aws.tasks.tasks_started_by(&cluster, &task.started_by).await;
+            found.map(|found| found.into_iter().next().map_or(TaskState::Unknown, TaskState::Found))
+        }
+    };
+    match answer {
+        Err(e) if matches!(e.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable) => Ok(TaskState::Running),
+        other => other,
+    }
+}
+
+/// Creates the generation after `newest`, then looks again: a holder that slept may have noted a task in between.
+/// `None`: somebody was faster, or a later generation exists already (the list was stale).
+pub(super) async fn create_generation(
+    service: &ServiceRef,
+    path: &str,
+    newest: Option<&Generation>,
+    kind: TakeoverKind,
+    request: LeaseRequest<'_>,
+    aws: Aws<'_>,
+) -> Result<Option<(Lease, Chain)>, Failure> {
+    let generation = newest.map_or(1, |newest| newest.number + 1);
+    let name = format!("{path}/{generation}");
+    let claim = Claim {
+        token: request.token.to_owned(),
+        owner: request.owner.clone(),
+        run: request.run.clone(),
+        is_released: false,
+        has_deployed: false,
+        heartbeat: 0,
+        task: None,
+    };
+    let sent = Instant::now();
+    match aws.parameters.create_parameter(&name, &text(&claim)).await {
+        Ok(()) => {}
+        Err(e) if e.kind == CallErrorKind::Conflict => return Ok(None),
+        Err(e) => return Err(denied(&e)),
+    }
+    let now = Instant::now();
+    let found = chain_with(generation, path, aws).await?;
+    let chain = &found.generations;
+    if chain.iter().any(|other| other.number > generation) {
+        let _ = aws.parameters.delete_parameter(&name).await;
+        return Ok(None);
+    }
+    let left = left_over(chain, generation, newest.filter(|_| kind == TakeoverKind::Free));
+    let lease = Lease {
+        name,
+        path: path.to_owned(),
+        generation,
+        service: service.clone(),
+        claim: RefCell::new(Claim { task: left.first().cloned(), ..claim }),
+        left: RefCell::new(left),
+        since: now,
+        last_write: Cell::new(sent),
+        writing: Mutex::default(),
+    };
+    if lease.claim.borrow().task.is_some() {
+        lease.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
+    }
+    for old in chain.iter().filter(|old| old.number + KEPT < generation) {
+        let _ = aws.parameters.delete_parameter(&format!("{path}/{}", old.number)).await;
+    }
+    Ok(Some((lease, found)))
+}
+
+/// Tasks of holders that did not release, but for the one of `over`, which was found to be over. Whoever released had
+/// settled everything before itself.
+fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<ClaimedTask> {
+    let earlier = chain.iter().rev().filter(|g| g.number < ours).take_while(|g| !g.is_released());
+    let mut left = vec![];
+    for generation in earlier {
+        let Some(claim) = &generation.claim else { continue };
+        let Some(task) = &claim.task else { continue };
+        let is_over = over.is_some_and(|over| {
+            over.number == generation.number && over.claim.as_ref().is_some_and(|c| c.task.as_ref() == Some(task))
+        });
+        if !is_over && !left.contains(task) {
+            left.push(task.clone());
+        }
+    }
+    left
+}
+
+/// The list after ours was created. One that does not show it is older than that, and says nothing about what others
+/// noted meanwhile.
+async fn chain_with(generation: u64, path: &str, aws: Aws<'_>) -> Result<Chain, Failure> {
+    for _ in 0..STALE_READS {
+        let found = chain(path, aws).await?;
+        if found.generations.last().is_some_and(|newest| newest.number >= generation) {
+            return Ok(found);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    let what = format!("SSM does not show the lease that was created as {path}/{generation}");
+    Err(Failure::new(Reason::Unavailable, what).with_next("see who removes it, and run this again"))
+}
