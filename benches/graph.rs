@@ -49,7 +49,7 @@ fn main() {
     }
 }
 
-/// When each step began and ended, by step and the first word of what is said about it.
+/// When each step began and ended, by step and by what it is about.
 struct Watch {
     began: Instant,
     seen: Mutex<Vec<(Step, String, bool, f64)>>,
@@ -57,27 +57,36 @@ struct Watch {
 
 impl Sink for Watch {
     fn emit(&self, event: Event) {
-        let (step, text, is_end) = match event {
-            Event::Started { step, subject } => (step, subject, false),
-            Event::Finished { step, text, .. } => (step, text, true),
+        let (step, of, is_end) = match event {
+            Event::PreflightStarted { .. } => (Step::Preflight, String::new(), false),
+            Event::ServicesRead { .. } => (Step::Preflight, String::new(), true),
+            Event::BuildStarted { image, .. } => (Step::Build, image, false),
+            Event::ImageBuilt { image, .. } => (Step::Build, image, true),
+            Event::PushStarted { image, .. } => (Step::Push, image, false),
+            Event::ImagePushed { image, .. } => (Step::Push, image, true),
+            Event::LeaseRequested { service } => (Step::Lease, service.to_string(), false),
+            Event::LeaseAcquired { service, .. } => (Step::Lease, service.to_string(), true),
+            Event::CommandStarting { command, .. } => (Step::Release, command, false),
+            Event::CommandEnded { command, .. } => (Step::Release, command, true),
+            Event::RolloutRequested { service, .. } => (Step::RollOut, service.to_string(), false),
+            Event::RolloutEnded { service, .. } => (Step::RollOut, service.to_string(), true),
             _ => return,
         };
-        self.seen.lock().unwrap().push((step, text, is_end, self.began.elapsed().as_secs_f64()));
+        self.seen.lock().unwrap().push((step, of, is_end, self.began.elapsed().as_secs_f64()));
     }
 }
 
 impl Watch {
-    /// The first begin, or the last end, of a step whose line starts so.
-    fn at(&self, wanted: Step, start: &str, end: bool) -> f64 {
+    /// The first begin, or the last end, of a step about `of`.
+    fn at(&self, wanted: Step, of: &str, end: bool) -> f64 {
         let seen = self.seen.lock().unwrap();
-        let mut all =
-            seen.iter().filter(|(step, text, is_end, _)| *step == wanted && text.starts_with(start) && *is_end == end);
+        let mut all = seen.iter().filter(|(step, about, is_end, _)| *step == wanted && about == of && *is_end == end);
         let found = if end { all.next_back() } else { all.next() };
-        found.map_or_else(|| panic!("no {wanted:?} {start}"), |(.., at)| *at)
+        found.map_or_else(|| panic!("no {wanted:?} {of}"), |(.., at)| *at)
     }
 
-    fn took(&self, step: Step, start: &str) -> f64 {
-        self.at(step, start, true) - self.at(step, start, false)
+    fn took(&self, step: Step, of: &str) -> f64 {
+        self.at(step, of, true) - self.at(step, of, false)
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Global {
     /// One JSON object with everything, on standard output; the log goes to standard error
     #[arg(long, global = true)]
     pub json: bool,
+    /// Every event as one JSON object a line, as it happens, to this file; `-` is standard output
+    #[arg(long, global = true, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// More of what builds and pushes say
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
@@ -338,6 +341,7 @@ pub const INPUTS: &[Input] = &[
     switch("force-new-deployment"),
     value("lock"),
     value("reason"),
+    value("events"),
     switch("verbose"),
     switch("quiet"),
     Input {

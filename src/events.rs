@@ -1,7 +1,18 @@
-//! Everything worth telling, as data. Steps emit; `render` decides how it looks. Nothing else prints.
+//! Everything worth telling, as data. Steps emit; `render` writes the sentences. Nothing else prints.
+//!
+//! What is serialized here is documented in `docs/events.md`, and people's programs read it: a kind or a field keeps its
+//! name and its meaning.
 
+use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::kinds;
+use fargate_deploy_core::names::{ContainerName, DeploymentId, ServiceRef, TaskArn, TaskDefinitionArn};
+use fargate_deploy_core::plan::risk::Risk;
 use fargate_deploy_core::redact::{Secret, without_credentials};
-use serde::Serialize;
+use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
+use fargate_deploy_core::smoke::{SmokeFailure, WrongAnswer};
+use fargate_deploy_core::snapshot::SnapshotState;
+use fargate_deploy_core::task::TaskVerdict;
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// Where events go. Implementations must not fail: telling is never worth breaking a deploy for.
@@ -30,59 +41,298 @@ pub enum Step {
     RollBack,
 }
 
-#[derive(Clone, Debug)]
+/// How long something took: written as seconds, to the millisecond.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Took(pub Duration);
+
+impl Serialize for Took {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64((self.0.as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+}
+
+/// A service and the revision that it runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Running {
+    pub service: ServiceRef,
+    pub revision: TaskDefinitionArn,
+}
+
+/// How a step of a build ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum BuildStepState {
+    Completed,
+    Cached,
+    Failed { error: String },
+}
+
+kinds! {
+/// What happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
-    /// The value must be masked before any later line: sent before anything could print it.
+    /// The value must be masked before any later line: sent before anything could print it. Never written.
+    #[serde(skip)]
     Mask(Secret),
-    /// A value of the config that is shown as it is written there.
-    ShowAs {
-        value: Secret,
-        written: String,
-    },
-    Started {
-        step: Step,
-        subject: String,
-    },
-    /// A change of state worth a line of its own.
-    Progress {
-        step: Step,
-        text: String,
-    },
-    /// Raw output of a container or a build: never trusted, always fenced.
-    Output {
-        step: Step,
-        source: String,
-        line: String,
-    },
-    Finished {
-        step: Step,
-        text: String,
-        took: Option<Duration>,
-    },
-    /// The step had nothing to do.
-    Skipped {
-        step: Step,
-        why: String,
-    },
-    Failed {
-        step: Step,
-        text: String,
-    },
-    Warning(String),
+    /// A value of the config that is shown as it is written there. Never written.
+    #[serde(skip)]
+    ShowAs { value: Secret, written: String },
+
+    /// AWS is asked who we are.
+    IdentityRequested { region: String },
+    /// AWS says who we are.
+    IdentityFound { arn: String, region: String, took: Took },
+
+    /// Values that the config takes from AWS are read.
+    ReferencesRequested { environment: Option<String> },
+    /// They were read from so many stacks, parameters and state files.
+    ReferencesRead { places: usize },
+    /// What another environment runs is looked up.
+    PromotionRequested { environment: String },
+    /// The image that will be deployed, and where it was seen.
+    ImagePromoted { image: String, reference: String, environment: String, seen_in: String },
+    /// All images were found in the other environment.
+    ImagesPromoted { images: usize, environment: String },
+    /// What a release that stopped has left is looked up.
+    ResumeRequested,
+    /// Its image will be deployed.
+    ImageResumed { image: String, seen_in: String },
+
+    /// Services, repositories and images are read; `again`: once nothing else moves the services.
+    PreflightStarted { services: usize, images: Option<usize>, again: bool },
+    /// What the services run now.
+    ServicesRead { running: Vec<Running>, took: Took },
+
+    /// An image is built.
+    BuildStarted { image: String, platform: String },
+    /// A step of its Dockerfile ended.
+    BuildStep { image: String, name: String, #[serde(flatten)] state: BuildStepState },
+    /// The builder warns.
+    BuildWarned { image: String, text: String },
+    /// So much of its context was sent to the Engine until now.
+    ContextSent { image: String, bytes: u64 },
+    /// It is in the Docker Engine.
+    ImageBuilt { image: String, id: String, took: Took },
+    /// The image is in its repository already: nothing is built.
+    ImageReused { image: String, digest: Digest },
+    /// Of a plan: a deploy would not build it.
+    BuildUnneeded { image: String },
+
+    /// A repository is made.
+    RepositoryRequested { repository: String },
+    /// It is there.
+    RepositoryCreated { repository: String, took: Took },
+    /// An image is pushed.
+    PushStarted { image: String, repository: String },
+    /// A layer moves: bytes so far and bytes in all, 0 where that is not known.
+    LayerPushed { image: String, layer: String, status: String, bytes: u64, total: u64 },
+    /// The registry refused the login, and another one is asked for.
+    LoginRenewed { image: String, error: String },
+    /// The push is tried again.
+    PushRetried { image: String, attempt: u32, error: String },
+    /// The image is in its repository, under each of these tags.
+    ImagePushed { image: String, digest: Digest, tags: Vec<String>, took: Took },
+    /// An image in the repository gets further tags.
+    TaggingStarted { image: String, digest: Digest },
+    /// It has them.
+    TagsPushed { image: String, digest: Digest, tags: Vec<String>, took: Took },
+
+    /// A revision of a task definition is registered.
+    RegistrationStarted { service: ServiceRef, family: String },
+    /// The revision that the service shall run.
+    RevisionRegistered { service: ServiceRef, revision: TaskDefinitionArn, release: u64, took: Took },
+    /// Nothing differs from the revision that runs: none is registered.
+    RevisionUnchanged { service: ServiceRef, revision: TaskDefinitionArn },
+
+    /// The lease of a service is asked for.
+    LeaseRequested { service: ServiceRef },
+    /// Another run has it: its URL or host, and who started it.
+    LeaseWaiting { service: ServiceRef, run: String, actor: String },
+    /// It is held, under this parameter.
+    LeaseAcquired { service: ServiceRef, parameter: String, generation: u64, #[serde(skip)] token: Secret, took: Took },
+    /// It is held no more.
+    LeaseReleased { parameter: String },
+
+    /// A snapshot of the database is asked for.
+    SnapshotRequested { instance: String },
+    /// RDS has begun it.
+    SnapshotStarted { snapshot: String },
+    /// An earlier attempt of this run has begun it.
+    SnapshotFound { snapshot: String },
+    /// It can be restored from.
+    SnapshotAvailable { snapshot: String, instance: String, took: Took },
+
+    /// A release command is about to run.
+    CommandStarting { command: String, line: String },
+    /// Its task was started.
+    CommandTaskStarted { command: String, task: TaskArn, revision: TaskDefinitionArn },
+    /// The task of an earlier attempt of this run is waited for: none is started.
+    CommandAttached { command: String, task: TaskArn },
+    /// AWS has no room for the task now: it is tried again.
+    CommandWithoutCapacity { command: String, reason: String },
+    /// Nothing of its task ran, by no fault of the command: it is started again.
+    CommandRetried { command: String, #[serde(flatten)] verdict: TaskVerdict },
+    /// Its task has stopped.
+    CommandEnded { command: String, task: TaskArn, #[serde(flatten)] verdict: TaskVerdict, took: Took },
+    /// `--skip-release-commands`.
+    CommandsSkipped,
+
+    /// A service is told to run a revision.
+    RolloutRequested { service: ServiceRef, revision: TaskDefinitionArn },
+    /// ECS made a deployment of it.
+    RolloutStarted { service: ServiceRef, deployment: DeploymentId, revision: TaskDefinitionArn },
+    /// ECS made none, since the service runs that already.
+    RolloutUnneeded { service: ServiceRef, revision: TaskDefinitionArn, took: Took },
+    /// ECS did not take it.
+    RolloutRefused { service: ServiceRef, error: String },
+    /// ECS took it, and another run has taken the lease over meanwhile.
+    RolloutTakenOver { service: ServiceRef },
+    /// No service differs from what it should run.
+    NothingToRollOut,
+    /// A deployment is followed to its end.
+    RolloutWatched { service: ServiceRef, deployment: DeploymentId },
+    /// Something changed in it.
+    RolloutNews { service: ServiceRef, #[serde(flatten)] news: RolloutEvent },
+    /// What its stopped tasks tell.
+    RolloutEvidence { service: ServiceRef, text: String },
+    /// How it ended.
+    RolloutEnded { service: ServiceRef, revision: TaskDefinitionArn, #[serde(flatten)] verdict: Verdict, took: Took },
+
+    /// A URL is asked until it answers as it should.
+    SmokeStarted { url: String },
+    /// It did.
+    SmokePassed { url: String, status: u16, took: Took },
+    /// It did not, in the time that it had.
+    SmokeFailed(SmokeFailure),
+
+    /// The previous revision is to be put back.
+    RollbackStarted { service: ServiceRef, revision: TaskDefinitionArn },
+    /// ECS was told to roll its deployment back.
+    RollbackRequested { service: ServiceRef },
+    /// ECS does not roll its deployment back: the previous revision is put back by UpdateService.
+    RollbackByUpdate { service: ServiceRef, revision: TaskDefinitionArn, error: String },
+    /// ECS made a deployment of the previous revision.
+    RollbackRolloutStarted { service: ServiceRef, deployment: DeploymentId, revision: TaskDefinitionArn },
+    /// A newer deployment owns the service: nothing is put back.
+    RollbackSuperseded { service: ServiceRef, by: TaskDefinitionArn },
+    /// ECS goes back by itself.
+    RollbackUnderWay { service: ServiceRef },
+    /// The previous revision could not be ordered.
+    RollbackRefused { service: ServiceRef, error: String },
+
+    /// A line of a container or of a build: never trusted.
+    Output { step: Step, source: String, line: String },
+    /// Still waiting, and for what: told each time that it was looked at.
+    Waiting(Wait),
+    /// Worth a person's attention, and no failure.
+    Warning(Warning),
     /// Worth a note beside the run, and nothing wrong.
-    Notice(String),
-    /// A lease is held, under this parameter and with this token: what a killed run leaves behind.
-    Held {
-        parameter: String,
-        token: String,
+    Notice(Notice),
+
+    /// The stage of a rehearsal is furnished.
+    StageOpened { url: String },
+    /// The images of its previous release are in its registry.
+    StageImagesPushed,
+    /// A command of its previous release ended well.
+    StageCommandSucceeded { command: String },
+    /// Its previous release serves.
+    StageReady,
+
+    /// The run is over: the exit code, and the word of the failure where there is one.
+    RunEnded { exit_code: u8, failure_reason: Option<String> },
+}
+}
+
+kinds! {
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "for", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Wait {
+    /// Somebody else's deployment of a service.
+    OtherDeployment { service: String },
+    /// The run that holds the lease.
+    Lease { service: ServiceRef, run: String, actor: String },
+    /// The task that an earlier run started.
+    EarlierTask { service: ServiceRef, started_by: String },
+    /// The database's snapshot.
+    Snapshot { snapshot: String, #[serde(flatten)] state: SnapshotState },
+    /// A release command, and what ECS says of its task.
+    Command { command: String, task: TaskArn, status: String },
+    /// The task of a release command, which cannot be read now.
+    CommandUnreadable { command: String, task: TaskArn, error: String },
+    /// A deployment of ours.
+    Rollout { service: ServiceRef, running: i64, desired: i64 },
+    /// A smoke check, and what it was answered last.
+    Smoke { url: String, #[serde(flatten)] last: WrongAnswer },
+    /// The build of a rehearsal's previous release.
+    StageBuild { name: String },
+}
+}
+
+kinds! {
+/// What is worth a person's attention.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "warning", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Warning {
+    /// Something about the plan can hurt although it is allowed.
+    Plan(Risk),
+    /// The lease was taken from a run that ended without releasing it.
+    LeaseTakenOver { service: ServiceRef },
+    /// A sign of life could not be written into the lease.
+    LeaseNotRenewed { service: ServiceRef, error: String },
+    /// A release command exited with 0, and another container of its task ended badly, or did not run.
+    ContainerBesideFailed {
+        command: String, container: ContainerName, exit_code: Option<i64>, reason: Option<String>
     },
-    /// It is held no more, or on purpose.
-    LetGo {
-        parameter: String,
-    },
-    /// Still waiting: printed only when nothing else was for 30 seconds.
-    Heartbeat {
-        step: Step,
-        text: String,
-    },
+    /// The task of a release command has no tags: the role may not tag what RunTask starts.
+    TaskWithoutTags { command: String },
+    /// Which digests run could not be read.
+    DigestsNotCompared { service: ServiceRef, error: String },
+    /// The role may not read the deployments of a service of the other environment.
+    DeploymentsNotReadable { service: ServiceRef, action: String },
+    /// The credentials in the environment end with their session.
+    CredentialsNotRenewable,
+    /// GitHub's Deployment does not say what it should; `advice` where a permission is missing.
+    GithubDeployment { problem: DeploymentProblem, error: String, advice: Option<String> },
+    /// The plan was made from the files alone, why, and what to do for a whole one.
+    PlannedOffline { why: String, next: String },
+    /// The pull request does not say that this commit has no plan.
+    FailureNotCommented { error: String },
+    /// The plan is not on the pull request.
+    PlanNotCommented { error: String },
+    /// The plan's comment on the pull request does not say how its deploy ended.
+    OutcomeNotCommented { error: String },
+    /// A tag is immutable and stays with an earlier build of the commit.
+    TagTaken { tag: String, repository: String, digest: Digest },
+    /// A variable names an endpoint of AWS on another machine without TLS.
+    EndpointWithoutTls { variable: String },
+    /// The file of `--events` cannot be written any more.
+    EventsNotWritten { file: String, error: String },
+}
+}
+
+kinds! {
+/// What is worth a note.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "notice", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Notice {
+    /// The plan was made from the files alone, and why.
+    PlannedOffline { why: String },
+    /// There is no pull request to show the plan on, and why.
+    NoPullRequest { why: String },
+    /// A service's tasks started, and neither a health check nor a smoke check says more.
+    Unverified { service: ServiceRef },
+}
+}
+
+/// What GitHub's Deployment lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeploymentProblem {
+    NotReachable,
+    NotCreated,
+    FirstStatusNotSet,
+    /// The word of the status.
+    StatusNotSet(String),
 }

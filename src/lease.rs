@@ -16,12 +16,13 @@ pub use manual_lock::{ManualLock, State, clear, set, state};
 pub use takeover::{ReleaseResult, release_left};
 
 use crate::error::call_failed;
-use crate::events::{Event, Step};
+use crate::events::{Event, Wait, Warning};
 use crate::ports::{Aws, CallError, CallErrorKind};
 use crate::release_context::ReleaseContext;
 use claim::{Chain, Generation, chain, locked, path, text};
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::redact::Secret;
 use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::cell::{Cell, RefCell};
@@ -109,10 +110,10 @@ pub async fn acquire(
     deadline: Instant,
     context: &ReleaseContext<'_>,
 ) -> Result<Lease, Failure> {
-    let step = context.start(Step::Lease, service.to_string()).of(service.name.as_str());
+    let step = context.begin(Event::LeaseRequested { service: service.clone() });
     let path = path(service);
     let mut seen: Option<(Generation, Instant)> = None;
-    let mut told: Option<String> = None;
+    let mut told: Option<Owner> = None;
     // The last generation that had ended when we came.
     let mut waits_since = None;
     loop {
@@ -136,16 +137,20 @@ pub async fn acquire(
                 create_generation(service, &path, newest.as_ref(), kind, request, context.aws).await?
         {
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
-                context
-                    .warn(format!("the lease of {service} was taken over from a run that ended without releasing it"));
+                context.warn(Warning::LeaseTakenOver { service: service.clone() });
             }
-            context.sink.emit(Event::Held { parameter: lease.name.clone(), token: request.token.to_owned() });
+            step.emit(Event::LeaseAcquired {
+                service: service.clone(),
+                parameter: lease.name.clone(),
+                generation: lease.generation,
+                token: Secret::new(request.token),
+                took: step.took(),
+            });
             if let Err(failure) = lease.gives_way(waits_since, &request, &found) {
                 lease.release(context.aws).await;
-                context.sink.emit(Event::LetGo { parameter: lease.name.clone() });
+                step.emit(Event::LeaseReleased { parameter: lease.name.clone() });
                 return Err(failure);
             }
-            step.done(format!("{service}, generation {}", lease.generation));
             return Ok(lease);
         }
         let holder = newest.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
@@ -153,12 +158,13 @@ pub async fn acquire(
             let failure = locked(service, &holder);
             return Err(failure.with_next("wait until that run has ended, then run this again"));
         }
-        let waiting = format!("waiting for {holder}");
+        let (service, is_told) = (service.clone(), told.as_ref() == Some(&holder));
+        told = Some(holder.clone());
+        let Owner { run, actor } = holder;
         // Said at once for each holder, then as a sign of life.
-        if told.replace(waiting.clone()).as_ref() == Some(&waiting) {
-            step.heartbeat(waiting);
-        } else {
-            step.progress(waiting);
+        match is_told {
+            true => step.waiting(Wait::Lease { service, run, actor }),
+            false => step.emit(Event::LeaseWaiting { service, run, actor }),
         }
         sleep(PAUSE).await;
     }
@@ -279,9 +285,8 @@ impl Lease {
                     );
                 }
                 TaskState::Running | TaskState::Unknown => {
-                    context
-                        .start(Step::Lease, self.service.to_string())
-                        .heartbeat("waiting for the task of an earlier run");
+                    let (service, started_by) = (self.service.clone(), task.started_by.clone());
+                    context.emit(Event::Waiting(Wait::EarlierTask { service, started_by }));
                     sleep(PAUSE).await;
                 }
             }
@@ -398,7 +403,7 @@ impl Lease {
     /// One sign of life. What cannot be written is a warning: the next one may be.
     async fn renew(&self, context: &ReleaseContext<'_>) {
         if let Err(e) = self.write(context.aws).await {
-            context.warn(format!("the lease of {} could not be renewed: {e}", self.service));
+            context.warn(Warning::LeaseNotRenewed { service: self.service.clone(), error: e.to_string() });
         }
     }
 

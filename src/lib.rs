@@ -31,10 +31,11 @@ use cli::{Arguments, Command, DeployFlags, Format};
 use commands::deploy::{Options, conclude, random};
 use commands::plan::PlanOptions;
 use context::RunContext;
-use events::Sink as _;
+use events::{Event, Sink, Warning};
 use fargate_deploy_core::outcome::{Failure, Reason, Record};
 use futures_util::FutureExt as _;
 use render::ending;
+use render::events::EventLog;
 use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -121,9 +122,21 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Rehearse(flags) => flags.serve,
         Command::Plan(flags) => flags.format != Format::Text,
         _ => false,
-    } || arguments.global.json;
+    } || arguments.global.json
+        || arguments.global.events.as_deref() == Some(Path::new("-"));
     let log = Arc::new(Log::new(beside_data(is_data), style));
     let directory = directory(env);
+    let sink: Arc<dyn Sink + Send + Sync> = match &arguments.global.events {
+        None => log.clone(),
+        Some(file) => match open_events(&directory.join(file), file) {
+            Ok(out) => Arc::new(EventLog::new(out, &file.display().to_string(), Box::new(rfc3339), log.clone())),
+            Err(error) => {
+                let file = file.display().to_string();
+                log.emit(Event::Warning(Warning::EventsNotWritten { file, error: error.to_string() }));
+                log.clone()
+            }
+        },
+    };
     let ending = match &arguments.command {
         #[cfg(not(feature = "rehearse"))]
         Command::Rehearse(_) => {
@@ -133,7 +146,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         }
         #[cfg(feature = "rehearse")]
         Command::Rehearse(flags) => {
-            match commands::rehearse::run(flags, &arguments.global, &directory, env, &log).await {
+            match commands::rehearse::run(flags, &arguments.global, &directory, env, &log, &sink).await {
                 Some(ending) => ending,
                 None => return 0,
             }
@@ -141,7 +154,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Deploy(flags) if flags.dry_run => {
             let how = PlanOptions { options: options(flags), ..PlanOptions::default() };
             let request = arguments.request();
-            commands::plan::plan(&request, how, env, &directory, log.clone(), interrupted()).await
+            commands::plan::plan(&request, how, env, &directory, sink.clone(), interrupted()).await
         }
         Command::Plan(flags) => {
             let how = PlanOptions {
@@ -153,7 +166,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 terraform_plan: flags.terraform_plan.clone(),
             };
             let request = arguments.request();
-            commands::plan::plan(&request, how, env, &directory, log.clone(), interrupted()).await
+            commands::plan::plan(&request, how, env, &directory, sink.clone(), interrupted()).await
         }
         Command::Deploy(flags) => {
             let options = options(flags);
@@ -163,10 +176,11 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 if let Err(failure) = commands::refuse_foreign(&RunContext::read(env, &directory)) {
                     return (Err(failure), Record::default());
                 }
-                match commands::configure::configure(&request, env, &directory, log.clone(), interrupt.clone()).await {
+                match commands::configure::configure(&request, env, &directory, sink.clone(), interrupt.clone()).await {
                     Ok(config) => {
                         let context = RunContext::read(env, &config.root);
-                        Box::pin(commands::deploy::deploy(config, options, &context, env, log.clone(), interrupt)).await
+                        Box::pin(commands::deploy::deploy(config, options, &context, env, sink.clone(), interrupt))
+                            .await
                     }
                     Err(failure) => (Err(failure), Record::default()),
                 }
@@ -180,7 +194,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 }
             }
         }
-        Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, log.clone()).await {
+        Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, sink.clone()).await {
             Ok(lines) => {
                 let mut out = std::io::stdout();
                 let _ = match arguments.global.json {
@@ -194,12 +208,16 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             Err(failure) => (Err(failure), Record::default()),
         },
         Command::Post => {
-            let lines = commands::post::post(env, log.clone()).await;
+            let lines = commands::post::post(env, sink.clone()).await;
             log.finish(&lines);
             return 0;
         }
         _ => return 0,
     };
+    sink.emit(Event::RunEnded {
+        exit_code: render::outputs::exit_code(&ending.0, &ending.1),
+        failure_reason: ending.0.as_ref().err().map(|failure| failure.reason.word().to_owned()),
+    });
     let mut json = arguments.global.json.then(std::io::stdout);
     let code = conclude(&ending, json.as_mut(), env, &log);
     if let (Command::Plan(flags), false) = (&arguments.command, arguments.global.json) {
@@ -219,6 +237,17 @@ fn json_line<W: Write>(text: &str, log: &Log<W>) -> String {
     let mut value = serde_json::from_str(text).unwrap_or_default();
     log.redact_json(&mut value);
     no_command_in_json(&value.to_string())
+}
+
+fn open_events(path: &Path, given: &Path) -> std::io::Result<Box<dyn Write + Send>> {
+    if given == Path::new("-") {
+        return Ok(Box::new(std::io::stdout()));
+    }
+    Ok(Box::new(std::fs::File::create(path)?))
+}
+
+fn rfc3339() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
 }
 
 fn options(flags: &DeployFlags) -> Options {

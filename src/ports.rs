@@ -2,6 +2,7 @@
 //! Docker Engine and HTTP; the specs implement them by hand and record the calls.
 
 use crate::config::BuildConfig;
+use crate::events::BuildStepState;
 use async_trait::async_trait;
 use fargate_deploy_core::comment::{Comment, Viewer};
 use fargate_deploy_core::github_deployment::{DeploymentStatus, NewDeployment};
@@ -329,7 +330,7 @@ pub trait Builder {
         image: &LocalImage,
         target: &str,
         login: Option<&RegistryLogin>,
-        tell: &dyn Fn(BuildProgress),
+        tell: &dyn Fn(PushProgress),
     ) -> Result<Digest, BuildFailure>;
     /// Content identity of what a build would read: context after `.dockerignore`, Dockerfile, arguments, target, platform.
     async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure>;
@@ -383,10 +384,33 @@ pub struct LocalImage {
 
 #[derive(Clone, Debug)]
 pub enum BuildProgress {
-    /// A step or layer changed state.
-    Line(String),
+    /// A step of the Dockerfile ended.
+    Step {
+        name: String,
+        state: BuildStepState,
+    },
+    Warning(String),
+    /// Bytes of the context so far.
+    Sent {
+        bytes: u64,
+    },
     /// Output of a RUN: never trusted.
     Output(String),
+}
+
+#[derive(Clone, Debug)]
+pub enum PushProgress {
+    /// Bytes so far and in all; 0 where the Engine does not say.
+    Layer {
+        layer: String,
+        status: String,
+        bytes: u64,
+        total: u64,
+    },
+    Retried {
+        attempt: u32,
+        error: String,
+    },
 }
 
 /// Why an image is not there.

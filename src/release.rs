@@ -13,7 +13,7 @@ mod unchanged;
 pub use cancellation::cancelled;
 
 use crate::config::{Config, Lock};
-use crate::events::Event;
+use crate::events::{Event, Warning};
 use crate::lease::{self, Lease, LeaseRequest, Owner};
 use crate::release_context::ReleaseContext;
 use crate::steps::preflight::Tags;
@@ -160,7 +160,7 @@ impl<'a> Release<'a> {
         let _ = self.found.set(before.found.clone());
         self.choose(before)?;
         if !is_dry_run {
-            self.plan().warnings.iter().for_each(|warning| self.context.warn(&warning.text));
+            self.plan().warnings.iter().for_each(|risk| self.context.warn(Warning::Plan(risk.clone())));
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl<'a> Release<'a> {
         let releasing = join_all(leases.iter().map(|lease| lease.release(self.context.aws)));
         let _ = tokio::time::timeout(Duration::from_secs(3), releasing).await;
         for lease in leases {
-            self.context.sink.emit(Event::LetGo { parameter: lease.parameter().to_owned() });
+            self.context.emit(Event::LeaseReleased { parameter: lease.parameter().to_owned() });
         }
     }
 

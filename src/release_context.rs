@@ -1,6 +1,6 @@
 //! What a step is given: the ports, the teller, and the record of what has been done.
 
-use crate::events::{Event, Sink, Step};
+use crate::events::{Event, Sink, Took, Wait, Warning};
 use crate::ports::{Aws, Builder, Web};
 use fargate_deploy_core::outcome::{Record, ServiceState};
 use std::cell::RefCell;
@@ -18,14 +18,14 @@ pub struct ReleaseContext<'a> {
 }
 
 impl ReleaseContext<'_> {
-    /// Begins a step of the log.
-    pub fn start(&self, step: Step, subject: impl Into<String>) -> StepLog<'_> {
-        self.sink.emit(Event::Started { step, subject: subject.into() });
-        StepLog { step, of: "", began: Instant::now(), sink: self.sink }
+    /// Begins a step with its first event.
+    pub fn begin(&self, event: Event) -> StepLog<'_> {
+        self.emit(event);
+        StepLog { began: Instant::now(), sink: self.sink }
     }
 
-    pub fn skip(&self, step: Step, why: impl Into<String>) {
-        self.sink.emit(Event::Skipped { step, why: why.into() });
+    pub fn emit(&self, event: Event) {
+        self.sink.emit(event);
     }
 
     /// Notes where a service stands.
@@ -35,51 +35,30 @@ impl ReleaseContext<'_> {
         }
     }
 
-    pub fn warn(&self, text: impl Into<String>) {
-        self.sink.emit(Event::Warning(text.into()));
+    pub fn warn(&self, warning: Warning) {
+        self.emit(Event::Warning(warning));
     }
 }
 
-/// One step of the log while it runs.
+/// One step while it runs.
 #[derive(Clone, Copy)]
 pub struct StepLog<'a> {
-    step: Step,
-    /// Whose step it is, where several of one step run at once.
-    of: &'a str,
     began: Instant,
     sink: &'a dyn Sink,
 }
 
-impl<'a> StepLog<'a> {
-    /// Says of each line of progress whose it is.
-    #[must_use]
-    pub fn of(self, of: &'a str) -> Self {
-        Self { of, ..self }
+impl StepLog<'_> {
+    pub fn emit(&self, event: Event) {
+        self.sink.emit(event);
     }
 
-    pub fn progress(&self, text: impl Into<String>) {
-        let text = match self.of {
-            "" => text.into(),
-            of => format!("{of}: {}", text.into()),
-        };
-        self.sink.emit(Event::Progress { step: self.step, text });
+    /// Shown to a person only when nothing else was said for a while.
+    pub fn waiting(&self, wait: Wait) {
+        self.emit(Event::Waiting(wait));
     }
 
-    /// Lines of containers and builds: fenced by whoever prints them.
-    pub fn output(&self, source: &str, line: impl Into<String>) {
-        self.sink.emit(Event::Output { step: self.step, source: source.to_owned(), line: line.into() });
-    }
-
-    /// Printed only when nothing else was said for a while.
-    pub fn heartbeat(&self, text: impl Into<String>) {
-        self.sink.emit(Event::Heartbeat { step: self.step, text: text.into() });
-    }
-
-    pub fn done(&self, text: impl Into<String>) {
-        self.sink.emit(Event::Finished { step: self.step, text: text.into(), took: Some(self.began.elapsed()) });
-    }
-
-    pub fn failed(&self, text: impl Into<String>) {
-        self.sink.emit(Event::Failed { step: self.step, text: text.into() });
+    /// Since the step began.
+    pub fn took(&self) -> Took {
+        Took(self.began.elapsed())
     }
 }

@@ -1,6 +1,9 @@
 //! [`Builder`] on the Docker Engine, which is looked for only when something must be built or pushed.
 
-use crate::ports::{Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryLogin};
+use crate::events::BuildStepState;
+use crate::ports::{
+    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, PushProgress, RegistryLogin,
+};
 use async_trait::async_trait;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::plan::offline::ContextFacts;
@@ -71,7 +74,7 @@ impl Builder for EngineBuilder {
         image: &LocalImage,
         target: &str,
         login: Option<&RegistryLogin>,
-        tell: &dyn Fn(BuildProgress),
+        tell: &dyn Fn(PushProgress),
     ) -> Result<Digest, BuildFailure> {
         let engine = self.engine().await?;
         let (repository, tag) = target.rsplit_once(':').unwrap_or((target, "latest"));
@@ -82,7 +85,7 @@ impl Builder for EngineBuilder {
         let pushing = async move { engine.push(&image.id, &target, credentials.as_ref(), &mut sink).await };
         let telling = async {
             while let Some(event) = events.recv().await {
-                tell(BuildProgress::Line(push_line(&event)));
+                tell(push_progress(event));
             }
         };
         let (pushed, ()) = tokio::join!(pushing, telling);
@@ -171,26 +174,17 @@ fn digest(text: &str) -> Result<Digest, BuildFailure> {
     })
 }
 
-fn push_line(event: &PushEvent) -> String {
+fn push_progress(event: PushEvent) -> PushProgress {
     match event {
-        PushEvent::Layer { layer, status, current, total } if *total > 0 => {
-            format!("layer {layer}: {status} {}/{} KiB", current / 1024, total / 1024)
+        PushEvent::Layer { layer, status, current, total } => {
+            PushProgress::Layer { layer, status, bytes: current, total }
         }
-        PushEvent::Layer { layer, status, .. } => format!("layer {layer}: {status}"),
-        PushEvent::Retrying { attempt, why } => format!("attempt {attempt}: {why}"),
+        PushEvent::Retrying { attempt, why } => PushProgress::Retried { attempt, error: why },
     }
 }
 
 /// A large context is told of each time that so much more of it went to the Engine.
 const SENT_STEP: u64 = 100 << 20;
-
-/// `12.3 MB`, `4 kB`.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
-        _ => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
-    }
-}
 
 /// Steps by name, their output by whole lines.
 #[derive(Default)]
@@ -207,16 +201,16 @@ impl BuildLog {
         match event {
             BuildEvent::Step { step, name, state } => {
                 self.end_line(&step, tell);
-                let line = match state {
+                let state = match state {
                     StepState::Started => None,
-                    StepState::Completed => Some(name.clone()),
-                    StepState::Cached => Some(format!("{name} (cached)")),
-                    StepState::Failed { why } => Some(format!("{name}: {why}")),
+                    StepState::Completed => Some(BuildStepState::Completed),
+                    StepState::Cached => Some(BuildStepState::Cached),
+                    StepState::Failed { why } => Some(BuildStepState::Failed { error: why }),
                 };
-                self.names.insert(step, name);
-                if let Some(line) = line {
-                    tell(BuildProgress::Line(line));
+                if let Some(state) = state {
+                    tell(BuildProgress::Step { name: name.clone(), state });
                 }
+                self.names.insert(step, name);
             }
             BuildEvent::Log { step, bytes } => {
                 let partial = self.partial.entry(step).or_default();
@@ -226,7 +220,7 @@ impl BuildLog {
                     tell(BuildProgress::Output(String::from_utf8_lossy(&line).trim_end().to_owned()));
                 }
             }
-            BuildEvent::Warning { text } => tell(BuildProgress::Line(format!("warning: {text}"))),
+            BuildEvent::Warning { text } => tell(BuildProgress::Warning(text)),
             BuildEvent::Sent { bytes } => {
                 self.sent = bytes;
                 if bytes - self.sent_told >= SENT_STEP {
@@ -240,7 +234,7 @@ impl BuildLog {
     fn tell_sent(&mut self, tell: &dyn Fn(BuildProgress)) {
         if self.sent != self.sent_told {
             self.sent_told = self.sent;
-            tell(BuildProgress::Line(format!("{} of the context sent to the Engine", size(self.sent))));
+            tell(BuildProgress::Sent { bytes: self.sent });
         }
     }
 
@@ -283,7 +277,9 @@ mod tests {
         let told = RefCell::new(vec![]);
         let tell = |progress: BuildProgress| {
             told.borrow_mut().push(match progress {
-                BuildProgress::Line(line) => format!("> {line}"),
+                BuildProgress::Step { name, state } => format!("> {name} {state:?}"),
+                BuildProgress::Warning(text) => format!("! {text}"),
+                BuildProgress::Sent { bytes } => format!("{bytes} bytes"),
                 BuildProgress::Output(line) => line,
             });
         };
@@ -294,15 +290,15 @@ mod tests {
             log.tell(BuildEvent::Log { step: "s".to_owned(), bytes: bytes.as_bytes().to_vec() }, &tell);
         }
         log.tell(step(StepState::Completed), &tell);
-        assert_eq!(*told.borrow(), ["one", "two", "thr", "> RUN make"]);
+        assert_eq!(*told.borrow(), ["one", "two", "thr", "> RUN make Completed"]);
     }
 
     #[test]
     fn what_was_sent_is_told_on_the_way_and_at_the_end() {
         let told = RefCell::new(vec![]);
         let tell = |progress: BuildProgress| {
-            if let BuildProgress::Line(line) = progress {
-                told.borrow_mut().push(line);
+            if let BuildProgress::Sent { bytes } = progress {
+                told.borrow_mut().push(bytes);
             }
         };
         let mut log = BuildLog::default();
@@ -311,11 +307,7 @@ mod tests {
         }
         log.tell_sent(&tell);
         log.tell_sent(&tell);
-        assert_eq!(
-            *told.borrow(),
-            ["110.0 MB of the context sent to the Engine", "150.0 MB of the context sent to the Engine"]
-        );
-        assert_eq!((size(812), size(2_040_000)), ("1 kB".to_owned(), "2.0 MB".to_owned()));
+        assert_eq!(*told.borrow(), [110_000_000, 150_000_000]);
     }
 
     #[test]

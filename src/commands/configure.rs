@@ -6,7 +6,7 @@ use crate::commands::bad_config;
 use crate::commands::deploy::open_session;
 use crate::config::{self, Answers, BuildSecretSource, Config, ImageSource, Request};
 use crate::context::RunContext;
-use crate::events::{Event, Sink, Step};
+use crate::events::{Event, Sink};
 use crate::steps::promote::promote;
 use crate::steps::resolve_references::resolve_references;
 use crate::steps::resume::resume;
@@ -14,7 +14,6 @@ use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::promotion::Promoted;
 use fargate_deploy_core::redact::Secret;
-use fargate_deploy_core::wording::counted;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,12 +90,11 @@ impl Desk<'_> {
         let Some(needs) = draft.needs() else {
             return draft.finish(&Answers::default()).map_err(|e| bad_config(&e));
         };
-        let of = draft.environment().map(|name| format!(" for {name}")).unwrap_or_default();
-        self.start(format!("values of the config that are in AWS{of}"));
+        self.sink.emit(Event::ReferencesRequested { environment: draft.environment().map(str::to_owned) });
         let cloud = self.cloud(needs.region.clone(), needs.roles.clone(), draft.root()).await?;
         let answers = resolve_references(&needs, cloud.ports()).await?;
-        let count = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
-        self.finish(format!("read from {}", counted(count, "place")));
+        let places = needs.stacks.len() + needs.parameters.len() + usize::from(needs.terraform.is_some());
+        self.sink.emit(Event::ReferencesRead { places });
         draft.finish(&answers).map_err(|e| bad_config(&e))
     }
 
@@ -105,27 +103,31 @@ impl Desk<'_> {
         let source = self.settle(source).await?;
         let environment = source.environment.clone().unwrap_or_default();
         let wanted: Vec<String> = config.images.iter().map(|image| image.key.clone()).collect();
-        self.start(format!("what {environment} runs"));
+        self.sink.emit(Event::PromotionRequested { environment: environment.clone() });
         let cloud = self.cloud(source.region.clone(), source.roles.clone(), &source.root).await?;
         for found in promote(&source, &wanted, cloud.ports(), self.sink.as_ref()).await? {
-            let text = format!("image {}: {} of {environment} ({})", found.key, found.reference, found.seen_in);
-            self.sink.emit(Event::Progress { step: Step::Preflight, text });
+            self.sink.emit(Event::ImagePromoted {
+                image: found.key.clone(),
+                reference: found.reference.to_string(),
+                environment: environment.clone(),
+                seen_in: found.seen_in.to_string(),
+            });
             take(&mut config, found);
         }
-        let what = if wanted.len() == 1 { "image" } else { "images" };
-        self.finish(format!("{} {what} of {environment}, by digest", wanted.len()));
+        self.sink.emit(Event::ImagesPromoted { images: wanted.len(), environment });
         Ok(config)
     }
 
     /// Deploys what a release that stopped has pushed instead of what would be built.
     async fn resume(&mut self, mut config: Config) -> Result<Config, Failure> {
-        self.start("what the release that stopped has left".to_owned());
+        self.sink.emit(Event::ResumeRequested);
         let cloud = self.cloud(config.region.clone(), config.roles.clone(), &config.root).await?;
         let sha = RunContext::read(self.env, &config.root).sha;
         let found = resume(&config, sha.as_deref(), cloud.ports()).await?;
-        let seen: Vec<_> = found.iter().map(|found| format!("{} of {}", found.key, found.seen_in)).collect();
-        found.into_iter().for_each(|found| take(&mut config, found));
-        self.finish(format!("resumed: image {}", seen.join(", ")));
+        for found in found {
+            self.sink.emit(Event::ImageResumed { image: found.key.clone(), seen_in: found.seen_in.to_string() });
+            take(&mut config, found);
+        }
         Ok(config)
     }
 
@@ -139,14 +141,6 @@ impl Desk<'_> {
         let cloud = AwsClient::new(session);
         self.opened.push((who, cloud.clone()));
         Ok(cloud)
-    }
-
-    fn start(&self, subject: String) {
-        self.sink.emit(Event::Started { step: Step::Preflight, subject });
-    }
-
-    fn finish(&self, text: String) {
-        self.sink.emit(Event::Finished { step: Step::Preflight, text, took: None });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::adapters::web::HttpWeb;
 use crate::commands::github_deployment::{self, OpenDeployment};
 use crate::commands::masks::Masks;
 use crate::commands::plan_comment::PlanComments;
-use crate::commands::post::HeldFile;
+use crate::commands::post::CleanupState;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::events::Sink;
@@ -56,7 +56,7 @@ pub async fn deploy(
 ) -> Ending {
     let record = RefCell::new(Record::default());
     let masks = Arc::new(Masks::new(sink));
-    let held = Arc::new(HeldFile::new(Arc::clone(&masks) as _, env, config.region.clone(), config.roles.clone()));
+    let held = Arc::new(CleanupState::new(Arc::clone(&masks) as _, env, config.region.clone(), config.roles.clone()));
     let sink: Arc<dyn Sink + Send + Sync> = held.clone();
     let interrupt = interrupt.shared();
     let label = options.label.clone();
@@ -111,7 +111,7 @@ async fn open(
     options: Options,
     context: &RunContext,
     env: &BTreeMap<String, String>,
-    held: &HeldFile,
+    held: &CleanupState,
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<(Order, AwsClient, HttpWeb, Option<OpenDeployment>), Failure> {
     let order = order(config, options, context, env)?;

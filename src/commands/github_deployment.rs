@@ -2,9 +2,9 @@
 
 use crate::adapters::aws::{Network, Session};
 use crate::adapters::github::{GitHubApi, Patience};
-use crate::commands::post::HeldFile;
+use crate::commands::post::CleanupState;
 use crate::context::RunContext;
-use crate::events::{Event, Sink};
+use crate::events::{DeploymentProblem, Event, Sink, Warning};
 use crate::release::Order;
 use crate::steps::github_deployment::{close, open};
 use fargate_deploy_core::github_deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
@@ -31,7 +31,7 @@ pub async fn begin(
     session: &Session,
     context: &RunContext,
     env: &BTreeMap<String, String>,
-    held: &HeldFile,
+    held: &CleanupState,
     sink: &dyn Sink,
 ) -> Option<OpenDeployment> {
     let sha = context.sha.as_deref().filter(|_| context.is_in_actions && !order.is_dry_run)?;
@@ -67,8 +67,11 @@ impl OpenDeployment {
             biased;
             () = closing => {}
             () = interrupt => {
-                let state = status.state.word();
-                sink.emit(Event::Warning(format!("GitHub Deployment: interrupted: it does not say `{state}`")));
+                sink.emit(Event::Warning(Warning::GithubDeployment {
+                    problem: DeploymentProblem::StatusNotSet(status.state.word().to_owned()),
+                    error: "interrupted".to_owned(),
+                    advice: None,
+                }));
             }
         }
     }
@@ -90,7 +93,11 @@ pub async fn abandon(id: u64, env: &BTreeMap<String, String>, sink: &dyn Sink) {
 
 fn github(env: &BTreeMap<String, String>, network: &Network, sink: &dyn Sink) -> Option<GitHubApi> {
     GitHubApi::from_env(env, network, Patience::default(), sink).unwrap_or_else(|error| {
-        sink.emit(Event::Warning(format!("GitHub Deployment: {error}")));
+        sink.emit(Event::Warning(Warning::GithubDeployment {
+            problem: DeploymentProblem::NotReachable,
+            error: error.to_string(),
+            advice: None,
+        }));
         None
     })
 }

@@ -8,7 +8,7 @@ use crate::commands::masks::Masks;
 use crate::config::{self, Answers, Config, ConfigErrors, ImageSource, Request};
 use crate::context::RunContext;
 use crate::definition_file::definition_in;
-use crate::events::{Event, Sink};
+use crate::events::{Event, Notice, Sink, Warning};
 use crate::ports::{Build, Builder};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy_core::permission::{Permission, advice};
@@ -189,11 +189,10 @@ async fn offline(
         }
         Err(errors) => return (Err(super::bad_config(&errors)), Record::default()),
     };
-    let what = format!("planned from the files alone: {why}");
-    sink.emit(match &next {
+    sink.emit(match next.clone() {
         // Somebody can change it, and means to have a plan.
-        Some(next) => Event::Warning(format!("{what}\n{next}")),
-        None => Event::Notice(what),
+        Some(next) => Event::Warning(Warning::PlannedOffline { why: why.to_owned(), next }),
+        None => Event::Notice(Notice::PlannedOffline { why: why.to_owned() }),
     });
     document.next = next;
     let mut problems = document.problems.clone();

@@ -6,7 +6,7 @@ use crate::adapters::github::{GitHubApi, Patience};
 use crate::config::{self, Config, Request};
 use crate::context::{PullRequestState, RunContext};
 use crate::error::{github_failed, sentence};
-use crate::events::{Event, Sink};
+use crate::events::{Event, Notice, Sink, Warning};
 use crate::ports::{Call, CallError, CallErrorKind, GitHub, PullRequest};
 use crate::release::RequiredPlan;
 use crate::render::plan::markdown::{COMMENT, CommentContext, comment, note, offline_comment, without_plan};
@@ -170,18 +170,13 @@ impl PlanComments<'_> {
             Some(Err(_)) => "GitHub did not answer in time".to_owned(),
             None => "interrupted".to_owned(),
         };
-        self.sink.emit(Event::Warning(format!(
-            "the pull request does not say that this commit has no plan, and may show the one of an earlier commit: {why}"
-        )));
+        self.sink.emit(Event::Warning(Warning::FailureNotCommented { error: why }));
     }
 
     fn settle(&self, posted: Call<()>) -> Result<(), Failure> {
         match posted {
             Err(error) if error.kind == CallErrorKind::Conflict => {
-                let why = sentence(&error);
-                self.sink.emit(Event::Warning(format!(
-                    "the plan is not on the pull request, which may show the one of an earlier commit: {why}"
-                )));
+                self.sink.emit(Event::Warning(Warning::PlanNotCommented { error: sentence(&error) }));
                 Ok(())
             }
             posted => posted
@@ -204,7 +199,7 @@ impl PlanComments<'_> {
                 }
             }
         };
-        self.sink.emit(Event::Notice(format!("the plan is on no pull request: {why}")));
+        self.sink.emit(Event::Notice(Notice::NoPullRequest { why }));
         Ok(None)
     }
 
@@ -259,7 +254,7 @@ impl PlanComments<'_> {
     }
 
     fn warn_of_plan(&self, why: &str) {
-        self.sink.emit(Event::Warning(format!("the pull request does not say how its plan ended: {why}")));
+        self.sink.emit(Event::Warning(Warning::OutcomeNotCommented { error: why.to_owned() }));
     }
 
     async fn replace_outcomes(&self, github: &GitHubApi, key: &Key, text: &str) -> Call<()> {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a run holds, and how to reach it again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Held {
+pub struct Leftovers {
     pub region: Option<String>,
     pub roles: Vec<RoleArn>,
     /// Parameter and token.
@@ -26,20 +26,20 @@ pub struct Held {
 }
 
 /// Writes down what is held, in a file that outlives a killed run, and tells everything else to `inner`.
-pub struct HeldFile {
+pub struct CleanupState {
     inner: Arc<dyn Sink + Send + Sync>,
     path: Option<PathBuf>,
-    held: Mutex<Held>,
+    held: Mutex<Leftovers>,
 }
 
-impl HeldFile {
+impl CleanupState {
     pub fn new(
         inner: Arc<dyn Sink + Send + Sync>,
         env: &BTreeMap<String, String>,
         region: Option<String>,
         roles: Vec<RoleArn>,
     ) -> Self {
-        Self { inner, path: path(env), held: Mutex::new(Held { region, roles, leases: vec![], deployment: None }) }
+        Self { inner, path: path(env), held: Mutex::new(Leftovers { region, roles, leases: vec![], deployment: None }) }
     }
 
     /// Which of GitHub's Deployments has no last status yet.
@@ -47,7 +47,7 @@ impl HeldFile {
         self.change(|held| held.deployment = id);
     }
 
-    fn change(&self, how: impl FnOnce(&mut Held)) {
+    fn change(&self, how: impl FnOnce(&mut Leftovers)) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         how(&mut held);
         let Some(path) = &self.path else { return };
@@ -60,13 +60,13 @@ impl HeldFile {
     }
 }
 
-impl Sink for HeldFile {
+impl Sink for CleanupState {
     fn emit(&self, event: Event) {
         match &event {
-            Event::Held { parameter, token } => {
-                self.change(|held| held.leases.push((parameter.clone(), token.clone())))
+            Event::LeaseAcquired { parameter, token, .. } => {
+                self.change(|held| held.leases.push((parameter.clone(), token.expose().clone())))
             }
-            Event::LetGo { parameter } => self.change(|held| held.leases.retain(|(name, _)| name != parameter)),
+            Event::LeaseReleased { parameter } => self.change(|held| held.leases.retain(|(name, _)| name != parameter)),
             _ => {}
         }
         self.inner.emit(event);
@@ -81,7 +81,7 @@ impl Sink for HeldFile {
 pub async fn post(env: &BTreeMap<String, String>, sink: Arc<dyn Sink + Send + Sync>) -> Vec<String> {
     let Some(path) = path(env) else { return vec![] };
     let Ok(text) = std::fs::read_to_string(&path) else { return vec![] };
-    let Ok(held) = serde_json::from_str::<Held>(&text) else { return vec![] };
+    let Ok(held) = serde_json::from_str::<Leftovers>(&text) else { return vec![] };
     if let Some(id) = held.deployment {
         abandon(id, env, sink.as_ref()).await;
     }
@@ -128,6 +128,9 @@ fn path(env: &BTreeMap<String, String>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Took;
+    use fargate_deploy_core::names::ServiceRef;
+    use fargate_deploy_core::redact::Secret;
 
     struct Nothing;
 
@@ -139,12 +142,18 @@ mod tests {
     fn what_is_held_outlives_the_run_and_what_is_let_go_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let env = BTreeMap::from([("RUNNER_TEMP".to_owned(), dir.path().display().to_string())]);
-        let file = HeldFile::new(Arc::new(Nothing), &env, Some("eu-central-1".to_owned()), vec!["arn:role".into()]);
-        file.emit(Event::Held { parameter: "/a/lease/1".to_owned(), token: "t".to_owned() });
-        let written: Held = serde_json::from_str(&std::fs::read_to_string(path(&env).unwrap()).unwrap()).unwrap();
+        let file = CleanupState::new(Arc::new(Nothing), &env, Some("eu-central-1".to_owned()), vec!["arn:role".into()]);
+        file.emit(Event::LeaseAcquired {
+            service: ServiceRef { cluster: "shop".into(), name: "web".into() },
+            parameter: "/a/lease/1".to_owned(),
+            generation: 1,
+            token: Secret::new("t"),
+            took: Took::default(),
+        });
+        let written: Leftovers = serde_json::from_str(&std::fs::read_to_string(path(&env).unwrap()).unwrap()).unwrap();
         assert_eq!(written.leases, [("/a/lease/1".to_owned(), "t".to_owned())]);
         assert_eq!(written.region.as_deref(), Some("eu-central-1"));
-        file.emit(Event::LetGo { parameter: "/a/lease/1".to_owned() });
+        file.emit(Event::LeaseReleased { parameter: "/a/lease/1".to_owned() });
         assert!(!path(&env).unwrap().exists());
     }
 

@@ -29,11 +29,12 @@ pub async fn run<W: Write + Send + 'static>(
     here: &Path,
     env: &BTreeMap<String, String>,
     log: &Arc<Log<W>>,
+    sink: &Arc<dyn Sink + Send + Sync>,
 ) -> Option<Ending> {
     let directory = here.join(&flags.directory);
     let request =
         Request { file: global.config.clone(), environment: global.environment.clone(), ..Request::default() };
-    let opening = open(&request, &directory, flags.port, env, log.as_ref());
+    let opening = open(&request, &directory, flags.port, env, sink.as_ref());
     let opened = tokio::select! {
         opened = opening => opened,
         () = crate::interrupted() => Err(Failure::new(Reason::Cancelled, "cancelled before the stage was open")),
@@ -53,7 +54,7 @@ pub async fn run<W: Write + Send + 'static>(
         return None;
     }
     let context = RunContext::read(&opened.env, &opened.config.root);
-    let ending = opened.deploy(flags.fault, &context, log.clone(), crate::interrupted()).await;
+    let ending = opened.deploy(flags.fault, &context, Arc::clone(sink), crate::interrupted()).await;
     if flags.keep {
         log.finish(&opened.exports());
         log.finish(&["the stage stays open until this is interrupted".to_owned()]);

@@ -3,7 +3,7 @@
 use super::Release;
 use super::ready_images::{Images, has_all};
 use crate::config::When;
-use crate::events::Step;
+use crate::events::Event;
 use crate::steps::{release as command, snapshot};
 use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::plan::{CommandPlan, Plan};
@@ -22,7 +22,7 @@ impl Release<'_> {
             self.run_command(planned, &plan, &images).await?;
         }
         if self.order.skips_commands && !plan.commands.is_empty() {
-            self.context.skip(Step::Release, "--skip-release-commands");
+            self.context.emit(Event::CommandsSkipped);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Every image of the release, built or found. Images do not wait for each other.
 
 use super::Release;
-use crate::events::Step;
+use crate::events::Event;
 use crate::steps::{build, push};
 use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::plan::{ImageAction, ImagePlan};
@@ -44,7 +44,7 @@ impl Release<'_> {
                 (digest.clone(), to.name)
             }
             ImageAction::Reuse { digest, .. } | ImageAction::Existing { digest } => {
-                context.skip(Step::Build, format!("{key}: {} is in the repository already", digest.short()));
+                context.emit(Event::ImageReused { image: key.clone(), digest: digest.clone() });
                 push::record(key, &image.name, digest, false, context);
                 (digest.clone(), image.name.clone())
             }

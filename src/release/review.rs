@@ -1,7 +1,7 @@
 //! The plan instead of the release, and the release only if it is what was reviewed.
 
 use super::{Release, RequiredPlan};
-use crate::events::Step;
+use crate::events::Event;
 use crate::steps::{build, push};
 use fargate_deploy_core::outcome::{Failure, Reason, Success};
 use fargate_deploy_core::plan::{ImageAction, ImagePlan};
@@ -28,7 +28,7 @@ impl Release<'_> {
 
     async fn build_only(&self, image: &ImagePlan) -> Result<(), Failure> {
         let ImageAction::Build { build: config, platform, .. } = &image.action else {
-            self.context.skip(Step::Build, format!("{}: nothing has to be built", image.key));
+            self.context.emit(Event::BuildUnneeded { image: image.key.clone() });
             return Ok(());
         };
         // The login reads private base images and caches. A role that may only describe has none, and a public base

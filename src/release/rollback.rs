@@ -7,12 +7,13 @@ use crate::evidence;
 use crate::poll::Poll;
 use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::roll_back::{Ordered, roll_back};
-use crate::steps::watch::{self, sentence};
+use crate::steps::watch;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollback::{Restore, Trouble, decide};
 use fargate_deploy_core::rollout::Verdict;
 use fargate_deploy_core::service::State;
+use fargate_deploy_core::smoke::SmokeFailure;
 use futures_util::future::join_all;
 
 const STILL_MOVING: &str = "was still rolling out when the release was given up";
@@ -21,7 +22,7 @@ impl Release<'_> {
     /// Why a service did not come to serve, with the evidence that AWS still has.
     pub(super) async fn failure_of(&self, bad: &ServiceRollout<'_>) -> Failure {
         let revision = bad.revision.arn.short();
-        let ended = bad.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), sentence);
+        let ended = bad.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), ToString::to_string);
         let what = format!("{}: {revision} {ended}", bad.service.service);
         let reason = match bad.verdict {
             Some(Verdict::Superseded { .. }) => Reason::Superseded,
@@ -57,7 +58,7 @@ impl Release<'_> {
     }
 
     /// The release serves, and does not answer as it should.
-    pub(super) async fn failure_of_smoke(&self, done: &ServiceRollout<'_>, why: String) -> Failure {
+    pub(super) async fn failure_of_smoke(&self, done: &ServiceRollout<'_>, why: &SmokeFailure) -> Failure {
         let mut log = vec![];
         if let Ok(arns) = self.context.aws.tasks.running_tasks(&done.service.service).await
             && let (Some(task), Some((container, _))) = (arns.first(), done.service.containers.first())
@@ -148,7 +149,7 @@ impl Release<'_> {
         }
         let arn = rollout.moving.as_ref().and_then(RolloutInProgress::service_deployment);
         let decided = decide(trouble(&rollout), &service.before.task_definition, arn, is_first(service));
-        let why = rollout.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), sentence);
+        let why = rollout.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), ToString::to_string);
         let Some(mut moving) = rollout.moving else { return Ok(()) };
         let (watched, is_ours) = match roll_back(service, &decided, &moving, context).await {
             Ordered::AlreadyBack => {
@@ -202,12 +203,7 @@ impl Release<'_> {
             return self.rolled_back(service);
         }
         context.set_state(&service.key, ServiceState::Unsteady);
-        Err(format!(
-            "{}: going back to {} {}",
-            service.service,
-            service.before.task_definition.short(),
-            sentence(&back)
-        ))
+        Err(format!("{}: going back to {} {}", service.service, service.before.task_definition.short(), back))
     }
 
     fn is_superseded(&self, key: &str) -> bool {

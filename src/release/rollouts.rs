@@ -3,7 +3,7 @@
 use super::Release;
 use super::cancellation::{cancelled, run_alongside};
 use crate::config::{OnCancel, OnFailure};
-use crate::events::Event;
+use crate::events::{Event, Notice};
 use crate::poll::Poll;
 use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
@@ -196,14 +196,11 @@ impl Release<'_> {
         }
         let is_checked = definition.has_health_check() || !service.before.target_groups.is_empty();
         if service.smoke.is_empty() && !is_checked {
-            context.sink.emit(Event::Notice(format!(
-                "{}: its tasks started, nothing more was verified: it has neither a health check nor a smoke check",
-                service.service
-            )));
+            context.emit(Event::Notice(Notice::Unverified { service: service.service.clone() }));
         }
         for check in &service.smoke {
             if let Err(why) = smoke::smoke(check, context).await {
-                return Err(self.failure_of_smoke(rollout, why).await);
+                return Err(self.failure_of_smoke(rollout, &why).await);
             }
         }
         Ok(())

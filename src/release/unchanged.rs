@@ -3,7 +3,7 @@
 use super::Release;
 use super::rollouts::{ServiceRollout, state_of};
 use crate::clock;
-use crate::events::Step;
+use crate::events::Event;
 use crate::poll::Poll;
 use crate::release_context::ReleaseContext;
 use crate::rollout_in_progress::RolloutInProgress;
@@ -27,7 +27,7 @@ impl Release<'_> {
     /// Its bad ending: never a false green for a rollout that is still on its way, or has failed.
     pub(super) async fn confirm_unchanged(&self) -> Result<Success, Failure> {
         let (plan, context) = (self.plan(), &self.context);
-        context.skip(Step::RollOut, "nothing differs from what the services should run");
+        context.emit(Event::NothingToRollOut);
         if self.order.is_unwatched {
             return Ok(Success::Unchanged);
         }

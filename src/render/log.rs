@@ -5,6 +5,7 @@
 //! <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#stopping-and-starting-workflow-commands>
 
 use crate::events::{Event, Sink, Step};
+use crate::render::sentences::{self, Line, Mark};
 use fargate_deploy_core::markdown::stripped;
 use fargate_deploy_core::redact::Redaction;
 use std::io::Write;
@@ -133,62 +134,63 @@ impl<W: Write> Inner<W> {
                 }
             }
             Event::ShowAs { value, written } => self.redaction.show_as(&value, &written),
-            Event::Started { step, subject } => {
-                if detail != Detail::Quiet {
-                    self.status(" ", step, &subject, None);
-                }
-            }
-            Event::Progress { step, text } => {
-                if detail != Detail::Quiet && (detail == Detail::Verbose || !is_chatty(step)) {
-                    self.status("·", step, &text, None);
-                }
-            }
             Event::Output { step, source, line } => {
                 if detail != Detail::Quiet {
                     self.output(step, &source, &line);
                 }
             }
-            Event::Finished { step, text, took } => {
-                if detail != Detail::Quiet {
-                    self.status("✓", step, &text, took);
-                }
-            }
-            Event::Skipped { step, why } => {
-                if detail != Detail::Quiet {
-                    self.status("-", step, &why, None);
-                }
-            }
-            Event::Failed { step, text } => self.status("✗", step, &text, None),
-            Event::Warning(text) => {
+            Event::Warning(warning) => {
                 self.close_group();
-                let text = text.lines().map(clean).collect::<Vec<_>>().join("\n");
+                let text = sentences::warning(&warning).lines().map(clean).collect::<Vec<_>>().join("\n");
                 match self.style.fence {
                     Some(_) => self.line(&format!("::warning::{}", escape(&text))),
                     None => self.line(&format!("! warning: {text}")),
                 }
             }
-            Event::Notice(text) => {
-                self.close_group();
-                match self.style.fence {
-                    Some(_) => self.line(&format!("::notice::{}", escape(&clean(&text)))),
-                    None if detail != Detail::Quiet => self.line(&format!("! note: {}", clean(&text))),
-                    None => {}
-                }
-            }
-            Event::Held { .. } | Event::LetGo { .. } => {}
-            Event::Heartbeat { step, text } => {
-                if self.last_line.elapsed() >= HEARTBEAT && detail != Detail::Quiet {
-                    self.status("…", step, &text, None);
+            Event::Notice(notice) => self.notice(&sentences::notice(&notice)),
+            other => {
+                if let Some(line) = sentences::line(&other) {
+                    self.say(&line);
                 }
             }
         }
     }
 
-    fn status(&mut self, mark: &str, step: Step, text: &str, took: Option<Duration>) {
+    fn say(&mut self, line: &Line) {
+        let detail = self.style.detail;
+        let is_shown = match line.mark {
+            Mark::Failed => true,
+            Mark::Detail => detail == Detail::Verbose,
+            Mark::Heartbeat => detail != Detail::Quiet && self.last_line.elapsed() >= HEARTBEAT,
+            Mark::Started | Mark::Progress | Mark::Done | Mark::Skipped => detail != Detail::Quiet,
+        };
+        if is_shown {
+            self.status(line);
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
         self.close_group();
-        let took = took.map(|t| format!("  {:.1} s", t.as_secs_f64())).unwrap_or_default();
+        match self.style.fence {
+            Some(_) => self.line(&format!("::notice::{}", escape(&clean(text)))),
+            None if self.style.detail != Detail::Quiet => self.line(&format!("! note: {}", clean(text))),
+            None => {}
+        }
+    }
+
+    fn status(&mut self, line: &Line) {
+        self.close_group();
+        let mark = match line.mark {
+            Mark::Started => " ",
+            Mark::Progress | Mark::Detail => "·",
+            Mark::Done => "✓",
+            Mark::Skipped => "-",
+            Mark::Failed => "✗",
+            Mark::Heartbeat => "…",
+        };
+        let took = line.took.map(|took| format!("  {:.1} s", took.0.as_secs_f64())).unwrap_or_default();
         // Texts come from AWS and from Dockerfiles too.
-        self.line(&format!("{mark} {:<9} {}{took}", name(step), clean(text)));
+        self.line(&format!("{mark} {:<9} {}{took}", name(line.step), clean(&line.text)));
     }
 
     /// Groups of steps that run at once are not torn into each other: while one is open, the others' lines wait for the
@@ -265,11 +267,6 @@ impl<W: Write> Inner<W> {
     }
 }
 
-/// Builds and pushes say much that is only wanted when looked for.
-fn is_chatty(step: Step) -> bool {
-    matches!(step, Step::Push)
-}
-
 fn name(step: Step) -> &'static str {
     match step {
         Step::Identity => "identity",
@@ -318,6 +315,8 @@ pub fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::{BuildStepState, Warning};
+    use fargate_deploy_core::names::ServiceRef;
     use fargate_deploy_core::redact::Secret;
 
     fn log(fence: Option<&str>) -> Log<Vec<u8>> {
@@ -328,12 +327,26 @@ mod tests {
         Event::Output { step: Step::Release, source: "migrate".to_owned(), line: line.to_owned() }
     }
 
+    fn step(name: &str) -> Event {
+        Event::BuildStep { image: "app".to_owned(), name: name.to_owned(), state: BuildStepState::Completed }
+    }
+
+    fn warning(service: &str) -> Event {
+        let service = ServiceRef { cluster: "shop".into(), name: service.into() };
+        Event::Warning(Warning::LeaseNotRenewed { service, error: "no".to_owned() })
+    }
+
     #[test]
     fn container_output_is_fenced_and_grouped_so_that_it_cannot_issue_commands() {
         let log = log(Some("t0ken"));
         log.emit(output("::set-output name=x::y"));
         log.emit(output("##[error]no"));
-        log.emit(Event::Finished { step: Step::Release, text: "migrate exited with 0".to_owned(), took: None });
+        log.emit(Event::CommandEnded {
+            command: "migrate".to_owned(),
+            task: "arn:aws:ecs:eu-central-1:111122223333:task/shop/1".into(),
+            verdict: fargate_deploy_core::task::TaskVerdict::Succeeded,
+            took: crate::events::Took(Duration::from_millis(1500)),
+        });
         let text = log.text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
@@ -345,7 +358,7 @@ mod tests {
                 "  migrate | # #[error]no",
                 "::t0ken::",
                 "::endgroup::",
-                "✓ release   migrate exited with 0",
+                "✓ release   migrate exited with 0 (task 1)  1.5 s",
             ]
         );
     }
@@ -361,7 +374,7 @@ mod tests {
         for event in [line("app", "1"), line("front", "1"), line("app", "2"), line("front", "2")] {
             log.emit(event);
         }
-        log.emit(Event::Progress { step: Step::Build, text: "app: done".to_owned() });
+        log.emit(step("done"));
         let text = log.text();
         let shown: Vec<_> = text.lines().filter(|l| !l.contains("t0ken")).collect();
         assert_eq!(
@@ -385,17 +398,20 @@ mod tests {
         let log = log(None);
         log.emit(Event::Mask(Secret::new("hunter2")));
         log.emit(output("password is hunter2"));
-        log.emit(Event::Warning("careful".to_owned()));
-        assert_eq!(log.text(), "  migrate | password is ***\n! warning: careful\n");
+        log.emit(warning("web"));
+        assert_eq!(
+            log.text(),
+            "  migrate | password is ***\n! warning: the lease of shop/web could not be renewed: no\n"
+        );
     }
 
     #[test]
     fn secrets_are_masked_for_the_runner_before_any_line_shows_them() {
         let log = log(Some("t0ken"));
         log.emit(Event::Mask(Secret::new("line one\nline%two")));
-        log.emit(Event::Progress { step: Step::Build, text: "line one and line%two".to_owned() });
+        log.emit(step("line one and line%two"));
         let text = log.text();
-        assert_eq!(text, "::add-mask::line one\n::add-mask::line%25two\n· build     *** and ***\n");
+        assert_eq!(text, "::add-mask::line one\n::add-mask::line%25two\n· build     app: *** and ***\n");
     }
 
     #[test]
@@ -437,21 +453,31 @@ mod tests {
 
     #[test]
     fn a_warning_of_several_lines_is_one_command_and_each_line_is_clean() {
-        let warning = || Event::Warning("lacks:\n  a: \u{1b}[1mwrite\n::error::no".to_owned());
+        let text = "lacks:\n  a: \u{1b}[1mwrite\n::error::no";
         let in_actions = log(Some("t0ken"));
-        in_actions.emit(warning());
-        assert_eq!(in_actions.text(), "::warning::lacks:%0A  a: write%0A: :error::no\n");
+        in_actions.emit(warning(text));
+        assert_eq!(
+            in_actions.text(),
+            "::warning::the lease of shop/lacks:%0A  a: write%0A: :error::no could not be renewed: no\n"
+        );
         let outside = log(None);
-        outside.emit(warning());
-        assert_eq!(outside.text(), "! warning: lacks:\n  a: write\n: :error::no\n");
+        outside.emit(warning(text));
+        assert_eq!(
+            outside.text(),
+            "! warning: the lease of shop/lacks:\n  a: write\n: :error::no could not be renewed: no\n"
+        );
     }
 
     #[test]
     fn quiet_keeps_failures_and_warnings() {
         let log = Log::new(vec![], Style { detail: Detail::Quiet, fence: None });
-        log.emit(Event::Started { step: Step::Build, subject: "app".to_owned() });
+        log.emit(step("app"));
         log.emit(output("noise"));
-        log.emit(Event::Failed { step: Step::Build, text: "no".to_owned() });
-        assert_eq!(log.text(), "✗ build     no\n");
+        log.emit(Event::RollbackRefused {
+            service: fargate_deploy_core::names::ServiceRef { cluster: "shop".into(), name: "web".into() },
+            error: "no".to_owned(),
+        });
+        log.emit(warning("web"));
+        assert_eq!(log.text(), "✗ rollback  shop/web: no\n! warning: the lease of shop/web could not be renewed: no\n");
     }
 }

@@ -33,7 +33,8 @@ pub struct Order<'a> {
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
 pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<LocalImage, Failure> {
     let Order { key, config, platform, name, login, provenance, env } = order;
-    let step = context.start(Step::Build, format!("{key} for {platform}")).of(key);
+    let image = key.to_owned();
+    let step = context.begin(Event::BuildStarted { image: image.clone(), platform: platform.to_owned() });
     let inline_cache = config.cache == Cache::Inline;
     let request = Build {
         context: config.context.clone(),
@@ -54,8 +55,12 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
     let built = context
         .builder
         .build(&request, &|progress| match progress {
-            BuildProgress::Line(line) => step.progress(line),
-            BuildProgress::Output(line) => step.output(key, line),
+            BuildProgress::Step { name, state } => step.emit(Event::BuildStep { image: image.clone(), name, state }),
+            BuildProgress::Warning(text) => step.emit(Event::BuildWarned { image: image.clone(), text }),
+            BuildProgress::Sent { bytes } => step.emit(Event::ContextSent { image: image.clone(), bytes }),
+            BuildProgress::Output(line) => {
+                step.emit(Event::Output { step: Step::Build, source: image.clone(), line });
+            }
         })
         .await
         .map_err(|e| build_failed(&format!("image `{key}` was not built"), e))?;
@@ -66,17 +71,13 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
         )
         .with_next("name the platform in the Dockerfile's FROM only through $TARGETPLATFORM, or set `platform`"));
     }
-    step.done(format!("{key} is {}", short(&built.id)));
+    step.emit(Event::ImageBuilt { image, id: built.id.clone(), took: step.took() });
     Ok(built)
 }
 
 /// Tags without placeholders move with every push, so they name the newest image: its inline cache is read.
 fn moving_tags(config: &BuildConfig) -> impl Iterator<Item = &String> {
     config.tags.iter().filter(|tag| !tag.contains('{'))
-}
-
-fn short(id: &str) -> &str {
-    id.get(..19).unwrap_or(id)
 }
 
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>

@@ -3,7 +3,7 @@
 use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
 use crate::definition_file::read_definition;
 use crate::error::{build_failed, call_failed};
-use crate::events::Step;
+use crate::events::{Event, Running, Wait, Warning};
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
@@ -11,7 +11,6 @@ use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use fargate_deploy_core::service::{Service, State};
-use fargate_deploy_core::wording::counted;
 use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -28,8 +27,11 @@ pub async fn preflight(
     sha: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<Before, Failure> {
-    let about = format!("{}, {}", counted(config.services.len(), "service"), counted(config.images.len(), "image"));
-    let step = context.start(Step::Preflight, about);
+    let step = context.begin(Event::PreflightStarted {
+        services: config.services.len(),
+        images: Some(config.images.len()),
+        again: false,
+    });
     let services = services(config, None, &step, context).await?;
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
@@ -38,7 +40,7 @@ pub async fn preflight(
     .await?;
     let own = config.release.iter().filter_map(|c| Some((c.name.clone(), c.task_definition.as_ref()?)));
     let definitions = try_join_all(own.map(async |(name, file)| Ok((name, read_definition(file).await?)))).await?;
-    step.done(what_runs(&services));
+    step.emit(Event::ServicesRead { running: what_runs(config, &services), took: step.took() });
     Ok(Before { services, found: Found { images, definitions } })
 }
 
@@ -52,15 +54,18 @@ pub async fn services_again(
     settle: Duration,
     context: &ReleaseContext<'_>,
 ) -> Result<Before, Failure> {
-    let step = context.start(Step::Preflight, format!("{}, again", counted(config.services.len(), "service")));
+    let step = context.begin(Event::PreflightStarted { services: config.services.len(), images: None, again: true });
     let services = services(config, Some(settle), &step, context).await?;
-    step.done(what_runs(&services));
+    step.emit(Event::ServicesRead { running: what_runs(config, &services), took: step.took() });
     Ok(Before { services, found })
 }
 
-fn what_runs(services: &[ServiceBefore]) -> String {
-    let runs = |s: &ServiceBefore| format!("{} runs {}", s.service.name, s.service.task_definition.short());
-    services.iter().map(runs).collect::<Vec<_>>().join(", ")
+fn what_runs(config: &Config, services: &[ServiceBefore]) -> Vec<Running> {
+    let runs = |(chosen, found): (&ServiceConfig, &ServiceBefore)| Running {
+        service: reference(chosen),
+        revision: found.service.task_definition.clone(),
+    };
+    config.services.iter().zip(services).map(runs).collect()
 }
 
 /// What an image is built for where it does not say so itself: the platform of the first service that uses it.
@@ -130,7 +135,7 @@ async fn settled(
             )
             .with_next("wait until it has ended, or stop it, then run this again"));
         }
-        step.heartbeat(format!("waiting for another deployment of {} to end", moving.name));
+        step.waiting(Wait::OtherDeployment { service: moving.name.to_string() });
         sleep(Duration::from_secs(3)).await;
     }
 }
@@ -369,11 +374,11 @@ async fn taken_by_commit(
         let doing = format!("looking for `{tag}` in {}", repository.uri);
         let named = context.aws.repositories.image(repository, tag).await.map_err(|e| call_failed(&doing, &e))?;
         if let Some(named) = named.filter(|named| Some(&named.digest) != digest) {
-            context.warn(format!(
-                "`{tag}` of {} is immutable and stays with {}, an earlier build of this commit",
-                repository.uri,
-                named.digest.short()
-            ));
+            context.warn(Warning::TagTaken {
+                tag: tag.clone(),
+                repository: repository.uri.clone(),
+                digest: named.digest.clone(),
+            });
             taken.push(tag.clone());
         }
     }

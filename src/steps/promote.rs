@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ServiceConfig};
 use crate::error::call_failed;
-use crate::events::{Event, Sink};
+use crate::events::{Event, Sink, Warning};
 use crate::ports::{Aws, Call, CallErrorKind};
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -62,10 +62,7 @@ async fn stand(
     let last = match history(name, aws).await {
         Ok(history) => history,
         Err(e) if e.kind == CallErrorKind::Denied => {
-            sink.emit(Event::Warning(format!(
-                "the deployments of {name} may not be read (`{}`): whether its last one succeeded is told from the service alone",
-                e.action
-            )));
+            sink.emit(Event::Warning(Warning::DeploymentsNotReadable { service: name.clone(), action: e.action }));
             History::default()
         }
         Err(e) => return Err(call_failed(&format!("reading the deployments of {name}"), &e)),

@@ -2,8 +2,8 @@
 
 use crate::config::BuildConfig;
 use crate::error::{build_failed, call_failed};
-use crate::events::{Event, Step};
-use crate::ports::{BuildFailureKind, BuildProgress, CallErrorKind, EcrAddress, LocalImage, RegistryLogin, Repository};
+use crate::events::Event;
+use crate::ports::{BuildFailureKind, CallErrorKind, EcrAddress, LocalImage, PushProgress, RegistryLogin, Repository};
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::outcome::{Failure, ImageRecord, Reason};
@@ -48,10 +48,10 @@ pub async fn destination(
     let repository = match found {
         Some(repository) => repository,
         None => {
-            let step = context.start(Step::Push, format!("creating {doing}"));
+            let step = context.begin(Event::RepositoryRequested { repository: reference.repository.clone() });
             let made = context.aws.repositories.create_repository(address.as_ref(), &reference.repository).await;
             let made = made.map_err(|e| call_failed(&format!("creating {doing}"), &e))?;
-            step.done(format!("created {} with scan on push", made.uri));
+            step.emit(Event::RepositoryCreated { repository: made.uri.clone(), took: step.took() });
             made
         }
     };
@@ -83,7 +83,8 @@ pub async fn push(
     to: &Destination,
     context: &ReleaseContext<'_>,
 ) -> Result<Digest, Failure> {
-    let step = context.start(Step::Push, format!("{key} to {}", to.name)).of(key);
+    let name = || key.to_owned();
+    let step = context.begin(Event::PushStarted { image: name(), repository: to.name.clone() });
     let (by_engine, in_registry) = match to.repository {
         Some(_) => {
             let names_content = |tag: &&String| tag.starts_with(CONTENT_TAG);
@@ -99,15 +100,19 @@ pub async fn push(
     for tag in by_engine {
         let target = format!("{}:{tag}", to.push_name);
         let tell = |progress| match progress {
-            BuildProgress::Line(line) => step.progress(line),
-            BuildProgress::Output(line) => step.output(key, line),
+            PushProgress::Layer { layer, status, bytes, total } => {
+                step.emit(Event::LayerPushed { image: name(), layer, status, bytes, total });
+            }
+            PushProgress::Retried { attempt, error } => {
+                step.emit(Event::PushRetried { image: name(), attempt, error });
+            }
         };
         let mut digest = context.builder.push(image, &target, to.login.as_ref(), &tell).await;
         if let (Err(refused), Some(_)) = (&digest, &to.login)
             && refused.kind == BuildFailureKind::Login
         {
             // A login to ECR lasts twelve hours at most, and less where the role's session does.
-            step.progress(format!("logging in again: {refused}"));
+            step.emit(Event::LoginRenewed { image: name(), error: refused.to_string() });
             let renewed = log_in(to.address.as_ref(), context).await?;
             digest = context.builder.push(image, &target, Some(&renewed), &tell).await;
         }
@@ -127,8 +132,8 @@ pub async fn push(
     for tag in in_registry {
         put_tag(key, &digest, tag, to, context).await?;
     }
-    let names: Vec<&str> = tags.iter().chain(&own_tag).map(String::as_str).collect();
-    step.done(format!("{key} is {} under {}", digest.short(), names.join(", ")));
+    let tags = tags.iter().chain(&own_tag).cloned().collect();
+    step.emit(Event::ImagePushed { image: name(), digest: digest.clone(), tags, took: step.took() });
     Ok(digest)
 }
 
@@ -150,11 +155,12 @@ pub async fn retag(
     context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
     record(key, &to.name, digest, false, context);
-    let step = context.start(Step::Push, format!("{key}: tagging {}", digest.short()));
+    let image = key.to_owned();
+    let step = context.begin(Event::TaggingStarted { image: image.clone(), digest: digest.clone() });
     for tag in missing {
         put_tag(key, digest, tag, to, context).await?;
     }
-    step.done(format!("{key}: {} is also {}", digest.short(), missing.join(", ")));
+    step.emit(Event::TagsPushed { image, digest: digest.clone(), tags: missing.to_vec(), took: step.took() });
     Ok(())
 }
 

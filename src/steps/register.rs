@@ -1,7 +1,7 @@
 //! The release as a new revision of each service's task definition, by digest.
 
 use crate::error::call_failed;
-use crate::events::Step;
+use crate::events::Event;
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::Failure;
@@ -29,14 +29,12 @@ pub async fn register(
 ) -> Result<Revision, Failure> {
     let definition = service.definition(number, images, provenance);
     if compare::differences(&service.running, &definition).is_empty() {
-        context.skip(
-            Step::Register,
-            format!("{}: nothing differs from {}", service.key, service.before.task_definition.short()),
-        );
         let arn = service.before.task_definition.clone();
+        context.emit(Event::RevisionUnchanged { service: service.service.clone(), revision: arn.clone() });
         return Ok(Revision { key: service.key.clone(), arn, definition: service.running.clone(), is_unchanged: true });
     }
-    let step = context.start(Step::Register, definition.family().to_owned());
+    let of = || service.service.clone();
+    let step = context.begin(Event::RegistrationStarted { service: of(), family: definition.family().to_owned() });
     let arn = context
         .aws
         .task_definitions
@@ -44,6 +42,6 @@ pub async fn register(
         .await
         .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?;
     context.record.borrow_mut().registered.push(arn.clone());
-    step.done(format!("{} for r{number}", arn.short()));
+    step.emit(Event::RevisionRegistered { service: of(), revision: arn.clone(), release: number, took: step.took() });
     Ok(Revision { key: service.key.clone(), arn, definition, is_unchanged: false })
 }

@@ -2,7 +2,7 @@
 
 use crate::config::When;
 use crate::error::call_failed;
-use crate::events::Step;
+use crate::events::{Event, Step, Wait, Warning};
 use crate::evidence;
 use crate::lease::Lease;
 pub use crate::lease::RunKey;
@@ -11,6 +11,7 @@ use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
+use fargate_deploy_core::resolved::joined;
 use fargate_deploy_core::task::{Task, TaskVerdict, judge, judge_with_output};
 use fargate_deploy_core::task_definition::{TaskDefinition, compare, launch_volumes};
 use serde_json::json;
@@ -38,11 +39,7 @@ pub async fn run(
     context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
     let step = context
-        .start(
-            Step::Release,
-            format!("{}: {}", plan.command.name, fargate_deploy_core::resolved::joined(&plan.command.command)),
-        )
-        .of(&plan.command.name);
+        .begin(Event::CommandStarting { command: plan.command.name.clone(), line: joined(&plan.command.command) });
     let (definition, arn) = registered(plan, from, context).await?;
     context.record.borrow_mut().commands.push(CommandRecord {
         name: plan.command.name.clone(),
@@ -66,18 +63,20 @@ pub async fn run(
             break (task, ended, verdict);
         }
         tries += 1;
-        step.progress(format!("{}: nothing of it ran, trying again", describe(plan, &verdict)));
+        step.emit(Event::CommandRetried { command: plan.command.name.clone(), verdict });
         sleep(Duration::from_secs(10)).await;
     };
+    step.emit(Event::CommandEnded {
+        command: plan.command.name.clone(),
+        task: task.clone(),
+        verdict: verdict.clone(),
+        took: step.took(),
+    });
     if verdict == TaskVerdict::Succeeded {
-        for failed in beside(&ended, plan) {
-            context.warn(failed);
-        }
-        step.done(format!("{} exited with 0 (task {})", plan.command.name, task.id()));
+        beside(&ended, plan).for_each(|failed| context.warn(failed));
         return Ok(());
     }
-    let what = describe(plan, &verdict);
-    step.failed(what.clone());
+    let what = format!("release command `{}` {verdict}", plan.command.name);
     let log = evidence::last_lines(context.aws, &definition, &plan.container, &task).await;
     Err(Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {}: {}", task.id(), evidence::ending(&ended))])
@@ -99,22 +98,17 @@ fn next(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
 }
 
 /// Other containers that ended badly while the command's own ended well. 137 and 143 are how ECS ends them afterwards.
-fn beside(ended: &Task, plan: &CommandPlan) -> Vec<String> {
-    let name = &plan.command.name;
+fn beside<'t>(ended: &'t Task, plan: &'t CommandPlan) -> impl Iterator<Item = Warning> + 't {
     let others = ended.containers.iter().filter(|c| c.name != plan.container);
-    let badly = others.filter_map(|c| match c.exit_code {
-        Some(0 | 137 | 143) => None,
-        Some(code) => {
-            Some(format!("release command `{name}` exited with 0, and container `{}` beside it with {code}", c.name))
-        }
-        None => c.reason.as_ref().map(|reason| {
-            format!(
-                "release command `{name}` exited with 0, and container `{}` beside it did not run: {reason}",
-                c.name
-            )
-        }),
-    });
-    badly.collect()
+    others.filter_map(|c| {
+        let reason = match c.exit_code {
+            Some(0 | 137 | 143) => return None,
+            Some(_) => None,
+            None => Some(c.reason.clone()?),
+        };
+        let (command, container) = (plan.command.name.clone(), c.name.clone());
+        Some(Warning::ContainerBesideFailed { command, container, exit_code: c.exit_code, reason })
+    })
 }
 
 /// What a command runs from.
@@ -206,7 +200,7 @@ async fn start(
         },
     };
     if let Some(task) = left {
-        step.progress(format!("an earlier attempt of this run started task {}: waiting for that one", task.id()));
+        step.emit(Event::CommandAttached { command: plan.command.name.clone(), task: task.clone() });
         note(lease, request, Some(&task), context).await?;
         return Ok(task);
     }
@@ -233,10 +227,7 @@ async fn start(
             Ok(answer) => answer,
             // The task itself matters more than its tags: nothing has started.
             Err(e) if e.kind == CallErrorKind::Denied && e.action == "ecs:TagResource" && !request.tags.is_empty() => {
-                context.warn(format!(
-                    "release command `{}`: its task has no tags, `ecs:TagResource` is not allowed for RunTask (docs/iam.md)",
-                    plan.command.name
-                ));
+                context.warn(Warning::TaskWithoutTags { command: plan.command.name.clone() });
                 request.tags.clear();
                 request.client_token =
                     format!("{}-{retry}", request.client_token.split('-').next().unwrap_or_default());
@@ -251,7 +242,11 @@ async fn start(
             }
         };
         if let Some(task) = answer.tasks.into_iter().next() {
-            step.progress(format!("task {} started from {}", task.arn.id(), request.task_definition.short()));
+            step.emit(Event::CommandTaskStarted {
+                command: plan.command.name.clone(),
+                task: task.arn.clone(),
+                revision: request.task_definition.clone(),
+            });
             // From here on a failed note only makes a successor look the task up by its starter.
             let _ = note(lease, &request, Some(&task.arn), context).await;
             return Ok(task.arn);
@@ -267,7 +262,7 @@ async fn start(
             };
             return Err(not_started(plan, Failure::new(Reason::ReleaseCommand, what)));
         }
-        step.progress(format!("no capacity ({reason}): trying again"));
+        step.emit(Event::CommandWithoutCapacity { command: plan.command.name.clone(), reason });
         // The same token would replay the same failure.
         request.client_token = format!("{}-{retry}", request.client_token.split('-').next().unwrap_or_default());
         sleep(Duration::from_secs(10)).await;
@@ -357,10 +352,7 @@ async fn wait(
             Ok(found) => {
                 if let Some(found) = found.into_iter().next() {
                     last_seen = Instant::now();
-                    if found.last_status != status {
-                        status.clone_from(&found.last_status);
-                        step.heartbeat(format!("task {} is {status}", task.id()));
-                    }
+                    status.clone_from(&found.last_status);
                     if found.is_stopped() {
                         log.drain(
                             &plan.command.name,
@@ -388,7 +380,11 @@ async fn wait(
                 let failure = call_failed(&format!("watching task {}", task.id()), &e);
                 return Err(Failure { reason: Reason::ReleaseCommand, ..failure });
             }
-            Err(e) => step.heartbeat(format!("task {} could not be read: {e}", task.id())),
+            Err(e) => step.waiting(Wait::CommandUnreadable {
+                command: plan.command.name.clone(),
+                task: task.clone(),
+                error: e.to_string(),
+            }),
         }
         log.follow(&plan.command.name, step, context.aws).await;
         if began.elapsed() >= plan.command.timeout {
@@ -405,7 +401,7 @@ async fn wait(
                 "wait for it to end and deploy again, or raise its `timeout`; until it ends no other release starts",
             ));
         }
-        step.heartbeat(format!("{} is {}", plan.command.name, status.to_lowercase()));
+        step.waiting(Wait::Command { command: plan.command.name.clone(), task: task.clone(), status: status.clone() });
         sleep(PAUSE).await;
     }
 }
@@ -425,7 +421,7 @@ impl Follow<'_> {
         while let Ok(page) = aws.logs.log_events(stream, self.next.as_deref()).await {
             lines += page.events.len();
             for event in page.events {
-                step.output(source, event.message);
+                step.emit(Event::Output { step: Step::Release, source: source.to_owned(), line: event.message });
             }
             // The end is reached when the token does not change.
             let is_end = page.next.is_none() || page.next == self.next;
@@ -472,26 +468,6 @@ fn state_of(verdict: &TaskVerdict) -> CommandState {
         TaskVerdict::NeverStarted { .. } => CommandState::NeverStarted,
         TaskVerdict::Killed { exit_code, .. } => CommandState::Killed { exit_code: *exit_code },
         TaskVerdict::NoExitCode { .. } => CommandState::Failed { exit_code: None },
-    }
-}
-
-fn describe(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
-    let name = &plan.command.name;
-    match verdict {
-        TaskVerdict::Succeeded => format!("release command `{name}` succeeded"),
-        TaskVerdict::ExitedWith { code, reason: None } => format!("release command `{name}` failed: exit code {code}"),
-        TaskVerdict::ExitedWith { code, reason: Some(reason) } => {
-            format!("release command `{name}` failed: exit code {code}: {reason}")
-        }
-        TaskVerdict::NeverStarted { reason } => format!("release command `{name}` never started: {reason}"),
-        TaskVerdict::Killed { stop_code, reason, .. } if stop_code == "TaskFailedToStart" => format!(
-            "release command `{name}` was killed before it ended, it may be applied in part: another container kept the \
-             task from starting: {reason}"
-        ),
-        TaskVerdict::Killed { stop_code, reason, .. } => {
-            format!("release command `{name}` was stopped before it ended: {stop_code}: {reason}")
-        }
-        TaskVerdict::NoExitCode { reason } => format!("release command `{name}` ended without an exit code: {reason}"),
     }
 }
 

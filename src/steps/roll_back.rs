@@ -1,7 +1,7 @@
 //! Puts the previous revision back where ECS does not do it by itself.
 
 use crate::clock;
-use crate::events::Step;
+use crate::events::Event;
 use crate::poll::History;
 use crate::ports::Aws;
 use crate::release_context::ReleaseContext;
@@ -50,17 +50,21 @@ pub async fn roll_back(
         Restore::Leave(why) => Ordered::Left((*why).to_owned()),
         Restore::UpdateService(previous) => update(service, previous, moving, context).await,
         Restore::StopServiceDeployment { deployment, otherwise } => {
-            let step =
-                context.start(Step::RollBack, format!("{} to {}", service.service, otherwise.short())).of(&service.key);
+            let of = || service.service.clone();
+            let step = context.begin(Event::RollbackStarted { service: of(), revision: otherwise.clone() });
             match context.aws.services.stop_service_deployment(deployment).await {
                 Ok(()) => {
                     context.set_state(&service.key, ServiceState::RollingBack);
-                    step.progress("ECS was told to roll its deployment back");
+                    step.emit(Event::RollbackRequested { service: of() });
                     Ordered::WatchOurs
                 }
                 // It ended in between, is not stoppable, or the role may not: the other way always works.
                 Err(e) => {
-                    step.progress(format!("{e}: putting {} back by UpdateService", otherwise.short()));
+                    step.emit(Event::RollbackByUpdate {
+                        service: of(),
+                        revision: otherwise.clone(),
+                        error: e.to_string(),
+                    });
                     update(service, otherwise, moving, context).await
                 }
             }
@@ -74,19 +78,20 @@ async fn update(
     moving: &RolloutInProgress,
     context: &ReleaseContext<'_>,
 ) -> Ordered {
-    let step = context.start(Step::RollBack, format!("{} to {}", service.service, previous.short())).of(&service.key);
+    let of = || service.service.clone();
+    let step = context.begin(Event::RollbackStarted { service: of(), revision: previous.clone() });
     match look(&service.service, moving, PATIENCE, context.aws).await {
         MayGoBack::Yes => {}
         MayGoBack::Superseded { by } => {
-            step.progress(format!("a newer deployment of {} owns the service: nothing is put back", by.short()));
+            step.emit(Event::RollbackSuperseded { service: of(), by: by.clone() });
             return Ordered::Superseded(by);
         }
         MayGoBack::AlreadyGoing => {
-            step.progress("ECS goes back by itself");
+            step.emit(Event::RollbackUnderWay { service: of() });
             return Ordered::WatchOurs;
         }
         MayGoBack::Unknown(why) => {
-            step.failed(format!("{}: {why}", service.service));
+            step.emit(Event::RollbackRefused { service: of(), error: why.to_string() });
             return Ordered::Left(format!("{why}: nothing was put back"));
         }
     }
@@ -94,7 +99,7 @@ async fn update(
     let after = match context.aws.services.update_service(&service.service, previous, false).await {
         Ok(after) => after,
         Err(e) => {
-            step.failed(format!("{}: {e}", service.service));
+            step.emit(Event::RollbackRefused { service: of(), error: e.to_string() });
             return Ordered::Left(format!("UpdateService to {} failed: {e}", previous.short()));
         }
     };
@@ -102,7 +107,11 @@ async fn update(
     let Some(primary) = after.primary() else {
         return Ordered::Left("ECS shows no primary deployment".to_owned());
     };
-    step.progress(format!("deployment {} of {}", primary.id, previous.short()));
+    step.emit(Event::RollbackRolloutStarted {
+        service: of(),
+        deployment: primary.id.clone(),
+        revision: previous.clone(),
+    });
     let target = Target {
         deployment: primary.id.clone(),
         created_at: primary.created_at,

@@ -1,8 +1,8 @@
 //! UpdateService, and from its answer the id of the deployment that is ours.
 
 use crate::clock;
-use crate::error::call_failed;
-use crate::events::Step;
+use crate::error::{call_failed, sentence};
+use crate::events::Event;
 use crate::lease::Lease;
 use crate::ports::CallErrorKind;
 use crate::release_context::ReleaseContext;
@@ -31,7 +31,8 @@ pub async fn roll_out(
     lease: Option<&Lease>,
     context: &ReleaseContext<'_>,
 ) -> Result<Option<RolloutInProgress>, Failure> {
-    let step = context.start(Step::RollOut, format!("{} to {}", service.service, to.short())).of(&service.key);
+    let of = || service.service.clone();
+    let step = context.begin(Event::RolloutRequested { service: of(), revision: to.clone() });
     let since = clock::now();
     let send = async || {
         context.set_state(&service.key, ServiceState::Updating);
@@ -56,7 +57,7 @@ pub async fn roll_out(
                         context.set_state(&service.key, ServiceState::Untouched);
                     }
                     let failure = call_failed(&format!("updating {}", service.service), &e);
-                    step.failed(failure.what.clone());
+                    step.emit(Event::RolloutRefused { service: of(), error: sentence(&e) });
                     return Err(failure);
                 }
             }
@@ -68,7 +69,7 @@ pub async fn roll_out(
         && lost.reason == Reason::Locked
     {
         context.set_state(&service.key, ServiceState::Superseded);
-        step.failed(lost.what.clone());
+        step.emit(Event::RolloutTakenOver { service: of() });
         return Err(lost);
     }
     let Some(ours) = after.primary() else {
@@ -80,7 +81,7 @@ pub async fn roll_out(
     let before = service.before.primary().map(|p| (p.id.clone(), p.task_definition.clone()));
     if before.as_ref().is_some_and(|(id, _)| *id == ours.id) {
         context.set_state(&service.key, ServiceState::Serving);
-        step.done(format!("{} runs {} already: ECS made no new deployment", service.service, to.short()));
+        step.emit(Event::RolloutUnneeded { service: of(), revision: to.clone(), took: step.took() });
         return Ok(None);
     }
     context.set_state(&service.key, ServiceState::RollingOut);
@@ -92,7 +93,7 @@ pub async fn roll_out(
         breaker: service.before.breaker,
         wait: settings.wait,
     };
-    step.progress(format!("deployment {} of {}", target.deployment, to.short()));
+    step.emit(Event::RolloutStarted { service: of(), deployment: target.deployment.clone(), revision: to.clone() });
     let seen = service.before.events.iter().map(|e| e.id.clone()).collect();
     Ok(Some(RolloutInProgress { fails_fast: settings.fail_fast, ..RolloutInProgress::new(target, seen, since) }))
 }

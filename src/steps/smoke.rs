@@ -1,39 +1,41 @@
 //! Does it answer? Asked after ECS says that the release serves.
 
 use crate::config::SmokeCheck;
-use crate::events::Step;
+use crate::events::{Event, Wait};
 use crate::release_context::ReleaseContext;
+use fargate_deploy_core::smoke::{SmokeFailure, WrongAnswer};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Tries until the check passes or its time is over.
 ///
 /// # Errors
-/// The last answer, as a sentence.
-pub async fn smoke(check: &SmokeCheck, context: &ReleaseContext<'_>) -> Result<(), String> {
-    let step = context.start(Step::Smoke, check.url.to_string());
+/// The last answer.
+pub async fn smoke(check: &SmokeCheck, context: &ReleaseContext<'_>) -> Result<(), SmokeFailure> {
+    let url = || check.url.to_string();
+    let step = context.begin(Event::SmokeStarted { url: url() });
     let began = Instant::now();
     loop {
         let left = check.within.saturating_sub(began.elapsed());
         let attempt =
             context.web.get(check.url.value(), left.clamp(Duration::from_secs(1), Duration::from_secs(10))).await;
         let wrong = match attempt {
-            Ok((status, _)) if status != check.status => format!("answered {status}, expected {}", check.status),
+            Ok((status, _)) if status != check.status => WrongAnswer::Status { status, expected: check.status },
             Ok((_, body)) => match &check.contains {
-                Some(text) if !body.contains(text.value()) => format!("the body does not contain `{text}`"),
+                Some(text) if !body.contains(text.value()) => WrongAnswer::Body { lacks: text.to_string() },
                 _ => {
-                    step.done(format!("{} answered {}", check.url, check.status));
+                    step.emit(Event::SmokePassed { url: url(), status: check.status, took: step.took() });
                     return Ok(());
                 }
             },
-            Err(why) => why,
+            Err(error) => WrongAnswer::None { error },
         };
         if began.elapsed() >= check.within {
-            let why = format!("{} did not pass within {} s: {wrong}", check.url, check.within.as_secs());
-            step.failed(why.clone());
-            return Err(why);
+            let failure = SmokeFailure { url: url(), within: check.within.as_secs(), last: wrong };
+            step.emit(Event::SmokeFailed(failure.clone()));
+            return Err(failure);
         }
-        step.heartbeat(wrong);
+        step.waiting(Wait::Smoke { url: url(), last: wrong });
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -1,10 +1,11 @@
 //! A snapshot of the database, before a release command changes its schema: what a rollback cannot give back.
 
 use crate::error::call_failed;
-use crate::events::Step;
+use crate::events::{Event, Wait};
 use crate::ports::CallErrorKind;
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::snapshot::SnapshotState;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -18,10 +19,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// `config` without such an instance, `permission`, `release-command` where it fails, `timeout`: nothing was run, and no
 /// service was touched.
 pub async fn snapshot(instance: &str, name: &str, context: &ReleaseContext<'_>) -> Result<(), Failure> {
-    let step = context.start(Step::Release, format!("snapshot of {instance}")).of("snapshot");
+    let step = context.begin(Event::SnapshotRequested { instance: instance.to_owned() });
+    let named = || name.to_owned();
     match context.aws.snapshots.create_snapshot(instance, name).await {
-        Ok(()) => step.progress(format!("{name} was ordered")),
-        Err(e) if e.kind == CallErrorKind::Conflict => step.progress(format!("{name} of an earlier attempt is there")),
+        Ok(()) => step.emit(Event::SnapshotStarted { snapshot: named() }),
+        Err(e) if e.kind == CallErrorKind::Conflict => step.emit(Event::SnapshotFound { snapshot: named() }),
         Err(e) if e.kind == CallErrorKind::NotFound => {
             let what = format!("snapshot: there is no RDS instance `{instance}` in {}", context.aws.identity.region());
             return Err(Failure::new(Reason::Config, what).with_next("check `snapshot` and `region`"));
@@ -38,29 +40,30 @@ pub async fn snapshot(instance: &str, name: &str, context: &ReleaseContext<'_>) 
         let state = match found {
             Ok(Some(found)) if found.status == "available" => {
                 context.record.borrow_mut().snapshot = Some((instance.to_owned(), name.to_owned()));
-                step.done(format!("{name} of {instance} is available"));
+                step.emit(Event::SnapshotAvailable {
+                    snapshot: named(),
+                    instance: instance.to_owned(),
+                    took: step.took(),
+                });
                 return Ok(());
             }
             Ok(Some(found)) if found.status == "failed" => {
                 let what = format!("the snapshot `{name}` of `{instance}` failed: no release command was run");
                 return Err(Failure::new(Reason::ReleaseCommand, what).with_next("see why in RDS, and deploy again"));
             }
-            Ok(Some(found)) => match found.percent {
-                Some(percent) => format!("{} ({percent} %)", found.status),
-                None => found.status,
-            },
-            Ok(None) => "not listed yet".to_owned(),
+            Ok(Some(found)) => SnapshotState::Listed { status: found.status, percent: found.percent },
+            Ok(None) => SnapshotState::NotListed,
             Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity) => {
                 return Err(call_failed(&format!("watching the snapshot `{name}`"), &e));
             }
-            Err(e) => format!("not readable: {e}"),
+            Err(e) => SnapshotState::Unreadable { error: e.to_string() },
         };
         if began.elapsed() >= WAIT {
             let what = format!("the snapshot `{name}` of `{instance}` is still {state} after {} s", WAIT.as_secs());
             let next = "RDS goes on; run this again when it is available: a second attempt takes the same one";
             return Err(Failure::new(Reason::Timeout, what).with_next(next));
         }
-        step.heartbeat(format!("snapshot {name} is {state}"));
+        step.waiting(Wait::Snapshot { snapshot: named(), state });
         sleep(PAUSE).await;
     }
 }

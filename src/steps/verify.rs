@@ -1,5 +1,6 @@
 //! "Stable" must mean that ours runs: the tasks of our deployment, with the digests that were deployed.
 
+use crate::events::Warning;
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::{DeploymentId, ServiceRef};
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
@@ -24,9 +25,7 @@ pub async fn verify(
     let tasks = match tasks {
         Ok(tasks) => tasks,
         Err(e) => {
-            context.warn(format!(
-                "the running tasks of {service} could not be read, so their digests were not compared: {e}"
-            ));
+            context.warn(Warning::DigestsNotCompared { service: service.clone(), error: e.to_string() });
             return Ok(());
         }
     };

@@ -1,13 +1,13 @@
 //! Follows a deployment to its end. Nothing is decided here: the state machine asks, this page reads.
 
-use crate::events::Step;
+use crate::events::{Event, Wait};
 use crate::evidence;
 use crate::poll::{History, Poll};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::ServiceRef;
-use fargate_deploy_core::rollout::{Ask, Death, Observation, Target, Verdict, deaths_of};
+use fargate_deploy_core::rollout::{Ask, Death, Observation, RolloutEvent, Target, Verdict, deaths_of};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -25,7 +25,8 @@ pub async fn watch(
     poll: &Poll,
     context: &ReleaseContext<'_>,
 ) -> Verdict {
-    let step = context.start(Step::RollOut, format!("watching {service}")).of(service.name.as_str());
+    let of = || service.clone();
+    let step = context.begin(Event::RolloutWatched { service: of(), deployment: moving.target.deployment.clone() });
     let RolloutInProgress { rollout, target, began, since, fails_fast } = moving;
     let (target, fails_fast) = (&*target, *fails_fast);
     let reader = Reader { service, target, history: History::new(*since), poll, aws: context.aws };
@@ -45,7 +46,7 @@ pub async fn watch(
         }
         last = Some(began.elapsed());
         let observation = reader.read(&ask).await;
-        let mut news = rollout.observe(began.elapsed(), observation);
+        tell_news(&step, service, rollout.observe(began.elapsed(), observation));
         let has_failures = rollout.failures() > failures;
         // ECS does not count a task that ended after it was RUNNING, where nothing checks its health.
         let rested = |since: Duration| began.elapsed().saturating_sub(since) >= LOOK;
@@ -55,20 +56,24 @@ pub async fn watch(
             failures = rollout.failures();
             looked = Some(began.elapsed());
             let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition).await;
-            news.extend(evidence.lines.into_iter().filter(|_| has_failures));
+            for text in evidence.lines.into_iter().filter(|_| has_failures) {
+                step.emit(Event::RolloutEvidence { service: of(), text });
+            }
             if let Some(crash_loop) = evidence.crash_loop.filter(|_| fails_fast) {
-                news.extend(rollout.observe(began.elapsed(), Observation::CrashLoop(crash_loop)));
+                tell_news(&step, service, rollout.observe(began.elapsed(), Observation::CrashLoop(crash_loop)));
             }
         }
-        for line in news {
-            step.progress(line);
-        }
         if let Some(verdict) = rollout.verdict() {
-            tell(&step, service, target, verdict);
+            step.emit(Event::RolloutEnded {
+                service: of(),
+                revision: target.task_definition.clone(),
+                verdict: verdict.clone(),
+                took: step.took(),
+            });
             return verdict.clone();
         }
         let counts = rollout.counts();
-        step.heartbeat(format!("{service}: {}/{} running", counts.running, counts.desired));
+        step.waiting(Wait::Rollout { service: of(), running: counts.running, desired: counts.desired });
     }
 }
 
@@ -120,38 +125,8 @@ async fn deaths(service: &ServiceRef, target: &Target, aws: Aws<'_>) -> Call<Vec
     Ok(deaths_of(&target.deployment, &aws.tasks.tasks(&service.cluster, &stopped).await?))
 }
 
-fn tell(step: &StepLog<'_>, service: &ServiceRef, target: &Target, verdict: &Verdict) {
-    let revision = target.task_definition.short();
-    match verdict {
-        Verdict::Stable(counts) => {
-            step.done(format!("{service} serves {revision}: {}/{} running", counts.running, counts.desired))
-        }
-        other => step.failed(format!("{service}: {revision} {}", sentence(other))),
+fn tell_news(step: &StepLog<'_>, service: &ServiceRef, news: Vec<RolloutEvent>) {
+    for news in news {
+        step.emit(Event::RolloutNews { service: service.clone(), news });
     }
-}
-
-/// How a deployment ended, as the predicate of a sentence.
-pub fn sentence(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Stable(_) => "serves".to_owned(),
-        Verdict::RolledBack { reason, to } => format!("was rolled back to {}: {reason}", to.short()),
-        Verdict::Failed { reason } => format!("failed: {reason}"),
-        Verdict::Superseded { by } => format!("was replaced by a newer deployment of {}", by.short()),
-        Verdict::TimedOut { awaiting_hook: Some(hook), .. } => {
-            format!("is paused by hook {hook}, which waits for a person")
-        }
-        Verdict::TimedOut { last, stage: Some(stage), .. } => {
-            let traffic = if has_shifted(stage) { "it has the traffic already, and " } else { "" };
-            format!("is still rolling out: {traffic}stage {stage}, {}/{} running", last.running, last.desired)
-        }
-        Verdict::TimedOut { last, .. } => format!("is still rolling out: {}/{} running", last.running, last.desired),
-        Verdict::Unsteady { reason } => format!("failed, and so did going back: {reason}"),
-        Verdict::Lost { error } => format!("could not be followed to its end, what serves is unknown: {error}"),
-    }
-}
-
-/// From here on the new revision has the production traffic.
-/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html>
-fn has_shifted(stage: &str) -> bool {
-    matches!(stage, "POST_PRODUCTION_TRAFFIC_SHIFT" | "BAKE_TIME" | "CLEAN_UP")
 }

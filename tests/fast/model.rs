@@ -13,6 +13,7 @@ use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::poll::Poll;
 use fargate_deploy::ports::Aws;
 use fargate_deploy::release_context::ReleaseContext;
+use fargate_deploy::render::sentences;
 use fargate_deploy::rollout_in_progress::RolloutInProgress;
 use fargate_deploy::steps::{roll_back, watch};
 use fargate_deploy_core::names::ServiceRef;
@@ -172,8 +173,10 @@ struct Heard<'a>(&'a RefCell<Vec<(f64, String)>>, tokio::time::Instant);
 
 impl Sink for Heard<'_> {
     fn emit(&self, event: Event) {
-        if let Event::Progress { text, .. } = event {
-            self.0.borrow_mut().push((self.1.elapsed().as_secs_f64(), text));
+        if matches!(event, Event::RolloutNews { .. } | Event::RolloutEvidence { .. })
+            && let Some(line) = sentences::line(&event)
+        {
+            self.0.borrow_mut().push((self.1.elapsed().as_secs_f64(), line.text));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A sink that remembers.
 
 use fargate_deploy::events::{Event, Sink};
+use fargate_deploy::render::sentences;
 use std::sync::Mutex;
 
 #[derive(Default)]
@@ -22,7 +23,7 @@ impl RecordedEvents {
 
     pub fn warnings(&self) -> Vec<String> {
         self.texts(|event| match event {
-            Event::Warning(text) => Some(text.clone()),
+            Event::Warning(warning) => Some(sentences::warning(warning)),
             _ => None,
         })
     }

@@ -8,6 +8,7 @@
 pub mod comment;
 pub mod github_deployment;
 pub mod image;
+pub mod kinds;
 pub mod markdown;
 pub mod names;
 pub mod outcome;
@@ -20,6 +21,7 @@ pub mod resume;
 pub mod rollback;
 pub mod rollout;
 pub mod service;
+pub mod smoke;
 pub mod snapshot;
 pub mod task;
 pub mod task_definition;

@@ -11,6 +11,7 @@
 //! concluded.
 
 mod deaths;
+mod event;
 mod evidence;
 mod history;
 mod judge;
@@ -20,12 +21,15 @@ mod pace;
 pub(crate) mod tests;
 
 pub use deaths::{Death, deaths_of};
+pub use event::RolloutEvent;
 pub(super) use evidence::{newer_in, of_rollback};
 pub use history::{Listed, Newer, sort_out};
 
 use super::names::{DeploymentId, ServiceDeploymentArn, TaskDefinitionArn};
 use super::service::{Breaker, Counts, Service, ServiceDeployment, ServiceDeploymentStatus};
 use news::Told;
+use serde::Serialize;
+use std::fmt;
 use std::time::Duration;
 
 /// Reads that fail for this long leave us blind.
@@ -84,7 +88,8 @@ pub enum Observation {
 }
 
 /// How it ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Verdict {
     /// Our deployment is the primary one and completed, and as many of its tasks run as should. With `desired` 0 nothing
     /// was started, so nothing was verified.
@@ -101,6 +106,34 @@ pub enum Verdict {
     Unsteady { reason: String },
     /// The service is gone, or could not be read any more: what serves is unknown.
     Lost { error: String },
+}
+
+/// The predicate of a sentence about the deployment.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stable(_) => f.write_str("serves"),
+            Self::RolledBack { reason, to } => write!(f, "was rolled back to {}: {reason}", to.short()),
+            Self::Failed { reason } => write!(f, "failed: {reason}"),
+            Self::Superseded { by } => write!(f, "was replaced by a newer deployment of {}", by.short()),
+            Self::TimedOut { awaiting_hook: Some(hook), .. } => {
+                write!(f, "is paused by hook {hook}, which waits for a person")
+            }
+            Self::TimedOut { last, stage: Some(stage), .. } => {
+                let traffic = if has_shifted(stage) { "it has the traffic already, and " } else { "" };
+                write!(f, "is still rolling out: {traffic}stage {stage}, {}/{} running", last.running, last.desired)
+            }
+            Self::TimedOut { last, .. } => write!(f, "is still rolling out: {}/{} running", last.running, last.desired),
+            Self::Unsteady { reason } => write!(f, "failed, and so did going back: {reason}"),
+            Self::Lost { error } => write!(f, "could not be followed to its end, what serves is unknown: {error}"),
+        }
+    }
+}
+
+/// From here on the new revision has the production traffic.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html>
+fn has_shifted(stage: &str) -> bool {
+    matches!(stage, "POST_PRODUCTION_TRAFFIC_SHIFT" | "BAKE_TIME" | "CLEAN_UP")
 }
 
 /// Where the deployment stands.
@@ -252,7 +285,7 @@ impl Rollout {
     }
 
     /// Takes one observation, `at` after UpdateService, and tells what is new in it. Finished is final.
-    pub fn observe(&mut self, at: Duration, observation: Observation) -> Vec<String> {
+    pub fn observe(&mut self, at: Duration, observation: Observation) -> Vec<RolloutEvent> {
         let mut news = vec![];
         if self.verdict().is_some() {
             return news;
@@ -280,7 +313,7 @@ impl Rollout {
         news
     }
 
-    fn take_service(&mut self, at: Duration, found: Option<Box<Service>>, news: &mut Vec<String>) {
+    fn take_service(&mut self, at: Duration, found: Option<Box<Service>>, news: &mut Vec<RolloutEvent>) {
         self.asked.service = Some(at);
         self.blind = None;
         let Some(service) = found else {
@@ -315,7 +348,7 @@ impl Rollout {
         self.shown = Some((at, service));
     }
 
-    fn take_list(&mut self, at: Duration, listed: Listed, news: &mut Vec<String>) {
+    fn take_list(&mut self, at: Duration, listed: Listed, news: &mut Vec<RolloutEvent>) {
         self.asked.list = Some(at);
         self.api.dark = None;
         self.api.listed = Some(at);
@@ -332,7 +365,7 @@ impl Rollout {
         }
     }
 
-    fn take_deployment(&mut self, at: Duration, found: Option<ServiceDeployment>, news: &mut Vec<String>) {
+    fn take_deployment(&mut self, at: Duration, found: Option<ServiceDeployment>, news: &mut Vec<RolloutEvent>) {
         self.asked.api = Some(at);
         self.api.dark = None;
         if let Some(deployment) = found {
@@ -342,7 +375,7 @@ impl Rollout {
 
     /// Takes the ServiceDeployments API's account of our deployment. An end is final: a later read that shows less is
     /// stale.
-    fn follow(&mut self, at: Duration, deployment: ServiceDeployment, news: &mut Vec<String>) {
+    fn follow(&mut self, at: Duration, deployment: ServiceDeployment, news: &mut Vec<RolloutEvent>) {
         use ServiceDeploymentStatus as Status;
         self.asked.api = Some(at);
         if self.api.ended.is_some() {
@@ -441,12 +474,12 @@ impl Rollout {
         self.failed.as_ref().map_or_else(|| otherwise.to_owned(), |(_, reason)| reason.clone())
     }
 
-    fn progress(&mut self, counts: Counts, news: &mut Vec<String>) {
+    fn progress(&mut self, counts: Counts, news: &mut Vec<RolloutEvent>) {
         self.told.progress(counts, news);
         self.phase = Phase::Progressing(counts);
     }
 
-    fn roll_back(&mut self, news: &mut Vec<String>) {
+    fn roll_back(&mut self, news: &mut Vec<RolloutEvent>) {
         let reason = self.failure_reason("no reason given");
         self.told.rolling_back(&reason, news);
         self.phase = Phase::RollingBack;

@@ -1,4 +1,7 @@
-//! How the snapshot of a database is called.
+//! The snapshot of a database: its name, and how far it is.
+
+use serde::Serialize;
+use std::fmt;
 
 /// One name a run, whatever its attempt: the snapshot of the first one is from before anything was changed. At most 255
 /// letters, digits and single hyphens.
@@ -13,6 +16,32 @@ pub fn snapshot_name(instance: &str, run: &str) -> String {
         }
     }
     name.trim_end_matches('-').to_owned()
+}
+
+/// A snapshot that cannot be restored from yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum SnapshotState {
+    /// RDS works on it, and says with which status.
+    Listed {
+        status: String,
+        percent: Option<u64>,
+    },
+    NotListed,
+    Unreadable {
+        error: String,
+    },
+}
+
+impl fmt::Display for SnapshotState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed { status, percent: Some(percent) } => write!(f, "{status} ({percent} %)"),
+            Self::Listed { status, percent: None } => f.write_str(status),
+            Self::NotListed => f.write_str("not listed yet"),
+            Self::Unreadable { error } => write!(f, "not readable: {error}"),
+        }
+    }
 }
 
 #[cfg(test)]

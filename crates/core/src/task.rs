@@ -46,7 +46,8 @@ pub struct ContainerState {
 }
 
 /// How a one-off task ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum TaskVerdict {
     /// The named container ran and exited with 0.
     Succeeded,
@@ -67,6 +68,24 @@ impl TaskVerdict {
         let TaskVerdict::NeverStarted { reason } = self else { return false };
         reason.starts_with("InternalError")
             || (reason.contains("Timeout waiting for") && reason.contains("provisioning"))
+    }
+}
+
+/// The predicate of a sentence about what the task ran.
+impl std::fmt::Display for TaskVerdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Succeeded => f.write_str("succeeded"),
+            Self::ExitedWith { code, reason: None } => write!(f, "failed: exit code {code}"),
+            Self::ExitedWith { code, reason: Some(reason) } => write!(f, "failed: exit code {code}: {reason}"),
+            Self::NeverStarted { reason } => write!(f, "never started: {reason}"),
+            Self::Killed { stop_code, reason, .. } if stop_code == "TaskFailedToStart" => write!(
+                f,
+                "was killed before it ended, it may be applied in part: another container kept the task from starting: {reason}"
+            ),
+            Self::Killed { stop_code, reason, .. } => write!(f, "was stopped before it ended: {stop_code}: {reason}"),
+            Self::NoExitCode { reason } => write!(f, "ended without an exit code: {reason}"),
+        }
     }
 }
 

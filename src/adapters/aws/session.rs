@@ -5,7 +5,7 @@ use super::identity::{Claims, IdentityFailure};
 use super::oidc::TokenSource;
 use super::sts::{Sts, session_name};
 use crate::adapters::network::{CONNECT_TIMEOUT, Network};
-use crate::events::{Event, Sink};
+use crate::events::{Event, Sink, Warning};
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion as _;
 use aws_config::profile::ProfileFileRegionProvider;
@@ -76,10 +76,7 @@ impl Session {
     pub async fn open(inputs: &SessionInputs, sink: Arc<dyn Sink + Send + Sync>) -> Result<Self, IdentityFailure> {
         let network = Network::from_env(&inputs.env)?;
         for name in in_the_clear(&inputs.env) {
-            let text = format!(
-                "`{name}` names another machine without TLS: calls to AWS and what they carry can be read on the way"
-            );
-            sink.emit(Event::Warning(text));
+            sink.emit(Event::Warning(Warning::EndpointWithoutTls { variable: name.to_owned() }));
         }
         let region = region(inputs).await.ok_or(IdentityFailure::NoRegion)?;
         let base = base_config(inputs, &network, &region).await;
@@ -216,11 +213,7 @@ async fn chain(
     let provider = match given(&inputs.env) {
         Some(credentials) => {
             if credentials.session_token().is_some() {
-                sink.emit(Event::Warning(
-                    "the AWS credentials in the environment end with their session and cannot be renewed: \
-                    set `role`, so that a deploy may outlive them"
-                        .to_owned(),
-                ));
+                sink.emit(Event::Warning(Warning::CredentialsNotRenewable));
             }
             SharedCredentialsProvider::new(credentials)
         }

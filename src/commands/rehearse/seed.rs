@@ -4,7 +4,7 @@ use super::setting::{Setting, path, repository};
 use crate::adapters::builder::EngineBuilder;
 use crate::config::{BuildConfig, Config, ImageSource, ReleaseCommand, ServiceConfig, When};
 use crate::error::build_failed;
-use crate::events::{Event, Sink, Step};
+use crate::events::{Event, Sink, Step, Wait};
 use crate::ports::{Build, BuildProgress, Builder as _, RegistryLogin};
 use aws_stage::Stage;
 use fargate_deploy_core::names::{ContainerName, short};
@@ -32,8 +32,7 @@ pub async fn seed(
     builder: &EngineBuilder,
     sink: &(dyn Sink + Send + Sync),
 ) -> Result<Urls, Failure> {
-    let tell = |text: String| sink.emit(Event::Progress { step: Step::Preflight, text });
-    sink.emit(Event::Started { step: Step::Preflight, subject: format!("opening the stage at {}", stage.url()) });
+    sink.emit(Event::StageOpened { url: stage.url() });
     let definitions = setting.all();
     secrets(stage, config, &definitions).await?;
     elsewhere(stage, config).await?;
@@ -48,7 +47,7 @@ pub async fn seed(
             images.insert(image.key.clone(), previous_image(stage, build, setting, builder, sink).await?);
         }
     }
-    tell("the previous release's images are in the stage's registry".to_owned());
+    sink.emit(Event::StageImagesPushed);
     let mut registered = BTreeMap::new();
     for service in &config.services {
         let Some(definition) = setting.definition(&service.key) else { continue };
@@ -76,7 +75,7 @@ pub async fn seed(
             (None, None) => continue,
         };
         run_command(stage, service, command, &container, &arn).await?;
-        tell(format!("the previous release's command `{}` exited with 0", command.name));
+        sink.emit(Event::StageCommandSucceeded { command: command.name.clone() });
     }
     let mut urls = vec![];
     for service in &config.services {
@@ -90,8 +89,7 @@ pub async fn seed(
     for service in &config.services {
         wait_until_it_serves(stage, service).await?;
     }
-    let text = "the previous release serves on the stage".to_owned();
-    sink.emit(Event::Finished { step: Step::Preflight, text, took: None });
+    sink.emit(Event::StageReady);
     Ok(urls)
 }
 
@@ -275,7 +273,9 @@ async fn previous_image(
         logins: vec![],
     };
     let tell = |progress| match progress {
-        BuildProgress::Line(text) => sink.emit(Event::Heartbeat { step: Step::Build, text }),
+        BuildProgress::Step { name, .. } => sink.emit(Event::Waiting(Wait::StageBuild { name })),
+        BuildProgress::Warning(text) => sink.emit(Event::BuildWarned { image: name.clone(), text }),
+        BuildProgress::Sent { bytes } => sink.emit(Event::ContextSent { image: name.clone(), bytes }),
         BuildProgress::Output(line) => sink.emit(Event::Output { step: Step::Build, source: name.clone(), line }),
     };
     let built =
@@ -283,7 +283,7 @@ async fn previous_image(
     let (username, password) = stage.registry_login();
     let host = uri.split('/').next().unwrap_or_default().to_owned();
     let login = RegistryLogin { host, username, password: Secret::new(password) };
-    let digest = builder.push(&built, &format!("{uri}:previous"), Some(&login), &tell).await;
+    let digest = builder.push(&built, &format!("{uri}:previous"), Some(&login), &|_| {}).await;
     let digest = digest.map_err(|e| build_failed("the previous release was not pushed to the stage", e))?;
     Ok(format!("{uri}@{digest}"))
 }

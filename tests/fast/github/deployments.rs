@@ -4,7 +4,7 @@ use crate::github::scene::{BOT, HEAD, Scene, patient};
 use crate::recorded_events::RecordedEvents;
 use aws_stage::faults::FaultAction;
 use fargate_deploy::adapters::github::Patience;
-use fargate_deploy::commands::post::{HeldFile, post};
+use fargate_deploy::commands::post::{CleanupState, post};
 use fargate_deploy::steps::github_deployment::{close, open};
 use fargate_deploy_core::github_deployment::{NewDeployment, ended};
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
@@ -110,7 +110,7 @@ async fn the_deployment_of_a_killed_run_is_ended_by_the_jobs_last_step() {
         env.insert(name.to_owned(), value.to_owned());
     }
     let told = Arc::new(RecordedEvents::default());
-    let killed = HeldFile::new(told.clone(), &env, None, vec![]);
+    let killed = CleanupState::new(told.clone(), &env, None, vec![]);
     killed.set_deployment(Some(id));
 
     assert_eq!(post(&env, told.clone()).await, Vec::<String>::new());
@@ -121,7 +121,7 @@ async fn the_deployment_of_a_killed_run_is_ended_by_the_jobs_last_step() {
     post(&env, told.clone()).await;
     assert_eq!(states(&scene)[0].len(), 2);
 
-    let ended = HeldFile::new(told.clone(), &env, None, vec![]);
+    let ended = CleanupState::new(told.clone(), &env, None, vec![]);
     ended.set_deployment(Some(id));
     ended.set_deployment(None);
     post(&env, told).await;

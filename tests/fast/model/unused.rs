@@ -132,7 +132,7 @@ impl Builder for Unused {
         _: &LocalImage,
         _: &str,
         _: Option<&RegistryLogin>,
-        _: &dyn Fn(BuildProgress),
+        _: &dyn Fn(PushProgress),
     ) -> Result<Digest, BuildFailure> {
         unreachable!()
     }

@@ -63,3 +63,45 @@ fn no_file_grows_beyond_its_second_idea() {
         assert!(lines <= 600, "{} has {lines} lines before its tests", path.display());
     }
 }
+
+/// An event names what happened; the sentence about it is made in `src/render`.
+#[test]
+fn steps_tell_data_and_never_sentences() {
+    let told = ["Event::", "Warning::", "Wait::", "WrongAnswer::", "SnapshotState::"];
+    let mut checked = 0;
+    for (path, text) in sources("src") {
+        let name = path.to_string_lossy().replace('\\', "/");
+        if !["/src/steps/", "/src/release/", "/src/release.rs", "/src/lease"].iter().any(|part| name.contains(part)) {
+            continue;
+        }
+        for start in told.iter().flat_map(|word| text.match_indices(word)).map(|(at, word)| at + word.len()) {
+            let fields = fields(&text[start..]);
+            checked += 1;
+            for forbidden in ["format!", "concat!", "\""] {
+                assert!(!fields.contains(forbidden), "{name} words an event: {fields}");
+            }
+        }
+    }
+    assert!(checked > 50, "only {checked} events were found");
+}
+
+/// What follows the name of a kind: `{ .. }` or `( .. )`, or nothing.
+fn fields(text: &str) -> &str {
+    let name = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
+    let rest = &text[name..];
+    if !rest.trim_start().starts_with(['{', '(']) {
+        return "";
+    }
+    let mut depth = 0;
+    for (at, c) in rest.char_indices() {
+        match c {
+            '{' | '(' => depth += 1,
+            '}' | ')' => depth -= 1,
+            _ => continue,
+        }
+        if depth == 0 {
+            return &rest[..=at];
+        }
+    }
+    rest
+}

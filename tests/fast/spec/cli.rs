@@ -2,6 +2,7 @@
 
 use super::config::repository;
 use insta::assert_snapshot;
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -174,4 +175,27 @@ fn an_annotation_names_the_file_from_the_workspace_and_nothing_empty_is_fenced()
 fn post_succeeds_also_when_there_is_nothing_to_put_away() {
     let (output, _, err) = run(repository().path(), &["post"]);
     assert!(output.status.success(), "{err}");
+}
+
+#[test]
+fn events_are_written_to_a_file_or_to_standard_output_beside_the_log_and_end_with_the_exit_code() {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), "cluster: 1\nregon: x\n").unwrap();
+    let last = |text: &str| serde_json::from_str::<serde_json::Value>(text.lines().last().unwrap()).unwrap();
+
+    let (output, out, _) = run(folder.path(), &["deploy", "--events", "events.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    let ended = last(&fs::read_to_string(folder.path().join("events.jsonl")).unwrap());
+    assert_eq!((&ended["event"], &ended["exit-code"]), (&json!("run-ended"), &json!(2)), "{ended}");
+    assert_eq!(ended["failure-reason"], "config");
+    assert!(ended["at"].as_str().is_some_and(|at| at.ends_with('Z')) && out.contains("regon"), "{ended} {out}");
+
+    let (output, out, err) = run(folder.path(), &["deploy", "--events", "-"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(last(&out)["event"], "run-ended");
+    assert!(err.contains("regon") && !out.contains("regon:"), "{out} {err}");
+
+    let (output, out, _) = run(folder.path(), &["deploy", "--events", "no/such/folder/events.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(out.contains("! warning: `--events`: `no/such/folder/events.jsonl` cannot be written"), "{out}");
 }

@@ -2,7 +2,7 @@
 
 use crate::story::fake::builder::tagged;
 use crate::story::fake::cloud::FakeCloud;
-use crate::story::fake::{Journal, REGISTRY, Told, digest_of};
+use crate::story::fake::{Journal, REGISTRY, RecordedEvents, digest_of};
 use crate::story::scene::{Ended, Scene, container, definition, old_image, service_config};
 use fargate_deploy::config::{Config, ImageSource};
 use fargate_deploy::ports::CallErrorKind;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 struct Staging {
     cloud: FakeCloud,
     config: Config,
-    told: Told,
+    told: RecordedEvents,
 }
 
 fn tested() -> String {
@@ -39,7 +39,7 @@ impl Staging {
         let mut config = Scene::new().order.config;
         config.environment = Some("staging".to_owned());
         config.services.push(service_config("worker"));
-        Self { cloud, config, told: Told::default() }
+        Self { cloud, config, told: RecordedEvents::default() }
     }
 
     fn web(&self, change: impl FnOnce(&mut Service)) {

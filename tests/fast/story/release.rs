@@ -357,3 +357,11 @@ async fn a_context_is_not_read_whole_where_no_image_is_looked_up_by_it() {
     build.reuse = Reuse::Never;
     assert_eq!(scene.deploy().await.success(), Success::Deployed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_release_is_written_as_events_with_their_ids_and_figures_and_without_a_secret() {
+    let scene = Scene::new();
+    scene.deploy().await;
+    let lines: Vec<String> = scene.told.json().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}

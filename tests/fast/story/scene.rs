@@ -4,7 +4,7 @@ use super::fake::builder::FakeBuilder;
 use super::fake::cloud::{FakeCloud, repository};
 use super::fake::rollout::Ending;
 use super::fake::task::Run;
-use super::fake::{FakeWeb, Journal, REGISTRY, Told, digest_of};
+use super::fake::{FakeWeb, Journal, REGISTRY, RecordedEvents, digest_of};
 use fargate_deploy::config::*;
 use fargate_deploy::lease::Owner;
 use fargate_deploy::ports::RunTask;
@@ -25,7 +25,7 @@ pub struct Scene {
     pub cloud: Rc<FakeCloud>,
     pub builder: FakeBuilder,
     pub web: FakeWeb,
-    pub told: Told,
+    pub told: RecordedEvents,
     pub journal: Journal,
     pub order: Order,
 }
@@ -193,7 +193,7 @@ impl Scene {
             builds_for: RefCell::default(),
         };
         let web = FakeWeb { journal: journal.clone(), answers: RefCell::default() };
-        Self { cloud, builder, web, told: Told::default(), journal, order: order("1001", "1", "token-1") }
+        Self { cloud, builder, web, told: RecordedEvents::default(), journal, order: order("1001", "1", "token-1") }
     }
 
     pub fn without_migration() -> Self {

@@ -4,7 +4,7 @@
 //! ServiceDeployments API, whose word on a rolling one is waited for up to [`SETTLE`]. Nothing bad is concluded before
 //! the list of service deployments, where it can be read, shows that nobody has deployed since.
 
-use super::{Ask, Completed, Phase, Rollout, Verdict, evidence};
+use super::{Ask, Completed, Phase, Rollout, RolloutEvent, Verdict, evidence};
 use crate::service::{Counts, Deployment, Service, ServiceDeploymentStatus as Status, State, Strategy};
 use crate::wording::counted;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const LOOKED_RECENTLY: Duration = Duration::from_secs(11);
 const UNNAMED: Duration = Duration::from_secs(5);
 
 impl Rollout {
-    pub(super) fn judge(&mut self, at: Duration, news: &mut Vec<String>) {
+    pub(super) fn judge(&mut self, at: Duration, news: &mut Vec<RolloutEvent>) {
         if self.verdict().is_some() {
             return;
         }
@@ -56,7 +56,7 @@ impl Rollout {
         self.shown = Some((seen, service));
     }
 
-    fn judge_ours(&mut self, read: &Read<'_>, news: &mut Vec<String>) {
+    fn judge_ours(&mut self, read: &Read<'_>, news: &mut Vec<RolloutEvent>) {
         let (at, ours) = (read.at, read.primary);
         if ours.failed_tasks > 0 {
             self.told.failed_tasks(ours.failed_tasks, None, news);
@@ -124,7 +124,7 @@ impl Rollout {
     }
 
     /// A completed deployment serves when the other source agrees, its tasks run, and none of them ends.
-    fn judge_completed(&mut self, read: &Read<'_>, news: &mut Vec<String>) {
+    fn judge_completed(&mut self, read: &Read<'_>, news: &mut Vec<RolloutEvent>) {
         let (at, counts) = (read.at, read.primary.counts);
         let completed = self.completed.get_or_insert_with(|| Completed { since: at, ..Completed::default() });
         let since = completed.since;
@@ -207,7 +207,7 @@ impl Rollout {
         !is_watched && read.primary.failed_tasks >= threshold(read.primary.counts.desired)
     }
 
-    fn judge_other(&mut self, read: &Read<'_>, news: &mut Vec<String>) {
+    fn judge_other(&mut self, read: &Read<'_>, news: &mut Vec<RolloutEvent>) {
         let (at, primary) = (read.at, read.primary);
         self.completed = None;
         let by = || primary.task_definition.clone();

@@ -1,7 +1,7 @@
 //! What has been said already, so that each change is said once.
 
+use super::RolloutEvent;
 use crate::service::{Counts, Service, ServiceDeployment};
-use crate::wording::counted;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
@@ -33,63 +33,61 @@ impl Told {
         self.stage.is_some() || self.hook.is_some()
     }
 
-    pub(super) fn progress(&mut self, counts: Counts, news: &mut Vec<String>) {
+    pub(super) fn progress(&mut self, counts: Counts, news: &mut Vec<RolloutEvent>) {
         if self.counts != Some(counts) {
-            news.push(format!("{}/{} running, {} pending", counts.running, counts.desired, counts.pending));
+            let Counts { running, desired, pending, .. } = counts;
+            news.push(RolloutEvent::Tasks { running, desired, pending });
             self.counts = Some(counts);
         }
     }
 
-    pub(super) fn rolling_back(&mut self, reason: &str, news: &mut Vec<String>) {
+    pub(super) fn rolling_back(&mut self, reason: &str, news: &mut Vec<RolloutEvent>) {
         if !self.is_rolling_back {
-            news.push(format!("ECS rolls back: {reason}"));
+            news.push(RolloutEvent::RollingBack { reason: reason.to_owned() });
             self.is_rolling_back = true;
         }
     }
 
     /// ECS says that it completed, and it does not serve.
-    pub(super) fn short(&mut self, counts: Counts, news: &mut Vec<String>) {
+    pub(super) fn short(&mut self, counts: Counts, news: &mut Vec<RolloutEvent>) {
         if self.completed != Some(counts) {
             self.completed = Some(counts);
-            news.push(format!("ECS says completed, and {} of {} tasks run", counts.running, counts.desired));
+            news.push(RolloutEvent::CompletedShort { running: counts.running, desired: counts.desired });
         }
     }
 
-    pub(super) fn deployment(&mut self, deployment: &ServiceDeployment, news: &mut Vec<String>) {
+    pub(super) fn deployment(&mut self, deployment: &ServiceDeployment, news: &mut Vec<RolloutEvent>) {
         if let Some((failures, threshold)) = deployment.failures.filter(|(failures, _)| *failures > 0) {
             self.failed_tasks(failures, Some(threshold), news);
         }
-        if deployment.lifecycle_stage.is_some() && deployment.lifecycle_stage != self.stage {
-            self.stage = deployment.lifecycle_stage.clone();
-            news.push(format!("stage {}", self.stage.as_deref().unwrap_or_default()));
+        if let Some(stage) = deployment.lifecycle_stage.clone().filter(|stage| self.stage.as_ref() != Some(stage)) {
+            self.stage = Some(stage.clone());
+            news.push(RolloutEvent::LifecycleStage { stage });
         }
-        if deployment.awaiting_hook.is_some() && deployment.awaiting_hook != self.hook {
-            self.hook = deployment.awaiting_hook.clone();
-            news.push(format!("paused by hook {}: it waits for a person", self.hook.as_deref().unwrap_or_default()));
+        if let Some(hook) = deployment.awaiting_hook.clone().filter(|hook| self.hook.as_ref() != Some(hook)) {
+            self.hook = Some(hook.clone());
+            news.push(RolloutEvent::PausedByHook { hook });
         }
         for alarm in &deployment.triggered_alarms {
             if !self.alarms.contains(alarm) {
                 self.alarms.push(alarm.clone());
-                news.push(format!("alarm {alarm} went off"));
+                news.push(RolloutEvent::AlarmTriggered { alarm: alarm.clone() });
             }
         }
     }
 
-    pub(super) fn failed_tasks(&mut self, failures: i64, threshold: Option<i64>, news: &mut Vec<String>) {
+    pub(super) fn failed_tasks(&mut self, failures: i64, threshold: Option<i64>, news: &mut Vec<RolloutEvent>) {
         if self.failures.is_none_or(|told| told < failures) {
             self.failures = Some(failures);
-            news.push(match threshold {
-                Some(threshold) => format!("{failures} of {threshold} task failures that trip the circuit breaker"),
-                None => format!("{} failed", counted(failures, "task")),
-            });
+            news.push(RolloutEvent::TaskFailures { failures, threshold });
         }
     }
 
-    pub(super) fn events(&mut self, service: &Service, news: &mut Vec<String>) {
+    pub(super) fn events(&mut self, service: &Service, news: &mut Vec<RolloutEvent>) {
         for event in service.events.iter().rev() {
             if !self.events.contains(&event.id) {
                 self.events.push(event.id.clone());
-                news.push(event.message.clone());
+                news.push(RolloutEvent::ServiceEvent { message: event.message.clone() });
             }
         }
     }

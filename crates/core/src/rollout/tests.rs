@@ -102,7 +102,7 @@ fn play(observations: Vec<Observation>) -> Option<Verdict> {
     play_with(target(), observations).0
 }
 
-fn play_with(target: Target, observations: Vec<Observation>) -> (Option<Verdict>, Vec<String>) {
+fn play_with(target: Target, observations: Vec<Observation>) -> (Option<Verdict>, Vec<RolloutEvent>) {
     let mut rollout = Rollout::new(target, vec![]);
     let mut news = vec![];
     for (at, observation) in (1..).zip(observations) {
@@ -111,7 +111,7 @@ fn play_with(target: Target, observations: Vec<Observation>) -> (Option<Verdict>
     (rollout.verdict().cloned(), news)
 }
 
-fn feed(rollout: &mut Rollout, seconds: u64, observation: Observation) -> Vec<String> {
+fn feed(rollout: &mut Rollout, seconds: u64, observation: Observation) -> Vec<RolloutEvent> {
     let at = Duration::from_secs(seconds);
     let mut news = rollout.observe(at, observation);
     loop {
@@ -243,7 +243,7 @@ fn a_rollback_in_progress_is_not_yet_a_verdict() {
     let (verdict, news) =
         play_with(target(), vec![Observation::Denied, ours_moving(), service(vec![back, still_in_progress])]);
     assert_eq!(verdict, None);
-    assert!(news.iter().any(|n| n.starts_with("ECS rolls back")), "{news:?}");
+    assert!(news.iter().any(|n| matches!(n, RolloutEvent::RollingBack { .. })), "{news:?}");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn without_a_circuit_breaker_a_crash_loop_is_judged_by_us() {
     looping.failed_tasks = 3;
     let (verdict, news) = play_with(without, vec![Observation::Denied, read(&looping)]);
     assert!(matches!(verdict, Some(Verdict::Failed { .. })), "{verdict:?}");
-    assert!(news.contains(&"3 tasks failed".to_owned()), "{news:?}");
+    assert!(news.contains(&RolloutEvent::TaskFailures { failures: 3, threshold: None }), "{news:?}");
 }
 
 #[test]
@@ -406,7 +406,11 @@ fn a_pause_hook_is_told_and_waited_for() {
     let (verdict, news) =
         play_with(target(), vec![located(paused.clone()), Observation::ServiceDeployment(Some(paused))]);
     assert_eq!(verdict, None);
-    assert_eq!(news.iter().filter(|n| n.contains("hook-1")).count(), 1, "{news:?}");
+    assert_eq!(
+        news.iter().filter(|n| matches!(n, RolloutEvent::PausedByHook { hook } if hook == "hook-1")).count(),
+        1,
+        "{news:?}"
+    );
 }
 
 #[test]

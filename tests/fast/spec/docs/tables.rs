@@ -5,12 +5,15 @@ use super::{Page, assert_none, pages};
 use clap::CommandFactory as _;
 use fargate_deploy::cli::{Arguments, INPUTS, InputKind, OUTPUTS, help_of};
 use fargate_deploy::config::schema;
+use fargate_deploy::events::{Event, Wait, Warning};
+use fargate_deploy_core::kinds::Kind;
 use fargate_deploy_core::outcome::Reason;
+use fargate_deploy_core::rollout::RolloutEvent;
 use serde_json::Value;
 
 const OPENS: &str = "<!-- generated: ";
 const CLOSES: &str = "<!-- /generated -->";
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 15] = [
     "config settings",
     "config image",
     "config secret",
@@ -22,6 +25,10 @@ const NAMES: [&str; 11] = [
     "exit codes",
     "inputs",
     "outputs",
+    "events",
+    "news",
+    "waits",
+    "warnings",
 ];
 
 #[test]
@@ -60,6 +67,10 @@ fn table(name: &str) -> String {
         "config settings" => keys(&schema()),
         "commands" => commands(),
         "exit codes" => exit_codes(),
+        "events" => kinds("event", Event::KINDS),
+        "news" => kinds("news", RolloutEvent::KINDS),
+        "waits" => kinds("for", Wait::KINDS),
+        "warnings" => kinds("warning", Warning::KINDS),
         "inputs" => inputs(),
         "outputs" => rows(&["output", "holds"], OUTPUTS.iter().map(|(n, what)| vec![code(n), (*what).to_owned()])),
         _ => {
@@ -135,6 +146,39 @@ fn kind(schema: &Value) -> String {
         _ => "text",
     }
     .to_owned()
+}
+
+/// The kinds of an enum, by the names that are serialized.
+fn kinds(tag: &str, kinds: &[Kind]) -> String {
+    let row = |kind: &Kind| {
+        let fields = kind.fields.iter().filter(|(_, kind)| *kind != "Secret");
+        let fields: Vec<_> = fields.map(|(name, kind)| field(&name.replace('_', "-"), kind)).collect();
+        let doc = kind.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        vec![code(&kebab(kind.name)), fields.join(", "), doc]
+    };
+    rows(&[tag, "fields", "says"], kinds.iter().filter(|kind| kind.name != "Mask").map(row))
+}
+
+fn field(name: &str, kind: &str) -> String {
+    match kind {
+        "RolloutEvent" => "and those of its `news`".to_owned(),
+        "Verdict" => "`verdict` and what belongs to it".to_owned(),
+        "TaskVerdict" => "`outcome` and what belongs to it".to_owned(),
+        "BuildStepState" | "SnapshotState" => "`state` and what belongs to it".to_owned(),
+        "WrongAnswer" => "`answer` and what belongs to it".to_owned(),
+        _ => code(name),
+    }
+}
+
+fn kebab(name: &str) -> String {
+    let mut kebab = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.push(c.to_ascii_lowercase());
+    }
+    kebab
 }
 
 fn exit_codes() -> String {

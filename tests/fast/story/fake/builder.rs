@@ -3,8 +3,10 @@
 use super::cloud::FakeCloud;
 use super::{Journal, digest_of};
 use async_trait::async_trait;
+use fargate_deploy::events::BuildStepState;
 use fargate_deploy::ports::{
-    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, RegistryImage, RegistryLogin,
+    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, PushProgress, RegistryImage,
+    RegistryLogin,
 };
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::plan::offline::ContextFacts;
@@ -56,7 +58,7 @@ impl Builder for FakeBuilder {
         let platform = request.platform.clone().unwrap_or_default();
         self.journal.note(format!("build {} for {platform}", request.context.display()));
         self.reach()?;
-        tell(BuildProgress::Line("step 1".to_owned()));
+        tell(BuildProgress::Step { name: "step 1".to_owned(), state: BuildStepState::Completed });
         let context = request.context.display().to_string();
         let takes = self.takes.borrow().get(&context).copied().unwrap_or_default();
         tokio::time::sleep(takes).await;
@@ -79,7 +81,7 @@ impl Builder for FakeBuilder {
         image: &LocalImage,
         target: &str,
         login: Option<&RegistryLogin>,
-        _tell: &dyn Fn(BuildProgress),
+        _tell: &dyn Fn(PushProgress),
     ) -> Result<Digest, BuildFailure> {
         let (name, tag) = target.rsplit_once(':').unwrap();
         let repository = name.split_once('/').unwrap().1;

@@ -9,6 +9,7 @@ pub mod task;
 use async_trait::async_trait;
 use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::ports::Web;
+use fargate_deploy::render::sentences;
 use fargate_deploy_core::image::Digest;
 use sha2::Digest as _;
 use std::cell::RefCell;
@@ -70,15 +71,15 @@ impl Web for FakeWeb {
 
 /// Keeps what was told.
 #[derive(Default)]
-pub struct Told(RefCell<Vec<Event>>);
+pub struct RecordedEvents(RefCell<Vec<Event>>);
 
-impl Sink for Told {
+impl Sink for RecordedEvents {
     fn emit(&self, event: Event) {
         self.0.borrow_mut().push(event);
     }
 }
 
-impl Told {
+impl RecordedEvents {
     pub fn output(&self) -> Vec<String> {
         let events = self.0.borrow();
         let lines = events.iter().filter_map(|e| match e {
@@ -88,10 +89,17 @@ impl Told {
         lines.collect()
     }
 
+    /// Every event as `--events` writes it, but for those that only tell of waiting.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        let events = self.0.borrow();
+        let told = events.iter().filter(|e| !matches!(e, Event::Mask(_) | Event::Waiting(_)));
+        told.map(|e| serde_json::to_value(e).unwrap()).collect()
+    }
+
     pub fn warnings(&self) -> Vec<String> {
         let events = self.0.borrow();
         let lines = events.iter().filter_map(|e| match e {
-            Event::Warning(text) => Some(text.clone()),
+            Event::Warning(warning) => Some(sentences::warning(warning)),
             _ => None,
         });
         lines.collect()

@@ -272,7 +272,7 @@ fn of_a_native_deployment_the_other_source_is_the_truth() {
         reads.extend((0..20).map(|_| both()));
         let (none, news) = play_with(timed_target(), reads.clone());
         assert_eq!(none, None, "{state:?}: it bakes");
-        assert!(news.contains(&"stage BAKE_TIME".to_owned()), "{news:?}");
+        assert!(news.contains(&RolloutEvent::LifecycleStage { stage: "BAKE_TIME".to_owned() }), "{news:?}");
         reads.push(deployed(Status::Successful));
         reads.push(both());
         assert_eq!(verdict(reads), Some(Verdict::Stable(full())), "{state:?}: said in the very next read");
@@ -336,7 +336,13 @@ fn an_alarm_that_went_off_is_the_reason_and_is_said() {
     let mut back = service_deployment(Status::RollbackInProgress);
     back.triggered_alarms = vec!["errors".to_owned()];
     let (_, news) = play_with(timed_target(), vec![located(back)]);
-    assert_eq!(news, ["alarm errors went off", "ECS rolls back: alarm errors"]);
+    assert_eq!(
+        news,
+        [
+            RolloutEvent::AlarmTriggered { alarm: "errors".to_owned() },
+            RolloutEvent::RollingBack { reason: "alarm errors".to_owned() }
+        ]
+    );
 }
 
 #[test]

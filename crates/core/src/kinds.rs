@@ -1,0 +1,49 @@
+//! Enums that list their own kinds, so that the documentation is made from the code that it speaks of.
+
+/// One kind of an enum that was declared with [`kinds!`](crate::kinds).
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// As it is written in Rust.
+    pub name: &'static str,
+    /// Its doc comment, by lines.
+    pub doc: &'static [&'static str],
+    /// Name and type, as written in Rust.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// Declares an enum, and its `KINDS` beside it.
+#[macro_export]
+macro_rules! kinds {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $(#[serde($($kind_serde:tt)*)])?
+                $kind:ident $(($inner:ty))? $({
+                    $($(#[serde($($field_serde:tt)*)])? $field:ident: $type:ty),* $(,)?
+                })?
+            ),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        pub enum $name {
+            $(
+                $(#[doc = $doc])+
+                $(#[serde($($kind_serde)*)])?
+                $kind $(($inner))? $({ $($(#[serde($($field_serde)*)])? $field: $type),* })?
+            ),*
+        }
+
+        impl $name {
+            /// Every kind, in the order of the declaration.
+            pub const KINDS: &'static [$crate::kinds::Kind] = &[
+                $($crate::kinds::Kind {
+                    name: stringify!($kind),
+                    doc: &[$($doc),+],
+                    fields: &[$($((stringify!($field), stringify!($type))),*)?],
+                }),*
+            ];
+        }
+    };
+}
