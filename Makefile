@@ -30,10 +30,11 @@ soak: setup ## a million worlds of the model of ECS, 25 rounds of twenty racing 
 missing = if [ -n "$$CI" ]; then echo 'check: $(1) is missing: $(2)' >&2; exit 1; \
 	  else echo 'check: $(1) is missing and was left out: $(2)'; fi
 
-check: ## format, lints, dependencies and workflow audit, without running tests: what CI checks
+check: ## format, lints, dead code, dependencies and workflow audit, without running tests: what CI checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	$(CARGO) check --quiet --no-default-features
+	scripts/dead-code
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	elif [ -n "$$SKIP_CARGO_DENY" ]; then echo "check: cargo-deny is left out: $$SKIP_CARGO_DENY"; \
 	else $(call missing,cargo-deny,cargo install --locked cargo-deny, or say why not in SKIP_CARGO_DENY); fi

@@ -17,7 +17,7 @@ mod scene;
 
 use fake::task::Run;
 use fargate_deploy::commands::deploy::{self as commands, Options};
-use fargate_deploy::config::Request;
+use fargate_deploy::config::{Answers, Request, draft};
 use fargate_deploy::context::RunContext;
 use fargate_deploy::events::{Event, Sink, Step};
 use fargate_deploy::release::Release;
@@ -124,7 +124,7 @@ async fn run(scene: &Scene, sink: &dyn Sink) {
     let record = RefCell::new(Record::default());
     let context =
         ReleaseContext { aws: scene.cloud.ports(), builder: &scene.builder, web: &scene.web, sink, record: &record };
-    Release::new(&scene.order, context).run().await.unwrap();
+    Release::until(std::future::pending(), &scene.order, context).run().await.unwrap();
 }
 
 async fn many(services: usize) {
@@ -202,7 +202,8 @@ async fn on_stage() {
     scene.app.write("app/migrate", "sleep 5\n");
     front("r2");
     let env = scene.env();
-    let config = fargate_deploy::config::load(&Request::default(), env, scene.app.path()).unwrap();
+    let config = draft(&Request::default(), env, scene.app.path()).and_then(|draft| draft.finish(&Answers::default()));
+    let config = config.unwrap();
     let context = RunContext { sha: Some("c".repeat(40)), ..RunContext::default() };
     let watch = Arc::new(Watch { began: Instant::now(), seen: Mutex::default() });
     let (ended, _) =

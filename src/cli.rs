@@ -363,22 +363,6 @@ const fn switch(name: &'static str) -> Input {
     Input { name, kind: InputKind::Switch, help: None }
 }
 
-/// The outputs of `action.yml`, in the order in which they are set.
-pub const OUTPUTS: &[(&str, &str)] = &[
-    ("outcome", "deployed, deployed-not-verified, started, unchanged, planned or failed"),
-    ("failure-reason", "The word of the exit code when it failed, else empty"),
-    ("release", "The release, such as r41"),
-    ("image", "The (first) image by digest"),
-    ("digest", "The (first) image's digest"),
-    ("task-definition-arn", "The revision of the (first) service that was rolled out"),
-    ("previous-task-definition-arn", "The revision that ran before"),
-    ("migration-task-arn", "The task of the (last) release command"),
-    ("migration-exit-code", "Its exit code"),
-    ("rolled-back", "Whether a service was put back to its previous revision"),
-    ("url", "The URL of the first smoke check"),
-    ("plan-changes", "How many services a plan would change"),
-];
-
 /// GitHub hands the input `dry-run` over as `INPUT_DRY-RUN`; an empty one was not given. A switch that is neither on nor
 /// off is an error: `dry-run: yes` must not deploy.
 fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, clap::Error>> {
@@ -433,49 +417,6 @@ fn of_another_command(input: &str, command: &str) -> Option<String> {
         [one, ..] => one.clone(),
     };
     Some(format!("input `{input}` is for {for_whom}, and `command` is `{command}`\n"))
-}
-
-/// The help of a flag, for the table of inputs.
-pub fn help_of(name: &str) -> Option<String> {
-    let command = Arguments::command();
-    let plan = command.find_subcommand("plan")?.clone();
-    let found = |c: &clap::Command| {
-        c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
-    };
-    let lock = command.find_subcommand("lock")?.clone();
-    found(&plan).or_else(|| found(&lock)).or_else(|| found(&command))
-}
-
-/// `action.yml`, from the tables above.
-pub fn action_yml() -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let mut text = String::from(
-        "# Generated from src/cli.rs by `UPDATE=1 cargo test --test fast spec::action_yml`.\n\
-         name: fargate-deploy\n\
-         description: From Dockerfile to a healthy ECS Fargate release, and back when the release is bad\n\
-         branding: { icon: upload-cloud, color: orange }\n\
-         inputs:\n",
-    );
-    for input in INPUTS {
-        let help = input.help.map(str::to_owned).or_else(|| help_of(input.name)).unwrap_or_default();
-        let help = match input.kind {
-            InputKind::List => format!("{help} (one a line)"),
-            _ => help,
-        };
-        text.push_str(&format!("  {}:\n    description: {}\n    required: false\n", input.name, quoted(&help)));
-        if input.kind == InputKind::Command {
-            text.push_str("    default: deploy\n");
-        }
-        if input.kind == InputKind::Token {
-            text.push_str("    default: ${{ github.token }}\n");
-        }
-    }
-    text.push_str("outputs:\n");
-    for (name, help) in OUTPUTS {
-        text.push_str(&format!("  {name}:\n    description: {}\n", quoted(help)));
-    }
-    text.push_str("runs:\n  using: node24\n  main: action/main.js\n  post: action/post.js\n  post-if: always()\n");
-    text
 }
 
 /// `1.4.0 (3f2c1ab)`.
@@ -539,12 +480,5 @@ mod tests {
         let env = BTreeMap::from([("INPUT_COMMAND".to_owned(), "deploy".to_owned())]);
         let arguments = Arguments::read(["fargate-deploy", "post"].map(str::to_owned).to_vec(), &env).unwrap();
         assert!(matches!(arguments.command, Command::Post));
-    }
-
-    #[test]
-    fn every_input_has_a_flag_and_a_help() {
-        for input in INPUTS {
-            assert!(input.help.is_some() || help_of(input.name).is_some(), "{}", input.name);
-        }
     }
 }

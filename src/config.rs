@@ -3,8 +3,7 @@
 //!
 //! In order: [`draft`] finds the file, reads it into a tree that knows its places, lays the chosen environment over it and
 //! finds what it refers to; [`Draft::finish`] resolves references, lays the flags over that, decodes and validates.
-//! Without a file the flags are the document. Between the two, whoever runs the command asks AWS what is needed;
-//! [`load`] is both in one where nothing is.
+//! Without a file the flags are the document. Between the two, whoever runs the command asks AWS what is needed.
 
 mod decode;
 mod draft;
@@ -21,13 +20,13 @@ mod syntax;
 mod tree;
 mod validate;
 
-pub use draft::{Asker, Draft, Needs};
-pub use error::{ConfigError, ConfigErrors};
-pub use load::{draft, exists, load, load_rehearsal, parse, path};
-pub use read::{Unread, read_file, read_text};
+pub use draft::{Asker, Needs};
+pub use error::ConfigErrors;
+pub use load::{draft, exists, load_rehearsal, path};
+pub use read::{read_file, read_text};
 pub use request::{LockFlag, Request};
 pub use schema::schema;
 pub use sources::Answers;
-pub use syntax::{PLACEHOLDERS, TagPart, duration, tag_template};
+pub use syntax::{TagPart, duration, tag_template};
 
 pub use fargate_deploy_core::validated_config::*;

@@ -45,8 +45,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The program, with its arguments and environment. A variable that is not UTF-8 is none of ours.
-pub fn main(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>) -> ExitCode {
+/// The program.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn main() -> ExitCode {
+    start(std::env::args().collect(), std::env::vars_os())
+}
+
+/// With its arguments and environment. A variable that is not UTF-8 is none of ours.
+fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>) -> ExitCode {
     let text = |pair: (OsString, OsString)| Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?));
     let env: BTreeMap<String, String> = env.filter_map(text).collect();
     let is_json = arguments.iter().any(|argument| argument == "--json");

@@ -1,8 +1,7 @@
-//! Parse, run, exit code; nothing else.
+//! The program is the library: the tests need one.
 
 use std::process::ExitCode;
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn main() -> ExitCode {
-    fargate_deploy::main(std::env::args().collect(), std::env::vars_os())
+    fargate_deploy::main()
 }

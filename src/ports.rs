@@ -66,7 +66,6 @@ pub type Call<T> = Result<T, CallError>;
 /// Who we are on AWS.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    pub account: String,
     pub arn: String,
 }
 

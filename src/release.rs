@@ -87,10 +87,6 @@ pub struct Release<'a> {
 }
 
 impl<'a> Release<'a> {
-    pub fn new(order: &'a Order, context: ReleaseContext<'a>) -> Self {
-        Self::until(std::future::pending(), order, context)
-    }
-
     /// Until `interrupt` resolves. Then nothing further is changed, but for what `on-cancel` asks, and what ECS was told to
     /// do goes on: a running migration is left to end, and keeps the lease closed until it has.
     pub fn until(interrupt: impl Future<Output = ()> + 'a, order: &'a Order, context: ReleaseContext<'a>) -> Self {

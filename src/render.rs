@@ -7,4 +7,3 @@ pub mod outputs;
 pub mod plan;
 pub mod sentences;
 pub mod summary;
-pub mod terraform;

@@ -18,11 +18,6 @@ const NAMES: [&str; 2] = ["fargate-deploy.yml", "fargate-deploy.yaml"];
 /// A config is a page or two; anything above this is not one.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The configuration of this run, where no value of it is in AWS: see [`draft`] for those.
-pub fn load(request: &Request, env: &BTreeMap<String, String>, directory: &Path) -> Result<Config, ConfigErrors> {
-    draft(request, env, directory)?.finish(&Answers::default())
-}
-
 /// The configuration of a rehearsal: references take their values from `rehearse`, then from files of this machine.
 pub fn load_rehearsal(
     request: &Request,
@@ -69,7 +64,7 @@ fn read_document(
     build(document(&source, &shown_path)?, Some(shown_path), root, request, env, is_rehearsal)
 }
 
-/// The file that [`load`] would read, whether it is there and sound or not.
+/// The file that [`draft`] would read, whether it is there and sound or not.
 pub fn path(request: &Request, directory: &Path) -> Option<PathBuf> {
     match &request.file {
         Some(file) => Some(directory.join(file)),
@@ -77,21 +72,9 @@ pub fn path(request: &Request, directory: &Path) -> Option<PathBuf> {
     }
 }
 
-/// Is there a file that [`load`] would read?
+/// Is there a file that [`draft`] would read?
 pub fn exists(request: &Request, directory: &Path) -> bool {
     request.file.is_some() || !matches!(find(directory), Ok(None))
-}
-
-/// The configuration in `source`; `file` is what errors call it, `root` is where its relative paths start.
-pub fn parse(
-    source: &str,
-    file: &Path,
-    root: &Path,
-    request: &Request,
-    env: &BTreeMap<String, String>,
-) -> Result<Config, ConfigErrors> {
-    let document = document(source, file)?;
-    build(document, Some(file.to_owned()), root, request, env, false)?.finish(&Answers::default())
 }
 
 fn document(source: &str, file: &Path) -> Result<Node, ConfigErrors> {

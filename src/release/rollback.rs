@@ -155,7 +155,7 @@ impl Release<'_> {
             Ordered::AlreadyBack => {
                 return self.rolled_back(service);
             }
-            Ordered::Superseded(_) => {
+            Ordered::Superseded => {
                 context.set_state(&service.key, ServiceState::Superseded);
                 return Ok(());
             }
@@ -181,7 +181,7 @@ impl Release<'_> {
             Verdict::Stable(_) | Verdict::Failed { .. } if is_ours => {
                 let again = Restore::UpdateService(service.before.task_definition.clone());
                 match roll_back(service, &again, &moving, context).await {
-                    Ordered::Superseded(_) => {
+                    Ordered::Superseded => {
                         context.set_state(&service.key, ServiceState::Superseded);
                         return Ok(());
                     }

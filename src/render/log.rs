@@ -64,11 +64,6 @@ impl<W: Write> Log<W> {
         Self { inner: Mutex::new(inner) }
     }
 
-    /// Ends an open group, so that what follows is not collapsed.
-    pub fn close(&self) {
-        self.lock().close_group();
-    }
-
     /// Lines that are no event: the ending, which comes last and outside of any group.
     pub fn finish(&self, lines: &[String]) {
         let mut inner = self.lock();

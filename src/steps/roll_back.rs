@@ -33,7 +33,7 @@ pub enum Ordered {
     /// A deployment of the previous revision was started: watch that one.
     Watch(Box<RolloutInProgress>),
     /// A newer deployment owns the service: nothing was ordered.
-    Superseded(TaskDefinitionArn),
+    Superseded,
     /// Nothing was ordered, and why.
     Left(String),
 }
@@ -83,8 +83,8 @@ async fn update(
     match look(&service.service, moving, PATIENCE, context.aws).await {
         MayGoBack::Yes => {}
         MayGoBack::Superseded { by } => {
-            step.emit(Event::RollbackSuperseded { service: of(), by: by.clone() });
-            return Ordered::Superseded(by);
+            step.emit(Event::RollbackSuperseded { service: of(), by });
+            return Ordered::Superseded;
         }
         MayGoBack::AlreadyGoing => {
             step.emit(Event::RollbackUnderWay { service: of() });

@@ -13,6 +13,7 @@
 
 mod contract;
 mod github;
+mod loaded;
 mod model;
 mod recorded_events;
 mod spec;

@@ -54,10 +54,6 @@ impl AwsClient {
         Aws::of(self)
     }
 
-    pub fn session(&self) -> &Session {
-        &self.session
-    }
-
     /// Makes a call, again where AWS wraps a throttle in another error, which the SDK does not retry.
     pub(super) async fn call<T>(&self, send: impl AsyncFn() -> Call<T>) -> Call<T> {
         let mut attempt = 1;

@@ -171,7 +171,7 @@ impl AwsClient {
             let client = aws_sdk_sts::Client::from_conf(self.session.sts().config().build());
             let answer = client.get_caller_identity().send().await.map_err(call_error("sts:GetCallerIdentity"))?;
             let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-            Ok(Caller { account: text(answer.account()), arn: text(answer.arn()) })
+            Ok(Caller { arn: text(answer.arn()) })
         })
         .await
     }

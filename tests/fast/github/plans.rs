@@ -1,12 +1,13 @@
 //! `plan --comment` where there is no plan to show, and waiting for GitHub: the commands themselves, without AWS.
 
 use crate::github::scene::{BOT, HEAD, PULL, Scene};
+use crate::loaded::load;
 use crate::recorded_events::RecordedEvents;
 use aws_stage::faults::FaultAction;
 use aws_stage::github::PullRequest;
 use fargate_deploy::commands::deploy::{self, Options};
 use fargate_deploy::commands::plan::{PlanOptions, plan};
-use fargate_deploy::config::{self, Request};
+use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
 use fargate_deploy_core::comment::{Key, Marker};
 use fargate_deploy_core::outcome::{Failure, Reason, Success};
@@ -173,7 +174,7 @@ async fn a_signal_ends_every_wait_for_github() {
     assert!(job.told.warnings()[0].contains("may show the one of an earlier commit"), "{:?}", job.told.warnings());
 
     job.write("fargate-deploy.yml", &format!("{CONFIG}require-plan: true\n"));
-    let config = config::load(&Request::default(), &job.env, job.folder.path()).unwrap();
+    let config = load(&Request::default(), &job.env, job.folder.path()).unwrap();
     let context = RunContext::read(&job.env, job.folder.path());
     let began = Instant::now();
     let (ending, record) =

@@ -1,12 +1,72 @@
 //! What is said twice is generated, and this keeps it in step.
 
-use fargate_deploy::cli::{INPUTS, OUTPUTS, action_yml};
+use clap::CommandFactory as _;
+use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
 use fargate_deploy::render::outputs::outputs;
 use fargate_deploy_core::outcome::{Reason, Record, Success};
 use std::path::Path;
 
+/// The outputs of `action.yml`, in the order in which they are set.
+pub const OUTPUTS: &[(&str, &str)] = &[
+    ("outcome", "deployed, deployed-not-verified, started, unchanged, planned or failed"),
+    ("failure-reason", "The word of the exit code when it failed, else empty"),
+    ("release", "The release, such as r41"),
+    ("image", "The (first) image by digest"),
+    ("digest", "The (first) image's digest"),
+    ("task-definition-arn", "The revision of the (first) service that was rolled out"),
+    ("previous-task-definition-arn", "The revision that ran before"),
+    ("migration-task-arn", "The task of the (last) release command"),
+    ("migration-exit-code", "Its exit code"),
+    ("rolled-back", "Whether a service was put back to its previous revision"),
+    ("url", "The URL of the first smoke check"),
+    ("plan-changes", "How many services a plan would change"),
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The help of a flag, for the table of inputs.
+pub fn help_of(name: &str) -> Option<String> {
+    let command = Arguments::command();
+    let plan = command.find_subcommand("plan")?.clone();
+    let found = |c: &clap::Command| {
+        c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
+    };
+    let lock = command.find_subcommand("lock")?.clone();
+    found(&plan).or_else(|| found(&lock)).or_else(|| found(&command))
+}
+
+/// `action.yml`, from the tables above.
+fn action_yml() -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let mut text = String::from(
+        "# Generated from src/cli.rs by `UPDATE=1 cargo test --test fast spec::action_yml`.\n\
+         name: fargate-deploy\n\
+         description: From Dockerfile to a healthy ECS Fargate release, and back when the release is bad\n\
+         branding: { icon: upload-cloud, color: orange }\n\
+         inputs:\n",
+    );
+    for input in INPUTS {
+        let help = input.help.map(str::to_owned).or_else(|| help_of(input.name)).unwrap_or_default();
+        let help = match input.kind {
+            InputKind::List => format!("{help} (one a line)"),
+            _ => help,
+        };
+        text.push_str(&format!("  {}:\n    description: {}\n    required: false\n", input.name, quoted(&help)));
+        if input.kind == InputKind::Command {
+            text.push_str("    default: deploy\n");
+        }
+        if input.kind == InputKind::Token {
+            text.push_str("    default: ${{ github.token }}\n");
+        }
+    }
+    text.push_str("outputs:\n");
+    for (name, help) in OUTPUTS {
+        text.push_str(&format!("  {name}:\n    description: {}\n", quoted(help)));
+    }
+    text.push_str("runs:\n  using: node24\n  main: action/main.js\n  post: action/post.js\n  post-if: always()\n");
+    text
 }
 
 /// `UPDATE=1 cargo test --test fast spec::action_yml` writes it.
@@ -41,5 +101,12 @@ fn the_docs_name_every_input_and_output_of_the_action() {
     let docs = std::fs::read_to_string(root().join("docs/github-actions.md")).unwrap();
     for name in INPUTS.iter().map(|i| i.name).chain(OUTPUTS.iter().map(|(name, _)| *name)) {
         assert!(docs.contains(&format!("`{name}`")), "docs/github-actions.md does not name `{name}`");
+    }
+}
+
+#[test]
+fn every_input_has_a_flag_and_a_help() {
+    for input in INPUTS {
+        assert!(input.help.is_some() || help_of(input.name).is_some(), "{}", input.name);
     }
 }

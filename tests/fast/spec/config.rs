@@ -1,8 +1,8 @@
-use fargate_deploy::config::{BuildSecretSource, Config, ImageSource, Lock, OnCancel, OnFailure, Request, When, load};
+use crate::loaded::{load, parse};
+use fargate_deploy::config::{BuildSecretSource, Config, ImageSource, Lock, OnCancel, OnFailure, Request, When};
 use insta::assert_snapshot;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -660,7 +660,7 @@ fn no_mutation_of_a_good_document_crashes() {
         let source: String = document.into_iter().collect();
         let outcome = std::panic::catch_unwind(|| {
             let request = in_environment("staging");
-            fargate_deploy::config::parse(&source, Path::new("f.yml"), folder.path(), &request, &BTreeMap::new())
+            parse(&source, &request, &BTreeMap::new(), folder.path())
         });
         assert!(outcome.is_ok(), "seed {seed} panicked on:\n{source}");
         if let Ok(Err(errors)) = outcome {

@@ -1,7 +1,8 @@
 //! What came from a reference is shown as the reference, and some things are never referred to.
 
 use super::config::repository;
-use fargate_deploy::config::{BuildSecretSource, Config, ConfigErrors, ImageSource, Request, load};
+use fargate_deploy::config::{BuildSecretSource, Config, ConfigErrors, ImageSource, Request};
+use crate::loaded::load;
 use insta::assert_snapshot;
 use std::collections::BTreeMap;
 use std::fs;

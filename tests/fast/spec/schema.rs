@@ -1,7 +1,8 @@
 //! The published JSON Schema and the parser come from the same types; here they are held against each other.
 
 use super::config::{GOOD, repository};
-use fargate_deploy::config::{Request, parse, schema};
+use crate::loaded::parse;
+use fargate_deploy::config::{Request, schema};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +33,7 @@ fn parser_takes(source: &str) -> Result<(), String> {
     let folder = repository();
     let env = BTreeMap::from([("A".to_owned(), "eu-central-1".to_owned())]);
     let request = Request { environment: Some("production".to_owned()), ..Request::default() };
-    parse(source, Path::new("f.yml"), folder.path(), &request, &env).map(|_| ()).map_err(|errors| errors.to_string())
+    parse(source, &request, &env, folder.path()).map(|_| ()).map_err(|errors| errors.to_string())
 }
 
 /// A whole document around the part in question.

@@ -1,7 +1,8 @@
 //! Values from elsewhere: where they are looked for, what becomes of them, and what is said when there are none.
 
 use super::config::repository;
-use fargate_deploy::config::{Answers, Config, ConfigErrors, Request, draft, load, load_rehearsal};
+use crate::loaded::load;
+use fargate_deploy::config::{Answers, Config, ConfigErrors, Request, draft, load_rehearsal};
 use fargate_deploy::ports::Parameter;
 use insta::assert_snapshot;
 use std::collections::BTreeMap;

@@ -267,7 +267,7 @@ impl Scene {
     pub async fn deploy_order(&self, order: &Order) -> Ended {
         let record = RefCell::new(Record::default());
         let context = self.context(&record);
-        let result = Release::new(order, context).run().await;
+        let result = Release::until(std::future::pending(), order, context).run().await;
         Ended { result, record: record.into_inner() }
     }
 

@@ -2,8 +2,9 @@
 //! `UPDATE_DOCS=1 cargo test --test fast spec::docs` writes them.
 
 use super::{Page, assert_none, pages};
+use crate::spec::action_yml::{OUTPUTS, help_of};
 use clap::CommandFactory as _;
-use fargate_deploy::cli::{Arguments, INPUTS, InputKind, OUTPUTS, help_of};
+use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
 use fargate_deploy::config::schema;
 use fargate_deploy::events::{Event, Wait, Warning};
 use fargate_deploy_core::kinds::Kind;

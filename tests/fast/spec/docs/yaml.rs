@@ -2,8 +2,10 @@
 
 use super::page::Block;
 use super::{Page, assert_none, files, pages, root};
-use fargate_deploy::cli::{Arguments, INPUTS, InputKind, OUTPUTS};
-use fargate_deploy::config::{Request, load, load_rehearsal, schema};
+use crate::loaded::load;
+use crate::spec::action_yml::OUTPUTS;
+use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
+use fargate_deploy::config::{Request, load_rehearsal, schema};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

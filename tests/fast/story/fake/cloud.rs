@@ -141,8 +141,7 @@ fn lease_of(name: &str) -> String {
 #[async_trait(?Send)]
 impl Identity for FakeCloud {
     async fn caller(&self) -> Call<Caller> {
-        let caller =
-            Caller { account: ACCOUNT.to_owned(), arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/deploy/1") };
+        let caller = Caller { arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/deploy/1") };
         self.call("sts:GetCallerIdentity", "", |_| Ok(caller)).await
     }
 
