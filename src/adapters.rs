@@ -1,10 +1,8 @@
 //! Every effect: SDK, Engine and GitHub types stop in this module.
 
 pub mod aws;
-mod backoff;
 pub mod builder;
 pub mod github;
 pub mod github_files;
 pub mod network;
-pub(crate) mod retry;
 pub mod web;

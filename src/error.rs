@@ -19,7 +19,10 @@ pub fn call_failed(while_doing: &str, error: &CallError) -> Failure {
         CallErrorKind::Invalid | CallErrorKind::NotFound => Failure::new(Reason::Config, what),
         CallErrorKind::Throttled => Failure::new(Reason::Unavailable, what)
             .with_next("AWS kept throttling after every retry: run it again later"),
-        CallErrorKind::Conflict => Failure::new(Reason::Internal, what),
+        CallErrorKind::Conflict => Failure::new(Reason::Unavailable, what)
+            .with_next("AWS does not take it as things are now: when what it names has passed, run it again"),
+        CallErrorKind::Unreachable if error.is_answered() => Failure::new(Reason::Unavailable, what)
+            .with_next("AWS answered, and could not do it however often it was asked: run it again later"),
         CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(
             "AWS could not be reached: check the network, HTTPS_PROXY and AWS_ENDPOINT_URL, then run it again",
         ),
@@ -39,6 +42,8 @@ pub fn github_failed(while_doing: &str, error: &CallError, wanted: &[Permission]
             .with_next("give the step the job's token: `github-token: ${{ github.token }}`, or `GITHUB_TOKEN`"),
         CallErrorKind::Throttled => Failure::new(Reason::Unavailable, what)
             .with_next("GitHub kept limiting the rate of calls: run it again later"),
+        CallErrorKind::Unreachable if error.is_answered() => Failure::new(Reason::Unavailable, what)
+            .with_next("GitHub answered, and could not do it: run it again later"),
         CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(
             "GitHub could not be reached: check the network, HTTPS_PROXY and GITHUB_API_URL, then run it again",
         ),

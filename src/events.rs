@@ -261,6 +261,8 @@ pub enum Wait {
     Command { command: String, task: TaskArn, status: String },
     /// The task of a release command, which cannot be read now.
     CommandUnreadable { command: String, task: TaskArn, error: String },
+    /// AWS does not take an order now: it is given again.
+    Order { action: String, error: String },
     /// A deployment of ours.
     Rollout { service: ServiceRef, running: i64, desired: i64 },
     /// A smoke check, and what it was answered last.
@@ -287,6 +289,8 @@ pub enum Warning {
     },
     /// The task of a release command has no tags: the role may not tag what RunTask starts.
     TaskWithoutTags { command: String },
+    /// A release command has ended, and what its log still holds could not be read.
+    LogNotRead { command: String, error: String },
     /// Which digests run could not be read.
     DigestsNotCompared { service: ServiceRef, error: String },
     /// The role may not read the deployments of a service of the other environment.

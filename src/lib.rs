@@ -24,6 +24,7 @@ pub mod ports;
 pub mod release;
 pub mod release_context;
 pub mod render;
+pub mod retry;
 pub mod rollout_in_progress;
 pub mod steps;
 

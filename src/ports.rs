@@ -27,7 +27,7 @@ pub struct CallError {
     /// `ecs:UpdateService`, as IAM names it.
     pub action: String,
     pub kind: CallErrorKind,
-    /// The service's own code, e.g. `ThrottlingException`; empty when no answer came.
+    /// The service's own code, e.g. `ThrottlingException`, or `HTTP 503` without one; empty when no answer came.
     pub code: String,
     pub message: String,
     pub request_id: Option<String>,
@@ -61,6 +61,18 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
+impl CallError {
+    /// As opposed to: no answer came at all.
+    pub fn is_answered(&self) -> bool {
+        !self.code.is_empty()
+    }
+
+    /// The next time it may be well: AWS could not do it just then.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable)
+    }
+}
+
 pub type Call<T> = Result<T, CallError>;
 
 /// Who we are on AWS.
@@ -69,7 +81,8 @@ pub struct Caller {
     pub arn: String,
 }
 
-/// AWS, as far as a release needs it: one port a service. Every call has a timeout and bounded retries of its own.
+/// AWS, as far as a release needs it: one port a service. Every call has a timeout, and is repeated as
+/// [`crate::retry`] says.
 #[derive(Clone, Copy)]
 pub struct Aws<'a> {
     pub identity: &'a dyn Identity,

@@ -147,6 +147,7 @@ pub async fn open_session(
 pub fn no_identity(failure: &IdentityFailure) -> Failure {
     let reason = match failure {
         IdentityFailure::NoRegion | IdentityFailure::Network(_) => Reason::Config,
+        IdentityFailure::Unavailable { .. } => Reason::Unavailable,
         _ => Reason::Identity,
     };
     Failure::new(reason, failure.to_string()).with_next(failure.hint())

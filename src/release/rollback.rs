@@ -5,6 +5,7 @@ use super::rollouts::{ServiceRollout, is_in_progress_elsewhere, state_of};
 use crate::config::OnFailure;
 use crate::evidence;
 use crate::poll::Poll;
+use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch;
@@ -39,8 +40,8 @@ impl Release<'_> {
                 &bad.service.service,
                 &moving.target.deployment,
                 &bad.revision.definition,
-            )
-            .await;
+            );
+            let found = retry::all_within(retry::EVIDENCE, found).await;
             failure = failure.with_evidence(found.lines).with_log(found.log);
         }
         failure.with_next(match reason {
@@ -60,10 +61,12 @@ impl Release<'_> {
     /// The release serves, and does not answer as it should.
     pub(super) async fn failure_of_smoke(&self, done: &ServiceRollout<'_>, why: &SmokeFailure) -> Failure {
         let mut log = vec![];
-        if let Ok(arns) = self.context.aws.tasks.running_tasks(&done.service.service).await
+        let running = self.context.aws.tasks.running_tasks(&done.service.service);
+        if let Ok(arns) = retry::each_within(retry::EVIDENCE, running).await
             && let (Some(task), Some((container, _))) = (arns.first(), done.service.containers.first())
         {
-            log = evidence::last_lines(self.context.aws, &done.revision.definition, container, task).await;
+            let lines = evidence::last_lines(self.context.aws, &done.revision.definition, container, task);
+            log = retry::all_within(retry::EVIDENCE, lines).await;
         }
         Failure::new(Reason::RolledBack, format!("{}: smoke check failed: {why}", done.service.service))
             .with_log(log)
@@ -85,7 +88,8 @@ impl Release<'_> {
         let keys: Vec<String> = going.iter().map(|r| r.service.key.clone()).collect();
         let poll = Poll::default();
         let has_changed = !going.is_empty();
-        let endings = join_all(going.into_iter().map(|r| self.restore(r, &poll))).await;
+        let endings =
+            join_all(going.into_iter().map(|r| retry::each_within(retry::GOING_BACK, self.restore(r, &poll)))).await;
         if has_changed {
             // Whatever stopped the release, this is the state that it leaves.
             let are_superseded = keys.iter().all(|key| self.is_superseded(key));
@@ -115,7 +119,8 @@ impl Release<'_> {
     async fn read_again(&self, rollout: &mut ServiceRollout<'_>, poll: &Poll) {
         let service = rollout.service;
         let Some(moving) = &mut rollout.moving else { return };
-        let read = self.context.aws.services.services(std::slice::from_ref(&service.service)).await;
+        let read = self.context.aws.services.services(std::slice::from_ref(&service.service));
+        let read = retry::each_within(retry::POLL, read).await;
         let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { return };
         let Some(primary) = now.primary() else { return };
         let runs = &primary.task_definition;
@@ -141,7 +146,7 @@ impl Release<'_> {
             return Ok(());
         }
         if let Some(lease) = self.lease_of(service)
-            && let Err(lost) = lease.check(context.aws).await
+            && let Err(lost) = retry::all_within(retry::POLL, lease.check(context.aws)).await
             && lost.reason == Reason::Locked
         {
             context.set_state(&service.key, ServiceState::Superseded);

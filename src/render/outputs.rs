@@ -95,7 +95,7 @@ fn typed(name: &str, value: String) -> Value {
 
 fn command_state(state: &CommandState) -> &'static str {
     match state {
-        CommandState::Starting => "unknown",
+        CommandState::Starting | CommandState::Unknown => "unknown",
         CommandState::Running => "running",
         CommandState::Succeeded => "succeeded",
         CommandState::Failed { .. } | CommandState::Killed { .. } => "failed",

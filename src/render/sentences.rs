@@ -278,6 +278,10 @@ fn waiting(wait: &Wait) -> Option<Line> {
         }
         Wait::Snapshot { snapshot, state } => (Step::Release, format!("snapshot {snapshot} is {state}")),
         Wait::Command { command, status, .. } => (Step::Release, format!("{command} is {}", status.to_lowercase())),
+        Wait::Order { action, error } => {
+            let step = if action == "ecs:RunTask" { Step::Release } else { Step::RollOut };
+            (step, format!("{error}: trying again"))
+        }
         Wait::CommandUnreadable { task, error, .. } => {
             (Step::Release, format!("task {} could not be read: {error}", task.id()))
         }
@@ -328,6 +332,9 @@ pub fn warning(warning: &Warning) -> String {
             "release command `{command}` exited with 0, and container `{container}` beside it did not run: {}",
             reason.as_deref().unwrap_or("AWS gives no reason")
         ),
+        Warning::LogNotRead { command, error } => {
+            format!("release command `{command}`: the end of its log could not be read: {error}")
+        }
         Warning::TaskWithoutTags { command } => format!(
             "release command `{command}`: its task has no tags, `ecs:TagResource` is not allowed for RunTask (docs/iam.md)"
         ),

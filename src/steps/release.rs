@@ -1,13 +1,14 @@
 //! A release command: one task, once, from the new image.
 
 use crate::config::When;
-use crate::error::call_failed;
+use crate::error::{call_failed, sentence};
 use crate::events::{Event, Step, Wait, Warning};
 use crate::evidence;
 use crate::lease::Lease;
 pub use crate::lease::RunKey;
-use crate::ports::{Aws, CallErrorKind, LogStream, RunTask};
+use crate::ports::{Aws, Call, CallError, CallErrorKind, LogStream, RunTask};
 use crate::release_context::{ReleaseContext, StepLog};
+use crate::retry;
 use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
@@ -17,7 +18,7 @@ use fargate_deploy_core::task_definition::{TaskDefinition, compare, launch_volum
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// DescribeTasks can miss a task for a while right after RunTask.
 const MISSING: Duration = Duration::from_secs(120);
@@ -25,6 +26,8 @@ const MISSING: Duration = Duration::from_secs(120);
 const TRIES: u32 = 3;
 /// Between two looks at a running task and its log.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at the log of a task that has stopped.
+const DRAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs one release command to its end. Succeeds only if the named container exited with 0.
 ///
@@ -77,7 +80,8 @@ pub async fn run(
         return Ok(());
     }
     let what = format!("release command `{}` {verdict}", plan.command.name);
-    let log = evidence::last_lines(context.aws, &definition, &plan.container, &task).await;
+    let log = evidence::last_lines(context.aws, &definition, &plan.container, &task);
+    let log = retry::all_within(retry::EVIDENCE, log).await;
     Err(Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {}: {}", task.id(), evidence::ending(&ended))])
         .with_log(log)
@@ -205,13 +209,14 @@ async fn start(
         return Ok(task);
     }
     let mut request = request.clone();
-    for retry in 1.. {
+    let mut asked = None;
+    for number in 1.. {
         // In this order: a successor looks for the note after it has created its generation, so one of the two sees
         // the other.
         note(lease, &request, None, context).await?;
         let send = async || {
             set(context, plan, None, CommandState::Starting);
-            context.aws.tasks.run_task(&request).await
+            retry::each_within(retry::ORDER, context.aws.tasks.run_task(&request)).await
         };
         let sent = match lease {
             Some(lease) => match lease.order("ecs:RunTask", context.aws, send).await {
@@ -230,7 +235,13 @@ async fn start(
                 context.warn(Warning::TaskWithoutTags { command: plan.command.name.clone() });
                 request.tags.clear();
                 request.client_token =
-                    format!("{}-{retry}", request.client_token.split('-').next().unwrap_or_default());
+                    format!("{}-{number}", request.client_token.split('-').next().unwrap_or_default());
+                continue;
+            }
+            // The same token starts nothing twice.
+            Err(e) if e.may_pass() && asked.get_or_insert_with(Instant::now).elapsed() < retry::CALL => {
+                step.waiting(Wait::Order { action: e.action.clone(), error: sentence(&e) });
+                sleep(PAUSE).await;
                 continue;
             }
             Err(e) => {
@@ -264,7 +275,7 @@ async fn start(
         }
         step.emit(Event::CommandWithoutCapacity { command: plan.command.name.clone(), reason });
         // The same token would replay the same failure.
-        request.client_token = format!("{}-{retry}", request.client_token.split('-').next().unwrap_or_default());
+        request.client_token = format!("{}-{number}", request.client_token.split('-').next().unwrap_or_default());
         sleep(Duration::from_secs(10)).await;
     }
     unreachable!("the loop ends by returning")
@@ -310,7 +321,7 @@ async fn succeeded_earlier(
 fn not_started(plan: &CommandPlan, mut failure: Failure) -> Failure {
     failure.what = format!("release command `{}` did not start: {}", plan.command.name, failure.what);
     // `config` would promise that nothing was touched: images and revisions were.
-    if matches!(failure.reason, Reason::Internal | Reason::Unavailable | Reason::Config) {
+    if failure.reason == Reason::Config {
         failure.reason = Reason::ReleaseCommand;
     }
     failure
@@ -334,7 +345,7 @@ async fn forget(lease: Option<&Lease>, context: &ReleaseContext<'_>) {
     }
 }
 
-/// Follows the task and its log until it has stopped, then reads what the log still holds.
+/// Follows the task until it has stopped, and its log beside it, then reads what the log still holds.
 async fn wait(
     task: &TaskArn,
     cluster: &ClusterName,
@@ -345,25 +356,45 @@ async fn wait(
     context: &ReleaseContext<'_>,
 ) -> Result<(Task, bool), Failure> {
     let mut log = Follow { stream, next: None, told: 0 };
+    let name = &plan.command.name;
+    let following = async {
+        loop {
+            // What cannot be read now may be read later: the exit code is the truth.
+            let _ = retry::each_within(retry::POLL, log.follow(name, step, context.aws)).await;
+            sleep(PAUSE).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = wait_until_stopped(task, cluster, plan, began, step, context) => ended?,
+        never = following => never,
+    };
+    log.drain(name, judge(&ended, &plan.container) == TaskVerdict::Succeeded, step, context.aws).await;
+    Ok((ended, log.told > 0))
+}
+
+async fn wait_until_stopped(
+    task: &TaskArn,
+    cluster: &ClusterName,
+    plan: &CommandPlan,
+    began: Instant,
+    step: &StepLog<'_>,
+    context: &ReleaseContext<'_>,
+) -> Result<Task, Failure> {
     let mut last_seen = Instant::now();
     let mut status = String::new();
     loop {
-        match context.aws.tasks.tasks(cluster, std::slice::from_ref(task)).await {
+        let read = retry::each_within(retry::POLL, context.aws.tasks.tasks(cluster, std::slice::from_ref(task))).await;
+        let mut unreadable = None;
+        match read {
             Ok(found) => {
                 if let Some(found) = found.into_iter().next() {
                     last_seen = Instant::now();
                     status.clone_from(&found.last_status);
                     if found.is_stopped() {
-                        log.drain(
-                            &plan.command.name,
-                            judge(&found, &plan.container) == TaskVerdict::Succeeded,
-                            step,
-                            context.aws,
-                        )
-                        .await;
-                        return Ok((found, log.told > 0));
+                        return Ok(found);
                     }
                 } else if last_seen.elapsed() >= MISSING {
+                    set(context, plan, None, CommandState::Unknown);
                     return Err(Failure::new(
                         Reason::ReleaseCommand,
                         format!(
@@ -376,34 +407,53 @@ async fn wait(
                 }
             }
             Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity | CallErrorKind::Invalid) => {
+                set(context, plan, None, CommandState::Unknown);
                 // The task goes on: no reason that promises that nothing was touched.
                 let failure = call_failed(&format!("watching task {}", task.id()), &e);
                 return Err(Failure { reason: Reason::ReleaseCommand, ..failure });
             }
-            Err(e) => step.waiting(Wait::CommandUnreadable {
-                command: plan.command.name.clone(),
-                task: task.clone(),
-                error: e.to_string(),
-            }),
+            Err(e) => {
+                step.waiting(Wait::CommandUnreadable {
+                    command: plan.command.name.clone(),
+                    task: task.clone(),
+                    error: e.to_string(),
+                });
+                unreadable = Some(e);
+            }
         }
-        log.follow(&plan.command.name, step, context.aws).await;
         if began.elapsed() >= plan.command.timeout {
-            return Err(Failure::new(
-                Reason::ReleaseCommand,
-                format!(
-                    "release command `{}` is still running after {} s: it was not stopped",
-                    plan.command.name,
-                    plan.command.timeout.as_secs()
-                ),
-            )
-            .with_evidence(vec![format!("task {} is {status}", task.id())])
-            .with_next(
-                "wait for it to end and deploy again, or raise its `timeout`; until it ends no other release starts",
-            ));
+            return Err(match unreadable {
+                Some(e) => {
+                    set(context, plan, None, CommandState::Unknown);
+                    not_seen(plan, task, last_seen.elapsed(), &e)
+                }
+                None => still_running(plan, task, &status),
+            });
         }
         step.waiting(Wait::Command { command: plan.command.name.clone(), task: task.clone(), status: status.clone() });
         sleep(PAUSE).await;
     }
+}
+
+fn still_running(plan: &CommandPlan, task: &TaskArn, status: &str) -> Failure {
+    let (name, after) = (&plan.command.name, plan.command.timeout.as_secs());
+    let what = format!("release command `{name}` is still running after {after} s: it was not stopped");
+    Failure::new(Reason::ReleaseCommand, what)
+        .with_evidence(vec![format!("task {} is {status}", task.id())])
+        .with_next("wait for it to end and deploy again, or raise its `timeout`; until it ends no other release starts")
+}
+
+/// The time is over, and the task could not be looked at.
+fn not_seen(plan: &CommandPlan, task: &TaskArn, unseen: Duration, error: &CallError) -> Failure {
+    let name = &plan.command.name;
+    let what = format!(
+        "release command `{name}`: whether it has ended is unknown: task {} could not be read for {} s",
+        task.id(),
+        unseen.as_secs()
+    );
+    Failure::new(Reason::Unavailable, what).with_evidence(vec![error.to_string()]).with_next(
+        "it was not stopped: see how the task ended, then deploy again; until it ends no other release starts",
+    )
 }
 
 /// The container's own lines, in order, each once.
@@ -414,12 +464,18 @@ struct Follow<'a> {
 }
 
 impl Follow<'_> {
-    /// Reads what is new; how many lines that were. Errors are no reason to stop: the exit code is the truth.
-    async fn follow(&mut self, source: &str, step: &StepLog<'_>, aws: Aws<'_>) -> usize {
-        let Some(stream) = self.stream else { return 0 };
+    /// Reads what is new; how many lines that were. Dropped while it waits for an answer, it has told what it read.
+    async fn follow(&mut self, source: &str, step: &StepLog<'_>, aws: Aws<'_>) -> Call<usize> {
+        let Some(stream) = self.stream else { return Ok(0) };
         let mut lines = 0;
-        while let Ok(page) = aws.logs.log_events(stream, self.next.as_deref()).await {
+        loop {
+            let page = match aws.logs.log_events(stream, self.next.as_deref()).await {
+                // Until the first line is there.
+                Err(e) if e.kind == CallErrorKind::NotFound => return Ok(lines),
+                page => page?,
+            };
             lines += page.events.len();
+            self.told += page.events.len();
             for event in page.events {
                 step.emit(Event::Output { step: Step::Release, source: source.to_owned(), line: event.message });
             }
@@ -427,14 +483,13 @@ impl Follow<'_> {
             let is_end = page.next.is_none() || page.next == self.next;
             self.next = page.next.or(self.next.take());
             if is_end {
-                break;
+                return Ok(lines);
             }
         }
-        self.told += lines;
-        lines
     }
 
-    /// Lines arrive after the exit: reads until it stays quiet, longer where the lines tell why it failed.
+    /// Lines arrive after the exit: reads until it stays quiet, longer where the lines tell why it failed. What cannot be
+    /// read keeps the release waiting no longer than that.
     async fn drain(&mut self, source: &str, is_success: bool, step: &StepLog<'_>, aws: Aws<'_>) {
         if self.stream.is_none() {
             return;
@@ -446,17 +501,30 @@ impl Follow<'_> {
         } else {
             10
         };
+        let limit = quiet_for * DRAIN_PAUSE;
         let mut quiet = 0;
         for _ in 0..40 {
-            if self.follow(source, step, aws).await == 0 {
-                quiet += 1;
-            } else {
-                quiet = 0;
+            let read = timeout(limit, retry::all_within(limit, self.follow(source, step, aws))).await;
+            let why = match read {
+                Ok(Ok(0)) => {
+                    quiet += 1;
+                    None
+                }
+                Ok(Ok(_)) => {
+                    quiet = 0;
+                    None
+                }
+                Ok(Err(e)) => Some(e.to_string()),
+                Err(_) => Some(format!("no answer within {} s", limit.as_secs())),
+            };
+            if let Some(why) = why {
+                step.emit(Event::Warning(Warning::LogNotRead { command: source.to_owned(), error: why }));
+                return;
             }
             if quiet >= quiet_for {
                 return;
             }
-            sleep(Duration::from_millis(500)).await;
+            sleep(DRAIN_PAUSE).await;
         }
     }
 }

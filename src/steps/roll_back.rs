@@ -5,6 +5,7 @@ use crate::events::Event;
 use crate::poll::History;
 use crate::ports::Aws;
 use crate::release_context::ReleaseContext;
+use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::{ServiceRef, TaskDefinitionArn};
 use fargate_deploy_core::outcome::ServiceState;
@@ -131,7 +132,7 @@ pub async fn look(service: &ServiceRef, moving: &RolloutInProgress, patience: Du
     let began = Instant::now();
     loop {
         let listed = timeout(LISTED, history.read(service, &moving.target, aws)).await.ok().and_then(Result::ok);
-        let read = aws.services.services(std::slice::from_ref(service)).await;
+        let read = retry::each_within(retry::POLL, aws.services.services(std::slice::from_ref(service))).await;
         let shown = read.ok().and_then(|mut all| all.pop().flatten());
         let seen = Seen { service: shown.as_ref(), listed: listed.as_ref() };
         match may_go_back(&moving.target, seen) {

@@ -2,10 +2,11 @@
 
 use crate::clock;
 use crate::error::{call_failed, sentence};
-use crate::events::Event;
+use crate::events::{Event, Wait};
 use crate::lease::Lease;
 use crate::ports::CallErrorKind;
 use crate::release_context::ReleaseContext;
+use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
@@ -13,16 +14,20 @@ use fargate_deploy_core::plan::{ServicePlan, Settings};
 use fargate_deploy_core::rollout::Target;
 use fargate_deploy_core::service::Service;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-/// How often a service is read after the answer of UpdateService was lost, and how long apart.
+/// How often a service is read after the answer of UpdateService was lost, where another one may not be sent before that
+/// is known; and how long apart.
 const LOOKS: u32 = 6;
 const APART: Duration = Duration::from_secs(5);
+/// Before an order that AWS did not take is given again.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts the deployment of one revision. `None`: ECS made no deployment of it, since nothing changed.
 ///
 /// # Errors
-/// `locked`: another run took the lease over. `permission`. The service keeps its revision.
+/// `locked`: another run took the lease over. `permission`. `unavailable`: AWS did not take it for as long as a call is
+/// repeated. The service keeps its revision.
 pub async fn roll_out(
     service: &ServicePlan,
     to: &TaskDefinitionArn,
@@ -33,35 +38,44 @@ pub async fn roll_out(
 ) -> Result<Option<RolloutInProgress>, Failure> {
     let of = || service.service.clone();
     let step = context.begin(Event::RolloutRequested { service: of(), revision: to.clone() });
-    let since = clock::now();
-    let send = async || {
-        context.set_state(&service.key, ServiceState::Updating);
-        context.aws.services.update_service(&service.service, to, force).await
-    };
-    let answer = match lease {
-        Some(lease) => lease.order("ecs:UpdateService", context.aws, send).await?,
-        None => send().await,
-    };
-    let after = match answer {
-        Ok(after) => after,
-        Err(e) => {
-            let found = match e.kind {
-                CallErrorKind::Unreachable => find_out(service, to, context).await,
-                _ => Found::NotTaken,
-            };
-            match found {
-                Found::Taken(after) => *after,
-                found => {
-                    // Where nothing can be read either, the record keeps saying that the effect is unknown.
-                    if matches!(found, Found::NotTaken) {
-                        context.set_state(&service.key, ServiceState::Untouched);
-                    }
-                    let failure = call_failed(&format!("updating {}", service.service), &e);
-                    step.emit(Event::RolloutRefused { service: of(), error: sentence(&e) });
-                    return Err(failure);
-                }
-            }
+    let (since, began) = (clock::now(), Instant::now());
+    let after = loop {
+        let send = async || {
+            context.set_state(&service.key, ServiceState::Updating);
+            let update = context.aws.services.update_service(&service.service, to, force);
+            retry::each_within(retry::ORDER, update).await
+        };
+        let answer = match lease {
+            Some(lease) => lease.order("ecs:UpdateService", context.aws, send).await?,
+            None => send().await,
+        };
+        let e = match answer {
+            Ok(after) => break after,
+            Err(e) => e,
+        };
+        let is_in_time = e.may_pass() && began.elapsed() < retry::CALL;
+        // The same revision once more makes no second deployment, unless it is forced.
+        let looks = if is_in_time && !force { 1 } else { LOOKS };
+        let found = match e.kind {
+            CallErrorKind::Unreachable => find_out(service, to, looks, context).await,
+            _ => Found::NotTaken,
+        };
+        if let Found::Taken(after) = found {
+            break *after;
         }
+        // Where nothing can be read either, the record keeps saying that the effect is unknown.
+        let is_known = matches!(found, Found::NotTaken);
+        if is_known {
+            context.set_state(&service.key, ServiceState::Untouched);
+        }
+        if is_in_time && (is_known || !force) {
+            step.waiting(Wait::Order { action: e.action.clone(), error: sentence(&e) });
+            sleep(PAUSE).await;
+            continue;
+        }
+        let failure = call_failed(&format!("updating {}", service.service), &e);
+        step.emit(Event::RolloutRefused { service: of(), error: sentence(&e) });
+        return Err(failure);
     };
     // Whoever lost the lease meanwhile says nothing of the service: the run that took it over does.
     if let Some(lease) = lease
@@ -105,12 +119,13 @@ enum Found {
 }
 
 /// The answer was lost. What the service shows tells whether ECS took the update; reads may lag the write.
-async fn find_out(service: &ServicePlan, to: &TaskDefinitionArn, context: &ReleaseContext<'_>) -> Found {
+async fn find_out(service: &ServicePlan, to: &TaskDefinitionArn, looks: u32, context: &ReleaseContext<'_>) -> Found {
     let before = service.before.primary().map(|p| &p.id);
     let mut found = Found::Unknown;
-    for _ in 0..LOOKS {
+    for _ in 0..looks {
         sleep(APART).await;
-        let read = context.aws.services.services(std::slice::from_ref(&service.service)).await;
+        let read = context.aws.services.services(std::slice::from_ref(&service.service));
+        let read = retry::each_within(retry::POLL, read).await;
         let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { continue };
         found = match now.primary() {
             Some(primary) if Some(&primary.id) == before => Found::NotTaken,

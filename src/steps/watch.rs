@@ -5,6 +5,7 @@ use crate::evidence;
 use crate::poll::{History, Poll};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::release_context::{ReleaseContext, StepLog};
+use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::rollout::{Ask, Death, Observation, RolloutEvent, Target, Verdict, deaths_of};
@@ -45,7 +46,7 @@ pub async fn watch(
             }
         }
         last = Some(began.elapsed());
-        let observation = reader.read(&ask).await;
+        let observation = retry::each_within(retry::POLL, reader.read(&ask)).await;
         tell_news(&step, service, rollout.observe(began.elapsed(), observation));
         let has_failures = rollout.failures() > failures;
         // ECS does not count a task that ended after it was RUNNING, where nothing checks its health.
@@ -55,7 +56,8 @@ pub async fn watch(
         if rollout.verdict().is_none() && (is_news || is_due) {
             failures = rollout.failures();
             looked = Some(began.elapsed());
-            let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition).await;
+            let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition);
+            let evidence = retry::all_within(retry::POLL, evidence).await;
             for text in evidence.lines.into_iter().filter(|_| has_failures) {
                 step.emit(Event::RolloutEvidence { service: of(), text });
             }

@@ -9,6 +9,7 @@ mod endings;
 mod graph;
 mod lease;
 mod migration;
+mod outages;
 mod policies;
 mod promotion;
 mod race;

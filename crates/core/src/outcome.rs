@@ -234,6 +234,8 @@ pub enum CommandState {
     /// RunTask was sent; whether it started is not known.
     Starting,
     Running,
+    /// It was started; what became of it could not be seen.
+    Unknown,
     Succeeded,
     /// It ran, and failed: what it changed until then may be applied.
     Failed {
@@ -358,6 +360,11 @@ impl CommandRecord {
                 format!("release command `{name}`: RunTask was sent, whether it started is not known")
             }
             CommandState::Running => format!("release command `{name}` is still running{task}"),
+            CommandState::Unknown => {
+                format!(
+                    "release command `{name}` was started{task}, whether it has ended is not known: it may be applied"
+                )
+            }
             CommandState::Succeeded => format!("release command `{name}` was applied{task}"),
             CommandState::Failed { exit_code: Some(code) } => {
                 format!("release command `{name}` exited with {code}{task}: what it did before that may be applied")

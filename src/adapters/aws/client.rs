@@ -1,13 +1,13 @@
 //! The ports of [`Aws`] on AWS. The calls are in one file per service; this one joins them.
 
-use super::failure::{is_expired, is_wrapped_throttle};
+use super::failure::{is_about_clock, is_expired, lost, no_session};
 use super::session::Session;
-use crate::adapters::backoff::backoff;
 use crate::ports::{
-    Aws, Call, CallErrorKind, Caller, DatabaseSnapshot, EcrAddress, Identity, LogEvent, LogPage, LogStream, Logs,
-    Outputs, Parameter, Parameters, RegistryImage, RegistryLogin, Repositories, Repository, RunTask, RunTaskAnswer,
-    Services, Snapshots, TaskDefinitions, Tasks,
+    Aws, Call, CallError, CallErrorKind, Caller, DatabaseSnapshot, EcrAddress, Identity, LogEvent, LogPage, LogStream,
+    Logs, Outputs, Parameter, Parameters, RegistryImage, RegistryLogin, Repositories, Repository, RunTask,
+    RunTaskAnswer, Services, Snapshots, TaskDefinitions, Tasks,
 };
+use crate::retry::{Again, retry};
 use async_trait::async_trait;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::{
@@ -18,13 +18,9 @@ use fargate_deploy_core::task::Task;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::time::timeout;
 
-/// As many as the SDK makes of a throttle that it sees.
-const ATTEMPTS: u32 = 8;
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// AWS, through one session. Calls are retried by the SDK's standard rules, eight attempts, 30 s each and 120 s
-/// together; a session that ended midway is renewed once per call.
+/// AWS, through one session. The SDK makes one attempt of each call; how often it is made again is [`retry`]'s.
 #[derive(Clone)]
 pub struct AwsClient {
     pub(super) session: Session,
@@ -54,28 +50,46 @@ impl AwsClient {
         Aws::of(self)
     }
 
-    /// Makes a call, again where AWS wraps a throttle in another error, which the SDK does not retry.
-    pub(super) async fn call<T>(&self, send: impl AsyncFn() -> Call<T>) -> Call<T> {
-        let mut attempt = 1;
-        loop {
-            match self.call_once(&send).await {
-                Err(error) if is_wrapped_throttle(&error) && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
-                }
-                answer => return answer,
-            }
-        }
+    /// Makes a call that may be made twice, until AWS has answered it.
+    pub(super) async fn call<T>(&self, action: &'static str, send: impl AsyncFn() -> Call<T>) -> Call<T> {
+        self.repeat(action, send, CallError::may_pass).await
     }
 
-    /// Makes a call, and once more with a fresh session when AWS says that the one in use has expired.
-    async fn call_once<T>(&self, send: &impl AsyncFn() -> Call<T>) -> Call<T> {
-        let generation = self.session.credentials().generation().await;
+    /// Makes a call that must not be made twice: again only where AWS says that it did nothing.
+    pub(super) async fn call_once<T>(&self, action: &'static str, send: impl AsyncFn() -> Call<T>) -> Call<T> {
+        self.repeat(action, send, |error| error.kind == CallErrorKind::Throttled).await
+    }
+
+    async fn repeat<T>(
+        &self,
+        action: &'static str,
+        send: impl AsyncFn() -> Call<T>,
+        may_pass: impl Fn(&CallError) -> bool,
+    ) -> Call<T> {
+        // On the heap: what awaits a call is nested deeply enough without it.
+        let attempt = |limit| Box::pin(self.attempt(action, &send, limit));
+        let again = |error: &CallError| if may_pass(error) { Again::Soon } else { Again::Never };
+        retry(self.session.retry_policy(), attempt, again).await
+    }
+
+    /// One attempt, and one more with a fresh session when AWS says that the one in use has expired, or with AWS's time when
+    /// it says that ours is wrong: the SDK has learned it from the answer.
+    async fn attempt<T>(&self, action: &'static str, send: &impl AsyncFn() -> Call<T>, limit: Duration) -> Call<T> {
+        let credentials = self.session.credentials();
+        let send = async || match timeout(limit, send()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(lost(action, "no answer in time")),
+        };
+        // Renewed before the attempt's own time begins to run.
+        credentials.credentials().await.map_err(|why| no_session(action, &why))?;
+        let generation = credentials.generation().await;
         match send().await {
             Err(error) if error.kind == CallErrorKind::Identity && is_expired(&error.code) => {
-                self.session.credentials().refuse(generation).await;
+                credentials.refuse(generation).await;
+                credentials.credentials().await.map_err(|why| no_session(action, &why))?;
                 send().await
             }
+            Err(error) if is_about_clock(&error.code) => send().await,
             answer => answer,
         }
     }
@@ -99,7 +113,7 @@ impl Services for AwsClient {
     }
 
     async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service> {
-        if force { self.force_new_deployment(service, to).await } else { self.point_service(service, to).await }
+        self.point_service(service, to, force).await
     }
 
     async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>> {

@@ -3,6 +3,7 @@
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
 use super::sts::Sts;
+use crate::retry::all_within;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -15,6 +16,9 @@ use tokio::sync::Mutex;
 
 /// Renewed when less than this is left: longer than any single call with its retries takes.
 const MARGIN: Duration = Duration::from_secs(300);
+
+/// How long a renewal is tried while those that are kept still last.
+const WHILE_THEY_LAST: Duration = Duration::from_secs(5);
 
 /// The first credentials, and the roles assumed from there on, in order.
 pub(super) struct Chain {
@@ -95,7 +99,14 @@ impl Renewing {
         {
             return Ok(credentials.clone());
         }
-        match self.chain.walk().await {
+        // On the heap: what awaits it is nested deeply enough.
+        let walk = Box::pin(self.chain.walk());
+        let walked = match &kept.credentials {
+            // They will do for now: the next call tries again.
+            Some(old) if !kept.is_refused && lasts(old, Duration::ZERO) => all_within(WHILE_THEY_LAST, walk).await,
+            _ => walk.await,
+        };
+        match walked {
             Ok(fresh) => {
                 let generation = kept.generation + 1;
                 *kept = Kept { credentials: Some(fresh.clone()), generation, is_refused: false };

@@ -41,7 +41,7 @@ impl AwsClient {
     ) -> Call<Option<Repository>> {
         let ecr = self.ecr(region(registry));
         let answer = self
-            .call(async || {
+            .call("ecr:DescribeRepositories", async || {
                 ecr.describe_repositories()
                     .set_registry_id(account(registry))
                     .repository_names(name)
@@ -62,7 +62,7 @@ impl AwsClient {
         const ACTION: &str = "ecr:CreateRepository";
         let ecr = self.ecr(region(registry));
         let answer = self
-            .call(async || {
+            .call(ACTION, async || {
                 ecr.create_repository()
                     .set_registry_id(account(registry))
                     .repository_name(name)
@@ -84,7 +84,7 @@ impl AwsClient {
         const ACTION: &str = "ecr:GetAuthorizationToken";
         let ecr = self.ecr(region(registry));
         let answer = self
-            .call(async || {
+            .call(ACTION, async || {
                 // Deprecated, and yet the only way to be told the host of another account's registry.
                 #[allow(deprecated)]
                 let request = ecr.get_authorization_token().set_registry_ids(account(registry).map(|id| vec![id]));
@@ -111,7 +111,7 @@ impl AwsClient {
         const ACTION: &str = "ecr:DescribeImages";
         let ecr = self.ecr(repository.region.as_deref());
         let answer = self
-            .call(async || {
+            .call(ACTION, async || {
                 ecr.describe_images()
                     .registry_id(&repository.registry_id)
                     .repository_name(&repository.name)
@@ -153,7 +153,7 @@ impl AwsClient {
         };
         let ecr = self.ecr(repository.region.as_deref());
         let answer = self
-            .call(async || {
+            .call("ecr:PutImage", async || {
                 ecr.put_image()
                     .registry_id(&repository.registry_id)
                     .repository_name(&repository.name)
@@ -184,7 +184,7 @@ impl AwsClient {
     async fn manifest(&self, repository: &Repository, digest: &Digest) -> Call<Option<Image>> {
         let ecr = self.ecr(repository.region.as_deref());
         let answer = self
-            .call(async || {
+            .call("ecr:BatchGetImage", async || {
                 ecr.batch_get_image()
                     .registry_id(&repository.registry_id)
                     .repository_name(&repository.name)

@@ -5,9 +5,7 @@ use super::client::AwsClient;
 use super::ecs_wire::{self as wire, list, maybe, text, time};
 use super::failure::call_error;
 use super::raw_json::RawJson;
-use crate::adapters::backoff::backoff;
 use crate::ports::{Call, CallError, CallErrorKind, RunTask, RunTaskAnswer};
-use aws_sdk_ecs::config::retry::RetryConfig;
 use fargate_deploy_core::names::{
     ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn, short,
 };
@@ -16,7 +14,6 @@ use fargate_deploy_core::task::Task;
 use fargate_deploy_core::task_definition::{READ_ONLY, TaskDefinition};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// `DescribeServices` takes ten, `DescribeTasks` a hundred.
 const SERVICES_PER_CALL: usize = 10;
@@ -24,18 +21,20 @@ const SERVICES_PER_CALL: usize = 10;
 const DEPLOYMENTS_PER_CALL: usize = 20;
 const TASKS_PER_CALL: usize = 100;
 
-const REGISTER_ATTEMPTS: u32 = 8;
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// One call with a raw body, answered by the raw answer.
+/// One call with a raw body, answered by the raw answer. `once`: it must not be made twice.
 macro_rules! ask {
-    ($cloud:expr, $action:literal, $operation:ident, $body:expr $(, $override:expr)?) => {{
+    ($cloud:expr, $action:literal, $operation:ident, $body:expr) => {
+        ask!($cloud, call, $action, $operation, $body)
+    };
+    (once $cloud:expr, $action:literal, $operation:ident, $body:expr) => {
+        ask!($cloud, call_once, $action, $operation, $body)
+    };
+    ($cloud:expr, $repeat:ident, $action:literal, $operation:ident, $body:expr) => {{
         let body: Value = $body;
         $cloud
-            .call(async || {
+            .$repeat($action, async || {
                 let raw = RawJson::new(&body);
                 let request = $cloud.ecs.$operation().customize().interceptor(raw.clone());
-                $(let request = request.config_override($override);)?
                 request.send().await.map_err(call_error($action))?;
                 raw.answer($action)
             })
@@ -79,61 +78,28 @@ impl AwsClient {
         }
     }
 
-    /// ECS refuses concurrent registrations in one family with a client error, which the SDK does not retry.
     pub(super) async fn register_task_definition(&self, definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
         let body = registration(definition);
-        let mut attempt = 1;
-        loop {
-            match ask!(self, "ecs:RegisterTaskDefinition", register_task_definition, body.clone()) {
-                Ok(answer) => return Ok(TaskDefinitionArn::new(text(&answer["taskDefinition"], "taskDefinitionArn"))),
-                Err(error)
-                    if error.message.contains("Too many concurrent attempts to create a new revision")
-                        && attempt < REGISTER_ATTEMPTS =>
-                {
-                    attempt += 1;
-                    tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let answer = ask!(self, "ecs:RegisterTaskDefinition", register_task_definition, body)?;
+        Ok(TaskDefinitionArn::new(text(&answer["taskDefinition"], "taskDefinitionArn")))
     }
 
-    /// Safe to repeat: the same task definition a second time makes no second deployment.
-    pub(super) async fn point_service(&self, service: &ServiceRef, to: &TaskDefinitionArn) -> Call<Service> {
-        let answer = ask!(self, "ecs:UpdateService", update_service, update(service, to, false))?;
+    /// The same task definition a second time makes no second deployment, `forceNewDeployment` does: whether that arrived,
+    /// when its answer is lost, is for the caller to see.
+    pub(super) async fn point_service(
+        &self,
+        service: &ServiceRef,
+        to: &TaskDefinitionArn,
+        force: bool,
+    ) -> Call<Service> {
+        let mut body = json!({ "cluster": service.cluster, "service": service.name, "taskDefinition": to });
+        let answer = if force {
+            body["forceNewDeployment"] = true.into();
+            ask!(once self, "ecs:UpdateService", update_service, body)?
+        } else {
+            ask!(self, "ecs:UpdateService", update_service, body)?
+        };
         Ok(wire::service(&answer["service"]))
-    }
-
-    /// Not safe to repeat: each `forceNewDeployment` makes another deployment. So it is sent once, and when the answer
-    /// is lost the service is asked whether a new deployment is there.
-    pub(super) async fn force_new_deployment(&self, service: &ServiceRef, to: &TaskDefinitionArn) -> Call<Service> {
-        let primary = |s: &Service| s.primary().map(|d| d.id.clone());
-        let before = self.describe_services(std::slice::from_ref(service)).await?.into_iter().flatten().next();
-        let body = update(service, to, true);
-        let mut attempt = 1;
-        loop {
-            let once = aws_sdk_ecs::config::Builder::new().retry_config(RetryConfig::disabled());
-            let error = match ask!(self, "ecs:UpdateService", update_service, body.clone(), once.clone()) {
-                Ok(answer) => return Ok(wire::service(&answer["service"])),
-                Err(error) => error,
-            };
-            if !matches!(error.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable)
-                || attempt == REGISTER_ATTEMPTS
-            {
-                return Err(error);
-            }
-            attempt += 1;
-            tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
-            if error.kind == CallErrorKind::Unreachable {
-                let now = self.describe_services(std::slice::from_ref(service)).await?.into_iter().flatten().next();
-                if let (Some(now), Some(before)) = (now, &before)
-                    && primary(&now) != primary(before)
-                    && now.task_definition == *to
-                {
-                    return Ok(now);
-                }
-            }
-        }
     }
 
     pub(super) async fn list_service_deployments(
@@ -255,14 +221,6 @@ impl AwsClient {
             }
         }
     }
-}
-
-fn update(service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Value {
-    let mut body = json!({ "cluster": service.cluster, "service": service.name, "taskDefinition": to });
-    if force {
-        body["forceNewDeployment"] = true.into();
-    }
-    body
 }
 
 /// What `RegisterTaskDefinition` takes of a definition: all but the members that only describe it, and its tags.

@@ -29,30 +29,40 @@ where
     }
 }
 
+pub(super) fn unanswered(kind: CallErrorKind, message: String) -> Description {
+    Description { kind, code: String::new(), message, request_id: None }
+}
+
 pub(super) fn describe<E>(error: &SdkError<E, HttpResponse>) -> Description
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let unanswered = |kind, message| Description { kind, code: String::new(), message, request_id: None };
-    if let Some(why) = missing_identity(error) {
-        return unanswered(CallErrorKind::Identity, why);
+    if let Some(failure) = missing_identity(error) {
+        return unanswered(kind_without_session(failure), failure.to_string());
     }
     match error {
         SdkError::ServiceError(answer) => {
-            let code = error.code().unwrap_or_default().to_owned();
+            let code = error.code().unwrap_or_default();
             let status = answer.raw().status().as_u16();
             let message = match error.message() {
                 Some(message) => message.to_owned(),
                 None => format!("HTTP {status}"),
             };
-            let kind = sort(&code, &message, status);
-            Description { kind, code, message, request_id: error.request_id().map(str::to_owned) }
+            let kind = sort(code, &message, status);
+            Description {
+                kind,
+                code: code_or_status(code, status),
+                message,
+                request_id: error.request_id().map(str::to_owned),
+            }
         }
         SdkError::TimeoutError(_) => unanswered(CallErrorKind::Unreachable, "no answer in time".to_owned()),
-        SdkError::ResponseError(answer) => unanswered(
-            CallErrorKind::Unreachable,
-            format!("cannot read the answer (HTTP {}): {}", answer.raw().status().as_u16(), deepest(error)),
-        ),
+        SdkError::ResponseError(answer) => Description {
+            kind: CallErrorKind::Unreachable,
+            code: code_or_status("", answer.raw().status().as_u16()),
+            message: format!("cannot read the answer: {}", deepest(error)),
+            request_id: None,
+        },
         SdkError::DispatchFailure(failure) if failure.is_user() => {
             unanswered(CallErrorKind::Invalid, format!("cannot be sent: {}", deepest(error)))
         }
@@ -63,15 +73,32 @@ where
     }
 }
 
-fn missing_identity(error: &(dyn Error + 'static)) -> Option<String> {
+fn missing_identity<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e IdentityFailure> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(failure) = error.downcast_ref::<IdentityFailure>() {
-            return Some(failure.to_string());
+            return Some(failure);
         }
         next = error.source();
     }
     None
+}
+
+fn kind_without_session(failure: &IdentityFailure) -> CallErrorKind {
+    match failure {
+        IdentityFailure::Unavailable { .. } => CallErrorKind::Unreachable,
+        _ => CallErrorKind::Identity,
+    }
+}
+
+/// There are no credentials to make the call with.
+pub(super) fn no_session(action: &str, failure: &IdentityFailure) -> CallError {
+    CallError { kind: kind_without_session(failure), ..lost(action, &failure.to_string()) }
+}
+
+/// An answer always has a code: an empty one says that there was none.
+pub(super) fn code_or_status(code: &str, status: u16) -> String {
+    if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() }
 }
 
 pub(super) fn sort(code: &str, message: &str, status: u16) -> CallErrorKind {
@@ -93,12 +120,19 @@ pub(super) fn sort(code: &str, message: &str, status: u16) -> CallErrorKind {
         | "ThrottlingException"
         | "ThrottledException"
         | "RequestThrottled"
+        | "RequestThrottledException"
+        | "EC2ThrottledException"
+        | "ProvisionedThroughputExceededException"
+        | "BandwidthLimitExceeded"
+        | "PriorRequestNotComplete"
+        | "TransactionInProgressException"
         | "RequestLimitExceeded"
         | "TooManyRequestsException"
         | "SlowDown"
         | "TooManyUpdates" => CallErrorKind::Throttled,
         _ if status == 429 || is_throttle(message) => CallErrorKind::Throttled,
-        _ if status >= 500 => CallErrorKind::Unreachable,
+        "RequestTimeout" | "RequestTimeoutException" => CallErrorKind::Unreachable,
+        _ if status >= 500 || status == 408 => CallErrorKind::Unreachable,
         code if code.contains("NotFound") => CallErrorKind::NotFound,
         "ConflictException" | "ServiceNotActiveException" | "UpdateInProgressException" | "BlockedException" => {
             CallErrorKind::Conflict
@@ -109,22 +143,30 @@ pub(super) fn sort(code: &str, message: &str, status: u16) -> CallErrorKind {
 }
 
 /// What a service says of another one that throttled it: ECS hands on EC2's words in an InvalidParameterException of its
-/// own.
+/// own, and refuses concurrent registrations in one family in a ClientException.
 fn is_throttle(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["rate exceeded", "requestlimitexceeded", "request limit exceeded", "too many requests", "throttlingexception"]
-        .iter()
-        .any(|words| message.contains(words))
-}
-
-/// A throttle that the SDK did not see as one, and so did not retry.
-pub(super) fn is_wrapped_throttle(error: &CallError) -> bool {
-    error.kind == CallErrorKind::Throttled && matches!(sort(&error.code, "", 400), CallErrorKind::Invalid)
+    [
+        "rate exceeded",
+        "requestlimitexceeded",
+        "request limit exceeded",
+        "too many requests",
+        "too many concurrent attempts",
+        "throttlingexception",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }
 
 /// The session ended, and a fresh one would do.
 pub(super) fn is_expired(code: &str) -> bool {
     matches!(code, "ExpiredToken" | "ExpiredTokenException")
+}
+
+/// What a request is called that was signed at a wrong time, among others.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
+pub(super) fn is_about_clock(code: &str) -> bool {
+    matches!(code, "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" | "RequestExpired")
 }
 
 pub(super) fn denied_action(message: &str) -> Option<&str> {
@@ -133,15 +175,20 @@ pub(super) fn denied_action(message: &str) -> Option<&str> {
     action.contains(':').then_some(action)
 }
 
-/// An answer that is not what the service documents: what the call did is not known.
-pub(super) fn unreadable(action: &str, why: &str) -> CallError {
+/// No answer came: what the call did is not known.
+pub(super) fn lost(action: &str, why: &str) -> CallError {
     CallError {
         action: action.to_owned(),
         kind: CallErrorKind::Unreachable,
         code: String::new(),
-        message: format!("cannot read the answer: {why}"),
+        message: why.to_owned(),
         request_id: None,
     }
+}
+
+/// An answer that is not what the service documents: what the call did is not known.
+pub(super) fn unreadable(action: &str, why: &str) -> CallError {
+    CallError { code: code_or_status("", 200), ..lost(action, &format!("cannot read the answer: {why}")) }
 }
 
 #[cfg(test)]
@@ -167,6 +214,8 @@ mod tests {
                 Throttled,
             ),
             ("ServerException", "Too Many Requests", 500, Throttled),
+            ("ClientException", "Too many concurrent attempts to create a new revision of it", 400, Throttled),
+            ("RequestTimeout", "", 400, Unreachable),
             ("AccessDeniedException", "Rate exceeded", 400, Denied),
             ("", "", 429, Throttled),
             ("ServiceNotFoundException", "Service not found.", 400, NotFound),

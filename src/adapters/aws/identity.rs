@@ -108,8 +108,9 @@ pub enum IdentityFailure {
     NoCredentials { why: String },
     #[error("AWS region: none is set")]
     NoRegion,
-    #[error("{what}: no answer: {why}")]
-    Unreachable { what: String, why: String },
+    /// GitHub or STS could not do its part, however often it was asked.
+    #[error("{what}: {why}")]
+    Unavailable { what: String, why: String, is_answered: bool },
     #[error(transparent)]
     Network(#[from] NetworkFailure),
 }
@@ -173,7 +174,10 @@ impl IdentityFailure {
                     .to_owned()
             }
             Self::NoRegion => "set `region` in the config, or `AWS_REGION`".to_owned(),
-            Self::Unreachable { .. } => {
+            Self::Unavailable { is_answered: true, .. } => {
+                "it was asked again and again; nothing was touched: run this again later".to_owned()
+            }
+            Self::Unavailable { is_answered: false, .. } => {
                 "check the network of the runner, and `HTTPS_PROXY`, `NO_PROXY` and `AWS_CA_BUNDLE` if it needs them".to_owned()
             }
             Self::Network(NetworkFailure::CaBundle { .. }) => {

@@ -31,7 +31,7 @@ impl AwsClient {
         limit: Option<i32>,
     ) -> Call<GetLogEventsOutput> {
         let logs = self.logs(stream.region.as_deref());
-        self.call(async || {
+        self.call("logs:GetLogEvents", async || {
             logs.get_log_events()
                 .log_group_name(&stream.group)
                 .log_stream_name(&stream.stream)

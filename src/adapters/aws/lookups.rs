@@ -39,7 +39,7 @@ impl AwsClient {
             body: &body,
             most_bytes: MIB,
         };
-        let answer = self.call(async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await;
+        let answer = self.call(ACTION, async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await;
         match answer {
             Ok(answer) => match stack_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string()))? {
                 Stack::Gone => Ok(None),
@@ -62,7 +62,7 @@ impl AwsClient {
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
     pub(super) async fn get_object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>> {
         let answer = self
-            .call(async || {
+            .call("s3:GetObject", async || {
                 let home = self.session.region().to_owned();
                 let answer = match self.get_object_in(&home, bucket, key).await {
                     Err(ServiceError { bucket_region: Some(region), error })
@@ -107,7 +107,7 @@ impl AwsClient {
     /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
     pub(super) async fn get_parameter(&self, name: &str) -> Call<Option<Parameter>> {
         let answer = self
-            .call(async || {
+            .call("ssm:GetParameter", async || {
                 let request = self.ssm.get_parameter().name(name).with_decryption(false);
                 request.send().await.map_err(call_error("ssm:GetParameter"))
             })

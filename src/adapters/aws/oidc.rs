@@ -3,18 +3,16 @@
 
 use super::identity::{Claims, IdentityFailure};
 use crate::adapters::network::{Network, deepest};
-use crate::adapters::retry::RetryPolicy;
 use crate::events::{Event, Sink};
-use backon::Retryable as _;
+use crate::retry::{Again, RetryPolicy, retry};
 use fargate_deploy_core::redact::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-const ATTEMPTS: u32 = 4;
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// GitHub gives a token in a moment or not at all.
+const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// What stands for itself in a query.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -26,7 +24,7 @@ pub(super) struct TokenSource {
     url: String,
     bearer: Secret,
     sink: Arc<dyn Sink + Send + Sync>,
-    retry_wait: Duration,
+    retry_policy: RetryPolicy,
     /// Of the first token: those of the next say the same about the job.
     claims: Arc<OnceLock<Claims>>,
 }
@@ -43,7 +41,7 @@ impl TokenSource {
         audience: &str,
         network: &Network,
         sink: Arc<dyn Sink + Send + Sync>,
-        retry_wait: Duration,
+        retry_policy: RetryPolicy,
     ) -> Option<Self> {
         let value = |name: &str| env.get(name).filter(|v| !v.is_empty());
         let (url, bearer) = (value("ACTIONS_ID_TOKEN_REQUEST_URL")?, value("ACTIONS_ID_TOKEN_REQUEST_TOKEN")?);
@@ -53,7 +51,7 @@ impl TokenSource {
             url: format!("{url}{separator}audience={}", utf8_percent_encode(audience, RESERVED)),
             bearer: Secret::new(bearer),
             sink,
-            retry_wait,
+            retry_policy,
             claims: Arc::default(),
         })
     }
@@ -68,24 +66,35 @@ impl TokenSource {
 
     /// A fresh token, masked before anything else happens to it.
     pub(super) async fn token(&self) -> Result<Token, IdentityFailure> {
-        let policy = RetryPolicy { attempts: ATTEMPTS, first_wait: self.retry_wait, longest_wait: LONGEST_WAIT };
-        let asking = || self.ask();
-        asking.retry(policy.waits()).when(|error| matches!(error, IdentityFailure::Unreachable { .. })).await
+        let again = |failure: &IdentityFailure| match failure {
+            // A certificate that is not trusted now is not trusted in a minute either.
+            IdentityFailure::Unavailable { why, .. } if why.contains("certificate") => Again::Never,
+            IdentityFailure::Unavailable { .. } => Again::Soon,
+            _ => Again::Never,
+        };
+        retry(self.retry_policy, |limit| self.ask(limit), again).await
     }
 
-    async fn ask(&self) -> Result<Token, IdentityFailure> {
-        let lost = |why: String| IdentityFailure::Unreachable { what: "OIDC token of GitHub".to_owned(), why };
-        let request = self.http.get(&self.url).bearer_auth(self.bearer.expose()).timeout(ATTEMPT_TIMEOUT);
-        let response = request.send().await.map_err(|e| lost(deepest(&e)))?;
+    async fn ask(&self, limit: Duration) -> Result<Token, IdentityFailure> {
+        let failed = |is_answered, why: String| IdentityFailure::Unavailable {
+            what: "OIDC token of GitHub".to_owned(),
+            why,
+            is_answered,
+        };
+        let lost = |e: reqwest::Error| failed(false, format!("no answer: {}", deepest(&e)));
+        let request = self.http.get(&self.url).bearer_auth(self.bearer.expose()).timeout(limit.min(ATTEMPT));
+        let response = request.send().await.map_err(lost)?;
         let status = response.status();
         if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
-            return Err(lost(format!("HTTP {}", status.as_u16())));
+            return Err(failed(true, format!("GitHub answered HTTP {}", status.as_u16())));
         }
         if !status.is_success() {
             return Err(IdentityFailure::TokenRefused { status: status.as_u16() });
         }
-        let answer: serde_json::Value = response.json().await.map_err(|e| lost(deepest(&e)))?;
-        let Some(jwt) = answer["value"].as_str() else { return Err(lost("there is no token in it".to_owned())) };
+        let answer: serde_json::Value = response.json().await.map_err(lost)?;
+        let Some(jwt) = answer["value"].as_str() else {
+            return Err(failed(true, "there is no token in GitHub's answer".to_owned()));
+        };
         let jwt = Secret::new(jwt);
         self.sink.emit(Event::Mask(jwt.clone()));
         let claims = Claims::of(jwt.expose());

@@ -1,7 +1,8 @@
-//! ECS calls in raw JSON. The SDK signs, retries and names the errors; the bodies are ours, both ways, so that members
+//! ECS calls in raw JSON. The SDK signs and names the errors; the bodies are ours, both ways, so that members
 //! and values newer than the SDK survive.
 
-use crate::ports::{Call, CallError, CallErrorKind};
+use super::failure::unreadable;
+use crate::ports::Call;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -25,16 +26,10 @@ impl RawJson {
         Self { body: body.to_string(), answer: Arc::default() }
     }
 
-    /// The answer of the last attempt. Numbers, nulls and missing members are as AWS sent them.
+    /// The answer. Numbers, nulls and missing members are as AWS sent them.
     pub(super) fn answer(&self, action: &'static str) -> Call<Value> {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-        serde_json::from_slice(&answer).map_err(|e| CallError {
-            action: action.to_owned(),
-            kind: CallErrorKind::Unreachable,
-            code: String::new(),
-            message: format!("cannot read the answer: {e}"),
-            request_id: None,
-        })
+        serde_json::from_slice(&answer).map_err(|e| unreadable(action, &e.to_string()))
     }
 }
 
@@ -43,7 +38,7 @@ impl Intercept for RawJson {
         "RawJson"
     }
 
-    /// Once per call: the attempts are made from what this leaves behind, and each is signed over it.
+    /// Before it is signed.
     fn modify_before_retry_loop(
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,

@@ -55,7 +55,7 @@ impl AwsClient {
             body: &body,
             most_bytes: 1024 * 1024,
         };
-        self.call(async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await
+        self.call(action, async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await
     }
 }
 

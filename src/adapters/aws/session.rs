@@ -6,6 +6,7 @@ use super::oidc::TokenSource;
 use super::sts::{Sts, session_name};
 use crate::adapters::network::{CONNECT_TIMEOUT, Network};
 use crate::events::{Event, Sink, Warning};
+use crate::retry::RetryPolicy;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion as _;
 use aws_config::profile::ProfileFileRegionProvider;
@@ -21,10 +22,6 @@ use fargate_deploy_core::redact::Secret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
-const ATTEMPTS: u32 = 8;
 
 /// What a session is opened from.
 #[derive(Clone, Debug)]
@@ -85,10 +82,10 @@ impl Session {
             endpoint: endpoint(&inputs.env, "STS"),
             session_name: session_name(&inputs.session_name),
             sink: Arc::clone(&sink),
-            retry_wait: inputs.retry_wait,
+            retry_policy: RetryPolicy::of(inputs.retry_wait),
         };
         let audience = inputs.audience.as_deref().unwrap_or("sts.amazonaws.com");
-        let tokens = TokenSource::from_env(&inputs.env, audience, &network, Arc::clone(&sink), inputs.retry_wait);
+        let tokens = TokenSource::from_env(&inputs.env, audience, &network, Arc::clone(&sink), sts.retry_policy);
         let credentials = Renewing::new(chain(inputs, &network, &region, sts.clone(), tokens.clone(), sink).await);
         credentials.credentials().await?;
         let provider = SharedCredentialsProvider::new(credentials.clone());
@@ -129,8 +126,8 @@ impl Session {
         endpoint(&self.env, service)
     }
 
-    pub(super) fn retry_wait(&self) -> Duration {
-        self.sts.retry_wait
+    pub(super) fn retry_policy(&self) -> RetryPolicy {
+        self.sts.retry_policy
     }
 
     /// Masks a secret that AWS handed out.
@@ -180,17 +177,12 @@ async fn region(inputs: &SessionInputs) -> Option<String> {
 }
 
 async fn base_config(inputs: &SessionInputs, network: &Network, region: &str) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
-        .build();
-    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(inputs.retry_wait);
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
         .http_client(network.aws())
         .timeout_config(timeouts)
-        .retry_config(retries)
+        .retry_config(RetryConfig::disabled())
         .identity_cache(IdentityCache::no_cache())
         .no_credentials();
     if let Some(profile) = inputs.env.get("AWS_PROFILE").filter(|v| !v.is_empty()) {

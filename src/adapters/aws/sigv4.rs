@@ -1,10 +1,9 @@
 //! Requests that are signed here, for services of which the program needs one call and has no SDK: CloudFormation and
-//! S3. Timeouts, retries and the sorting of errors are those of the SDK's calls.
+//! S3. Their time, their repetition and the sorting of errors are those of the SDK's calls.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
 use super::client::AwsClient;
-use super::failure::{denied_action, sort};
-use crate::adapters::backoff::backoff;
+use super::failure::{code_or_status, denied_action, no_session, sort};
 use crate::adapters::network::deepest;
 use crate::ports::{CallError, CallErrorKind};
 use aws_sigv4::http_request::{
@@ -14,12 +13,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
-use std::time::{Duration, SystemTime};
-
-const ATTEMPTS: u32 = 8;
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+use std::time::SystemTime;
 
 /// One request, before it is signed.
 pub(super) struct SignedRequest<'a> {
@@ -44,48 +38,23 @@ pub(super) struct ServiceError {
 }
 
 impl AwsClient {
-    /// The body of the answer to a GET or another call that may be repeated.
+    /// The body of the answer to one attempt.
     pub(super) async fn ask(&self, ask: &SignedRequest<'_>) -> Result<Vec<u8>, ServiceError> {
-        let attempts = async {
-            let mut attempt = 1;
-            loop {
-                let answer = self.attempt(ask).await;
-                let may_pass = |refusal: &ServiceError| {
-                    matches!(refusal.error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
-                };
-                match answer {
-                    Err(refusal) if may_pass(&refusal) && attempt < ATTEMPTS => {
-                        attempt += 1;
-                        tokio::time::sleep(backoff(attempt, self.session.retry_wait(), LONGEST_WAIT)).await;
-                    }
-                    answer => return answer,
-                }
-            }
-        };
-        match tokio::time::timeout(OPERATION_TIMEOUT, attempts).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ask.unanswered(CallErrorKind::Unreachable, "no answer in time")),
-        }
-    }
-
-    async fn attempt(&self, ask: &SignedRequest<'_>) -> Result<Vec<u8>, ServiceError> {
         let credentials = self.session.credentials().credentials().await;
-        let credentials = credentials.map_err(|e| ask.unanswered(CallErrorKind::Identity, e.to_string()))?;
+        let credentials =
+            credentials.map_err(|why| ServiceError { error: no_session(ask.action, &why), bucket_region: None })?;
         let signed = ask.signature(&credentials.into());
         let signed = signed.map_err(|why| ask.unanswered(CallErrorKind::Invalid, format!("cannot be sent: {why}")))?;
         let method = if ask.method == "POST" { reqwest::Method::POST } else { reqwest::Method::GET };
-        let mut request = self.session.network().http().request(method, ask.url).timeout(ATTEMPT_TIMEOUT);
+        let mut request = self.session.network().http().request(method, ask.url);
         for (name, value) in &signed {
             request = request.header(name, value);
         }
         if let Some(content_type) = ask.content_type {
             request = request.header("content-type", content_type);
         }
-        let lost = |e: reqwest::Error| {
-            let why =
-                if e.is_timeout() { "no answer in time".to_owned() } else { format!("no answer: {}", deepest(&e)) };
-            ask.unanswered(CallErrorKind::Unreachable, why)
-        };
+        let lost =
+            |e: reqwest::Error| ask.unanswered(CallErrorKind::Unreachable, format!("no answer: {}", deepest(&e)));
         let mut response = request.body(ask.body.to_owned()).send().await.map_err(lost)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
@@ -163,6 +132,8 @@ impl SignedRequest<'_> {
             code => sort(code, &message, status),
         };
         let denied = if kind == CallErrorKind::Denied { denied_action(&message) } else { None };
+        // What else has no code is S3's way to say that a bucket is elsewhere.
+        let code = if kind == CallErrorKind::Unreachable { code_or_status(&code, status) } else { code };
         CallError { action: denied.unwrap_or(self.action).to_owned(), kind, code, message, request_id }
     }
 }

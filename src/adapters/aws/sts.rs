@@ -1,26 +1,27 @@
 //! Assuming roles, and asking who we are.
 
 use super::client::AwsClient;
-use super::failure::{call_error, describe};
+use super::failure::{Description, call_error, describe, unanswered};
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
-use crate::adapters::retry::RetryPolicy;
 use crate::events::{Event, Sink};
 use crate::ports::{Call, CallErrorKind, Caller};
+use crate::retry::{Again, RetryPolicy, retry};
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
-use aws_sdk_sts::config::retry::RetryConfig;
-use backon::Retryable as _;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::redact::Secret;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
 
 /// One hour: what every role allows, and the longest that a chained session may be.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use.html>
 const SESSION_SECONDS: i32 = 3600;
-const ATTEMPTS: u32 = 4;
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// The Security Token Service of one region.
 #[derive(Clone)]
@@ -29,7 +30,7 @@ pub(super) struct Sts {
     pub(super) endpoint: Option<String>,
     pub(super) session_name: String,
     pub(super) sink: Arc<dyn Sink + Send + Sync>,
-    pub(super) retry_wait: Duration,
+    pub(super) retry_policy: RetryPolicy,
 }
 
 impl Sts {
@@ -43,10 +44,9 @@ impl Sts {
 
     /// `sts:AssumeRoleWithWebIdentity`, with a fresh token for every attempt. A refusal ends it at once.
     pub(super) async fn by_token(&self, tokens: &TokenSource, role: &RoleArn) -> Result<Credentials, IdentityFailure> {
-        let client = aws_sdk_sts::Client::from_conf(self.config().retry_config(RetryConfig::disabled()).build());
-        let policy = RetryPolicy { attempts: ATTEMPTS, first_wait: self.retry_wait, longest_wait: LONGEST_WAIT };
-        let assume = || self.by_one_token(&client, tokens, role);
-        assume.retry(policy.waits()).when(|refused: &Refused| refused.may_pass).await.map_err(|refused| refused.failure)
+        let client = aws_sdk_sts::Client::from_conf(self.config().build());
+        let assume = |limit| self.by_one_token(&client, tokens, role, limit);
+        retry(self.retry_policy, assume, |refused| again(refused.may_pass)).await.map_err(|refused| refused.failure)
     }
 
     async fn by_one_token(
@@ -54,6 +54,7 @@ impl Sts {
         client: &aws_sdk_sts::Client,
         tokens: &TokenSource,
         role: &RoleArn,
+        limit: Duration,
     ) -> Result<Credentials, Refused> {
         // Asking for a token has attempts of its own.
         let token = tokens.token().await.map_err(|failure| Refused { failure, may_pass: false })?;
@@ -63,21 +64,20 @@ impl Sts {
             .role_session_name(&self.session_name)
             .web_identity_token(token.jwt.expose())
             .duration_seconds(SESSION_SECONDS)
-            .send()
-            .await;
-        let error = match answer {
+            .send();
+        let error = match within(limit, answer).await {
             Ok(answer) => {
                 let masked = self.masked(role, answer.credentials());
                 return masked.map_err(|failure| Refused { failure, may_pass: false });
             }
-            Err(error) => describe(&error),
+            Err(error) => error,
         };
-        let may_pass = matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
+        let may_pass = may_pass(&error)
             || error.code.starts_with("IDPCommunicationError")
             || error.message.contains("retrieve verification key");
         let (role, claims, message) = (role.clone(), Box::new(token.claims), error.message);
         let failure = match error.code.as_str() {
-            _ if may_pass => IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why: message },
+            code if may_pass => unavailable(&role, code, &message),
             "AccessDenied" | "AccessDeniedException" => IdentityFailure::Denied { role, claims, message },
             "ExpiredToken" | "ExpiredTokenException" => IdentityFailure::Expired { role, message },
             "InvalidIdentityToken" | "InvalidIdentityTokenException"
@@ -102,31 +102,14 @@ impl Sts {
         role: &RoleArn,
     ) -> Result<Credentials, IdentityFailure> {
         let client = aws_sdk_sts::Client::from_conf(self.config().credentials_provider(credentials).build());
-        let answer = client
-            .assume_role()
-            .role_arn(role.as_str())
-            .role_session_name(&self.session_name)
-            .duration_seconds(SESSION_SECONDS)
-            .send()
-            .await;
-        let error = match answer {
-            Ok(answer) => return self.masked(role, answer.credentials()),
-            Err(error) => describe(&error),
+        let assume = |limit| {
+            let request = client.assume_role().role_arn(role.as_str()).role_session_name(&self.session_name);
+            within(limit, request.duration_seconds(SESSION_SECONDS).send())
         };
-        let (role, message) = (role.clone(), error.message);
-        Err(match (error.kind, error.code.as_str()) {
-            (CallErrorKind::Denied, _) => IdentityFailure::ChainDenied {
-                role,
-                by: previous.map_or_else(|| "the credentials of the environment".to_owned(), |p| format!("`{p}`")),
-                previous: previous.cloned(),
-                message,
-            },
-            (CallErrorKind::Unreachable | CallErrorKind::Throttled, _) => {
-                IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why: message }
-            }
-            (_, "ValidationError") if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
-            (_, code) => IdentityFailure::Refused { role, code: code.to_owned(), message },
-        })
+        match retry(self.retry_policy, assume, |error| again(may_pass(error))).await {
+            Ok(answer) => self.masked(role, answer.credentials()),
+            Err(error) => Err(refused_to_assume(error, previous, role)),
+        }
     }
 
     fn masked(
@@ -135,8 +118,7 @@ impl Sts {
         credentials: Option<&aws_sdk_sts::types::Credentials>,
     ) -> Result<Credentials, IdentityFailure> {
         let Some(c) = credentials else {
-            let why = "there are no credentials in it".to_owned();
-            return Err(IdentityFailure::Unreachable { what: format!("STS for `{role}`"), why });
+            return Err(unavailable(role, "HTTP 200", "there are no credentials in it"));
         };
         self.sink.emit(Event::Mask(Secret::new(c.secret_access_key())));
         self.sink.emit(Event::Mask(Secret::new(c.session_token())));
@@ -165,10 +147,52 @@ struct Refused {
     may_pass: bool,
 }
 
+fn again(may_pass: bool) -> Again {
+    if may_pass { Again::Soon } else { Again::Never }
+}
+
+fn may_pass(error: &Description) -> bool {
+    matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
+}
+
+async fn within<T, E>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, Description>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|error| describe(&error)),
+        Err(_) => Err(unanswered(CallErrorKind::Unreachable, "no answer in time".to_owned())),
+    }
+}
+
+fn unavailable(role: &RoleArn, code: &str, message: &str) -> IdentityFailure {
+    let why = if code.is_empty() { message.to_owned() } else { format!("it answered {code}: {message}") };
+    IdentityFailure::Unavailable { what: format!("STS for `{role}`"), why, is_answered: !code.is_empty() }
+}
+
+fn refused_to_assume(error: Description, previous: Option<&RoleArn>, role: &RoleArn) -> IdentityFailure {
+    let may_pass = may_pass(&error);
+    let (role, message) = (role.clone(), error.message);
+    match (error.kind, error.code.as_str()) {
+        (CallErrorKind::Denied, _) => IdentityFailure::ChainDenied {
+            role,
+            by: previous.map_or_else(|| "the credentials of the environment".to_owned(), |p| format!("`{p}`")),
+            previous: previous.cloned(),
+            message,
+        },
+        (_, code) if may_pass => unavailable(&role, code, &message),
+        (_, "ValidationError") if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
+        (_, code) => IdentityFailure::Refused { role, code: code.to_owned(), message },
+    }
+}
+
 impl AwsClient {
     pub(super) async fn get_caller(&self) -> Call<Caller> {
-        self.call(async || {
-            let client = aws_sdk_sts::Client::from_conf(self.session.sts().config().build());
+        let client = aws_sdk_sts::Client::from_conf(self.session.sts().config().build());
+        self.call("sts:GetCallerIdentity", async || {
             let answer = client.get_caller_identity().send().await.map_err(call_error("sts:GetCallerIdentity"))?;
             let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
             Ok(Caller { arn: text(answer.arn()) })

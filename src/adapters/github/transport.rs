@@ -4,10 +4,9 @@
 use super::failure::{lost, rate_limited, redirected, refused, unusable};
 use crate::adapters::aws::Network;
 use crate::adapters::network::deepest;
-use crate::adapters::retry::RetryPolicy;
 use crate::clock::now;
 use crate::ports::{Call, CallError, CallErrorKind};
-use backon::Retryable as _;
+use crate::retry::{Again, RetryPolicy, retry};
 use bytes::{Bytes, BytesMut};
 use fargate_deploy_core::redact::Secret;
 use http_body_util::{BodyExt as _, Full};
@@ -123,17 +122,12 @@ impl Service<Request<OctoBody>> for Transport {
         Box::pin(async move {
             let ask = settings.outgoing(request).await?;
             let policy = RetryPolicy {
-                attempts: settings.patience.attempts,
+                attempts: Some(settings.patience.attempts),
                 first_wait: settings.patience.retry_wait,
                 longest_wait: settings.patience.limit_wait,
             };
-            let attempt = || settings.attempt(&ask);
-            let answer = attempt.retry(policy.waits()).adjust(|failed: &Failed, wait| match failed.again {
-                Again::Never => None,
-                Again::After(named) => wait.map(|_| named),
-                Again::Soon => wait,
-            });
-            answer.await.map_err(|failed| failed.error)
+            let attempt = |limit| settings.attempt(&ask, limit);
+            retry(policy, attempt, |failed: &Failed| failed.again).await.map_err(|failed| failed.error)
         })
     }
 }
@@ -159,15 +153,6 @@ impl Outgoing {
 struct Failed {
     error: CallError,
     again: Again,
-}
-
-#[derive(Clone, Copy)]
-enum Again {
-    Never,
-    /// GitHub named the time.
-    After(Duration),
-    /// After the policy's own wait.
-    Soon,
 }
 
 impl Failed {
@@ -206,9 +191,10 @@ impl Settings {
         Ok(Outgoing { method: head.method, path, url, headers, body, is_repeatable })
     }
 
-    async fn attempt(&self, ask: &Outgoing) -> Result<Response<Full<Bytes>>, Failed> {
-        let late = format!("no answer within {} s", self.patience.attempt.as_secs_f64());
-        match timeout(self.patience.attempt, self.follow(ask)).await {
+    async fn attempt(&self, ask: &Outgoing, limit: Duration) -> Result<Response<Full<Bytes>>, Failed> {
+        let limit = limit.min(self.patience.attempt);
+        let late = format!("no answer within {} s", limit.as_secs_f64());
+        match timeout(limit, self.follow(ask)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failed::of(ask.lost(late), ask)),
         }

@@ -9,9 +9,13 @@ use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::adapters::network::NetworkFailure;
 use fargate_deploy::adapters::web::HttpWeb;
 use fargate_deploy::ports::{GitHub as _, Identity as _, Tasks as _, Web as _};
+use fargate_deploy::retry::each_within;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The time of a call that will not succeed.
+const SHORT: Duration = Duration::from_millis(200);
 
 fn proxied(proxy: &ScriptedServer, more: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
     let mut all = env(&[
@@ -43,7 +47,7 @@ async fn https_calls_are_tunnelled_through_the_proxy() {
     proxy.on("CONNECT", [text(403, "closed")]);
     let env = proxied(&proxy, &[]);
     let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(RecordedEvents::default())).await.unwrap());
-    cloud.caller().await.unwrap_err();
+    each_within(SHORT, cloud.caller()).await.unwrap_err();
     assert_eq!(proxy.asked()[0].operation, "CONNECT");
     assert_eq!(proxy.asked()[0].uri, "sts.eu-central-1.amazonaws.com:443");
 }
@@ -58,7 +62,7 @@ async fn each_partition_has_its_own_endpoints() {
         proxy.on("CONNECT", [text(403, "closed")]);
         let env = proxied(&proxy, &[("AWS_REGION", region)]);
         let cloud = AwsClient::new(Session::open(&inputs(env), Arc::new(RecordedEvents::default())).await.unwrap());
-        cloud.caller().await.unwrap_err();
+        each_within(SHORT, cloud.caller()).await.unwrap_err();
         assert_eq!(proxy.asked()[0].uri, host);
     }
 }
@@ -107,7 +111,7 @@ async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_
     let job = |env| SessionInputs { roles: vec!["arn:aws:iam::111122223333:role/deploy".into()], ..inputs(env) };
 
     let failure = Session::open(&job(played.job_env()), Arc::new(RecordedEvents::default())).await.err().unwrap();
-    assert!(matches!(&failure, IdentityFailure::Unreachable { why, .. } if why.contains("certificate")), "{failure:?}");
+    assert!(matches!(&failure, IdentityFailure::Unavailable { why, .. } if why.contains("certificate")), "{failure:?}");
     assert!(played.asked().is_empty());
 
     let folder = tempfile::tempdir().unwrap();

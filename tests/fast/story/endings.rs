@@ -254,9 +254,35 @@ async fn an_update_whose_answer_is_lost_is_followed_when_ecs_took_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_forced_update_whose_answer_is_lost_is_not_sent_twice_because_of_a_read_that_lags() {
+    let forced = async || {
+        let mut scene = Scene::without_migration();
+        scene.deploy().await;
+        scene.journal.clear();
+        scene.order.config.force = true;
+        scene
+    };
+    for lag in [0, 3, 8] {
+        let scene = forced().await;
+        scene.cloud.service_lag.set(Duration::from_secs(lag));
+        scene.cloud.lose_answer("ecs:UpdateService", 0);
+        // That it could not be looked at first says nothing either.
+        scene.cloud.fail("ecs:DescribeServices", CallErrorKind::Unreachable, 2, 1);
+        let ended = scene.deploy().await;
+        assert_eq!(ended.success(), Success::Deployed, "{lag} s: {ended:?}");
+        assert_eq!(scene.effects(), ["ecs:UpdateService web -> web:42 by force"], "{lag} s");
+        assert_eq!(scene.journal.count("ecs:UpdateService"), 1, "{lag} s");
+    }
+    let scene = forced().await;
+    scene.cloud.fail("ecs:UpdateService", CallErrorKind::Unreachable, 0, 1);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:UpdateService"), 2, "one that never arrived is sent again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_that_never_arrived_leaves_the_service_and_says_so() {
     let scene = Scene::without_migration();
-    scene.cloud.fail("ecs:UpdateService", CallErrorKind::Unreachable, 0, 1);
+    scene.cloud.fail("ecs:UpdateService", CallErrorKind::Unreachable, 0, usize::MAX);
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::Unavailable, "{ended:?}");
     assert!(ended.state()[0].contains("untouched, r7 (web:41) serves"), "{:?}", ended.state());

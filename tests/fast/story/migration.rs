@@ -333,8 +333,11 @@ async fn a_second_attempt_runs_its_own_task_after_the_first_one_failed() {
 #[tokio::test(start_paused = true)]
 async fn the_lost_answer_of_run_task_is_said_to_be_unknown_and_the_lease_keeps_the_intent() {
     let scene = Scene::new();
-    scene.cloud.lose_answer("ecs:RunTask", 0);
-    let ended = fails(&scene, "did not start: starting the task: `ecs:RunTask` gave no answer").await;
+    scene.cloud.lose_answers("ecs:RunTask", 0, usize::MAX);
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::Unavailable);
+    let what = "did not start: starting the task: `ecs:RunTask` gave no answer";
+    assert!(ended.failure().what.contains(what), "{ended:?}");
     assert!(ended.state()[1].contains("whether it started is not known"), "{:?}", ended.state());
     let lease = scene.lease("web");
     assert_eq!(lease["isReleased"], false);
@@ -343,16 +346,26 @@ async fn the_lost_answer_of_run_task_is_said_to_be_unknown_and_the_lease_keeps_t
 
 #[tokio::test(start_paused = true)]
 async fn a_second_attempt_finds_the_task_whose_answer_was_lost() {
-    let scene = Scene::new().next_runs([Run::exits(0).after(100).missing_for(20)]);
-    scene.cloud.lose_answer("ecs:RunTask", 0);
-    fails(&scene, "gave no answer").await;
+    let scene = Scene::new().next_runs([Run::exits(0).after(300).missing_for(20)]);
+    scene.cloud.lose_answers("ecs:RunTask", 0, usize::MAX);
+    assert_eq!(scene.deploy().await.reason(), Reason::Unavailable);
+    scene.cloud.recover();
+    scene.journal.clear();
     let mut again = scene.order.clone();
     again.run.attempt = "2".to_owned();
     again.token = "token-2".to_owned();
     let ended = scene.deploy_order(&again).await;
     assert!(ended.result.is_ok(), "{ended:?}");
-    assert_eq!(scene.cloud.aws().most_at_once, 1);
-    assert_eq!(scene.journal.count("ecs:RunTask"), 1);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 0);
+    assert_eq!(scene.cloud.aws().tasks.iter().filter(|t| t.service.is_none()).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lost_answer_of_run_task_is_asked_for_again_and_nothing_starts_twice() {
+    let scene = Scene::new();
+    scene.cloud.lose_answer("ecs:RunTask", 0);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(scene.cloud.aws().tasks.iter().filter(|t| t.service.is_none()).count(), 1);
 }
 
 fn drops_lines() -> Value {

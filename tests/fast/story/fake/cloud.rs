@@ -5,6 +5,7 @@ use super::ecs::Aws;
 use super::{ACCOUNT, Journal, REGION, REGISTRY};
 use async_trait::async_trait;
 use fargate_deploy::ports::*;
+use fargate_deploy::retry::{Again, RetryPolicy, retry};
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::*;
 use fargate_deploy_core::redact::Secret;
@@ -28,12 +29,33 @@ struct Fault {
     times: usize,
 }
 
+/// How AWS does not answer for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outage {
+    /// At once, with this.
+    Says(CallErrorKind),
+    /// Not at all.
+    Hangs,
+}
+
+struct Trouble {
+    action: String,
+    outage: Outage,
+    skip: usize,
+    lasts: Duration,
+    since: Option<Instant>,
+}
+
 pub struct FakeCloud {
     pub journal: Journal,
     aws: RefCell<Aws>,
     faults: RefCell<Vec<Fault>>,
+    troubles: RefCell<Vec<Trouble>>,
     /// Lists of parameters that are shown instead of the true one.
     pub stale_lists: RefCell<VecDeque<BTreeMap<String, String>>>,
+    /// How long DescribeServices shows what was before an UpdateService.
+    pub service_lag: Cell<Duration>,
+    outdated: RefCell<BTreeMap<String, (Instant, Service)>>,
     /// How long the answer of a PutParameter with Overwrite stays on its way to SSM, next first.
     pub slow_puts: RefCell<VecDeque<Duration>>,
     pub region: Cell<&'static str>,
@@ -49,7 +71,10 @@ impl FakeCloud {
             journal,
             aws: RefCell::default(),
             faults: RefCell::default(),
+            troubles: RefCell::default(),
             stale_lists: RefCell::default(),
+            service_lag: Cell::default(),
+            outdated: RefCell::default(),
             slow_puts: RefCell::default(),
             region: Cell::new(REGION),
         }
@@ -66,16 +91,58 @@ impl FakeCloud {
         self.fail(action, CallErrorKind::Denied, 0, usize::MAX);
     }
 
-    /// Lets `skip` calls pass, then fails `times`.
+    /// After `skip` calls, the next one and all further ones do not get through for `lasts`. They are repeated as the
+    /// program repeats them.
+    pub fn trouble(&self, action: &str, outage: Outage, skip: usize, lasts: Duration) {
+        let action = action.to_owned();
+        self.troubles.borrow_mut().push(Trouble { action, outage, skip, lasts, since: None });
+    }
+
+    /// One attempt gets through, or not.
+    async fn attempt(&self, action: &str, limit: Duration) -> Call<()> {
+        let outage = {
+            let mut troubles = self.troubles.borrow_mut();
+            let Some(trouble) = troubles.iter_mut().find(|t| t.action == action) else { return Ok(()) };
+            if trouble.skip > 0 {
+                trouble.skip -= 1;
+                return Ok(());
+            }
+            let since = *trouble.since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= trouble.lasts {
+                return Ok(());
+            }
+            trouble.outage
+        };
+        match outage {
+            Outage::Says(kind) => Err(error(action, kind)),
+            Outage::Hangs => {
+                sleep(limit).await;
+                Err(error(action, CallErrorKind::Unreachable))
+            }
+        }
+    }
+
+    /// An answered one fails at once, after the repetitions; lets `skip` calls pass, then fails `times`.
     pub fn fail(&self, action: &str, kind: CallErrorKind, skip: usize, times: usize) {
         self.faults.borrow_mut().push(Fault { action: action.to_owned(), kind, is_late: false, skip, times });
     }
 
     /// The effect takes place and its answer is lost.
     pub fn lose_answer(&self, action: &str, skip: usize) {
+        self.lose_answers(action, skip, 1);
+    }
+
+    /// The same of `times` calls.
+    pub fn lose_answers(&self, action: &str, skip: usize, times: usize) {
         let action = action.to_owned();
         let kind = CallErrorKind::Unreachable;
-        self.faults.borrow_mut().push(Fault { action, kind, is_late: true, skip, times: 1 });
+        self.faults.borrow_mut().push(Fault { action, kind, is_late: true, skip, times });
+    }
+
+    /// What was ordered to go wrong goes well from now on.
+    pub fn recover(&self) {
+        self.faults.borrow_mut().clear();
+        self.troubles.borrow_mut().clear();
     }
 
     pub fn push(&self, repository: &str, digest: &Digest, tag: &str, platform: &str) {
@@ -94,6 +161,13 @@ impl FakeCloud {
     }
 
     async fn call<T>(&self, action: &str, detail: &str, effect: impl FnOnce(&mut Aws) -> Call<T>) -> Call<T> {
+        let is_safe_twice = !detail.ends_with(" by force");
+        let again = |e: &CallError| match e.kind {
+            CallErrorKind::Throttled => Again::Soon,
+            CallErrorKind::Unreachable if is_safe_twice => Again::Soon,
+            _ => Again::Never,
+        };
+        retry(RetryPolicy::of(Duration::from_millis(500)), |limit| self.attempt(action, limit), again).await?;
         self.journal.note(format!("{action} {detail}").trim_end().to_owned());
         sleep(WAY).await;
         let fault = self.fault(action);
@@ -154,14 +228,25 @@ impl Identity for FakeCloud {
 impl Services for FakeCloud {
     async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>> {
         self.call("ecs:DescribeServices", &names(services), |aws| {
-            Ok(services.iter().map(|s| aws.services.get(s.name.as_str()).cloned()).collect())
+            let outdated = self.outdated.borrow();
+            let shown = |name: &str| match outdated.get(name) {
+                Some((since, service)) if since.elapsed() < self.service_lag.get() => Some(service.clone()),
+                _ => aws.services.get(name).cloned(),
+            };
+            Ok(services.iter().map(|s| shown(s.name.as_str())).collect())
         })
         .await
     }
 
     async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service> {
         let detail = format!("{} -> {}{}", service.name, to.short(), if force { " by force" } else { "" });
-        self.call("ecs:UpdateService", &detail, |aws| Ok(aws.update(service.name.as_str(), to, force))).await
+        self.call("ecs:UpdateService", &detail, |aws| {
+            let name = service.name.as_str();
+            let before = aws.services.get(name).cloned().unwrap();
+            self.outdated.borrow_mut().insert(name.to_owned(), (Instant::now(), before));
+            Ok(aws.update(name, to, force))
+        })
+        .await
     }
 
     async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>> {
