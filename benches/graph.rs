@@ -206,9 +206,9 @@ async fn on_stage() {
     let config = config.unwrap();
     let context = RunContext { sha: Some("c".repeat(40)), ..RunContext::default() };
     let watch = Arc::new(Watch { began: Instant::now(), seen: Mutex::default() });
-    let (ended, _) =
+    let ended =
         commands::deploy(config, Options::default(), &context, env, watch.clone(), std::future::pending()).await;
-    ended.unwrap();
+    ended.result.unwrap();
     show("on the stage, migration 5 s", &watch);
     scene.close().await;
 }

@@ -20,7 +20,7 @@ mod syntax;
 mod tree;
 mod validate;
 
-pub use draft::{Asker, Needs};
+pub use draft::{Needs, Requester};
 pub use error::ConfigErrors;
 pub use load::{draft, exists, load_rehearsal, path};
 pub use read::{read_file, read_text};

@@ -33,7 +33,7 @@ use commands::deploy::{Options, conclude, random};
 use commands::plan::PlanOptions;
 use context::RunContext;
 use events::{Event, Sink, Warning};
-use fargate_deploy_core::outcome::{Failure, Reason, Record};
+use fargate_deploy_core::outcome::{Failure, Reason};
 use futures_util::FutureExt as _;
 use render::ending;
 use render::events::EventLog;
@@ -106,7 +106,7 @@ fn bad_input(error: &clap::Error, is_json: bool, env: &BTreeMap<String, String>)
     failure.evidence = lines.map(str::to_owned).collect();
     let style = Style { detail: Detail::Normal, fence: Some(random()) };
     let mut json = is_json.then(std::io::stdout);
-    conclude(&(Err(failure), Record::default()), json.as_mut(), env, &Log::new(beside_data(is_json), style))
+    conclude(&failure.into(), json.as_mut(), env, &Log::new(beside_data(is_json), style))
 }
 
 fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCode {
@@ -144,17 +144,17 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             }
         },
     };
-    let ending = match &arguments.command {
+    let outcome = match &arguments.command {
         #[cfg(not(feature = "rehearse"))]
         Command::Rehearse(_) => {
             let what = "`rehearse`: this build was made without the stand-in for AWS";
             let failure = Failure::new(Reason::Config, what).with_next("use a build with the feature `rehearse`");
-            (Err(failure), Record::default())
+            failure.into()
         }
         #[cfg(feature = "rehearse")]
         Command::Rehearse(flags) => {
             match commands::rehearse::run(flags, &arguments.global, &directory, env, &log, &sink).await {
-                Some(ending) => ending,
+                Some(outcome) => outcome,
                 None => return 0,
             }
         }
@@ -181,7 +181,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             let interrupt = interrupted().shared();
             let deploying = async {
                 if let Err(failure) = commands::refuse_foreign(&RunContext::read(env, &directory)) {
-                    return (Err(failure), Record::default());
+                    return failure.into();
                 }
                 match commands::configure::configure(&request, env, &directory, sink.clone(), interrupt.clone()).await {
                     Ok(config) => {
@@ -189,12 +189,12 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                         Box::pin(commands::deploy::deploy(config, options, &context, env, sink.clone(), interrupt))
                             .await
                     }
-                    Err(failure) => (Err(failure), Record::default()),
+                    Err(failure) => failure.into(),
                 }
             };
             tokio::select! {
                 biased;
-                ending = deploying => ending,
+                outcome = deploying => outcome,
                 () = interrupted_twice() => {
                     log.finish(&ending::cut_off());
                     return Reason::Cancelled.exit_code();
@@ -212,7 +212,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 };
                 return 0;
             }
-            Err(failure) => (Err(failure), Record::default()),
+            Err(failure) => failure.into(),
         },
         Command::Post => {
             let lines = commands::post::post(env, sink.clone()).await;
@@ -222,13 +222,13 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         _ => return 0,
     };
     sink.emit(Event::RunEnded {
-        exit_code: render::outputs::exit_code(&ending.0, &ending.1),
-        failure_reason: ending.0.as_ref().err().map(|failure| failure.reason.word().to_owned()),
+        exit_code: outcome.exit_code(),
+        failure_reason: outcome.result.as_ref().err().map(|failure| failure.reason.word().to_owned()),
     });
     let mut json = arguments.global.json.then(std::io::stdout);
-    let code = conclude(&ending, json.as_mut(), env, &log);
+    let code = conclude(&outcome, json.as_mut(), env, &log);
     if let (Command::Plan(flags), false) = (&arguments.command, arguments.global.json) {
-        let text = render::plan::printed(flags.format, &ending.1);
+        let text = render::plan::printed(flags.format, &outcome.record);
         let text = match flags.format {
             Format::Json if !text.is_empty() => format!("{}\n", json_line(&text, &log)),
             _ if is_in_actions(env) => no_commands_in_markdown(&log.redacted(&text)),

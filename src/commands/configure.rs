@@ -35,12 +35,12 @@ pub async fn configure(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Config, Failure> {
     let telling = Arc::clone(&sink);
-    let mut desk = Desk { env, directory, sink, opened: vec![] };
+    let mut resolver = ConfigResolver { env, directory, sink, opened: vec![] };
     let configured = async {
-        let config = desk.settle(request).await?;
+        let config = resolver.resolve(request).await?;
         match (&request.from, request.resume) {
-            (Some(_), _) => desk.pin(config, &request.source()).await,
-            (None, true) => desk.resume(config).await,
+            (Some(_), _) => resolver.promote(config, &request.source()).await,
+            (None, true) => resolver.resume(config).await,
             (None, false) => Ok(config),
         }
     };
@@ -75,8 +75,8 @@ fn keep_secret(config: &Config, env: &BTreeMap<String, String>, sink: &(dyn Sink
     }
 }
 
-/// What configs are settled with.
-struct Desk<'a> {
+/// Resolves configs: reads the file, and asks AWS for what it refers to.
+struct ConfigResolver<'a> {
     env: &'a BTreeMap<String, String>,
     directory: &'a Path,
     sink: SharedSink,
@@ -84,8 +84,8 @@ struct Desk<'a> {
     opened: Vec<(Who, AwsClient)>,
 }
 
-impl Desk<'_> {
-    async fn settle(&mut self, request: &Request) -> Result<Config, Failure> {
+impl ConfigResolver<'_> {
+    async fn resolve(&mut self, request: &Request) -> Result<Config, Failure> {
         let draft = config::draft(request, self.env, self.directory).map_err(|e| bad_config(&e))?;
         let Some(needs) = draft.needs() else {
             return draft.finish(&Answers::default()).map_err(|e| bad_config(&e));
@@ -99,8 +99,8 @@ impl Desk<'_> {
     }
 
     /// Deploys what the source environment runs instead of what would be built.
-    async fn pin(&mut self, mut config: Config, source: &Request) -> Result<Config, Failure> {
-        let source = self.settle(source).await?;
+    async fn promote(&mut self, mut config: Config, source: &Request) -> Result<Config, Failure> {
+        let source = self.resolve(source).await?;
         let environment = source.environment.clone().unwrap_or_default();
         let wanted: Vec<String> = config.images.iter().map(|image| image.key.clone()).collect();
         self.sink.emit(Event::PromotionRequested { environment: environment.clone() });

@@ -19,7 +19,7 @@ use crate::render::log::{Log, no_command_in_json};
 use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
 use fargate_deploy_core::names::{RoleArn, short};
-use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::plan::document::Shown;
 use futures_util::FutureExt as _;
@@ -43,8 +43,6 @@ pub struct Options {
     pub label: Option<String>,
 }
 
-pub type Ending = (Result<Success, Failure>, Record);
-
 /// Deploys what `config` says, with the environment of this run.
 pub async fn deploy(
     config: Config,
@@ -53,7 +51,7 @@ pub async fn deploy(
     env: &BTreeMap<String, String>,
     sink: Arc<dyn Sink + Send + Sync>,
     interrupt: impl Future<Output = ()>,
-) -> Ending {
+) -> Outcome {
     let record = RefCell::new(Record::default());
     let masks = Arc::new(Masks::new(sink));
     let held = Arc::new(CleanupState::new(Arc::clone(&masks) as _, env, config.region.clone(), config.roles.clone()));
@@ -67,7 +65,7 @@ pub async fn deploy(
         None if config.require_plan => tokio::select! {
             biased;
             required = Box::pin(comments.required_plan(&config)) => required,
-            () = interrupt.clone() => return (Err(cancelled()), record.into_inner()),
+            () = interrupt.clone() => return cancelled().into(),
         },
         None => RequiredPlan::None,
     };
@@ -76,34 +74,27 @@ pub async fn deploy(
         opened = Box::pin(open(config, options, context, env, &held, Arc::clone(&sink))) => opened,
         () = interrupt.clone() => Err(cancelled()),
     };
-    let result = match opened {
-        Ok((mut order, cloud, web, reported)) => {
-            order.required_plan = required;
-            let builder = EngineBuilder::new(env.clone());
-            let release_context = ReleaseContext {
-                aws: cloud.ports(),
-                builder: &builder,
-                web: &web,
-                sink: sink.as_ref(),
-                record: &record,
-            };
-            // On the heap: the whole story is one future, and some threads have small stacks.
-            let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
-            let done = record.borrow().clone();
-            if !order.is_dry_run {
-                let secrets = masks.secrets();
-                let comments = PlanComments { masks: &secrets, ..comments };
-                Box::pin(comments.finish_comment(&result, &done, &order.config, interrupt.clone())).await;
-            }
-            if let Some(reported) = reported {
-                reported.end(&result, &done, interrupt, sink.as_ref()).await;
-                held.set_deployment(None);
-            }
-            result
-        }
-        Err(failure) => Err(failure),
+    let (mut order, cloud, web, reported) = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return failure.into(),
     };
-    (result, record.into_inner())
+    order.required_plan = required;
+    let builder = EngineBuilder::new(env.clone());
+    let release_context =
+        ReleaseContext { aws: cloud.ports(), builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
+    // On the heap: the whole story is one future, and some threads have small stacks.
+    let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
+    let outcome = Outcome { result, record: record.borrow().clone() };
+    if !order.is_dry_run {
+        let secrets = masks.secrets();
+        let comments = PlanComments { masks: &secrets, ..comments };
+        Box::pin(comments.finish_comment(&outcome, &order.config, interrupt.clone())).await;
+    }
+    if let Some(reported) = reported {
+        reported.end(&outcome, interrupt, sink.as_ref()).await;
+        held.set_deployment(None);
+    }
+    outcome
 }
 
 async fn open(
@@ -237,14 +228,15 @@ pub fn random() -> String {
 
 /// Says how it ended: the log's last lines, the Action's outputs and summary, one JSON object. The exit code.
 pub fn conclude<W: Write, E: Write>(
-    (result, record): &Ending,
+    outcome: &Outcome,
     json: Option<&mut W>,
     env: &BTreeMap<String, String>,
     log: &Log<E>,
 ) -> u8 {
-    let outputs = outputs::outputs(result, record);
+    let Outcome { result, record } = outcome;
+    let outputs = outputs::outputs(outcome);
     let written = github_files::write_outputs(env, &outputs, &random())
-        .and_then(|()| github_files::write_summary(env, &log.redacted(&summary::summary(result, record))));
+        .and_then(|()| github_files::write_summary(env, &log.redacted(&summary::summary(outcome))));
     log.finish(&plan::lines(record));
     if let Err(e) = written {
         log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);
@@ -262,14 +254,14 @@ pub fn conclude<W: Write, E: Write>(
         }
     }
     if let Some(out) = json {
-        let mut object = outputs::json(result, record);
+        let mut object = outputs::json(outcome);
         // Made to be shown (`Resolved::public_url`), and the same as the output of that name.
         let url = object["url"].take();
         log.redact_json(&mut object);
         object["url"] = url;
         let _ = writeln!(out, "{}", no_command_in_json(&object.to_string()));
     }
-    outputs::exit_code(result, record)
+    outcome.exit_code()
 }
 
 /// A file of the folder that we run in, as GitHub's annotations name it: from the workspace.

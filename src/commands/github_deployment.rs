@@ -8,7 +8,7 @@ use crate::events::{DeploymentProblem, Event, Sink, Warning};
 use crate::release::Order;
 use crate::steps::github_deployment::{close, open};
 use fargate_deploy_core::github_deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
-use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,16 +49,10 @@ pub async fn begin(
 
 impl OpenDeployment {
     /// Says how the run ended; a signal meanwhile ends the wait for GitHub.
-    pub async fn end(
-        &self,
-        ending: &Result<Success, Failure>,
-        record: &Record,
-        interrupt: impl Future<Output = ()>,
-        sink: &dyn Sink,
-    ) {
-        let is_hasty = ending.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled);
+    pub async fn end(&self, outcome: &Outcome, interrupt: impl Future<Output = ()>, sink: &dyn Sink) {
+        let is_hasty = outcome.is_cancelled();
         let patience = if is_hasty { HASTE } else { PATIENCE };
-        let status = ended(ending, record, self.log_url.as_deref());
+        let status = ended(outcome, self.log_url.as_deref());
         let closing = close(self.id, &status, patience, &self.github, sink);
         if is_hasty {
             return closing.await;

@@ -1,6 +1,6 @@
 //! `plan`: what `deploy` would do, changing nothing. Where there is no identity on AWS, what the files alone tell.
 
-use super::deploy::{self, Ending, Options};
+use super::deploy::{self, Options};
 use super::plan_comment::PlanComments;
 use crate::adapters::builder::EngineBuilder;
 use crate::commands::configure::configure;
@@ -10,7 +10,7 @@ use crate::context::RunContext;
 use crate::definition_file::definition_in;
 use crate::events::{Event, Notice, Sink, Warning};
 use crate::ports::{Build, Builder};
-use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record, Success};
 use fargate_deploy_core::permission::{Permission, advice};
 use fargate_deploy_core::plan::document::Infrastructure;
 use fargate_deploy_core::plan::offline::{OfflineDocument, Read};
@@ -45,7 +45,7 @@ pub async fn plan(
     directory: &Path,
     sink: Arc<dyn Sink + Send + Sync>,
     interrupt: impl Future<Output = ()>,
-) -> Ending {
+) -> Outcome {
     let interrupt = interrupt.shared();
     let context = RunContext::read(env, directory);
     let has_detailed_exit_code = how.has_detailed_exit_code;
@@ -57,13 +57,15 @@ pub async fn plan(
     let is_foreign = context.is_fork_pull_request;
     let may_write = !is_foreign || matches!(context.event.as_deref(), Some("issue_comment" | "workflow_run"));
     let comments = how.comments && may_write && (by_design.is_none() || how.is_offline || is_foreign);
-    let (result, mut record, is_shown) = match by_design {
-        Some(why) => unshown(offline(request, directory, why, None, env, masks.as_ref()).await),
+    let (mut outcome, is_shown) = match by_design {
+        Some(why) => (offline(request, directory, why, None, env, masks.as_ref()).await, false),
         None => match online(request, how, &context, env, directory, Arc::clone(&masks), interrupt.clone()).await {
-            (Err(failure), _, _) if failure.reason == Reason::Identity && has_no_token(&context, env) => {
+            (Outcome { result: Err(failure), .. }, _)
+                if failure.reason == Reason::Identity && has_no_token(&context, env) =>
+            {
                 let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
                 let next = advice(&[Permission::IdToken, Permission::WritePullRequests]);
-                unshown(offline(request, directory, why, Some(next), env, masks.as_ref()).await)
+                (offline(request, directory, why, Some(next), env, masks.as_ref()).await, false)
             }
             ending => ending,
         },
@@ -72,18 +74,14 @@ pub async fn plan(
         let secrets = masks.secrets();
         let comments =
             PlanComments { context: &context, label: label.as_deref(), env, masks: &secrets, sink: masks.as_ref() };
-        Box::pin(comments.post_no_plan(request, directory, &result, &record, interrupt)).await;
+        Box::pin(comments.post_no_plan(request, directory, &outcome, interrupt)).await;
     }
-    record.has_detailed_exit_code = has_detailed_exit_code;
-    (result, record)
+    outcome.record.has_detailed_exit_code = has_detailed_exit_code;
+    outcome
 }
 
-/// An ending, and whether the pull request shows the plan or was to be left alone.
-type Shown = (Result<Success, Failure>, Record, bool);
-
-fn unshown((result, record): Ending) -> Shown {
-    (result, record, false)
-}
+/// An outcome, and whether the pull request shows the plan or was to be left alone.
+type Shown = (Outcome, bool);
 
 async fn online(
     request: &Request,
@@ -95,7 +93,7 @@ async fn online(
     interrupt: impl Future<Output = ()>,
 ) -> Shown {
     let interrupt = interrupt.shared();
-    let failed = |failure: Failure| unshown((Err(failure), Record::default()));
+    let failed = |failure: Failure| (Outcome::from(failure), false);
     let label = how.options.label.clone();
     if how.comments {
         let comments = PlanComments { context, label: label.as_deref(), env, masks: &[], sink: masks.as_ref() };
@@ -114,11 +112,11 @@ async fn online(
     let builds_images = how.builds_images.unwrap_or_else(|| is_pull_request(context));
     let options = Options { is_dry_run: true, builds_images, ..how.options };
     let planning = deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt.clone());
-    let (result, mut record) = Box::pin(planning).await;
-    let Some(plan) = &mut record.plan else { return (result, record, false) };
+    let mut outcome = Box::pin(planning).await;
+    let Some(plan) = &mut outcome.record.plan else { return (outcome, false) };
     plan.infrastructure = infrastructure;
-    if !how.comments || result.is_err() {
-        return (result, record, false);
+    if !how.comments || outcome.result.is_err() {
+        return (outcome, false);
     }
     let secrets = masks.secrets();
     let comments = PlanComments { context, label: label.as_deref(), env, masks: &secrets, sink: masks.as_ref() };
@@ -131,7 +129,8 @@ async fn online(
         }
     };
     // What cannot be said there now cannot be said in other words either.
-    (result.and_then(|success| posted.map(|()| success)), record, true)
+    outcome.result = outcome.result.and_then(|success| posted.map(|()| success));
+    (outcome, true)
 }
 
 fn terraform(file: Option<&Path>, directory: &Path, config: &Config) -> Result<Option<Infrastructure>, Failure> {
@@ -176,7 +175,7 @@ async fn offline(
     next: Option<String>,
     env: &BTreeMap<String, String>,
     sink: &dyn Sink,
-) -> Ending {
+) -> Outcome {
     let mut document = match look_at_files(request, directory, why, env).await {
         Ok(document) => document,
         // Such a run is given no secrets, and no step before it may have had an identity: no error of who opened it.
@@ -187,7 +186,7 @@ async fn offline(
             document.warnings = told.collect();
             document
         }
-        Err(errors) => return (Err(super::bad_config(&errors)), Record::default()),
+        Err(errors) => return super::bad_config(&errors).into(),
     };
     sink.emit(match next.clone() {
         // Somebody can change it, and means to have a plan.
@@ -197,11 +196,14 @@ async fn offline(
     document.next = next;
     let mut problems = document.problems.clone();
     let record = Record { offline_plan: Some(Box::new(document)), ..Record::default() };
-    if problems.is_empty() {
-        return (Ok(Success::Planned), record);
-    }
-    let first = problems.remove(0);
-    (Err(Failure::new(Reason::Config, first).with_evidence(problems)), record)
+    let result = match problems.is_empty() {
+        true => Ok(Success::Planned),
+        false => {
+            let first = problems.remove(0);
+            Err(Failure::new(Reason::Config, first).with_evidence(problems))
+        }
+    };
+    Outcome { result, record }
 }
 
 async fn look_at_files(

@@ -10,12 +10,12 @@ use crate::events::{Event, Notice, Sink, Warning};
 use crate::ports::{Call, CallError, CallErrorKind, GitHub, PullRequest};
 use crate::release::RequiredPlan;
 use crate::render::plan::markdown::{COMMENT, CommentContext, comment, note, offline_comment, without_plan};
-use crate::render::plan::outcome::{MERGING_DEPLOYS, outcome, replace_outcome};
+use crate::render::plan::outcome::{MERGING_DEPLOYS, outcome_section, replace_outcome};
 use crate::steps::comment::{edit, find_existing, retire, upsert};
 use fargate_deploy_core::comment::{Key, Marker};
 use fargate_deploy_core::markdown::fit;
 use fargate_deploy_core::names::short;
-use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::outcome::{Failure, Outcome, Reason};
 use fargate_deploy_core::permission::{Permission, advice};
 use fargate_deploy_core::plan::digest::{hidden_parts, parts_of};
 use fargate_deploy_core::plan::document::{PlanDocument, Shown};
@@ -117,7 +117,7 @@ impl PlanComments<'_> {
             upsert(&github, pull_request, &marker, &body).await.map(drop)
         };
         let posted = posted.await;
-        self.settle(posted)
+        self.conflict_as_warning(posted)
     }
 
     /// Makes the comment say that this commit has no plan, or what its files alone tell, instead of the plan of an earlier
@@ -126,16 +126,15 @@ impl PlanComments<'_> {
         &self,
         request: &Request,
         directory: &Path,
-        ending: &Result<Success, Failure>,
-        record: &Record,
+        outcome: &Outcome,
         interrupt: impl Future<Output = ()>,
     ) {
         let Ok(Some(github)) = self.github() else { return };
         let key = self.key_of_request(request, directory);
-        let is_cancelled = ending.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled);
+        let is_cancelled = outcome.is_cancelled();
         let context = self.comment_context("");
         let environment = Some(key.environment.as_str()).filter(|name| !name.is_empty() && *name != "default");
-        let text = match (&record.offline_plan, ending) {
+        let text = match (&outcome.record.offline_plan, &outcome.result) {
             (Some(plan), _) => offline_comment(plan, context),
             (None, Err(failure)) => without_plan(environment, failure, context),
             (None, Ok(_)) => return,
@@ -173,7 +172,7 @@ impl PlanComments<'_> {
         self.sink.emit(Event::Warning(Warning::FailureNotCommented { error: why }));
     }
 
-    fn settle(&self, posted: Call<()>) -> Result<(), Failure> {
+    fn conflict_as_warning(&self, posted: Call<()>) -> Result<(), Failure> {
         match posted {
             Err(error) if error.kind == CallErrorKind::Conflict => {
                 self.sink.emit(Event::Warning(Warning::PlanNotCommented { error: sentence(&error) }));
@@ -214,13 +213,7 @@ impl PlanComments<'_> {
 
     /// Makes the plan on the pull request that this commit was merged from say what became of it. Never worth failing for:
     /// where there is no such comment, or no token, nothing is said. A signal meanwhile ends the wait.
-    pub(super) async fn finish_comment(
-        &self,
-        ending: &Result<Success, Failure>,
-        record: &Record,
-        config: &Config,
-        interrupt: impl Future<Output = ()>,
-    ) {
+    pub(super) async fn finish_comment(&self, outcome: &Outcome, config: &Config, interrupt: impl Future<Output = ()>) {
         if !self.context.is_in_actions {
             return;
         }
@@ -228,8 +221,8 @@ impl PlanComments<'_> {
         let run_url = self.context.run_url.as_deref();
         let text = self
             .sink
-            .redacted(&mask(&outcome(ending, record, config.environment.as_deref(), self.label, run_url), self.masks));
-        let is_hasty = ending.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled);
+            .redacted(&mask(&outcome_section(outcome, config.environment.as_deref(), self.label, run_url), self.masks));
+        let is_hasty = outcome.is_cancelled();
         let key = self.key(config);
         let patience = if is_hasty { HASTE } else { PATIENCE };
         let finishing = tokio::time::timeout(patience, self.replace_outcomes(&github, &key, &text));

@@ -8,14 +8,14 @@ mod setting;
 
 use crate::adapters::builder::EngineBuilder;
 use crate::cli::{Fault, Global, RehearseFlags};
-use crate::commands::deploy::{self, Ending, Options, random};
+use crate::commands::deploy::{self, Options, random};
 use crate::config::{self, Config, ImageSource, Request};
 use crate::context::RunContext;
 use crate::events::Sink;
 use crate::ports::Builder as _;
 use crate::render::log::Log;
 use aws_stage::{Stage, StageOptions};
-use fargate_deploy_core::outcome::{Failure, Reason, Record};
+use fargate_deploy_core::outcome::{Failure, Outcome, Reason};
 use setting::Setting;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -30,7 +30,7 @@ pub async fn run<W: Write + Send + 'static>(
     env: &BTreeMap<String, String>,
     log: &Arc<Log<W>>,
     sink: &Arc<dyn Sink + Send + Sync>,
-) -> Option<Ending> {
+) -> Option<Outcome> {
     let directory = here.join(&flags.directory);
     let request =
         Request { file: global.config.clone(), environment: global.environment.clone(), ..Request::default() };
@@ -41,7 +41,7 @@ pub async fn run<W: Write + Send + 'static>(
     };
     let opened = match opened {
         Ok(opened) => opened,
-        Err(failure) => return Some((Err(failure), Record::default())),
+        Err(failure) => return Some(failure.into()),
     };
     if flags.serve {
         for line in opened.exports() {
@@ -140,7 +140,7 @@ impl Opened {
         context: &RunContext,
         sink: Arc<dyn Sink + Send + Sync>,
         interrupt: impl Future<Output = ()>,
-    ) -> Ending {
+    ) -> Outcome {
         if let Some(fault) = fault {
             fault::apply(fault, &self.stage);
         }

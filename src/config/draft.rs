@@ -22,14 +22,14 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Draft {
     document: Node,
-    around: Around,
+    context: LoadContext,
     terraform: Option<TerraformSource>,
     references: Vec<(Reference, Place)>,
 }
 
 /// What a document is read with.
 #[derive(Clone, Debug)]
-pub(super) struct Around {
+pub(super) struct LoadContext {
     pub file: Option<PathBuf>,
     pub root: PathBuf,
     pub environment: Option<String>,
@@ -45,24 +45,24 @@ pub struct Needs {
     pub region: Option<String>,
     pub roles: Vec<RoleArn>,
     /// Bucket and key of the object with Terraform's outputs.
-    pub terraform: Option<(String, String, Asker)>,
-    pub stacks: BTreeMap<String, Asker>,
-    pub parameters: BTreeMap<String, Asker>,
+    pub terraform: Option<(String, String, Requester)>,
+    pub stacks: BTreeMap<String, Requester>,
+    pub parameters: BTreeMap<String, Requester>,
 }
 
 /// Who wants to know.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asker {
+pub struct Requester {
     /// The reference as it is written.
     pub written: String,
     pub place: Option<outcome::Place>,
 }
 
 impl Draft {
-    pub(super) fn new(mut document: Node, around: Around) -> Result<Self, ConfigErrors> {
+    pub(super) fn new(mut document: Node, context: LoadContext) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let only_env = |what: &'static str| {
-            let env = &around.env;
+            let env = &context.env;
             move |reference: &Reference, place: Place| match reference {
                 Reference::Env { name, default } => {
                     Ok(of_env(name, default.is_some(), place, env)?.map_or(Answer::Default, Answer::Value))
@@ -83,9 +83,9 @@ impl Draft {
         });
         // One error is enough for a place of outputs that is not known.
         let is_lost = !errors.is_empty();
-        let references = references(&rest, &around.env, &mut errors);
-        let draft = Self { document, around, terraform, references };
-        let rehearsed = draft.around.is_rehearsal.then(|| Rehearsed::of(rehearsed.as_ref()));
+        let references = references(&rest, &context.env, &mut errors);
+        let draft = Self { document, context, terraform, references };
+        let rehearsed = draft.context.is_rehearsal.then(|| Rehearsed::of(rehearsed.as_ref()));
         let nothing = Answers::default();
         let mut sources = draft.sources(&nothing, rehearsed.as_ref());
         for (reference, place) in draft.references.iter().filter(|(reference, _)| !draft.is_remote(reference)) {
@@ -104,11 +104,11 @@ impl Draft {
 
     /// Where relative paths start.
     pub fn root(&self) -> &Path {
-        &self.around.root
+        &self.context.root
     }
 
     pub fn environment(&self) -> Option<&str> {
-        self.around.environment.as_deref()
+        self.context.environment.as_deref()
     }
 
     /// `None`: nothing has to be asked of AWS.
@@ -117,12 +117,12 @@ impl Draft {
         remote().next()?;
         let mut needs = Needs {
             region: self
-                .around
+                .context
                 .request
                 .region
                 .clone()
                 .or_else(|| self.texts("region").pop().map(|region| region.value().to_owned())),
-            roles: match self.around.request.roles.as_slice() {
+            roles: match self.context.request.roles.as_slice() {
                 [] => resolved::values(&self.texts("role")),
                 roles => roles.to_vec(),
             }
@@ -134,16 +134,16 @@ impl Draft {
             parameters: BTreeMap::new(),
         };
         for (reference, place) in remote() {
-            let asker = || Asker { written: reference.to_string(), place: self.place(*place) };
+            let requester = || Requester { written: reference.to_string(), place: self.place(*place) };
             match (reference, self.terraform.as_ref().map(|source| &source.at)) {
                 (Reference::Stack { stack, .. }, _) => {
-                    needs.stacks.entry(stack.clone()).or_insert_with(asker);
+                    needs.stacks.entry(stack.clone()).or_insert_with(requester);
                 }
                 (Reference::Parameter(name), _) => {
-                    needs.parameters.entry(name.clone()).or_insert_with(asker);
+                    needs.parameters.entry(name.clone()).or_insert_with(requester);
                 }
                 (Reference::Terraform(_), Some(TerraformAt::Object { bucket, key })) => {
-                    needs.terraform.get_or_insert_with(|| (bucket.clone(), key.clone(), asker()));
+                    needs.terraform.get_or_insert_with(|| (bucket.clone(), key.clone(), requester()));
                 }
                 _ => {}
             }
@@ -162,7 +162,7 @@ impl Draft {
         let mut from_env = Vec::new();
         let mut errors = Vec::new();
         {
-            let rehearsed = self.around.is_rehearsal.then(|| Rehearsed::of(self.document.get("rehearse")));
+            let rehearsed = self.context.is_rehearsal.then(|| Rehearsed::of(self.document.get("rehearse")));
             let mut sources = self.sources(answers, rehearsed.as_ref());
             let mut value_of = |reference: &Reference, place| {
                 let answer = sources.value_of(reference, place);
@@ -179,34 +179,34 @@ impl Draft {
         for (key, node) in kept.into_iter().flatten() {
             document.put(key, node);
         }
-        document.overlay(self.around.request.overlay());
+        document.overlay(self.context.request.overlay());
         let mut names: Vec<String> =
             self.references.iter().filter_map(|(reference, _)| output_name(reference)).collect();
         names.sort();
         names.dedup();
         let hide = |errors| shown_as::hide(errors, &document);
         let settings: Settings = decode(&document).map_err(|errors| self.fail(hide(errors)))?;
-        let request = std::mem::take(&mut self.around.request);
-        let around = Surroundings {
-            file: self.around.file.clone(),
-            root: self.around.root.clone(),
-            environment: self.around.environment.clone(),
+        let request = std::mem::take(&mut self.context.request);
+        let context = Surroundings {
+            file: self.context.file.clone(),
+            root: self.context.root.clone(),
+            environment: self.context.environment.clone(),
             request: &request,
             terraform_outputs: names,
             services: document.key("services").map(|key| key.place),
             shown_as: shown_as::values(&document, &self.document, &from_env),
         };
-        validate(settings, around).map_err(|errors| self.fail(hide(errors)))
+        validate(settings, context).map_err(|errors| self.fail(hide(errors)))
     }
 
     fn fail(&self, errors: Vec<ConfigError>) -> ConfigErrors {
-        ConfigErrors::of(errors, self.around.file.as_ref())
+        ConfigErrors::of(errors, self.context.file.as_ref())
     }
 
     fn sources<'a>(&'a self, answers: &'a Answers, rehearsal: Option<&'a Rehearsed>) -> Sources<'a> {
         Sources {
-            env: &self.around.env,
-            root: &self.around.root,
+            env: &self.context.env,
+            root: &self.context.root,
             terraform: self.terraform.as_ref(),
             answers,
             rehearsal,
@@ -218,7 +218,7 @@ impl Draft {
     fn is_remote(&self, reference: &Reference) -> bool {
         let is_object = || matches!(self.terraform.as_ref().map(|s| &s.at), Some(TerraformAt::Object { .. }));
         match reference {
-            _ if self.around.is_rehearsal => false,
+            _ if self.context.is_rehearsal => false,
             Reference::Env { .. } => false,
             Reference::Terraform(_) => is_object(),
             Reference::Stack { .. } | Reference::Parameter(_) => true,
@@ -228,10 +228,10 @@ impl Draft {
     /// The region and the role cannot come from where they lead to.
     fn needed_to_ask(&self) -> Vec<ConfigError> {
         let mut errors = Vec::new();
-        let flags = &self.around.request;
+        let flags = &self.context.request;
         for (key, is_given) in [("region", flags.region.is_some()), ("role", !flags.roles.is_empty())] {
             let Some(node) = self.document.get(key).filter(|_| !is_given) else { continue };
-            let found = references(node, &self.around.env, &mut Vec::new());
+            let found = references(node, &self.context.env, &mut Vec::new());
             for (reference, place) in found.iter().filter(|(reference, _)| self.is_remote(reference)) {
                 let why = format!("`{reference}`: its value is in AWS, which is not reached without the {key}");
                 errors.push(
@@ -267,7 +267,7 @@ impl Draft {
 
     fn place(&self, place: Place) -> Option<outcome::Place> {
         let number = |n: u64| u32::try_from(n).unwrap_or_default();
-        let file = self.around.file.clone().filter(|_| place.line > 0)?;
+        let file = self.context.file.clone().filter(|_| place.line > 0)?;
         Some(outcome::Place { file, line: number(place.line), column: number(place.column) })
     }
 }

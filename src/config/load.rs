@@ -1,7 +1,7 @@
 //! Finding the file, choosing the environment, and the order in which things are laid over each other.
 
 use super::decode::{decode_environment, suggestion};
-use super::draft::{Around, Draft};
+use super::draft::{Draft, LoadContext};
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::file::Settings;
 use super::interpolate::has_reference;
@@ -113,9 +113,15 @@ fn build(
             document.overlay(overlay);
         }
     }
-    let around =
-        Around { file, root: root.to_owned(), environment, request: request.clone(), env: env.clone(), is_rehearsal };
-    Draft::new(document, around)
+    let context = LoadContext {
+        file,
+        root: root.to_owned(),
+        environment,
+        request: request.clone(),
+        env: env.clone(),
+        is_rehearsal,
+    };
+    Draft::new(document, context)
 }
 
 /// `--from` names another environment than the one that is deployed to.

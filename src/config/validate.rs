@@ -41,19 +41,19 @@ pub(super) struct Surroundings<'a> {
     pub shown_as: Vec<Resolved>,
 }
 
-pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Result<Config, Vec<ConfigError>> {
     let mut check = Check {
         errors: Vec::new(),
-        root: around.root.clone(),
-        builds: around.request.from.is_none() && !around.request.resume,
+        root: surroundings.root.clone(),
+        builds: surroundings.request.from.is_none() && !surroundings.request.resume,
     };
     let region = check.region(&settings);
     let roles = check.roles(&settings, region.as_deref());
-    let given = check.given_images(&settings, around.request);
+    let given = check.given_images(&settings, surroundings.request);
     let images = check.images(&settings.images, &given);
-    let services = check.services(&settings, region.as_deref(), around.services);
+    let services = check.services(&settings, region.as_deref(), surroundings.services);
     let release = check.release(&settings);
-    check.only(&settings.services, &around.request.only);
+    check.only(&settings.services, &surroundings.request.only);
     if let Some(instance) = &settings.snapshot {
         check.rule("snapshot", instance, syntax::database);
     }
@@ -62,15 +62,15 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
-    let chosen = Chosen::of(images, services, release, &around.request.only);
+    let chosen = Chosen::of(images, services, release, &surroundings.request.only);
     Ok(Config {
-        file: around.file,
-        root: around.root,
-        environment: around.environment,
+        file: surroundings.file,
+        root: surroundings.root,
+        environment: surroundings.environment,
         region,
         roles,
         images: chosen.images,
-        release: if around.request.skip_release_commands { Vec::new() } else { chosen.release },
+        release: if surroundings.request.skip_release_commands { Vec::new() } else { chosen.release },
         services: chosen.services,
         left_out: chosen.left_out,
         snapshot: settings.snapshot.map(|instance| instance.value().to_owned()),
@@ -92,8 +92,8 @@ pub(super) fn validate(settings: Settings, around: Surroundings<'_>) -> Result<C
         require_plan: settings.require_plan.unwrap_or(false),
         force: settings.force_new_deployment.unwrap_or(false),
         rehearse: rehearsal(settings.rehearse.unwrap_or_default(), settings.terraform),
-        terraform_outputs: around.terraform_outputs,
-        shown_as: around.shown_as,
+        terraform_outputs: surroundings.terraform_outputs,
+        shown_as: surroundings.shown_as,
     })
 }
 

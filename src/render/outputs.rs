@@ -1,10 +1,11 @@
 //! The outputs of a run: the Action's, and the one object of `--json`. Set on failure too.
 
-use fargate_deploy_core::outcome::{CommandState, Failure, Record, ServiceState, Success};
+use fargate_deploy_core::outcome::{CommandState, Failure, Outcome, ServiceState, Success};
 use serde_json::{Value, json};
 
 /// The Action's outputs, in the order of `action.yml`. A value that is not known is empty.
-pub fn outputs(ending: &Result<Success, Failure>, record: &Record) -> Vec<(&'static str, String)> {
+pub fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let Outcome { result, record } = outcome;
     let service = record.services.first();
     let image = record.images.first();
     let command = record.commands.last();
@@ -16,8 +17,8 @@ pub fn outputs(ending: &Result<Success, Failure>, record: &Record) -> Vec<(&'sta
     });
     let text = |value: Option<String>| value.unwrap_or_default();
     vec![
-        ("outcome", outcome(ending).to_owned()),
-        ("failure-reason", ending.as_ref().err().map(|f| f.reason.word()).unwrap_or_default().to_owned()),
+        ("outcome", word(result).to_owned()),
+        ("failure-reason", result.as_ref().err().map(|f| f.reason.word()).unwrap_or_default().to_owned()),
         ("release", text(record.release.map(|n| format!("r{n}")))),
         ("image", text(image.map(|i| i.image.clone()))),
         ("digest", text(image.map(|i| i.digest.clone()))),
@@ -32,11 +33,12 @@ pub fn outputs(ending: &Result<Success, Failure>, record: &Record) -> Vec<(&'sta
 }
 
 /// One final object with everything: the outputs, and per image, command and service what became of it.
-pub fn json(ending: &Result<Success, Failure>, record: &Record) -> Value {
+pub fn json(outcome: &Outcome) -> Value {
+    let Outcome { result, record } = outcome;
     let mut object: serde_json::Map<String, Value> =
-        outputs(ending, record).into_iter().map(|(name, value)| (name.to_owned(), typed(name, value))).collect();
-    object.insert("exit-code".to_owned(), json!(exit_code(ending, record)));
-    if let Err(failure) = ending {
+        outputs(outcome).into_iter().map(|(name, value)| (name.to_owned(), typed(name, value))).collect();
+    object.insert("exit-code".to_owned(), json!(outcome.exit_code()));
+    if let Err(failure) = result {
         object.insert(
             "failure".to_owned(),
             json!({
@@ -66,19 +68,8 @@ pub fn json(ending: &Result<Success, Failure>, record: &Record) -> Value {
     Value::Object(object)
 }
 
-/// With `--detailed-exitcode` a plan with changes ends with 2, as Terraform's does; `failure-reason` is empty then, which
-/// tells it from a config that is wrong.
-/// <https://developer.hashicorp.com/terraform/cli/commands/plan>
-pub fn exit_code(ending: &Result<Success, Failure>, record: &Record) -> u8 {
-    match ending {
-        Err(failure) => failure.reason.exit_code(),
-        Ok(_) if record.has_detailed_exit_code && record.has_planned_changes() => 2,
-        Ok(_) => 0,
-    }
-}
-
-fn outcome(ending: &Result<Success, Failure>) -> &'static str {
-    match ending {
+fn word(result: &Result<Success, Failure>) -> &'static str {
+    match result {
         Ok(success) => success.word(),
         Err(_) => "failed",
     }
@@ -119,12 +110,12 @@ pub fn service_state(state: ServiceState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fargate_deploy_core::outcome::Reason;
+    use fargate_deploy_core::outcome::{Reason, Record};
 
     #[test]
     fn outputs_are_set_on_failure_too() {
-        let ending = Err(Failure::new(Reason::Locked, "somebody else"));
-        let outputs = outputs(&ending, &Record { release: Some(7), ..Record::default() });
+        let result = Err(Failure::new(Reason::Locked, "somebody else"));
+        let outputs = outputs(&Outcome { result, record: Record { release: Some(7), ..Record::default() } });
         assert!(outputs.contains(&("outcome", "failed".to_owned())));
         assert!(outputs.contains(&("failure-reason", "locked".to_owned())));
         assert!(outputs.contains(&("release", "r7".to_owned())));
@@ -133,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_json_object_has_every_output_and_typed_values() {
-        let value = json(&Ok(Success::Deployed), &Record::default());
+        let value = json(&Outcome { result: Ok(Success::Deployed), record: Record::default() });
         assert_eq!(value["outcome"], "deployed");
         assert_eq!(value["exit-code"], 0);
         assert_eq!(value["rolled-back"], false);

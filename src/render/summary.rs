@@ -3,11 +3,12 @@
 use super::outputs::service_state;
 use super::plan::markdown::SUMMARY;
 use fargate_deploy_core::markdown::{advice, fence, plain, prose};
-use fargate_deploy_core::outcome::{Failure, Record, Success};
+use fargate_deploy_core::outcome::Outcome;
 
-pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
+pub fn summary(outcome: &Outcome) -> String {
+    let Outcome { result, record } = outcome;
     let release = record.release.map(|n| format!(" r{n}")).unwrap_or_default();
-    let mut text = match ending {
+    let mut text = match result {
         Ok(success) => format!("### fargate-deploy{release}: {}\n\n", success.word()),
         Err(failure) => {
             format!("### fargate-deploy{release}: {}\n\n{}\n\n", failure.reason.word(), prose(&failure.what))
@@ -30,7 +31,7 @@ pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
     for line in record.state() {
         text.push_str(&format!("- {}\n", prose(&line)));
     }
-    if let Err(failure) = ending {
+    if let Err(failure) = result {
         for line in &failure.evidence {
             match line.trim().contains('\n') {
                 true => text.push_str(&format!("\n{}\n", fence("", line))),
@@ -46,7 +47,7 @@ pub fn summary(ending: &Result<Success, Failure>, record: &Record) -> String {
         }
     }
     if let Some(plan) = super::plan::summary(record) {
-        text = match ending {
+        text = match result {
             Ok(_) => plan,
             Err(_) => format!("{text}\n{plan}"),
         };
@@ -66,13 +67,15 @@ fn cut(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fargate_deploy_core::outcome::Reason;
+    use fargate_deploy_core::outcome::{Failure, Reason, Record};
 
     #[test]
     fn hostile_text_stays_text() {
-        let ending = Err(Failure::new(Reason::Build, "</details> @everyone | [x](y)")
-            .with_log(vec!["```".to_owned(), "````".to_owned()]));
-        let text = summary(&ending, &Record::default());
+        let outcome = Outcome::from(
+            Failure::new(Reason::Build, "</details> @everyone | [x](y)")
+                .with_log(vec!["```".to_owned(), "````".to_owned()]),
+        );
+        let text = summary(&outcome);
         assert!(text.contains("&lt;/details&gt; `@everyone` &#124; \\[x\\](y)"), "{text}");
         assert!(text.contains("\n`````text\n"), "{text}");
     }
@@ -80,10 +83,10 @@ mod tests {
     #[test]
     fn what_is_copied_from_a_summary_is_what_was_meant() {
         let policy = "{\n  \"Effect\": \"Allow\",\n  \"sub\": \"repo:o@1/r@2:*\"\n}";
-        let ending = Err(Failure::new(Reason::Identity, "`arn:aws:iam::1:role/x`: denied")
+        let result = Err(Failure::new(Reason::Identity, "`arn:aws:iam::1:role/x`: denied")
             .with_next(format!("the trust policy needs this statement:\n\n{policy}")));
         let record = Record { registered: vec!["arn:aws:ecs:r:1:task-definition/web:42".into()], ..Record::default() };
-        let text = summary(&ending, &record);
+        let text = summary(&Outcome { result, record });
         let block = text.split("```\n").nth(1).unwrap();
         assert_eq!(block, format!("{policy}\n"));
         assert!(!text.contains('\u{200b}'), "{text}");
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_summary_stays_below_githubs_limit() {
-        let ending = Err(Failure::new(Reason::Build, "x").with_log(vec!["ü".repeat(1000); 1000]));
-        assert!(summary(&ending, &Record::default()).len() < 1024 * 1024);
+        let failure = Failure::new(Reason::Build, "x").with_log(vec!["ü".repeat(1000); 1000]);
+        assert!(summary(&Outcome::from(failure)).len() < 1024 * 1024);
     }
 }

@@ -1,6 +1,6 @@
 //! Values that the config takes from AWS: read before anything else is, and all at once.
 
-use crate::config::{Answers, Asker, Needs};
+use crate::config::{Answers, Needs, Requester};
 use crate::error::call_failed;
 use crate::ports::{Aws, CallError, CallErrorKind};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 /// `permission` and the like: nothing was touched. That there is no such stack or parameter is an answer.
 pub async fn resolve_references(needs: &Needs, aws: Aws<'_>) -> Result<Answers, Failure> {
     let terraform = async {
-        let Some((bucket, key, asker)) = &needs.terraform else { return Ok(None) };
-        aws.outputs.object(bucket, key).await.map(Some).map_err(|e| of_bucket(bucket, refused(asker, &e), &e))
+        let Some((bucket, key, requester)) = &needs.terraform else { return Ok(None) };
+        aws.outputs.object(bucket, key).await.map(Some).map_err(|e| of_bucket(bucket, refused(requester, &e), &e))
     };
     let stacks = each(&needs.stacks, |stack| aws.outputs.stack_outputs(stack));
     let parameters = each(&needs.parameters, |name| aws.parameters.parameter(name));
@@ -22,20 +22,20 @@ pub async fn resolve_references(needs: &Needs, aws: Aws<'_>) -> Result<Answers, 
 }
 
 async fn each<'a, T, F: Future<Output = Result<T, CallError>>>(
-    wanted: &'a BTreeMap<String, Asker>,
+    wanted: &'a BTreeMap<String, Requester>,
     ask: impl Fn(&'a str) -> F,
 ) -> Result<BTreeMap<String, T>, Failure> {
     let ask = &ask;
-    let answers = wanted.iter().map(async |(name, asker)| {
-        let answer = ask(name).await.map_err(|e| refused(asker, &e))?;
+    let answers = wanted.iter().map(async |(name, requester)| {
+        let answer = ask(name).await.map_err(|e| refused(requester, &e))?;
         Ok::<_, Failure>((name.clone(), answer))
     });
     Ok(try_join_all(answers).await?.into_iter().collect())
 }
 
-fn refused(asker: &Asker, error: &CallError) -> Failure {
-    let mut failure = call_failed(&format!("looking up `{}`", asker.written), error);
-    failure.place.clone_from(&asker.place);
+fn refused(requester: &Requester, error: &CallError) -> Failure {
+    let mut failure = call_failed(&format!("looking up `{}`", requester.written), error);
+    failure.place.clone_from(&requester.place);
     failure
 }
 

@@ -3,7 +3,7 @@
 
 use crate::support::deploy_from;
 use fargate_deploy::commands::deploy::Options;
-use fargate_deploy_core::outcome::{Reason, Success};
+use fargate_deploy_core::outcome::{Outcome, Reason, Success};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::Path;
@@ -134,7 +134,7 @@ async fn happy_path_failing_migration_and_rollback_end_as_they_do_on_the_stage()
     let env = ministack.env();
 
     app.release("r1", Behaviour::Serves);
-    let ((result, record), log) = deploy_from(app.path(), &env, Options::default()).await;
+    let (Outcome { result, record }, log) = deploy_from(app.path(), &env, Options::default()).await;
     assert_eq!(result, Ok(Success::Deployed), "{log}");
     let first = record.services[0].target.clone().unwrap();
     let service = ministack.aws.service("shop", "web").await;
@@ -145,13 +145,13 @@ async fn happy_path_failing_migration_and_rollback_end_as_they_do_on_the_stage()
     assert_eq!(container["unheardOf"], json!({"by": ["any", "SDK"], "number": 1.50}));
     assert!(container["image"].as_str().unwrap().ends_with(&record.images[0].digest), "{container}");
 
-    let ((again, record), log) = deploy_from(app.path(), &env, Options::default()).await;
+    let (Outcome { result: again, record }, log) = deploy_from(app.path(), &env, Options::default()).await;
     assert_eq!(again, Ok(Success::Unchanged), "{log}");
     assert!(record.registered.is_empty() && record.images.iter().all(|i| !i.is_new), "{log}");
 
     app.release("r2", Behaviour::Serves);
     app.migrates(3);
-    let ((failed, _), log) = deploy_from(app.path(), &env, Options::default()).await;
+    let (Outcome { result: failed, .. }, log) = deploy_from(app.path(), &env, Options::default()).await;
     let failure = failed.unwrap_err();
     assert_eq!(failure.reason, Reason::ReleaseCommand, "{log}");
     // It reads stdout and stderr apart, so their order is not ours to promise.
@@ -160,7 +160,7 @@ async fn happy_path_failing_migration_and_rollback_end_as_they_do_on_the_stage()
 
     app.migrates(0);
     app.release("r3", Behaviour::Crashes);
-    let ((rolled_back, record), log) = deploy_from(app.path(), &env, Options::default()).await;
+    let (Outcome { result: rolled_back, record }, log) = deploy_from(app.path(), &env, Options::default()).await;
     let failure = rolled_back.unwrap_err();
     assert_eq!(failure.reason, Reason::RolledBack, "{log}");
     assert!(record.state()[0].contains("serves again, confirmed"), "{:?}", record.state());

@@ -7,6 +7,7 @@ use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
 use fargate_deploy::ports::{Outputs as _, Parameter, Parameters as _};
 use fargate_deploy::render::log::{Detail, Log, Style};
+use fargate_deploy_core::outcome::Outcome;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,7 +137,7 @@ async fn a_rehearsal_has_the_values_for_itself_and_for_every_other_client_of_its
     let state = cloud.object("states", "env:/prod/shop.tfstate").await.unwrap().unwrap();
     assert!(String::from_utf8(state).unwrap().contains("shop/web"));
 
-    let (result, record) = opened.deploy(None, &RunContext::default(), log, std::future::pending()).await;
+    let Outcome { result, record } = opened.deploy(None, &RunContext::default(), log, std::future::pending()).await;
     opened.close().await;
     result.unwrap();
     assert_eq!(record.services[0].service.to_string(), "shop/web");

@@ -2,7 +2,7 @@
 //! <https://docs.github.com/en/rest/deployments/deployments>
 
 use super::markdown::stripped;
-use super::outcome::{Failure, Reason, Record, Success};
+use super::outcome::{Outcome, Reason, Success};
 
 /// The longest description that GitHub takes, in characters.
 const DESCRIPTION: usize = 140;
@@ -76,9 +76,10 @@ pub fn started(log_url: Option<&str>) -> DeploymentStatus {
 }
 
 /// The status at the end. A release that was taken back leaves the one before active.
-pub fn ended(ending: &Result<Success, Failure>, record: &Record, log_url: Option<&str>) -> DeploymentStatus {
+pub fn ended(outcome: &Outcome, log_url: Option<&str>) -> DeploymentStatus {
+    let Outcome { result, record } = outcome;
     let release = record.release.map(|n| format!("r{n}: ")).unwrap_or_default();
-    let (state, text) = match ending {
+    let (state, text) = match result {
         Ok(success) => (of_success(*success), success.word().to_owned()),
         Err(failure) => (of_failure(failure.reason), format!("{}: {}", failure.reason.word(), failure.what)),
     };
@@ -131,7 +132,7 @@ fn described(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::names::ServiceRef;
-    use crate::outcome::{ServiceRecord, ServiceState};
+    use crate::outcome::{Failure, Record, ServiceRecord, ServiceState};
 
     fn record() -> Record {
         let service = ServiceRecord {
@@ -161,7 +162,7 @@ mod tests {
             (Err(Failure::new(Reason::Locked, "x")), "inactive"),
         ];
         for (ending, word) in endings {
-            let status = ended(&ending, &record(), Some("https://run"));
+            let status = ended(&Outcome { result: ending.clone(), record: record() }, Some("https://run"));
             assert_eq!(status.state.word(), word, "{ending:?}");
             assert_eq!(status.auto_inactive, word == "success", "{ending:?}");
             assert_eq!(status.environment_url.as_deref(), Some("https://shop.test/health"));
@@ -172,10 +173,13 @@ mod tests {
     #[test]
     fn a_description_is_one_line_of_at_most_140_characters() {
         let failure = Failure::new(Reason::Build, format!("\u{1b}[31mbad\nthing{}", "ü".repeat(200)));
-        let text = ended(&Err(failure), &record(), None).description;
+        let text = ended(&Outcome { result: Err(failure), record: record() }, None).description;
         assert!(text.starts_with("r42: build: bad thingü"), "{text}");
         assert_eq!((text.chars().count(), text.ends_with('…')), (140, true));
-        assert_eq!(ended(&Ok(Success::Deployed), &record(), None).description, "r42: deployed");
+        assert_eq!(
+            ended(&Outcome { result: Ok(Success::Deployed), record: record() }, None).description,
+            "r42: deployed"
+        );
     }
 
     #[test]

@@ -193,6 +193,37 @@ impl Success {
     }
 }
 
+/// How a command ended, and what it did: its log, summary, outputs, comment and exit code are made from this.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub result: Result<Success, Failure>,
+    pub record: Record,
+}
+
+impl Outcome {
+    /// With `--detailed-exitcode` a plan with changes ends with 2, as Terraform's does; `failure-reason` is empty then,
+    /// which tells it from a config that is wrong.
+    /// <https://developer.hashicorp.com/terraform/cli/commands/plan>
+    pub fn exit_code(&self) -> u8 {
+        match &self.result {
+            Err(failure) => failure.reason.exit_code(),
+            Ok(_) if self.record.has_detailed_exit_code && self.record.has_planned_changes() => 2,
+            Ok(_) => 0,
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.result.as_ref().is_err_and(|failure| failure.reason == Reason::Cancelled)
+    }
+}
+
+/// It failed before it did anything.
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self { result: Err(failure), record: Record::default() }
+    }
+}
+
 /// What a run did, in the order in which it did it: the source of the outputs and of every statement about the state.
 #[derive(Clone, Debug, Default)]
 pub struct Record {

@@ -27,7 +27,7 @@ pub use history::{Listed, Newer, sort_out};
 
 use super::names::{DeploymentId, ServiceDeploymentArn, TaskDefinitionArn};
 use super::service::{Breaker, Counts, Service, ServiceDeployment, ServiceDeploymentStatus};
-use news::Told;
+use news::Reported;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -177,7 +177,7 @@ pub struct Rollout {
     /// What must be read before anything can be concluded.
     need: Option<Ask>,
     asked: Asked,
-    told: Told,
+    reported: Reported,
 }
 
 /// What the ServiceDeployments API says.
@@ -241,7 +241,7 @@ impl Rollout {
             now: Duration::ZERO,
             need: None,
             asked: Asked::default(),
-            told: Told::new(seen_events),
+            reported: Reported::new(seen_events),
         }
     }
 
@@ -256,7 +256,7 @@ impl Rollout {
             newest_event: self.newest_event,
             age: self.age + self.now,
             api,
-            told: self.told.of_going_back(),
+            reported: self.reported.of_going_back(),
             ..Self::new(self.target, vec![])
         }
     }
@@ -274,7 +274,7 @@ impl Rollout {
 
     /// A deployment that shows failures: worth reading its stopped tasks now.
     pub fn failures(&self) -> i64 {
-        self.told.failures()
+        self.reported.failures()
     }
 
     pub fn counts(&self) -> Counts {
@@ -333,7 +333,7 @@ impl Rollout {
             return;
         }
         self.newest_event = newest;
-        self.told.events(&service, news);
+        self.reported.events(&service, news);
         if let Some(reason) = evidence::of_failure(&self.target, &service) {
             self.fail(at, reason);
         }
@@ -381,7 +381,7 @@ impl Rollout {
         if self.api.ended.is_some() {
             return;
         }
-        self.told.deployment(&deployment, news);
+        self.reported.deployment(&deployment, news);
         let first = deployment.rollback_reason.clone().or_else(|| deployment.reason.clone());
         let reason = first.unwrap_or_else(|| match deployment.triggered_alarms.as_slice() {
             [] => "ECS gives no reason".to_owned(),
@@ -475,13 +475,13 @@ impl Rollout {
     }
 
     fn progress(&mut self, counts: Counts, news: &mut Vec<RolloutEvent>) {
-        self.told.progress(counts, news);
+        self.reported.progress(counts, news);
         self.phase = Phase::Progressing(counts);
     }
 
     fn roll_back(&mut self, news: &mut Vec<RolloutEvent>) {
         let reason = self.failure_reason("no reason given");
-        self.told.rolling_back(&reason, news);
+        self.reported.rolling_back(&reason, news);
         self.phase = Phase::RollingBack;
     }
 

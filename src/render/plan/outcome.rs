@@ -3,7 +3,7 @@
 use super::markdown::{environment, services};
 use fargate_deploy_core::markdown::{advice, fence, fit, prose};
 use fargate_deploy_core::names::short;
-use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Success};
 
 const OPENS: &str = "<!-- fargate-deploy:outcome -->";
 const CLOSES: &str = "<!-- /fargate-deploy:outcome -->";
@@ -39,20 +39,20 @@ pub fn replace_outcome(body: &str, outcome: &str) -> String {
 }
 
 /// How the run ended: the headline, what happened, the state, what to do, where to look; the container's own words last.
-pub fn outcome(
-    ending: &Result<Success, Failure>,
-    record: &Record,
+pub fn outcome_section(
+    outcome: &Outcome,
     environment_name: Option<&str>,
     label: Option<&str>,
     run_url: Option<&str>,
 ) -> String {
+    let Outcome { result, record } = outcome;
     let mut out = format!(
         "### fargate-deploy{} · {}{}\n",
         environment(environment_name, label),
-        headline(ending, record),
+        headline(outcome),
         services(record.services.iter().map(|service| short(service.service.name.as_str())))
     );
-    if let Err(failure) = ending {
+    if let Err(failure) = result {
         out.push_str(&format!("\n{}\n", prose(&failure.what)));
         if !failure.evidence.is_empty() {
             out.push_str(&format!("\n{}\n", fence("", &failure.evidence.join("\n"))));
@@ -60,16 +60,16 @@ pub fn outcome(
     }
     out.push('\n');
     record.state().iter().for_each(|line| out.push_str(&format!("- {}\n", prose(line))));
-    if let Some(url) = record.services.iter().find_map(|service| service.url.as_deref()).filter(|_| ending.is_ok()) {
+    if let Some(url) = record.services.iter().find_map(|service| service.url.as_deref()).filter(|_| result.is_ok()) {
         out.push_str(&format!("- serves at {}\n", prose(url)));
     }
-    if let Err(Failure { next: Some(next), .. }) = ending {
+    if let Err(Failure { next: Some(next), .. }) = result {
         out.push_str(&format!("\n**Next:** {}", advice(next)));
     }
     if let Some(url) = run_url {
         out.push_str(&format!("\n[run]({url})\n"));
     }
-    if let Err(failure) = ending
+    if let Err(failure) = result
         && !failure.log.is_empty()
     {
         out.push_str(&format!("\n{}", fence("text", &failure.log.join("\n"))));
@@ -77,9 +77,10 @@ pub fn outcome(
     out
 }
 
-fn headline(ending: &Result<Success, Failure>, record: &Record) -> String {
+fn headline(outcome: &Outcome) -> String {
+    let Outcome { result, record } = outcome;
     let release = record.release.map(|n| format!(" r{n}")).unwrap_or_default();
-    match ending {
+    match result {
         Ok(Success::Deployed) => format!("✅ deployed{release}"),
         Ok(Success::DeployedNotVerified) => format!("✅ deployed{release}, not verified: the desired count is 0"),
         Ok(Success::Started) => format!("⏳ started{release}, not watched"),
@@ -124,7 +125,7 @@ mod tests {
             .with_evidence(vec!["```\n@here".to_owned()])
             .with_log(vec!["```".to_owned(), "KeyError: STRIPE_KEY".to_owned()])
             .with_next("set `STRIPE_KEY`");
-        let said = outcome(&Err(failure), &Record::default(), Some("production"), None, Some("https://run"));
+        let said = outcome_section(&Outcome::from(failure), Some("production"), None, Some("https://run"));
         assert!(said.starts_with("### fargate-deploy — production · ❌ rolled back\n"), "{said}");
         assert!(!said.contains(CLOSES) && !said.contains("</details>") && !said.contains(" @all"), "{said}");
         assert!(said.contains("**Next:** set `STRIPE_KEY`") && said.contains("KeyError: STRIPE_KEY"), "{said}");

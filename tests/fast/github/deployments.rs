@@ -7,7 +7,7 @@ use fargate_deploy::adapters::github::Patience;
 use fargate_deploy::commands::post::{CleanupState, post};
 use fargate_deploy::steps::github_deployment::{close, open};
 use fargate_deploy_core::github_deployment::{NewDeployment, ended};
-use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
+use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record, Success};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ fn states(scene: &Scene) -> Vec<Vec<String>> {
     scene.github().deployments().into_iter().map(of).collect()
 }
 
-async fn deploy(scene: &Scene, environment: &str, ending: Result<Success, Failure>) {
+async fn deploy(scene: &Scene, environment: &str, result: Result<Success, Failure>) {
     let api = scene.api();
     let wanted = NewDeployment::new(HEAD, Some(environment), "by octocat");
     let id = open(&wanted, Some(RUN), &api, &|_| {}, &scene.told).await.unwrap();
-    let status = ended(&ending, &Record { release: Some(3), ..Record::default() }, Some(RUN));
+    let status = ended(&Outcome { result, record: Record { release: Some(3), ..Record::default() } }, Some(RUN));
     close(id, &status, Duration::from_secs(10), &api, &scene.told).await;
 }
 
@@ -76,8 +76,14 @@ async fn a_deployment_whose_first_status_is_lost_still_gets_its_last_one() {
     let id = open(&wanted, None, &api, &|id| created.lock().unwrap().push(id), &scene.told).await;
     let id = id.expect("it was created, whatever became of its first status");
     assert_eq!(*created.lock().unwrap(), [id], "known before the status was asked for");
-    close(id, &ended(&Ok(Success::Deployed), &Record::default(), None), Duration::from_secs(5), &api, &scene.told)
-        .await;
+    close(
+        id,
+        &ended(&Outcome { result: Ok(Success::Deployed), record: Record::default() }, None),
+        Duration::from_secs(5),
+        &api,
+        &scene.told,
+    )
+    .await;
     assert_eq!(states(&scene)[0].last().map(String::as_str), Some("success"));
     assert_eq!(scene.told.warnings().len(), 1, "{:?}", scene.told.warnings());
 }
@@ -88,7 +94,7 @@ async fn a_run_that_has_no_time_left_does_not_wait_for_github() {
     let api = scene.api();
     let id = open(&NewDeployment::new(HEAD, None, ""), None, &api, &|_| {}, &scene.told).await.unwrap();
     scene.fault("CreateDeploymentStatus", 1, FaultAction::Delay { milliseconds: 60_000 });
-    let status = ended(&Err(Failure::new(Reason::Cancelled, "cancelled")), &Record::default(), None);
+    let status = ended(&Failure::new(Reason::Cancelled, "cancelled").into(), None);
     close(id, &status, Duration::from_millis(50), &api, &scene.told).await;
     assert_eq!(scene.told.warnings(), ["GitHub Deployment: it does not say `failure`: GitHub did not answer in time"]);
 }

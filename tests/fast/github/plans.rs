@@ -72,7 +72,7 @@ impl Job {
     ) -> Result<Success, Failure> {
         let options = Options { label: label.map(str::to_owned), ..Options::default() };
         let how = PlanOptions { options, comments: true, ..PlanOptions::default() };
-        plan(&request, how, &self.env, self.folder.path(), self.told.clone(), interrupt).await.0
+        plan(&request, how, &self.env, self.folder.path(), self.told.clone(), interrupt).await.result
     }
 
     fn bodies(&self, pull: u64) -> Vec<String> {
@@ -177,9 +177,8 @@ async fn a_signal_ends_every_wait_for_github() {
     let config = load(&Request::default(), &job.env, job.folder.path()).unwrap();
     let context = RunContext::read(&job.env, job.folder.path());
     let began = Instant::now();
-    let (ending, record) =
-        deploy::deploy(config, Options::default(), &context, &job.env, job.told.clone(), soon()).await;
-    assert_eq!(ending.unwrap_err().reason, Reason::Cancelled);
+    let ended = deploy::deploy(config, Options::default(), &context, &job.env, job.told.clone(), soon()).await;
+    assert_eq!(ended.result.unwrap_err().reason, Reason::Cancelled);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert_eq!(record.state(), ["nothing was changed in ECS"]);
+    assert_eq!(ended.record.state(), ["nothing was changed in ECS"]);
 }

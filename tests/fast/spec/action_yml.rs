@@ -3,7 +3,7 @@
 use clap::CommandFactory as _;
 use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
 use fargate_deploy::render::outputs::outputs;
-use fargate_deploy_core::outcome::{Reason, Record, Success};
+use fargate_deploy_core::outcome::{Outcome, Reason, Record, Success};
 use std::path::Path;
 
 /// The outputs of `action.yml`, in the order in which they are set.
@@ -81,7 +81,10 @@ fn action_yml_is_what_the_command_line_says() {
 
 #[test]
 fn every_output_of_the_action_is_set_and_no_other() {
-    let set: Vec<_> = outputs(&Ok(Success::Deployed), &Record::default()).into_iter().map(|(name, _)| name).collect();
+    let set: Vec<_> = outputs(&Outcome { result: Ok(Success::Deployed), record: Record::default() })
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let promised: Vec<_> = OUTPUTS.iter().map(|(name, _)| *name).collect();
     assert_eq!(set, promised);
 }

@@ -195,9 +195,9 @@ fn what_is_in_aws_is_gathered_with_who_asks_for_it_and_where() {
     let needs = draft(&Request::default(), &env(), folder.path()).unwrap().needs().unwrap();
     assert_eq!(needs.region.as_deref(), Some("eu-central-1"));
     assert_eq!(needs.roles[0].as_str(), "arn:aws:iam::111122223333:role/deploy");
-    let (bucket, key, asker) = needs.terraform.unwrap();
+    let (bucket, key, requester) = needs.terraform.unwrap();
     assert_eq!((bucket.as_str(), key.as_str()), ("states", "env:/prod/shop.tfstate"));
-    assert_eq!(asker.written, "${tf:job.name}");
+    assert_eq!(requester.written, "${tf:job.name}");
     assert_eq!(needs.stacks.keys().collect::<Vec<_>>(), ["Base"]);
     let place = needs.parameters["/shop/web"].place.clone().unwrap();
     assert_eq!((place.line, place.column), (6, 16));

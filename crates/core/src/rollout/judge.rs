@@ -59,7 +59,7 @@ impl Rollout {
     fn judge_ours(&mut self, read: &Read<'_>, news: &mut Vec<RolloutEvent>) {
         let (at, ours) = (read.at, read.primary);
         if ours.failed_tasks > 0 {
-            self.told.failed_tasks(ours.failed_tasks, None, news);
+            self.reported.failed_tasks(ours.failed_tasks, None, news);
         }
         if let Some(reason) = self.crash_loop.clone() {
             return self.failed(read, reason);
@@ -140,7 +140,7 @@ impl Rollout {
         if counts.running < counts.desired {
             completed.short = Some(at);
             let short_since = *completed.short_since.get_or_insert(at);
-            self.told.short(counts, news);
+            self.reported.short(counts, news);
             if at.saturating_sub(short_since) >= SHORT && (has_died || counts.running == 0) {
                 let reason = format!("ECS says completed, and {} of {} tasks run", counts.running, counts.desired);
                 return self.failed(read, reason);

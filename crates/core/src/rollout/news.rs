@@ -4,7 +4,7 @@ use super::RolloutEvent;
 use crate::service::{Counts, Service, ServiceDeployment};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Reported {
     counts: Option<Counts>,
     failures: Option<i64>,
     is_rolling_back: bool,
@@ -15,7 +15,7 @@ pub(super) struct Told {
     events: Vec<String>,
 }
 
-impl Told {
+impl Reported {
     pub(super) fn new(events: Vec<String>) -> Self {
         Self { events, ..Self::default() }
     }
@@ -77,7 +77,7 @@ impl Told {
     }
 
     pub(super) fn failed_tasks(&mut self, failures: i64, threshold: Option<i64>, news: &mut Vec<RolloutEvent>) {
-        if self.failures.is_none_or(|told| told < failures) {
+        if self.failures.is_none_or(|reported| reported < failures) {
             self.failures = Some(failures);
             news.push(RolloutEvent::TaskFailures { failures, threshold });
         }

@@ -70,8 +70,8 @@ impl Rollout {
                     Phase::Progressing(counts) if is_shifting && counts.running < counts.desired => FAR,
                     _ if is_shifting => NEAR,
                     Phase::RollingBack => 2 * NEAR,
-                    _ if self.told.has_stages() => 2 * NEAR,
-                    _ if self.told.failures() > 0 => SECOND * 15,
+                    _ if self.reported.has_stages() => 2 * NEAR,
+                    _ if self.reported.failures() > 0 => SECOND * 15,
                     _ => SECOND * 150,
                 };
                 Some((dark.max(wait_for(self.asked.api, apart)), Ask::ServiceDeployment(arn.clone())))
