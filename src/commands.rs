@@ -11,6 +11,8 @@ pub mod post;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
 
+pub(crate) use masks::mask_credentials;
+
 use crate::config::ConfigErrors;
 use crate::context::{PullRequestState, RunContext};
 use fargate_deploy_core::outcome::{Failure, Place, Reason};

@@ -22,6 +22,7 @@ mod validate;
 
 pub use draft::{Needs, Requester};
 pub use error::ConfigErrors;
+pub(crate) use interpolate::is_credential;
 pub use load::{draft, exists, load_rehearsal, path};
 pub use read::{read_file, read_text};
 pub use request::{LockFlag, Request};

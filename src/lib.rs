@@ -144,6 +144,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             }
         },
     };
+    commands::mask_credentials(env, sink.as_ref());
     let outcome = match &arguments.command {
         #[cfg(not(feature = "rehearse"))]
         Command::Rehearse(_) => {
@@ -208,7 +209,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                     true => {
                         writeln!(out, "{}", json_line(&serde_json::to_string(&lines).unwrap_or_default(), &log))
                     }
-                    false => lines.iter().try_for_each(|line| writeln!(out, "{}", log.redacted(&clean(&line.text())))),
+                    false => lines.iter().try_for_each(|line| writeln!(out, "{}", clean(&log.redacted(&line.text())))),
                 };
                 return 0;
             }

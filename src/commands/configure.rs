@@ -4,9 +4,10 @@
 use crate::adapters::aws::AwsClient;
 use crate::commands::bad_config;
 use crate::commands::deploy::open_session;
-use crate::config::{self, Answers, BuildSecretSource, Config, ImageSource, Request};
+use crate::config::{self, Answers, BuildSecretSource, Config, ImageSource, Request, read_text};
 use crate::context::RunContext;
 use crate::events::{Event, Sink};
+use crate::steps::build::MOST_BYTES_OF_SECRET;
 use crate::steps::promote::promote;
 use crate::steps::resolve_references::resolve_references;
 use crate::steps::resume::resume;
@@ -56,14 +57,15 @@ pub async fn configure(
 }
 
 /// Tells of everything secret that the config leads to, before anything could show it.
-fn keep_secret(config: &Config, env: &BTreeMap<String, String>, sink: &(dyn Sink + Send + Sync)) {
+pub(super) fn keep_secret(config: &Config, env: &BTreeMap<String, String>, sink: &(dyn Sink + Send + Sync)) {
     for image in &config.images {
         let ImageSource::Build(build) = &image.source else { continue };
         for secret in &build.secrets {
             let value = match &secret.source {
                 BuildSecretSource::Value(value) => Some(value.value().to_owned()),
                 BuildSecretSource::Env(name) => env.get(name).cloned(),
-                BuildSecretSource::File(_) => None,
+                // What cannot be read stops the build that wants it.
+                BuildSecretSource::File(path) => read_text(path, MOST_BYTES_OF_SECRET).ok(),
             };
             if let Some(value) = value {
                 sink.emit(Event::Mask(Secret::new(value)));

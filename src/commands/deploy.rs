@@ -84,7 +84,7 @@ pub async fn deploy(
         ReleaseContext { aws: cloud.ports(), builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
     // On the heap: the whole story is one future, and some threads have small stacks.
     let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
-    let outcome = Outcome { result, record: record.borrow().clone() };
+    let outcome = Outcome { result, record: record.borrow().clone() }.redacted(|text| sink.redacted(text));
     if !order.is_dry_run {
         let secrets = masks.secrets();
         let comments = PlanComments { masks: &secrets, ..comments };
@@ -233,10 +233,13 @@ pub fn conclude<W: Write, E: Write>(
     env: &BTreeMap<String, String>,
     log: &Log<E>,
 ) -> u8 {
+    let outcome = &outcome.clone().redacted(|text| log.redacted(text));
     let Outcome { result, record } = outcome;
     let outputs = outputs::outputs(outcome);
-    let written = github_files::write_outputs(env, &outputs, &random())
-        .and_then(|()| github_files::write_summary(env, &log.redacted(&summary::summary(outcome))));
+    let written = github_files::write_outputs(env, &outputs, &random()).and_then(|()| {
+        let text = summary::summary(outcome);
+        github_files::write_summary(env, &summary::cut(&log.redacted(&text)))
+    });
     log.finish(&plan::lines(record));
     if let Err(e) = written {
         log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);

@@ -70,6 +70,7 @@ pub async fn plan(
             ending => ending,
         },
     };
+    outcome = outcome.redacted(|text| masks.redacted(text));
     if comments && !is_shown {
         let secrets = masks.secrets();
         let comments =

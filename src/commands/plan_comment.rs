@@ -139,7 +139,7 @@ impl PlanComments<'_> {
             (None, Err(failure)) => without_plan(environment, failure, context),
             (None, Ok(_)) => return,
         };
-        let text = self.sink.redacted(&mask(&text, self.masks));
+        let text = fit(&self.sink.redacted(&mask(&text, self.masks)), COMMENT, &note(context));
         let posting = async {
             let Some(pull_request) = self.open_pull_request(&github).await? else { return Ok(()) };
             let there = find_existing(&github, pull_request, &key).await?;

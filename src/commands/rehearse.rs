@@ -87,6 +87,7 @@ pub async fn open(
     let mut given = env.clone();
     let env = own_env(env);
     let config = load(request, &given, directory)?;
+    super::configure::keep_secret(&config, &given, sink);
     let builder = EngineBuilder::new(env.clone());
     let platform =
         builder.platform().await.map_err(|e| crate::error::build_failed("rehearsing needs a Docker Engine", e))?;

@@ -123,7 +123,7 @@ pub(super) fn of_env(
 /// has no use for one, and whoever can edit the config could have it shown.
 /// <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html#EVarSettings>
-pub(super) fn is_credential(name: &str) -> bool {
+pub(crate) fn is_credential(name: &str) -> bool {
     const OF_RUNNERS: [&str; 5] =
         ["GH_TOKEN", "CI_JOB_TOKEN", "CI_JOB_JWT", "SYSTEM_ACCESSTOKEN", "DOCKER_AUTH_CONFIG"];
     let name = name.to_ascii_uppercase();

@@ -79,7 +79,7 @@ impl<W: Write> Log<W> {
         inner.close_group();
         inner.fence();
         for line in lines {
-            let line = clean(line);
+            let line = inner.clean(line);
             inner.line(&format!("    {line}"));
         }
         inner.unfence();
@@ -136,7 +136,13 @@ impl<W: Write> Inner<W> {
             }
             Event::Warning(warning) => {
                 self.close_group();
-                let text = sentences::warning(&warning).lines().map(clean).collect::<Vec<_>>().join("\n");
+                let text = self
+                    .redaction
+                    .apply(&sentences::warning(&warning))
+                    .lines()
+                    .map(clean)
+                    .collect::<Vec<_>>()
+                    .join("\n");
                 match self.style.fence {
                     Some(_) => self.line(&format!("::warning::{}", escape(&text))),
                     None => self.line(&format!("! warning: {text}")),
@@ -167,8 +173,8 @@ impl<W: Write> Inner<W> {
     fn notice(&mut self, text: &str) {
         self.close_group();
         match self.style.fence {
-            Some(_) => self.line(&format!("::notice::{}", escape(&clean(text)))),
-            None if self.style.detail != Detail::Quiet => self.line(&format!("! note: {}", clean(text))),
+            Some(_) => self.line(&format!("::notice::{}", escape(&self.clean(text)))),
+            None if self.style.detail != Detail::Quiet => self.line(&format!("! note: {}", self.clean(text))),
             None => {}
         }
     }
@@ -185,17 +191,17 @@ impl<W: Write> Inner<W> {
         };
         let took = line.took.map(|took| format!("  {:.1} s", took.0.as_secs_f64())).unwrap_or_default();
         // Texts come from AWS and from Dockerfiles too.
-        self.line(&format!("{mark} {:<9} {}{took}", name(line.step), clean(&line.text)));
+        self.line(&format!("{mark} {:<9} {}{took}", name(line.step), self.clean(&line.text)));
     }
 
     /// Groups of steps that run at once are not torn into each other: while one is open, the others' lines wait for the
     /// next line of state, or until they are many.
     fn output(&mut self, step: Step, source: &str, line: &str) {
-        let line = format!("  {} | {}", clean(source), clean(line));
+        let line = format!("  {} | {}", self.clean(source), self.clean(line));
         if self.style.fence.is_none() {
             return self.line(&line);
         }
-        let title = clean(&format!("{} output of {source}", name(step)));
+        let title = self.clean(&format!("{} output of {source}", name(step)));
         if self.open.as_ref().is_some_and(|open| *open != title) {
             match self.waiting.iter_mut().find(|(of, _)| *of == title) {
                 Some((_, lines)) => lines.push(line),
@@ -247,6 +253,12 @@ impl<W: Write> Inner<W> {
         if let Some(token) = &self.style.fence {
             let _ = writeln!(self.out, "::{token}::");
         }
+    }
+
+    /// Without secrets first: of one that was cleaned or escaped another text is left. [`Inner::line`] looks for those that
+    /// cleaning brings to light.
+    fn clean(&self, text: &str) -> String {
+        clean(&self.redaction.apply(text))
     }
 
     fn line(&mut self, text: &str) {

@@ -22,7 +22,7 @@ pub fn lines(record: &Record) -> Vec<String> {
 pub fn summary(record: &Record) -> Option<String> {
     match (&record.plan, &record.offline_plan) {
         (Some(plan), _) => Some(markdown::summary(plan, CommentContext::default())),
-        (None, Some(plan)) => Some(markdown::offline(plan)),
+        (None, Some(plan)) => Some(markdown::offline(plan, None)),
         (None, None) => None,
     }
 }
@@ -33,7 +33,7 @@ pub fn printed(format: Format, record: &Record) -> String {
         (Format::Json, Some(plan), _) => format!("{}\n", json!(plan)),
         (Format::Json, None, Some(plan)) => format!("{}\n", json!(plan)),
         (Format::Markdown, Some(plan), _) => markdown::summary(plan, CommentContext::default()),
-        (Format::Markdown, None, Some(plan)) => markdown::offline(plan),
+        (Format::Markdown, None, Some(plan)) => markdown::offline(plan, None),
         _ => String::new(),
     }
 }

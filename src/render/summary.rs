@@ -2,9 +2,10 @@
 
 use super::outputs::service_state;
 use super::plan::markdown::SUMMARY;
-use fargate_deploy_core::markdown::{advice, fence, plain, prose};
+use fargate_deploy_core::markdown::{advice, fence, fit, plain, prose};
 use fargate_deploy_core::outcome::Outcome;
 
+/// The whole of it. What of it may leave the run fits after it was redacted only: see [`cut`].
 pub fn summary(outcome: &Outcome) -> String {
     let Outcome { result, record } = outcome;
     let release = record.release.map(|n| format!(" r{n}")).unwrap_or_default();
@@ -52,16 +53,12 @@ pub fn summary(outcome: &Outcome) -> String {
             Err(_) => format!("{text}\n{plan}"),
         };
     }
-    cut(text)
+    text
 }
 
-fn cut(mut text: String) -> String {
-    if text.len() > SUMMARY {
-        let at = (0..=SUMMARY).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(at);
-        text.push_str("\n(cut)\n");
-    }
-    text
+/// Within GitHub's limit.
+pub fn cut(text: &str) -> String {
+    fit(text, SUMMARY, "(cut)")
 }
 
 #[cfg(test)]
@@ -95,6 +92,6 @@ mod tests {
     #[test]
     fn a_summary_stays_below_githubs_limit() {
         let failure = Failure::new(Reason::Build, "x").with_log(vec!["ü".repeat(1000); 1000]);
-        assert!(summary(&Outcome::from(failure)).len() < 1024 * 1024);
+        assert!(cut(&summary(&Outcome::from(failure))).len() < 1024 * 1024);
     }
 }

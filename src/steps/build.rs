@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// What BuildKit takes of one secret.
 /// <https://github.com/moby/buildkit/blob/master/session/secrets/secretsprovider/store.go>
-const MOST_BYTES_OF_SECRET: u64 = 500 * 1024;
+pub const MOST_BYTES_OF_SECRET: u64 = 500 * 1024;
 
 /// What to build, and with what.
 #[derive(Clone, Copy)]

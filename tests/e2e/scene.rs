@@ -157,6 +157,11 @@ impl Scene {
         self.program.begin("plan", arguments, variables, self.app.path(), &self.sha()).ended().await
     }
 
+    /// Any command, with variables of its own.
+    pub fn begin(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+        self.program.begin(name, arguments, variables, self.app.path(), &self.sha())
+    }
+
     /// Any command.
     pub async fn run(&self, name: &str, arguments: &[&str]) -> Run {
         self.program.begin(name, arguments, &[], self.app.path(), &self.sha()).ended().await

@@ -6,6 +6,8 @@ mod cli;
 mod config;
 mod docs;
 mod plan;
+mod references;
 mod schema;
+mod secrets;
 mod terraform;
 mod values;

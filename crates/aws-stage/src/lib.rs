@@ -284,6 +284,7 @@ impl Stage {
         self.services.ecs.shutdown().await;
         self.services.elb.shutdown().await;
         sweep(&self.engine, &self.id).await;
+        self.services.registry.clear();
     }
 }
 

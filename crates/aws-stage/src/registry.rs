@@ -168,11 +168,16 @@ impl Registry {
         });
         account == self.home.account && region == Some(self.home.region.as_str())
     }
+
+    /// Removes every blob. Of a stage that ends with its process nobody drops the last share of it.
+    pub(super) fn clear(&self) {
+        // A leftover directory in the temporary directory is all that can go wrong here.
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // A leftover directory in the temporary directory is all that can go wrong here.
-        let _ = std::fs::remove_dir_all(&self.root);
+        self.clear();
     }
 }

@@ -120,6 +120,14 @@ pub fn code(text: &str) -> String {
     format!("{delimiter}{space}{text}{space}{delimiter}")
 }
 
+/// What becomes of a text inside of the others' results, where it is not the text itself: for whoever looks for it there.
+pub fn forms(text: &str) -> [String; 5] {
+    // Some characters mean something at the beginning of a line only.
+    let inside = |made: String| made.strip_prefix("x ").map(str::to_owned).unwrap_or(made);
+    let line = one_line(text);
+    [inside(plain(&format!("x {text}"))), plain(text), inside(prose(&format!("x {text}"))), entities(&line), line]
+}
+
 /// A code block whose fence is longer than any run of backticks in it. Ends with a line break.
 /// <https://github.github.com/gfm/#fenced-code-blocks>
 pub fn fence(language: &str, text: &str) -> String {

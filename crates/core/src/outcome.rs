@@ -156,6 +156,20 @@ impl Failure {
         self.next = Some(next.into());
         self
     }
+
+    /// As it may leave the run: every text of it, before it is escaped or cut for wherever it goes. What was escaped does
+    /// not look like the secret any more, and a cut leaves a part of it.
+    #[must_use]
+    pub fn redacted(self, redacted: impl Fn(&str) -> String) -> Self {
+        let all = |texts: Vec<String>| texts.iter().map(|text| redacted(text)).collect();
+        Self {
+            what: redacted(&self.what),
+            evidence: all(self.evidence),
+            log: all(self.log),
+            next: self.next.as_deref().map(&redacted),
+            ..self
+        }
+    }
 }
 
 /// Where in the user's files.
@@ -210,6 +224,12 @@ impl Outcome {
             Ok(_) if self.record.has_detailed_exit_code && self.record.has_planned_changes() => 2,
             Ok(_) => 0,
         }
+    }
+
+    /// As it may leave the run: see [`Failure::redacted`].
+    #[must_use]
+    pub fn redacted(self, redacted: impl Fn(&str) -> String) -> Self {
+        Self { result: self.result.map_err(|failure| failure.redacted(redacted)), ..self }
     }
 
     pub fn is_cancelled(&self) -> bool {

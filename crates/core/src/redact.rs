@@ -1,5 +1,8 @@
 //! Secrets are a type: they cannot be printed, compared or serialized by accident.
 
+use crate::markdown;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
@@ -34,6 +37,12 @@ impl<'de> Deserialize<'de> for Secret {
 /// Shorter values would turn every second word into stars.
 const SHORTEST: usize = 4;
 
+/// What is encoded of a shorter value is a word of everyday use.
+const SHORTEST_ENCODED: usize = 8;
+
+/// So many letters and digits in a row are no coincidence, whatever stands between them.
+const SHORTEST_LETTERS: usize = 12;
+
 /// What stands for a secret.
 pub const STARS: &str = "***";
 
@@ -42,14 +51,22 @@ pub const STARS: &str = "***";
 pub struct Redaction {
     /// Longest first, so that no rest of one is left where another one is its beginning.
     rules: Vec<(Secret, String)>,
+    /// Letters and digits of secrets that are long enough to be known by them.
+    letters: Vec<Secret>,
 }
 
 impl Redaction {
-    /// Shows `***` in place of a secret; of one of several lines, in place of each of its lines. What JSON and URLs make of
-    /// it is hidden too.
+    /// Shows `***` in place of a secret; of one of several lines, in place of each of its lines. What JSON, URLs, Markdown
+    /// and base64 make of it is hidden too.
     pub fn hide(&mut self, secret: &Secret) {
         for line in secret.expose().lines().map(str::trim).filter(|line| line.len() >= SHORTEST) {
             self.add(line, STARS);
+            for line in [line, &markdown::stripped(line)] {
+                let (letters, _) = letters_of(line);
+                if letters.len() >= SHORTEST_LETTERS && !self.letters.iter().any(|known| *known.expose() == letters) {
+                    self.letters.push(Secret::new(letters));
+                }
+            }
         }
     }
 
@@ -61,9 +78,13 @@ impl Redaction {
     }
 
     fn add(&mut self, value: &str, shown: &str) {
-        let quoted = serde_json::Value::from(value).to_string();
-        for form in [value, &quoted[1..quoted.len() - 1], &percent_encoded(value)] {
-            if self.rules.iter().any(|(known, _)| known.expose() == form) {
+        let stripped = markdown::stripped(value);
+        let mut all = forms(value);
+        if stripped != value {
+            all.extend(forms(&stripped));
+        }
+        for form in all {
+            if self.rules.iter().any(|(known, _)| *known.expose() == form) {
                 continue;
             }
             let at = self.rules.partition_point(|(known, _)| known.expose().len() >= form.len());
@@ -89,10 +110,30 @@ impl Redaction {
 
     fn replaced(&self, text: &str) -> String {
         let mut found: Vec<(usize, usize, &str)> = vec![];
+        // What is escaped in a URL differs between those who write one: found is what it stands for.
+        let escaped = text.contains('%').then(|| percent_decoded(text));
         for (value, shown) in &self.rules {
-            found.extend(
-                text.match_indices(value.expose().as_str()).map(|(at, part)| (at, at + part.len(), shown.as_str())),
-            );
+            let value = value.expose().as_str();
+            found.extend(text.match_indices(value).map(|(at, part)| (at, at + part.len(), shown.as_str())));
+            if let Some((decoded, places)) = &escaped {
+                let matches = decoded.match_indices(value);
+                found.extend(matches.map(|(at, part)| (places[at], places[at + part.len()], shown.as_str())));
+            }
+        }
+        if !self.letters.is_empty() {
+            // Escaped for Markdown, broken into lines, coloured: its letters are still there, in their order.
+            let mut look = |letters: &str, from: &dyn Fn(usize) -> usize, to: &dyn Fn(usize) -> usize| {
+                for known in &self.letters {
+                    let matches = letters.match_indices(known.expose().as_str());
+                    found.extend(matches.map(|(at, part)| (from(at), to(at + part.len() - 1), STARS)));
+                }
+            };
+            let (letters, at) = letters_of(text);
+            look(&letters, &|n| at[n], &|n| at[n] + 1);
+            if let Some((decoded, places)) = &escaped {
+                let (letters, at) = letters_of(decoded);
+                look(&letters, &|n| places[at[n]], &|n| places[at[n] + 1]);
+            }
         }
         if found.is_empty() {
             return text.to_owned();
@@ -244,15 +285,91 @@ fn without_schemes(text: &str) -> String {
     out
 }
 
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
+/// A value, and what it looks like where something else was made of it: a string in JSON or in a `Debug` text, a part of a
+/// form, Markdown and HTML as we escape them, hexadecimal digits, and base64 whatever stands around it.
+fn forms(value: &str) -> Vec<String> {
+    let quoted = serde_json::Value::from(value).to_string();
+    let debugged = format!("{value:?}");
+    let mut forms = vec![
+        quoted[1..quoted.len() - 1].to_owned(),
+        debugged[1..debugged.len() - 1].to_owned(),
+        value.replace(' ', "+"),
+    ];
+    forms.extend(markdown::forms(value));
+    if value.len() >= SHORTEST_ENCODED {
+        forms.extend([hex::encode(value), hex::encode_upper(value)]);
+        forms.extend(base64_forms(value));
+    }
+    forms.retain(|form| form != value && form.len() >= SHORTEST);
+    forms.push(value.to_owned());
+    forms
+}
+
+/// The letters and digits of ASCII, and where they stand. Those of an entity such as `&lt;` and `&#124;`, and of the tags
+/// that we write, are none.
+fn letters_of(text: &str) -> (String, Vec<usize>) {
+    let bytes = text.as_bytes();
+    let (mut letters, mut places) = (String::new(), vec![]);
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'&'
+            && let Some(length) = bytes[at..].iter().take(8).position(|byte| *byte == b';')
+            && let name = &text[at + 1..at + length]
+            && (["lt", "gt", "amp"].contains(&name)
+                || name.strip_prefix('#').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit())))
+        {
+            at += length;
+        } else if let Some(tag) = ["<code>", "</code>"].iter().find(|tag| bytes[at..].starts_with(tag.as_bytes())) {
+            at += tag.len() - 1;
+        } else if bytes[at].is_ascii_alphanumeric() {
+            letters.push(char::from(bytes[at]));
+            places.push(at);
+        }
+        at += 1;
+    }
+    (letters, places)
+}
+
+/// `text` with `%2F` as `/`, and for each byte of it, and its end, where that stands in `text`. A byte that is no character
+/// there becomes `.`: it stays one byte.
+fn percent_decoded(text: &str) -> (String, Vec<usize>) {
+    let bytes = text.as_bytes();
+    let (mut decoded, mut places) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len() + 1));
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape =
+            bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|digits| hex::decode(digits).ok());
+        places.push(at);
+        match escape {
+            Some(byte) => {
+                decoded.extend(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
         }
     }
-    encoded
+    places.push(at);
+    let mut whole = String::with_capacity(decoded.len());
+    for chunk in decoded.utf8_chunks() {
+        whole.push_str(chunk.valid());
+        whole.extend(chunk.invalid().iter().map(|_| '.'));
+    }
+    (whole, places)
+}
+
+/// Of a value that stands at any place of what was encoded, the characters that do not depend on its neighbours, in both
+/// alphabets.
+fn base64_forms(value: &str) -> impl Iterator<Item = String> {
+    let shifted = |shift: usize| {
+        let bytes = [&vec![0; shift][..], value.as_bytes()].concat();
+        // Six bits a character: those that hold a bit of what stands before, and of what follows, are left out.
+        let (from, to) = ((shift * 8).div_ceil(6), bytes.len() * 8 / 6);
+        [STANDARD_NO_PAD.encode(&bytes)[from..to].to_owned(), URL_SAFE_NO_PAD.encode(&bytes)[from..to].to_owned()]
+    };
+    (0..3).flat_map(shifted)
 }
 
 #[cfg(test)]

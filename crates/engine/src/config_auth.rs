@@ -149,7 +149,13 @@ impl DockerConfig {
             if said.contains("credentials not found") {
                 return Ok(None);
             }
-            let said = if said.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { said };
+            // What it says there is why; an answer with the secret in it that came too late is no reason.
+            let is_answer = serde_json::from_str::<serde_json::Value>(&said).is_ok_and(|said| said.is_object());
+            let said = if said.is_empty() || is_answer {
+                String::from_utf8_lossy(&output.stderr).trim().to_owned()
+            } else {
+                said
+            };
             return Err(refuse(format!("`{program}`: {said}")));
         }
         let found: Found = serde_json::from_slice(&output.stdout)
@@ -290,6 +296,10 @@ mod tests {
         assert_eq!(missing, "registry `a.io` refused the credentials: `docker-credential-missing`: does not exist");
         let broken = config.credentials("b.io").await.unwrap_err().to_string();
         assert!(broken.ends_with("`docker-credential-broken`: the vault is locked"), "{broken}");
+        let late = Home::with(r#"{"credHelpers":{"a.io":"late"}}"#)
+            .helper("late", r#"echo '{"Username":"u","Secret":"hunter2"}'; echo "the pipe broke" >&2; exit 1"#);
+        let late = late.load().credentials("a.io").await.unwrap_err().to_string();
+        assert!(late.ends_with("`docker-credential-late`: the pipe broke"), "{late}");
     }
 
     #[tokio::test]

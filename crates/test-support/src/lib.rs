@@ -15,13 +15,16 @@
 
 mod app;
 mod aws;
+mod fuzz;
 mod lines;
 mod random;
 mod registry;
 
 pub use app::{App, Behaviour};
 pub use aws::Aws;
+pub use fuzz::fuzz;
 pub use lines::Lines;
+pub use proptest;
 pub use random::Random;
 pub use registry::{Registry, Removal, ask};
 

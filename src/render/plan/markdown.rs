@@ -33,7 +33,7 @@ pub struct CommentContext<'a> {
 
 /// As a comment, within `budget` bytes. The rest is in the step summary.
 pub fn comment(plan: &PlanDocument, context: CommentContext<'_>, budget: usize) -> String {
-    fit(&document(plan, context), budget, &note(context))
+    fit(&summary(plan, context), budget, &note(context))
 }
 
 /// What stands where a comment was cut.
@@ -44,12 +44,8 @@ pub fn note(context: CommentContext<'_>) -> String {
     }
 }
 
-/// As a step summary.
+/// As a step summary: all of it.
 pub fn summary(plan: &PlanDocument, context: CommentContext<'_>) -> String {
-    fit(&document(plan, context), SUMMARY, "(cut: `plan --format json` has all of it)")
-}
-
-fn document(plan: &PlanDocument, context: CommentContext<'_>) -> String {
     let mut out = format!(
         "### fargate-deploy plan{} · {}{}\n",
         environment(plan.environment.as_deref(), context.label),
@@ -273,7 +269,7 @@ fn where_it_was_made(context: CommentContext<'_>, digest: Option<String>) -> Str
     parts.join(" · ")
 }
 
-/// In a comment, instead of the plan of an earlier commit: this one has none.
+/// For a comment, instead of the plan of an earlier commit: this one has none. All of it, as the other texts here.
 pub fn without_plan(environment_name: Option<&str>, failure: &Failure, context: CommentContext<'_>) -> String {
     let mut out = format!(
         "### fargate-deploy plan{} · 🔴 no plan: {}\n\n{}\n",
@@ -288,21 +284,16 @@ pub fn without_plan(environment_name: Option<&str>, failure: &Failure, context: 
         out.push_str(&format!("\n**Next:** {}", advice(next)));
     }
     out.push_str(&format!("\n{}\n", where_it_was_made(context, None)));
-    fit(&out, COMMENT, &note(context))
+    out
 }
 
-/// In a comment, instead of the plan of an earlier commit: what the files of this one say.
+/// For a comment, instead of the plan of an earlier commit: what the files of this one say.
 pub fn offline_comment(plan: &OfflineDocument, context: CommentContext<'_>) -> String {
-    let text = format!("{}\n{}\n", offline_of(plan, context.label), where_it_was_made(context, None));
-    fit(&text, COMMENT, &note(context))
+    format!("{}\n{}\n", offline(plan, context.label), where_it_was_made(context, None))
 }
 
-/// Of an offline plan, as a step summary.
-pub fn offline(plan: &OfflineDocument) -> String {
-    fit(&offline_of(plan, None), SUMMARY, "(cut)")
-}
-
-fn offline_of(plan: &OfflineDocument, label: Option<&str>) -> String {
+/// Of an offline plan.
+pub fn offline(plan: &OfflineDocument, label: Option<&str>) -> String {
     let verdict = if plan.problems.is_empty() { "⚪ the files are sound" } else { "🔴 a deploy would refuse this" };
     let environment = environment(plan.environment.as_deref(), label);
     let mut out = format!("### fargate-deploy offline plan{environment} · {verdict}\n");

@@ -1,8 +1,8 @@
 //! What came from a reference is shown as the reference, and some things are never referred to.
 
 use super::config::repository;
-use fargate_deploy::config::{BuildSecretSource, Config, ConfigErrors, ImageSource, Request};
 use crate::loaded::load;
+use fargate_deploy::config::{BuildSecretSource, Config, ConfigErrors, ImageSource, Request};
 use insta::assert_snapshot;
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,14 +59,14 @@ fn wherever_a_reference_stands_an_error_shows_the_reference() {
         "terraform: '${env:S}'\nregion: '${tf:region}'",
         "images: { app: { repository: '${env:S}' } }",
         "images: { app: { repository: 'Team/${env:S}' } }",
-        "images: { app: { repository: r, context: '${env:S}' } }",
-        "images: { app: { repository: r, dockerfile: '${env:S}' } }",
-        "images: { app: { repository: r, platform: '${env:S}' } }",
-        "images: { app: { repository: r, tags: '${env:S}' } }",
-        "images: { app: { repository: r, tags: ['v{${env:S}}'] } }",
-        "images: { app: { repository: r, cache: '${env:S}', reuse: '${env:S}' } }",
-        "images: { app: { repository: r, build-args: '${env:S}' } }",
-        "images: { app: { repository: r, build-secrets: '${env:S}' } }",
+        "images: { app: { repository: rr, context: '${env:S}' } }",
+        "images: { app: { repository: rr, dockerfile: '${env:S}' } }",
+        "images: { app: { repository: rr, platform: '${env:S}' } }",
+        "images: { app: { repository: rr, tags: '${env:S}' } }",
+        "images: { app: { repository: rr, tags: ['v{${env:S}}'] } }",
+        "images: { app: { repository: rr, cache: '${env:S}', reuse: '${env:S}' } }",
+        "images: { app: { repository: rr, build-args: '${env:S}' } }",
+        "images: { app: { repository: rr, build-secrets: '${env:S}' } }",
         "images: '${env:S}'",
         "release: [{ name: '${env:S}', command: x }]",
         "release: [{ name: m, command: x, service: '${env:S}' }]",
@@ -115,7 +115,7 @@ fn values_are_kept_beside_what_was_written_and_only_that_is_printed() {
     let config = read(
         "cluster: c
 images:
-  app: { repository: r, build-args: { A: '${env:S}' }, labels: { l: '${env:S}' }, build-secrets: { npmrc: '${env:NPMRC}' } }
+  app: { repository: rr, build-args: { A: '${env:S}' }, labels: { l: '${env:S}' }, build-secrets: { npmrc: '${env:NPMRC}' } }
 release: [{ name: m, command: 'migrate --url ${env:URL}' }, { name: n, command: [migrate, '${env:URL}'] }]
 services: { web: { containers: { app: app }, smoke: [{ url: 'https://a.test/?url=${env:URL}', contains: '${env:S}' }] } }",
     )
@@ -133,8 +133,8 @@ services: { web: { containers: { app: app }, smoke: [{ url: 'https://a.test/?url
 
 #[test]
 fn a_build_secret_is_not_written_into_the_file() {
-    assert_snapshot!(refused(&with("images: { app: { repository: r, build-secrets: { npmrc: hunter2 } } }")), @r"
-    fargate-deploy.yml:3:50: build secret `npmrc`: a secret does not stand in the file
+    assert_snapshot!(refused(&with("images: { app: { repository: rr, build-secrets: { npmrc: hunter2 } } }")), @r"
+    fargate-deploy.yml:3:51: build secret `npmrc`: a secret does not stand in the file
       hint: refer to it: `${env:NAME}`, or `{ env: NAME }`, or `{ file: PATH }`
     ");
 }
@@ -160,8 +160,8 @@ fn credentials_of_the_run_itself_are_not_referred_to() {
             format!("release: [{{ name: m, command: 'echo ${{env:{name}}}' }}]"),
             format!("release: [{{ name: m, command: 'echo ${{env:{name}:-none}}' }}]"),
             format!("release: [{{ name: m, command: 'echo ${{env:NOT_SET:-${{env:{name}}}}}' }}]"),
-            format!("images: {{ app: {{ repository: r, build-secrets: {{ a: '${{env:{name}}}' }} }} }}"),
-            format!("images: {{ app: {{ repository: r, build-secrets: {{ a: {{ env: {name} }} }} }} }}"),
+            format!("images: {{ app: {{ repository: rr, build-secrets: {{ a: '${{env:{name}}}' }} }} }}"),
+            format!("images: {{ app: {{ repository: rr, build-secrets: {{ a: {{ env: {name} }} }} }} }}"),
         ] {
             let told = refused(&with(&part));
             assert!(told.contains("credential of the run itself") && told.contains(name), "{part}: {told}");
