@@ -135,7 +135,9 @@ pub trait Services {
     /// `ecs:ListServiceDeployments` since that many seconds after the epoch, newest first.
     async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>>;
     /// `ecs:DescribeServiceDeployments`: `None` when it is missing.
-    async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>>;
+    async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>> {
+        Ok(self.service_deployments_by_arn(std::slice::from_ref(arn)).await?.pop().flatten())
+    }
     /// The same of many, in the order in which they were asked for.
     async fn service_deployments_by_arn(&self, arns: &[ServiceDeploymentArn]) -> Call<Vec<Option<ServiceDeployment>>>;
     /// `ecs:DescribeServiceRevisions`.

@@ -7,7 +7,6 @@ pub mod client;
 mod credentials;
 mod ecr;
 mod ecs;
-mod ecs_wire;
 mod failure;
 pub mod identity;
 mod logs;

@@ -7,6 +7,7 @@ mod ecs;
 mod logs;
 mod lookups;
 mod network;
+mod outages;
 mod scripted_server;
 mod ssm;
 mod sts;

@@ -3,7 +3,10 @@
 
 use super::client::AwsClient;
 use super::failure::{call_error, unreadable};
-use crate::ports::{Call, CallError, CallErrorKind, EcrAddress, RegistryImage, RegistryLogin, Repository};
+use crate::ports::{
+    Call, CallError, CallErrorKind, EcrAddress, RegistryImage, RegistryLogin, Repositories, Repository,
+};
+use async_trait::async_trait;
 use aws_config::Region;
 use aws_sdk_ecr::types::{Image, ImageIdentifier, ImageScanningConfiguration};
 use base64::Engine as _;
@@ -33,12 +36,11 @@ impl AwsClient {
         }
         aws_sdk_ecr::Client::from_conf(config.build())
     }
+}
 
-    pub(super) async fn describe_repository(
-        &self,
-        registry: Option<&EcrAddress>,
-        name: &str,
-    ) -> Call<Option<Repository>> {
+#[async_trait(?Send)]
+impl Repositories for AwsClient {
+    async fn repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Option<Repository>> {
         let ecr = self.ecr(region(registry));
         let answer = self
             .call("ecr:DescribeRepositories", async || {
@@ -58,7 +60,7 @@ impl AwsClient {
     }
 
     /// A repository that is there already, from a lost answer or another job, is as good as a new one.
-    pub(super) async fn make_repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Repository> {
+    async fn create_repository(&self, registry: Option<&EcrAddress>, name: &str) -> Call<Repository> {
         const ACTION: &str = "ecr:CreateRepository";
         let ecr = self.ecr(region(registry));
         let answer = self
@@ -74,13 +76,13 @@ impl AwsClient {
             .await;
         let made = match answer {
             Ok(answer) => answer.repository().map(|r| repository(r, registry)),
-            Err(error) if error.kind == CallErrorKind::Conflict => self.describe_repository(registry, name).await?,
+            Err(error) if error.kind == CallErrorKind::Conflict => self.repository(registry, name).await?,
             Err(error) => return Err(error),
         };
         made.ok_or_else(|| unreadable(ACTION, "there is no repository in it"))
     }
 
-    pub(super) async fn log_in(&self, registry: Option<&EcrAddress>) -> Call<RegistryLogin> {
+    async fn registry_login(&self, registry: Option<&EcrAddress>) -> Call<RegistryLogin> {
         const ACTION: &str = "ecr:GetAuthorizationToken";
         let ecr = self.ecr(region(registry));
         let answer = self
@@ -107,7 +109,7 @@ impl AwsClient {
         Ok(RegistryLogin { host: host.to_owned(), username: username.to_owned(), password })
     }
 
-    pub(super) async fn describe_image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>> {
+    async fn image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>> {
         const ACTION: &str = "ecr:DescribeImages";
         let ecr = self.ecr(repository.region.as_deref());
         let answer = self
@@ -141,7 +143,7 @@ impl AwsClient {
     }
 
     /// The same manifest and tag once more is a success. A tag that may not be moved is a conflict.
-    pub(super) async fn put_tag(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
+    async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
         let Some(image) = self.manifest(repository, digest).await? else {
             return Err(CallError {
                 action: "ecr:BatchGetImage".to_owned(),
@@ -173,14 +175,16 @@ impl AwsClient {
         }
     }
 
-    pub(super) async fn has_manifest(&self, repository: &Repository, digest: &Digest) -> Call<bool> {
+    async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool> {
         match self.manifest(repository, digest).await {
             Ok(found) => Ok(found.is_some()),
             Err(error) if error.kind == CallErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
+}
 
+impl AwsClient {
     async fn manifest(&self, repository: &Repository, digest: &Digest) -> Call<Option<Image>> {
         let ecr = self.ecr(repository.region.as_deref());
         let answer = self

@@ -3,7 +3,8 @@
 
 use super::client::AwsClient;
 use super::failure::call_error;
-use crate::ports::{Call, LogEvent, LogPage, LogStream};
+use crate::ports::{Call, LogEvent, LogPage, LogStream, Logs};
+use async_trait::async_trait;
 use aws_config::Region;
 use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;
 
@@ -44,13 +45,16 @@ impl AwsClient {
         })
         .await
     }
+}
 
-    pub(super) async fn read_log(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
+#[async_trait(?Send)]
+impl Logs for AwsClient {
+    async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
         let answer = self.get_log_events(stream, true, after, None).await?;
         Ok(LogPage { next: answer.next_forward_token().map(str::to_owned), events: events(&answer) })
     }
 
-    pub(super) async fn read_log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>> {
+    async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>> {
         let mut tail: Vec<LogEvent> = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..TAIL_PAGES {

@@ -1,10 +1,10 @@
-//! Values that a config takes from elsewhere: outputs of CloudFormation stacks, objects of S3, plain parameters.
+//! What other tools left in AWS: outputs of CloudFormation stacks, objects of S3.
 
 use super::client::AwsClient;
-use super::failure::{call_error, unreadable};
+use super::failure::unreadable;
 use super::sigv4::{ServiceError, SignedRequest, each, fields};
-use crate::ports::{Call, CallError, CallErrorKind, Parameter};
-use aws_sdk_ssm::types::ParameterType;
+use crate::ports::{Call, CallError, CallErrorKind, Outputs};
+use async_trait::async_trait;
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
@@ -14,9 +14,10 @@ const MIB: usize = 1024 * 1024;
 /// What stands for itself in a key of S3 as it is signed: unreserved characters and slashes.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-impl AwsClient {
+#[async_trait(?Send)]
+impl Outputs for AwsClient {
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
-    pub(super) async fn describe_stack(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
+    async fn stack_outputs(&self, stack: &str) -> Call<Option<BTreeMap<String, String>>> {
         const ACTION: &str = "cloudformation:DescribeStacks";
         // A stack of another region is asked for there, by its ARN.
         let region = stack.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)).unwrap_or(self.session.region());
@@ -60,7 +61,7 @@ impl AwsClient {
 
     /// Follows a bucket into its region, once.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
-    pub(super) async fn get_object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>> {
+    async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>> {
         let answer = self
             .call("s3:GetObject", async || {
                 let home = self.session.region().to_owned();
@@ -81,7 +82,9 @@ impl AwsClient {
             Err(error) => Err(error),
         }
     }
+}
 
+impl AwsClient {
     async fn get_object_in(&self, region: &str, bucket: &str, key: &str) -> Result<Vec<u8>, ServiceError> {
         let path = utf8_percent_encode(key, KEY).to_string();
         let url = match self.session.endpoint("S3") {
@@ -101,30 +104,6 @@ impl AwsClient {
             most_bytes: 64 * MIB,
         };
         self.ask(&ask).await
-    }
-
-    /// Without decryption: the value of a SecureString would be cipher text, and is dropped here.
-    /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
-    pub(super) async fn get_parameter(&self, name: &str) -> Call<Option<Parameter>> {
-        let answer = self
-            .call("ssm:GetParameter", async || {
-                let request = self.ssm.get_parameter().name(name).with_decryption(false);
-                request.send().await.map_err(call_error("ssm:GetParameter"))
-            })
-            .await;
-        let answer = match answer {
-            Err(error) if matches!(error.code.as_str(), "ParameterNotFound" | "ParameterVersionNotFound") => {
-                return Ok(None);
-            }
-            answer => answer?,
-        };
-        Ok(answer.parameter().map(|parameter| match parameter.r#type() {
-            Some(ParameterType::String | ParameterType::StringList) => {
-                Parameter::Plain(parameter.value().unwrap_or_default().to_owned())
-            }
-            // One without a type, or of a type to come, may be as secret.
-            _ => Parameter::Secure,
-        }))
     }
 }
 

@@ -4,13 +4,16 @@ use super::client::AwsClient;
 use super::failure::unreadable;
 use super::lookups::dns_suffix;
 use super::sigv4::{SignedRequest, each, fields};
-use crate::ports::{Call, CallErrorKind, DatabaseSnapshot};
+use crate::ports::{Call, CallErrorKind, DatabaseSnapshot, Snapshots};
+use async_trait::async_trait;
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
 
-impl AwsClient {
-    /// A lost answer is not asked for again here: the caller looks whether the snapshot is there.
+#[async_trait(?Send)]
+impl Snapshots for AwsClient {
+    /// When an answer is lost the next attempt finds the snapshot that the first one made: a conflict, as with one of an
+    /// earlier attempt.
     /// <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBSnapshot.html>
-    pub(super) async fn create_db_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
+    async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
         let body = [("DBInstanceIdentifier", instance), ("DBSnapshotIdentifier", snapshot)];
         match self.rds("rds:CreateDBSnapshot", "CreateDBSnapshot", &body).await {
             Ok(_) => Ok(()),
@@ -27,7 +30,7 @@ impl AwsClient {
     }
 
     /// <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBSnapshots.html>
-    pub(super) async fn describe_db_snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>> {
+    async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>> {
         const ACTION: &str = "rds:DescribeDBSnapshots";
         match self.rds(ACTION, "DescribeDBSnapshots", &[("DBSnapshotIdentifier", snapshot)]).await {
             Ok(answer) => snapshot_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string())),
@@ -35,7 +38,9 @@ impl AwsClient {
             Err(error) => Err(error),
         }
     }
+}
 
+impl AwsClient {
     async fn rds(&self, action: &'static str, operation: &str, members: &[(&str, &str)]) -> Call<Vec<u8>> {
         let region = self.session.region();
         let url = match self.session.endpoint("RDS") {

@@ -5,8 +5,9 @@ use super::failure::{Description, call_error, describe, unanswered};
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
 use crate::events::{Event, Sink};
-use crate::ports::{Call, CallErrorKind, Caller};
+use crate::ports::{Call, CallErrorKind, Caller, Identity};
 use crate::retry::{Again, RetryPolicy, retry};
+use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -189,8 +190,9 @@ fn refused_to_assume(error: Description, previous: Option<&RoleArn>, role: &Role
     }
 }
 
-impl AwsClient {
-    pub(super) async fn get_caller(&self) -> Call<Caller> {
+#[async_trait(?Send)]
+impl Identity for AwsClient {
+    async fn caller(&self) -> Call<Caller> {
         let client = aws_sdk_sts::Client::from_conf(self.session.sts().config().build());
         self.call("sts:GetCallerIdentity", async || {
             let answer = client.get_caller_identity().send().await.map_err(call_error("sts:GetCallerIdentity"))?;
@@ -198,6 +200,10 @@ impl AwsClient {
             Ok(Caller { arn: text(answer.arn()) })
         })
         .await
+    }
+
+    fn region(&self) -> &str {
+        self.session.region()
     }
 }
 

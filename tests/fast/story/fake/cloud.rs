@@ -259,13 +259,6 @@ impl Services for FakeCloud {
         .await
     }
 
-    async fn service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<Option<ServiceDeployment>> {
-        self.call("ecs:DescribeServiceDeployments", "", |aws| {
-            Ok(aws.service_deployments.iter().find(|(_, d)| d.arn == *arn).map(|(_, d)| d.clone()))
-        })
-        .await
-    }
-
     async fn service_deployments_by_arn(&self, arns: &[ServiceDeploymentArn]) -> Call<Vec<Option<ServiceDeployment>>> {
         self.call("ecs:DescribeServiceDeployments", "", |aws| {
             let find = |arn: &ServiceDeploymentArn| {
