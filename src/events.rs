@@ -5,7 +5,9 @@
 
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::kinds;
-use fargate_deploy_core::names::{ContainerName, DeploymentId, ServiceRef, TaskArn, TaskDefinitionArn};
+use fargate_deploy_core::names::{
+    ContainerName, DeploymentId, ImageKey, PinnedImage, ServiceRef, TaskArn, TaskDefinitionArn,
+};
 use fargate_deploy_core::plan::risk::Risk;
 use fargate_deploy_core::redact::{Secret, without_credentials};
 use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
@@ -91,13 +93,13 @@ pub enum Event {
     /// What another environment runs is looked up.
     PromotionRequested { environment: String },
     /// The image that will be deployed, and where it was seen.
-    ImagePromoted { image: String, reference: String, environment: String, seen_in: String },
+    ImagePromoted { image: ImageKey, reference: PinnedImage, environment: String, seen_in: String },
     /// All images were found in the other environment.
     ImagesPromoted { images: usize, environment: String },
     /// What a release that stopped has left is looked up.
     ResumeRequested,
     /// Its image will be deployed.
-    ImageResumed { image: String, seen_in: String },
+    ImageResumed { image: ImageKey, seen_in: String },
 
     /// Services, repositories and images are read; `again`: once nothing else moves the services.
     PreflightStarted { services: usize, images: Option<usize>, again: bool },
@@ -105,38 +107,38 @@ pub enum Event {
     ServicesRead { running: Vec<Running>, took: Took },
 
     /// An image is built.
-    BuildStarted { image: String, platform: String },
+    BuildStarted { image: ImageKey, platform: String },
     /// A step of its Dockerfile ended.
-    BuildStep { image: String, name: String, #[serde(flatten)] state: BuildStepState },
+    BuildStep { image: ImageKey, name: String, #[serde(flatten)] state: BuildStepState },
     /// The builder warns.
-    BuildWarned { image: String, text: String },
+    BuildWarned { image: ImageKey, text: String },
     /// So much of its context was sent to the Engine until now.
-    ContextSent { image: String, bytes: u64 },
+    ContextSent { image: ImageKey, bytes: u64 },
     /// It is in the Docker Engine.
-    ImageBuilt { image: String, id: String, took: Took },
+    ImageBuilt { image: ImageKey, id: String, took: Took },
     /// The image is in its repository already: nothing is built.
-    ImageReused { image: String, digest: Digest },
+    ImageReused { image: ImageKey, digest: Digest },
     /// Of a plan: a deploy would not build it.
-    BuildUnneeded { image: String },
+    BuildUnneeded { image: ImageKey },
 
     /// A repository is made.
     RepositoryRequested { repository: String },
     /// It is there.
     RepositoryCreated { repository: String, took: Took },
     /// An image is pushed.
-    PushStarted { image: String, repository: String },
+    PushStarted { image: ImageKey, repository: String },
     /// A layer moves: bytes so far and bytes in all, 0 where that is not known.
-    LayerPushed { image: String, layer: String, status: String, bytes: u64, total: u64 },
+    LayerPushed { image: ImageKey, layer: String, status: String, bytes: u64, total: u64 },
     /// The registry refused the login, and another one is asked for.
-    LoginRenewed { image: String, error: String },
+    LoginRenewed { image: ImageKey, error: String },
     /// The push is tried again.
-    PushRetried { image: String, attempt: u32, error: String },
+    PushRetried { image: ImageKey, attempt: u32, error: String },
     /// The image is in its repository, under each of these tags.
-    ImagePushed { image: String, digest: Digest, tags: Vec<String>, took: Took },
+    ImagePushed { image: ImageKey, digest: Digest, tags: Vec<String>, took: Took },
     /// An image in the repository gets further tags.
-    TaggingStarted { image: String, digest: Digest },
+    TaggingStarted { image: ImageKey, digest: Digest },
     /// It has them.
-    TagsPushed { image: String, digest: Digest, tags: Vec<String>, took: Took },
+    TagsPushed { image: ImageKey, digest: Digest, tags: Vec<String>, took: Took },
 
     /// A revision of a task definition is registered.
     RegistrationStarted { service: ServiceRef, family: String },

@@ -258,7 +258,7 @@ impl<'a> Release<'a> {
     async fn register_ready(&self, images: &Images) -> Result<(), Failure> {
         let plan = self.plan();
         let is_new = |s: &&ServicePlan| !self.revisions.borrow().iter().any(|r| r.key == s.key);
-        let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key.as_str()));
+        let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key));
         let ready = plan.services.iter().filter(is_new).filter(is_ready);
         let registering =
             ready.map(|s| register::register(s, plan.number, images, &self.order.provenance, &self.context));

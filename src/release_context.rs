@@ -2,6 +2,7 @@
 
 use crate::events::{Event, Sink, Took, Wait, Warning};
 use crate::ports::{Aws, Builder, Web};
+use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Record, ServiceState};
 use std::cell::RefCell;
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ impl ReleaseContext<'_> {
     }
 
     /// Notes where a service stands.
-    pub fn set_state(&self, key: &str, state: ServiceState) {
+    pub fn set_state(&self, key: &ServiceKey, state: ServiceState) {
         if let Some(noted) = self.record.borrow_mut().service_mut(key) {
             noted.state = state;
         }

@@ -104,15 +104,15 @@ impl ConfigResolver<'_> {
     async fn promote(&mut self, mut config: Config, source: &Request) -> Result<Config, Failure> {
         let source = self.resolve(source).await?;
         let environment = source.environment.clone().unwrap_or_default();
-        let wanted: Vec<String> = config.images.iter().map(|image| image.key.clone()).collect();
+        let wanted: Vec<_> = config.images.iter().map(|image| image.key.clone()).collect();
         self.sink.emit(Event::PromotionRequested { environment: environment.clone() });
         let cloud = self.cloud(source.region.clone(), source.roles.clone(), &source.root).await?;
         for found in promote(&source, &wanted, cloud.ports(), self.sink.as_ref()).await? {
             self.sink.emit(Event::ImagePromoted {
                 image: found.key.clone(),
-                reference: found.reference.to_string(),
+                reference: found.reference.clone(),
                 environment: environment.clone(),
-                seen_in: found.seen_in.to_string(),
+                seen_in: found.seen_in.clone(),
             });
             take(&mut config, found);
         }
@@ -149,6 +149,6 @@ impl ConfigResolver<'_> {
 /// The image is deployed as it was found: nothing is built.
 fn take(config: &mut Config, found: Promoted) {
     if let Some(image) = config.images.iter_mut().find(|image| image.key == found.key) {
-        image.source = ImageSource::Existing(found.reference);
+        image.source = ImageSource::Existing(found.reference.to_string());
     }
 }

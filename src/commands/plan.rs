@@ -10,6 +10,7 @@ use crate::context::RunContext;
 use crate::definition_file::definition_in;
 use crate::events::{Event, Notice, Sink, Warning};
 use crate::ports::{Build, Builder};
+use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record, Success};
 use fargate_deploy_core::permission::{Permission, advice};
 use fargate_deploy_core::plan::document::Infrastructure;
@@ -220,7 +221,7 @@ async fn look_at_files(
     let config = draft.finish(&Answers::default())?;
     let definitions = definitions(&config).await;
     let builder = EngineBuilder::new(env.clone());
-    let mut contexts: Read<_> = vec![];
+    let mut contexts: Read<_, _> = vec![];
     for image in &config.images {
         if let ImageSource::Build(build) = &image.source {
             let request = Build::of(build, build.platform.clone());
@@ -231,7 +232,7 @@ async fn look_at_files(
 }
 
 /// Of the services whose task definition is a file in git.
-async fn definitions(config: &Config) -> Read<TaskDefinition> {
+async fn definitions(config: &Config) -> Read<ServiceKey, TaskDefinition> {
     let mut read = vec![];
     for service in &config.services {
         if let Some(file) = &service.task_definition {

@@ -15,6 +15,7 @@ use crate::events::Sink;
 use crate::ports::Builder as _;
 use crate::render::log::Log;
 use aws_stage::{Stage, StageOptions};
+use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Outcome, Reason};
 use setting::Setting;
 use std::collections::BTreeMap;
@@ -182,9 +183,9 @@ fn client_env(mut env: BTreeMap<String, String>, stage: &Stage) -> BTreeMap<Stri
 }
 
 /// `FARGATE_DEPLOY_URL_WEB` for the service `web`: where its load balancer listens.
-fn url_variable(key: &str) -> String {
+fn url_variable(key: &ServiceKey) -> String {
     let clean = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("FARGATE_DEPLOY_URL_{}", key.chars().map(clean).collect::<String>())
+    format!("FARGATE_DEPLOY_URL_{}", key.as_str().chars().map(clean).collect::<String>())
 }
 
 /// The account that the config speaks of.

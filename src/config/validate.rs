@@ -16,7 +16,7 @@ use super::{
     RehearseConfig, ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
 };
 use fargate_deploy_core::image::ImageRef;
-use fargate_deploy_core::names::{ClusterName, ContainerName, RoleArn, ServiceName, short};
+use fargate_deploy_core::names::{ClusterName, ContainerName, ImageKey, RoleArn, ServiceKey, ServiceName, short};
 use fargate_deploy_core::resolved::Resolved;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -62,7 +62,8 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
-    let chosen = Chosen::of(images, services, release, &surroundings.request.only);
+    let only: Vec<ServiceKey> = surroundings.request.only.iter().map(|key| key.as_str().into()).collect();
+    let chosen = Chosen::of(images, services, release, &only);
     Ok(Config {
         file: surroundings.file,
         root: surroundings.root,
@@ -254,13 +255,13 @@ impl Check {
         let mut after = Vec::new();
         for other in service.after.into_iter().flat_map(|after| after.0) {
             self.known_service(&other, "after", &settings.services);
-            if after.iter().any(|known| known == other.value()) {
+            if after.iter().any(|known: &ServiceKey| known.as_str() == other.value()) {
                 self.error(other.place, format!("after `{}`: given twice", other.shown()));
             }
-            after.push(other.value().to_owned());
+            after.push(other.value().into());
         }
         ServiceConfig {
-            key: key.value.clone(),
+            key: key.value.as_str().into(),
             cluster: ClusterName::new(cluster.map_or("", |cluster| cluster.value())),
             name: ServiceName::new(name.value()),
             containers,
@@ -275,11 +276,11 @@ impl Check {
         key: &Located<String>,
         containers: Option<Entries<Located<Text>>>,
         images: &Entries<Option<Image>>,
-    ) -> Vec<(Option<ContainerName>, String)> {
+    ) -> Vec<(Option<ContainerName>, ImageKey)> {
         let Some(containers) = containers else {
             return match images.0.as_slice() {
                 [] => Vec::new(),
-                [(image, _)] => vec![(None, image.value.clone())],
+                [(image, _)] => vec![(None, image.value.as_str().into())],
                 _ => {
                     self.error_with(
                         key.place,
@@ -301,7 +302,7 @@ impl Check {
                 };
                 self.error_with(image.place, format!("image `{}`: there is no such image", image.shown()), hint);
             }
-            checked.push((Some(ContainerName::new(container.value)), image.value().to_owned()));
+            checked.push((Some(ContainerName::new(container.value)), image.value().into()));
         }
         checked
     }
@@ -339,13 +340,13 @@ impl Check {
             let message = format!("release command `{}`: there are two of this name", release.name.shown());
             self.error(release.name.place, message);
         }
-        let service = match (&release.service, settings.services.0.as_slice()) {
+        let service: ServiceKey = match (&release.service, settings.services.0.as_slice()) {
             (Some(service), _) => {
                 self.known_service(service, "service", &settings.services);
-                service.value().to_owned()
+                service.value().into()
             }
-            (None, [(only, _)]) => only.value.clone(),
-            (None, []) => String::new(),
+            (None, [(only, _)]) => only.value.as_str().into(),
+            (None, []) => "".into(),
             (None, several) => {
                 let keys: Vec<String> = several.iter().map(|(key, _)| format!("`{}`", key.value)).collect();
                 self.error_with(
@@ -353,7 +354,7 @@ impl Check {
                     format!("release command `{}`: `service` is missing", release.name.shown()),
                     format!("whose network, roles and logs does it take? One of {}", keys.join(", ")),
                 );
-                String::new()
+                "".into()
             }
         };
         if let Some(container) = &release.container {
@@ -430,21 +431,25 @@ impl Check {
             }
         }
         let Some(first) = pending.first() else { return };
-        let mut path = vec![first.key.as_str()];
+        let mut path = vec![&first.key];
         let circle = loop {
             let current = path[path.len() - 1];
-            let next = pending.iter().find(|service| service.key == current).and_then(|service| {
+            let next = pending.iter().find(|service| service.key == *current).and_then(|service| {
                 service.after.iter().find(|after| pending.iter().any(|service| service.key == **after))
             });
             let Some(next) = next else { return };
-            if let Some(start) = path.iter().position(|key| key == next) {
+            if let Some(start) = path.iter().position(|key| *key == next) {
                 path.push(next);
                 break &path[start..];
             }
             path.push(next);
         };
-        let place =
-            places.0.iter().find(|(key, _)| key.value == circle[0]).map_or(Place::default(), |(key, _)| key.place);
+        let place = places
+            .0
+            .iter()
+            .find(|(key, _)| circle[0].as_str() == key.value)
+            .map_or(Place::default(), |(key, _)| key.place);
+        let circle: Vec<&str> = circle.iter().map(|key| key.as_str()).collect();
         self.error(place, format!("`after` goes in a circle: {}", circle.join(" -> ")));
     }
 

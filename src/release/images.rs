@@ -3,6 +3,7 @@
 use super::Release;
 use crate::events::Event;
 use crate::steps::{build, push};
+use fargate_deploy_core::names::PinnedImage;
 use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::plan::{ImageAction, ImagePlan};
 use futures_util::future::try_join_all;
@@ -20,8 +21,7 @@ impl Release<'_> {
         }
     }
 
-    /// `HOST/NAME@DIGEST`.
-    async fn provide(&self, image: &ImagePlan) -> Result<String, Failure> {
+    async fn provide(&self, image: &ImagePlan) -> Result<PinnedImage, Failure> {
         let (key, context) = (&image.key, &self.context);
         let (digest, name) = match &image.action {
             ImageAction::Build { build: config, platform, tags } => {
@@ -49,6 +49,6 @@ impl Release<'_> {
                 (digest.clone(), image.name.clone())
             }
         };
-        Ok(format!("{name}@{digest}"))
+        Ok(PinnedImage::of(&name, &digest))
     }
 }

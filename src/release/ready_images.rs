@@ -1,10 +1,10 @@
 //! Images of the release as they become ready. Whoever needs one waits for it here, and nobody for more than they need.
 
+use fargate_deploy_core::names::{ImageKey, PinnedImage};
 use fargate_deploy_core::outcome::Failure;
 use tokio::sync::watch;
 
-/// Image key and `HOST/NAME@DIGEST`.
-pub type Images = Vec<(String, String)>;
+pub type Images = Vec<(ImageKey, PinnedImage)>;
 
 #[derive(Debug)]
 pub(super) struct ReadyImages {
@@ -24,8 +24,8 @@ impl ReadyImages {
         Self { state: watch::Sender::new(State::default()), all }
     }
 
-    pub fn put(&self, key: &str, image: String) {
-        self.state.send_modify(|state| state.ready.push((key.to_owned(), image)));
+    pub fn put(&self, key: &ImageKey, image: PinnedImage) {
+        self.state.send_modify(|state| state.ready.push((key.clone(), image)));
     }
 
     /// An image that cannot be had fails everybody who waits: a release is all of its images or none.
@@ -62,6 +62,6 @@ impl ReadyImages {
 }
 
 /// Are all of `keys` among `images`?
-pub(super) fn has_all<'a>(images: &Images, mut keys: impl Iterator<Item = &'a str>) -> bool {
+pub(super) fn has_all<'a>(images: &Images, mut keys: impl Iterator<Item = &'a ImageKey>) -> bool {
     keys.all(|key| images.iter().any(|(ready, _)| ready == key))
 }

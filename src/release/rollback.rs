@@ -9,6 +9,7 @@ use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::roll_back::{Ordered, roll_back};
 use crate::steps::watch;
+use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollback::{Restore, Trouble, decide};
@@ -85,7 +86,7 @@ impl Release<'_> {
         let goes_back =
             |r: &ServiceRollout<'_>| r.moving.is_some() && (policy == OnFailure::RollbackAll || r.caused_failure);
         let going: Vec<_> = rollouts.into_iter().filter(goes_back).collect();
-        let keys: Vec<String> = going.iter().map(|r| r.service.key.clone()).collect();
+        let keys: Vec<_> = going.iter().map(|r| r.service.key.clone()).collect();
         let poll = Poll::default();
         let has_changed = !going.is_empty();
         let endings =
@@ -211,7 +212,7 @@ impl Release<'_> {
         Err(format!("{}: going back to {} {}", service.service, service.before.task_definition.short(), back))
     }
 
-    fn is_superseded(&self, key: &str) -> bool {
+    fn is_superseded(&self, key: &ServiceKey) -> bool {
         let mut record = self.context.record.borrow_mut();
         record.service_mut(key).is_some_and(|noted| noted.state == ServiceState::Superseded)
     }

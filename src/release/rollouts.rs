@@ -8,6 +8,7 @@ use crate::poll::Poll;
 use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
+use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState, Success};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollout::Verdict;
@@ -35,7 +36,7 @@ pub(super) struct ServiceRollout<'a> {
 /// What the services of a release know of each other.
 #[derive(Default)]
 struct Progress {
-    completed: BTreeSet<String>,
+    completed: BTreeSet<ServiceKey>,
     stop: StopMode,
     /// In the order in which they happened.
     failures: Vec<Failure>,
@@ -184,7 +185,7 @@ impl Release<'_> {
             Some(_) => return Err(self.failure_of(rollout).await),
         };
         let Some(moving) = &rollout.moving else { return Ok(()) };
-        let manifests: Vec<String> =
+        let manifests: Vec<_> =
             context.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
         let (id, definition) = (&moving.target.deployment, &rollout.revision.definition);
         verify::verify(&service.service, id, definition, &manifests, context).await.map_err(|why| {

@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn step(name: &str) -> Event {
-        Event::BuildStep { image: "app".to_owned(), name: name.to_owned(), state: BuildStepState::Completed }
+        Event::BuildStep { image: "app".into(), name: name.to_owned(), state: BuildStepState::Completed }
     }
 
     fn warning(service: &str) -> Event {

@@ -5,6 +5,7 @@ use crate::error::build_failed;
 use crate::events::{Event, Step};
 use crate::ports::{Build, BuildProgress, LocalImage, RegistryLogin};
 use crate::release_context::ReleaseContext;
+use fargate_deploy_core::names::ImageKey;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::redact::Secret;
@@ -18,7 +19,7 @@ pub const MOST_BYTES_OF_SECRET: u64 = 500 * 1024;
 /// What to build, and with what.
 #[derive(Clone, Copy)]
 pub struct Order<'a> {
-    pub key: &'a str,
+    pub key: &'a ImageKey,
     pub config: &'a BuildConfig,
     pub platform: &'a str,
     /// `HOST/NAME`: where inline caches are looked for.
@@ -33,7 +34,7 @@ pub struct Order<'a> {
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
 pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<LocalImage, Failure> {
     let Order { key, config, platform, name, login, provenance, env } = order;
-    let image = key.to_owned();
+    let image = key.clone();
     let step = context.begin(Event::BuildStarted { image: image.clone(), platform: platform.to_owned() });
     let inline_cache = config.cache == Cache::Inline;
     let request = Build {
@@ -59,7 +60,7 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
             BuildProgress::Warning(text) => step.emit(Event::BuildWarned { image: image.clone(), text }),
             BuildProgress::Sent { bytes } => step.emit(Event::ContextSent { image: image.clone(), bytes }),
             BuildProgress::Output(line) => {
-                step.emit(Event::Output { step: Step::Build, source: image.clone(), line });
+                step.emit(Event::Output { step: Step::Build, source: image.to_string(), line });
             }
         })
         .await

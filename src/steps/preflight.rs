@@ -7,7 +7,7 @@ use crate::events::{Event, Running, Wait, Warning};
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
-use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::names::{ImageKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use fargate_deploy_core::service::{Service, State};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Image key and the tags that it gets, placeholders resolved.
-pub type Tags = Vec<(String, Vec<String>)>;
+pub type Tags = Vec<(ImageKey, Vec<String>)>;
 
 /// # Errors
 /// `config`, `permission`, `build` (the Engine, a missing Dockerfile): nothing was touched.

@@ -4,7 +4,7 @@ use crate::config::{Config, ServiceConfig};
 use crate::error::call_failed;
 use crate::events::{Event, Sink, Warning};
 use crate::ports::{Aws, Call, CallErrorKind};
-use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef};
+use fargate_deploy_core::names::{ImageKey, ServiceDeploymentArn, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::running_revision;
 use fargate_deploy_core::promotion::{Promoted, Standing, promoted, users};
@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 /// `config`, `permission`, or `locked` while a rollout is on there: nothing was touched.
 pub async fn promote(
     source: &Config,
-    wanted: &[String],
+    wanted: &[ImageKey],
     aws: Aws<'_>,
     sink: &dyn Sink,
 ) -> Result<Vec<Promoted>, Failure> {

@@ -6,6 +6,7 @@ use crate::events::Event;
 use crate::ports::{BuildFailureKind, CallErrorKind, EcrAddress, LocalImage, PushProgress, RegistryLogin, Repository};
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
+use fargate_deploy_core::names::{ImageKey, PinnedImage};
 use fargate_deploy_core::outcome::{Failure, ImageRecord, Reason};
 
 /// Where an image goes.
@@ -77,13 +78,13 @@ async fn log_in(address: Option<&EcrAddress>, context: &ReleaseContext<'_>) -> R
 /// # Errors
 /// `push`: nothing was touched in ECS.
 pub async fn push(
-    key: &str,
+    key: &ImageKey,
     image: &LocalImage,
     tags: &[String],
     to: &Destination,
     context: &ReleaseContext<'_>,
 ) -> Result<Digest, Failure> {
-    let name = || key.to_owned();
+    let name = || key.clone();
     let step = context.begin(Event::PushStarted { image: name(), repository: to.name.clone() });
     let (by_engine, in_registry) = match to.repository {
         Some(_) => {
@@ -148,14 +149,14 @@ fn id_tag(image: &LocalImage) -> String {
 /// # Errors
 /// `push`: an immutable tag names another image.
 pub async fn retag(
-    key: &str,
+    key: &ImageKey,
     digest: &Digest,
     missing: &[String],
     to: &Destination,
     context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
     record(key, &to.name, digest, false, context);
-    let image = key.to_owned();
+    let image = key.clone();
     let step = context.begin(Event::TaggingStarted { image: image.clone(), digest: digest.clone() });
     for tag in missing {
         put_tag(key, digest, tag, to, context).await?;
@@ -165,7 +166,7 @@ pub async fn retag(
 }
 
 async fn put_tag(
-    key: &str,
+    key: &ImageKey,
     digest: &Digest,
     tag: &str,
     to: &Destination,
@@ -183,11 +184,11 @@ async fn put_tag(
 }
 
 /// Notes an image that the release uses.
-pub fn record(key: &str, name: &str, digest: &Digest, is_new: bool, context: &ReleaseContext<'_>) {
+pub fn record(key: &ImageKey, name: &str, digest: &Digest, is_new: bool, context: &ReleaseContext<'_>) {
     context.record.borrow_mut().images.push(ImageRecord {
-        key: key.to_owned(),
-        image: format!("{name}@{digest}"),
-        digest: digest.as_str().to_owned(),
+        key: key.clone(),
+        image: PinnedImage::of(name, digest),
+        digest: digest.clone(),
         is_new,
     });
 }

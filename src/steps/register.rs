@@ -3,7 +3,7 @@
 use crate::error::call_failed;
 use crate::events::Event;
 use crate::release_context::ReleaseContext;
-use fargate_deploy_core::names::TaskDefinitionArn;
+use fargate_deploy_core::names::{ImageKey, PinnedImage, ServiceKey, TaskDefinitionArn};
 use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::plan::{Provenance, ServicePlan};
 use fargate_deploy_core::task_definition::{TaskDefinition, compare};
@@ -11,7 +11,7 @@ use fargate_deploy_core::task_definition::{TaskDefinition, compare};
 /// A service and the revision that it shall run.
 #[derive(Clone, Debug)]
 pub struct Revision {
-    pub key: String,
+    pub key: ServiceKey,
     pub arn: TaskDefinitionArn,
     pub definition: TaskDefinition,
     /// Nothing differs from the revision that runs: none was registered.
@@ -23,7 +23,7 @@ pub struct Revision {
 pub async fn register(
     service: &ServicePlan,
     number: u64,
-    images: &[(String, String)],
+    images: &[(ImageKey, PinnedImage)],
     provenance: &Provenance,
     context: &ReleaseContext<'_>,
 ) -> Result<Revision, Failure> {

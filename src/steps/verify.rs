@@ -2,6 +2,7 @@
 
 use crate::events::Warning;
 use crate::release_context::ReleaseContext;
+use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::{DeploymentId, ServiceRef};
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 
@@ -15,7 +16,7 @@ pub async fn verify(
     service: &ServiceRef,
     deployment: &DeploymentId,
     definition: &TaskDefinition,
-    manifests: &[String],
+    manifests: &[Digest],
     context: &ReleaseContext<'_>,
 ) -> Result<(), String> {
     let tasks = match context.aws.tasks.running_tasks(service).await {
@@ -37,7 +38,7 @@ pub async fn verify(
                 .and_then(|c| c.get("image")?.as_str()?.split_once('@').map(|(_, digest)| digest));
             if let (Some(expected), Some(actual)) = (expected, &container.image_digest)
                 && expected != actual
-                && manifests.iter().any(|m| m == expected)
+                && manifests.iter().any(|m| m.as_str() == expected)
             {
                 return Err(format!(
                     "container `{}` of task {} runs {actual}, not {expected}",

@@ -143,7 +143,7 @@ async fn happy_path_failing_migration_and_rollback_end_as_they_do_on_the_stage()
         ministack.aws.call("ecs", "DescribeTaskDefinition", json!({"taskDefinition": first.as_str()})).await.unwrap();
     let container = &described["taskDefinition"]["containerDefinitions"][0];
     assert_eq!(container["unheardOf"], json!({"by": ["any", "SDK"], "number": 1.50}));
-    assert!(container["image"].as_str().unwrap().ends_with(&record.images[0].digest), "{container}");
+    assert!(container["image"].as_str().unwrap().ends_with(record.images[0].digest.as_str()), "{container}");
 
     let (Outcome { result: again, record }, log) = deploy_from(app.path(), &env, Options::default()).await;
     assert_eq!(again, Ok(Success::Unchanged), "{log}");

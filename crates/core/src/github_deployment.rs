@@ -136,7 +136,7 @@ mod tests {
 
     fn record() -> Record {
         let service = ServiceRecord {
-            key: "web".to_owned(),
+            key: "web".into(),
             service: ServiceRef { cluster: "shop".into(), name: "web".into() },
             previous: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41".into(),
             target: None,

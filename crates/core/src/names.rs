@@ -1,5 +1,6 @@
 //! A type for every identifier, so that a cluster is never passed where a service is meant.
 
+use crate::image::Digest;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -26,6 +27,12 @@ macro_rules! names {
             }
         }
 
+        impl From<String> for $name {
+            fn from(value: String) -> Self {
+                Self(value)
+            }
+        }
+
         impl From<&str> for $name {
             fn from(value: &str) -> Self {
                 Self(value.to_owned())
@@ -35,6 +42,12 @@ macro_rules! names {
 }
 
 names! {
+    /// What the config and the outputs call an image.
+    ImageKey,
+    /// What the config and the outputs call a service.
+    ServiceKey,
+    /// `HOST/NAME@DIGEST`: what a task definition names, and nothing can move.
+    PinnedImage,
     /// An ECS cluster, by short name or ARN, as the user wrote it.
     ClusterName,
     /// An ECS service, by short name or ARN, as the user wrote it.
@@ -65,6 +78,13 @@ pub struct ServiceRef {
 impl fmt::Display for ServiceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", short(self.cluster.as_str()), short(self.name.as_str()))
+    }
+}
+
+impl PinnedImage {
+    /// `name`: `HOST/NAME`.
+    pub fn of(name: &str, digest: &Digest) -> Self {
+        Self(format!("{name}@{digest}"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a run ends. Expected bad endings are values with an exit code, a word and a promise about the state.
 
-use super::names::{ServiceRef, TaskArn, TaskDefinitionArn};
+use super::image::Digest;
+use super::names::{ImageKey, PinnedImage, ServiceKey, ServiceRef, TaskArn, TaskDefinitionArn};
 use super::plan::document::PlanDocument;
 use super::plan::offline::OfflineDocument;
 use serde::Serialize;
@@ -265,10 +266,9 @@ pub struct Record {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageRecord {
-    pub key: String,
-    /// `HOST/NAME@DIGEST`.
-    pub image: String,
-    pub digest: String,
+    pub key: ImageKey,
+    pub image: PinnedImage,
+    pub digest: Digest,
     /// Built and pushed by this run, as opposed to found.
     pub is_new: bool,
 }
@@ -302,7 +302,7 @@ pub enum CommandState {
 
 #[derive(Clone, Debug)]
 pub struct ServiceRecord {
-    pub key: String,
+    pub key: ServiceKey,
     pub service: ServiceRef,
     pub previous: TaskDefinitionArn,
     pub target: Option<TaskDefinitionArn>,
@@ -370,8 +370,8 @@ impl Record {
             || self.commands.iter().any(|c| c.state == CommandState::Starting)
     }
 
-    pub fn service_mut(&mut self, key: &str) -> Option<&mut ServiceRecord> {
-        self.services.iter_mut().find(|s| s.key == key)
+    pub fn service_mut(&mut self, key: &ServiceKey) -> Option<&mut ServiceRecord> {
+        self.services.iter_mut().find(|s| s.key == *key)
     }
 }
 
@@ -441,7 +441,7 @@ mod tests {
     fn record(state: ServiceState) -> Record {
         Record {
             services: vec![ServiceRecord {
-                key: "web".to_owned(),
+                key: "web".into(),
                 service: ServiceRef { cluster: "shop".into(), name: "web".into() },
                 previous: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41".into(),
                 target: Some("arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42".into()),
@@ -516,9 +516,9 @@ mod tests {
     fn what_was_pushed_and_registered_before_a_failure_is_named() {
         let mut failed = record(ServiceState::Untouched);
         failed.images.push(ImageRecord {
-            key: "app".to_owned(),
-            image: "r/app@sha256:1".to_owned(),
-            digest: "sha256:1".to_owned(),
+            key: "app".into(),
+            image: "r/app@sha256:1".into(),
+            digest: Digest::parse(&format!("sha256:{}", "1".repeat(64))).unwrap(),
             is_new: true,
         });
         failed.registered.push("arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42".into());

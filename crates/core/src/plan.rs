@@ -8,7 +8,7 @@ pub mod offline;
 pub mod risk;
 
 use super::image::{Digest, ImageRef};
-use super::names::{ContainerName, ServiceRef, TaskDefinitionArn};
+use super::names::{ContainerName, ImageKey, PinnedImage, ServiceKey, ServiceRef, TaskDefinitionArn};
 use super::outcome::{Failure, Reason};
 use super::resolved::Resolved;
 use super::service::{Controller, Service};
@@ -45,7 +45,7 @@ pub struct Found {
 
 #[derive(Clone, Debug)]
 pub struct ServiceBefore {
-    pub key: String,
+    pub key: ServiceKey,
     pub service: Service,
     /// The revision that the service runs: what a rollback goes back to.
     pub running: TaskDefinition,
@@ -57,7 +57,7 @@ pub struct ServiceBefore {
 
 #[derive(Clone, Debug)]
 pub struct ImageBefore {
-    pub key: String,
+    pub key: ImageKey,
     /// `HOST/NAME`.
     pub name: String,
     pub tags: Vec<String>,
@@ -136,7 +136,7 @@ impl Default for Settings {
 
 #[derive(Clone, Debug)]
 pub struct ImagePlan {
-    pub key: String,
+    pub key: ImageKey,
     pub name: String,
     pub action: ImageAction,
     pub is_immutable: bool,
@@ -167,15 +167,15 @@ pub enum ImageAction {
 
 #[derive(Clone, Debug)]
 pub struct ServicePlan {
-    pub key: String,
+    pub key: ServiceKey,
     pub service: ServiceRef,
     pub before: Service,
     pub running: TaskDefinition,
     pub base: TaskDefinition,
     /// Container and image key.
-    pub containers: Vec<(ContainerName, String)>,
+    pub containers: Vec<(ContainerName, ImageKey)>,
     /// Keys of the services of this release that must serve and answer first.
-    pub after: Vec<String>,
+    pub after: Vec<ServiceKey>,
     pub smoke: Vec<SmokeCheck>,
     /// The release commands that run from its new revision, as [`command_id`] names them.
     pub commands: Vec<String>,
@@ -184,18 +184,18 @@ pub struct ServicePlan {
 #[derive(Clone, Debug)]
 pub struct CommandPlan {
     pub command: ReleaseCommand,
-    pub service: String,
+    pub service: ServiceKey,
     pub container: ContainerName,
     /// Its own task definition.
     pub own: Option<TaskDefinition>,
     /// Containers of the definition that it runs from, and the image key of each.
-    pub containers: Vec<(ContainerName, String)>,
+    pub containers: Vec<(ContainerName, ImageKey)>,
 }
 
 impl CommandPlan {
     /// Keys of the images that must be ready before it can run.
-    pub fn images(&self) -> impl Iterator<Item = &str> {
-        self.containers.iter().map(|(_, key)| key.as_str())
+    pub fn images(&self) -> impl Iterator<Item = &ImageKey> {
+        self.containers.iter().map(|(_, key)| key)
     }
 
     /// What it runs from where that is not the service's new revision itself: its own definition with the release's
@@ -205,14 +205,14 @@ impl CommandPlan {
         &self,
         number: u64,
         revision: &TaskDefinition,
-        images: &[(String, String)],
+        images: &[(ImageKey, PinnedImage)],
         provenance: &Provenance,
     ) -> Option<TaskDefinition> {
         let Some(own) = &self.own else { return one_off(revision, &self.container, &self.command.name) };
         let mut definition = own.registrable();
         for (container, key) in &self.containers {
             if let Some((_, image)) = images.iter().find(|(k, _)| k == key) {
-                definition.set_image(container, image);
+                definition.set_image(container, image.as_str());
             }
         }
         let mut definition = match one_off(&definition, &self.container, &self.command.name) {
@@ -270,26 +270,26 @@ impl Plan {
         })
     }
 
-    pub fn service(&self, key: &str) -> Option<&ServicePlan> {
-        self.services.iter().find(|s| s.key == key)
+    pub fn service(&self, key: &ServiceKey) -> Option<&ServicePlan> {
+        self.services.iter().find(|s| s.key == *key)
     }
 
     /// Keys of the services that change whatever becomes of the images that are not ready.
-    pub fn certain_changes(&self, digests: &[(String, String)]) -> Vec<String> {
+    pub fn certain_changes(&self, digests: &[(ImageKey, PinnedImage)]) -> Vec<ServiceKey> {
         let certain = self.services.iter().filter(|s| s.is_certain_to_change(self.number, digests));
         certain.map(|s| s.key.clone()).collect()
     }
 
     /// What would change where the digests of all images are known; images yet to be built always change something.
-    pub fn changes(&self, digests: &[(String, String)]) -> Vec<(String, Vec<String>)> {
+    pub fn changes(&self, digests: &[(ImageKey, PinnedImage)]) -> Vec<(ServiceKey, Vec<String>)> {
         let changed = |s: &ServicePlan| s.differences(self.number, digests).iter().map(Difference::dotted).collect();
         let all = self.services.iter().map(|s| (s.key.clone(), changed(s)));
         all.filter(|(_, paths): &(_, Vec<_>)| !paths.is_empty()).collect()
     }
 
-    /// Image key and `HOST/NAME@DIGEST` of the images that need no build.
-    pub fn known_images(&self) -> Vec<(String, String)> {
-        self.images.iter().filter_map(|i| Some((i.key.clone(), format!("{}@{}", i.name, i.digest()?)))).collect()
+    /// The images that need no build.
+    pub fn known_images(&self) -> Vec<(ImageKey, PinnedImage)> {
+        self.images.iter().filter_map(|i| Some((i.key.clone(), PinnedImage::of(&i.name, i.digest()?)))).collect()
     }
 }
 
@@ -302,7 +302,7 @@ pub fn command_id(planned: &CommandPlan) -> String {
 
 impl ServicePlan {
     /// Everything that it runs is known, and differs from what it should run.
-    fn is_certain_to_change(&self, number: u64, digests: &[(String, String)]) -> bool {
+    fn is_certain_to_change(&self, number: u64, digests: &[(ImageKey, PinnedImage)]) -> bool {
         let is_known = self.containers.iter().all(|(_, key)| digests.iter().any(|(k, _)| k == key));
         let definition = || self.definition(number, digests, &Provenance::default());
         is_known && !compare::differences(&self.running, &definition()).is_empty()
@@ -311,11 +311,16 @@ impl ServicePlan {
     /// The revision to register: the base with the release's images by digest and the release in its tags. Where the
     /// base names no tags of its own, those of the running revision stay.
     #[must_use]
-    pub fn definition(&self, number: u64, images: &[(String, String)], provenance: &Provenance) -> TaskDefinition {
+    pub fn definition(
+        &self,
+        number: u64,
+        images: &[(ImageKey, PinnedImage)],
+        provenance: &Provenance,
+    ) -> TaskDefinition {
         let mut definition = self.base.registrable();
         for (container, key) in &self.containers {
             if let Some((_, image)) = images.iter().find(|(k, _)| k == key) {
-                definition.set_image(container, image);
+                definition.set_image(container, image.as_str());
             }
         }
         if definition.tags.is_empty() {
@@ -409,8 +414,8 @@ fn plan_service(
 }
 
 /// The containers that get an image of the release, and where it comes from.
-fn released(config: &Config, containers: &[(ContainerName, String)]) -> Vec<Released> {
-    let of = |(container, key): &(ContainerName, String)| Released {
+fn released(config: &Config, containers: &[(ContainerName, ImageKey)]) -> Vec<Released> {
+    let of = |(container, key): &(ContainerName, ImageKey)| Released {
         container: container.clone(),
         is_from_ecr: is_from_ecr(config, key),
     };
@@ -418,9 +423,9 @@ fn released(config: &Config, containers: &[(ContainerName, String)]) -> Vec<Rele
 }
 
 /// A repository to push to without a host is ECR's.
-fn is_from_ecr(config: &Config, image: &str) -> bool {
+fn is_from_ecr(config: &Config, image: &ImageKey) -> bool {
     let is_ecr = |text: &str| ImageRef::parse(text).is_ok_and(|reference| reference.ecr().is_some());
-    match config.images.iter().find(|i| i.key == image).map(|i| &i.source) {
+    match config.images.iter().find(|i| i.key == *image).map(|i| &i.source) {
         Some(ImageSource::Build(build)) => {
             let host = build.repository.split('/').next().unwrap_or_default();
             is_ecr(&build.repository) || !host.contains(['.', ':'])

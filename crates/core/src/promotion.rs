@@ -4,7 +4,7 @@
 //! still runs. Everything else is refused before anything changes.
 
 use super::image::{Digest, ImageRef};
-use super::names::ContainerName;
+use super::names::{ContainerName, ImageKey, PinnedImage, ServiceKey};
 use super::outcome::{Failure, Reason};
 use super::service::{Role, Service, ServiceDeployment, ServiceDeploymentStatus, State};
 use super::task_definition::TaskDefinition;
@@ -13,7 +13,7 @@ use crate::validated_config::Config;
 /// A service of the source environment as it is now.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    pub key: String,
+    pub key: ServiceKey,
     pub service: Service,
     /// The revision that it runs.
     pub running: TaskDefinition,
@@ -28,9 +28,8 @@ pub struct Standing {
 /// An image as another environment runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promoted {
-    pub key: String,
-    /// `HOST/NAME@DIGEST`.
-    pub reference: String,
+    pub key: ImageKey,
+    pub reference: PinnedImage,
     /// Revision and release that it was read from, for people.
     pub seen_in: String,
 }
@@ -39,7 +38,7 @@ pub struct Promoted {
 ///
 /// # Errors
 /// `locked` while a rollout is on, else `config`: nothing was touched.
-pub fn promoted(source: &Config, wanted: &[String], standings: &[Standing]) -> Result<Vec<Promoted>, Failure> {
+pub fn promoted(source: &Config, wanted: &[ImageKey], standings: &[Standing]) -> Result<Vec<Promoted>, Failure> {
     let environment = source.environment.as_deref().unwrap_or("the source");
     let mut promoted = vec![];
     for key in wanted {
@@ -75,7 +74,7 @@ pub fn promoted(source: &Config, wanted: &[String], standings: &[Standing]) -> R
 }
 
 /// The services of `source` that an image of `wanted` is read from.
-pub fn users<'a>(source: &'a Config, wanted: &'a [String]) -> Vec<&'a crate::validated_config::ServiceConfig> {
+pub fn users<'a>(source: &'a Config, wanted: &'a [ImageKey]) -> Vec<&'a crate::validated_config::ServiceConfig> {
     source.services.iter().filter(|s| s.containers.iter().any(|(_, key)| wanted.contains(key))).collect()
 }
 
@@ -84,7 +83,7 @@ fn told_of(failure: Failure, standing: &Standing, environment: &str) -> Failure 
     Failure { what, ..failure }
 }
 
-fn containers(source: &Config, standing: &Standing, image: &str) -> Vec<ContainerName> {
+fn containers(source: &Config, standing: &Standing, image: &ImageKey) -> Vec<ContainerName> {
     let service = source.services.iter().find(|s| s.key == standing.key);
     let of_image = service.into_iter().flat_map(|s| &s.containers).filter(|(_, key)| key == image);
     of_image.filter_map(|(name, _)| name.clone().or_else(|| standing.running.sole_container())).collect()
@@ -144,7 +143,7 @@ fn is_fit(standing: &Standing) -> Result<(), Failure> {
 }
 
 /// The digest in the task definition, or where that names a tag, the one that ECS resolved it to.
-fn image(key: &str, container: &ContainerName, standing: &Standing) -> Result<Promoted, String> {
+fn image(key: &ImageKey, container: &ContainerName, standing: &Standing) -> Result<Promoted, String> {
     let runs = standing.service.task_definition.short();
     let Some(definition) = standing.running.container(container) else {
         let has = standing.running.container_names().join(", ");
@@ -161,8 +160,8 @@ fn image(key: &str, container: &ContainerName, standing: &Standing) -> Result<Pr
     };
     let release = standing.running.release().map(|number| format!(", r{number}")).unwrap_or_default();
     Ok(Promoted {
-        key: key.to_owned(),
-        reference: format!("{}@{digest}", reference.name()),
+        key: key.clone(),
+        reference: PinnedImage::of(&reference.name(), &digest),
         seen_in: format!("{runs}{release}"),
     })
 }

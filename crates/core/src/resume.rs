@@ -1,7 +1,7 @@
 //! What a release that stopped before its services moved has left: revisions that nothing runs yet, with images that are
 //! in their repositories.
 
-use super::names::ContainerName;
+use super::names::{ContainerName, ImageKey, ServiceKey};
 use super::outcome::{Failure, Reason};
 use super::promotion::Promoted;
 use super::task_definition::{TAG_PREFIX, TaskDefinition};
@@ -10,7 +10,7 @@ use crate::validated_config::Config;
 /// A service, the revision that it runs, and the newest of the family that it would get.
 #[derive(Clone, Debug)]
 pub struct Stopped {
-    pub key: String,
+    pub key: ServiceKey,
     pub running: TaskDefinition,
     pub newest: TaskDefinition,
 }
@@ -44,12 +44,12 @@ pub fn resumed(config: &Config, sha: Option<&str>, services: &[Stopped]) -> Resu
         let Some(reference) = reference.filter(|reference| reference.contains("@sha256:")) else {
             return Err(nothing(format!("{name} names no digest for container `{container}`")));
         };
-        found.push(Promoted { key: image.key.clone(), reference: reference.to_owned(), seen_in: name });
+        found.push(Promoted { key: image.key.clone(), reference: reference.into(), seen_in: name });
     }
     Ok(found)
 }
 
-fn container(config: &Config, service: &Stopped, image: &str) -> Option<ContainerName> {
+fn container(config: &Config, service: &Stopped, image: &ImageKey) -> Option<ContainerName> {
     let of = config.services.iter().find(|s| s.key == service.key)?;
     let (name, _) = of.containers.iter().find(|(_, key)| key == image)?;
     name.clone().or_else(|| service.newest.sole_container())

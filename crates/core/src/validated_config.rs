@@ -1,7 +1,7 @@
 //! One validated config: what a command needs to know, every value sound. The program's `config` module reads the file
 //! and makes it; nothing downstream asks again.
 
-use crate::names::{ClusterName, ContainerName, RoleArn, ServiceName};
+use crate::names::{ClusterName, ContainerName, ImageKey, RoleArn, ServiceKey, ServiceName};
 use crate::resolved::Resolved;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub struct Config {
     /// In the order of the file; with `--only` those alone, with the images and release commands that are theirs.
     pub services: Vec<ServiceConfig>,
     /// Keys of the services that `--only` leaves out.
-    pub left_out: Vec<String>,
+    pub left_out: Vec<ServiceKey>,
     /// The RDS instance of which a snapshot is taken before the first release command.
     pub snapshot: Option<String>,
     /// What becomes of the release's other services when one fails.
@@ -54,7 +54,7 @@ pub struct Config {
 /// An image of the release: built here, or given by reference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageConfig {
-    pub key: String,
+    pub key: ImageKey,
     pub source: ImageSource,
 }
 
@@ -122,16 +122,15 @@ pub enum Reuse {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
-    /// What the config and the outputs call it.
-    pub key: String,
+    pub key: ServiceKey,
     pub cluster: ClusterName,
     /// The ECS service.
     pub name: ServiceName,
     /// Container name -> image key. No name: the only essential container of the task definition.
-    pub containers: Vec<(Option<ContainerName>, String)>,
+    pub containers: Vec<(Option<ContainerName>, ImageKey)>,
     /// The file in git; `None` starts from the revision that the service runs.
     pub task_definition: Option<PathBuf>,
-    pub after: Vec<String>,
+    pub after: Vec<ServiceKey>,
     pub smoke: Vec<SmokeCheck>,
 }
 
@@ -147,8 +146,8 @@ pub struct SmokeCheck {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseCommand {
     pub name: String,
-    /// Key of the service that gives network, roles, logs and task definition.
-    pub service: String,
+    /// The service that gives network, roles, logs and task definition.
+    pub service: ServiceKey,
     /// `None`: the container that carries the (first) image of the release.
     pub container: Option<ContainerName>,
     /// The argv that replaces CMD; a string in the file became `sh -c STRING`.

@@ -7,7 +7,7 @@ use crate::error::build_failed;
 use crate::events::{Event, Sink, Step, Wait};
 use crate::ports::{Build, BuildProgress, Builder as _, RegistryLogin};
 use aws_stage::Stage;
-use fargate_deploy_core::names::{ContainerName, short};
+use fargate_deploy_core::names::{ContainerName, ImageKey, ServiceKey, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::redact::Secret;
 use fargate_deploy_core::task_definition::one_off::one_off;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 const UP_WITHIN: Duration = Duration::from_secs(180);
 
 /// Address of the load balancer of each service that has one, by the service's key.
-pub type Urls = Vec<(String, String)>;
+pub type Urls = Vec<(ServiceKey, String)>;
 
 /// # Errors
 /// `config`: a secret without a value. `build`, `release-command`, `unsteady`: the previous release did not come up.
@@ -274,8 +274,8 @@ async fn previous_image(
     };
     let tell = |progress| match progress {
         BuildProgress::Step { name, .. } => sink.emit(Event::Waiting(Wait::StageBuild { name })),
-        BuildProgress::Warning(text) => sink.emit(Event::BuildWarned { image: name.clone(), text }),
-        BuildProgress::Sent { bytes } => sink.emit(Event::ContextSent { image: name.clone(), bytes }),
+        BuildProgress::Warning(text) => sink.emit(Event::BuildWarned { image: name.as_str().into(), text }),
+        BuildProgress::Sent { bytes } => sink.emit(Event::ContextSent { image: name.as_str().into(), bytes }),
         BuildProgress::Output(line) => sink.emit(Event::Output { step: Step::Build, source: name.clone(), line }),
     };
     let built =
@@ -292,13 +292,17 @@ async fn register(
     stage: &Stage,
     service: &ServiceConfig,
     definition: &TaskDefinition,
-    images: &BTreeMap<String, String>,
+    images: &BTreeMap<ImageKey, String>,
 ) -> Result<String, Failure> {
     register_body(stage, previous(service, definition, images).body).await
 }
 
 /// The definition with the previous release's images.
-fn previous(service: &ServiceConfig, definition: &TaskDefinition, images: &BTreeMap<String, String>) -> TaskDefinition {
+fn previous(
+    service: &ServiceConfig,
+    definition: &TaskDefinition,
+    images: &BTreeMap<ImageKey, String>,
+) -> TaskDefinition {
     let mut definition = definition.registrable();
     for (container, key) in &service.containers {
         let container = container.clone().or_else(|| definition.sole_container());

@@ -4,7 +4,7 @@
 use crate::config::{Config, ImageSource, ServiceConfig};
 use crate::definition_file::read_definition;
 use fargate_deploy_core::image::ImageRef;
-use fargate_deploy_core::names::ContainerName;
+use fargate_deploy_core::names::{ContainerName, ServiceKey};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::{TaskDefinition, validate};
 use serde_json::json;
@@ -17,7 +17,7 @@ pub struct Setting {
     /// `linux/amd64`: the Engine's own.
     platform: String,
     directory: PathBuf,
-    definitions: BTreeMap<String, TaskDefinition>,
+    definitions: BTreeMap<ServiceKey, TaskDefinition>,
     /// Those of release commands that have one of their own, by the command's name.
     own: BTreeMap<String, TaskDefinition>,
 }
@@ -56,7 +56,7 @@ impl Setting {
         Ok(Self { platform: platform.to_owned(), directory, definitions, own })
     }
 
-    pub fn definition(&self, service: &str) -> Option<&TaskDefinition> {
+    pub fn definition(&self, service: &ServiceKey) -> Option<&TaskDefinition> {
         self.definitions.get(service)
     }
 

@@ -1,12 +1,13 @@
 //! What `--only` leaves of a release: the services that it names, with the images and release commands that are theirs.
 
 use super::{ImageConfig, ReleaseCommand, ServiceConfig};
+use fargate_deploy_core::names::ServiceKey;
 
 pub(super) struct Chosen {
     pub images: Vec<ImageConfig>,
     pub services: Vec<ServiceConfig>,
     pub release: Vec<ReleaseCommand>,
-    pub left_out: Vec<String>,
+    pub left_out: Vec<ServiceKey>,
 }
 
 impl Chosen {
@@ -14,7 +15,7 @@ impl Chosen {
         mut images: Vec<ImageConfig>,
         mut services: Vec<ServiceConfig>,
         mut release: Vec<ReleaseCommand>,
-        only: &[String],
+        only: &[ServiceKey],
     ) -> Self {
         let mut left_out = Vec::new();
         if !only.is_empty() {

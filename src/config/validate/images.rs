@@ -62,7 +62,7 @@ impl Check {
                     ImageSource::Build(Box::new(build))
                 }
             };
-            checked.push(ImageConfig { key: key.value.clone(), source });
+            checked.push(ImageConfig { key: key.value.as_str().into(), source });
         }
         checked
     }

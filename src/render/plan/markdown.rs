@@ -73,7 +73,7 @@ pub fn summary(plan: &PlanDocument, context: CommentContext<'_>) -> String {
         rest.push_str(&format!("- {}\n", prose(&text::settings(&plan.settings))));
     }
     for service in plan.services.iter().filter(|s| s.moves) {
-        let then = |check| format!("- service {}: {}\n", code(&service.key), plain(&text::smoke(check)));
+        let then = |check| format!("- service {}: {}\n", code(service.key.as_str()), plain(&text::smoke(check)));
         rest.extend(service.smoke.iter().map(then));
     }
     rest.extend(plan.untouched.iter().map(|line| format!("- {}\n", prose(line))));
@@ -147,7 +147,7 @@ fn images(out: &mut String, images: &[PlannedImage]) {
             PlannedAction::Reuse => format!("tag {digest} in {name} as {}", tags()),
             PlannedAction::Existing => format!("{digest} of {name}, as given"),
         };
-        out.push_str(&format!("- image {}: {what}\n", code(&image.key)));
+        out.push_str(&format!("- image {}: {what}\n", code(image.key.as_str())));
     }
 }
 
@@ -214,7 +214,7 @@ fn commands(out: &mut String, plan: &PlanDocument) {
                 at + 1,
                 code(&command.name),
                 code(command.container.as_str()),
-                code(command.family.as_ref().unwrap_or(&command.service)),
+                code(command.family.as_deref().unwrap_or(command.service.as_str())),
                 command.timeout_seconds,
                 code(&fargate_deploy_core::resolved::joined(&command.command))
             ));
@@ -311,7 +311,7 @@ pub fn offline(plan: &OfflineDocument, label: Option<&str>) -> String {
             }
             None => String::new(),
         };
-        out.push_str(&format!("- image {}: {}{context}\n", code(&image.key), code(&image.name)));
+        out.push_str(&format!("- image {}: {}{context}\n", code(image.key.as_str()), code(&image.name)));
     }
     for service in &plan.services {
         let base = service.task_definition.as_deref().map_or("the revision that it runs".to_owned(), code);

@@ -1,6 +1,7 @@
 //! For terminals and logs: the decision, the risks, then what is done in its order.
 
 use crate::render::log::clean;
+use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::plan::document::{
     Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService, PlannedSettings, PlannedSmoke,
 };
@@ -33,7 +34,7 @@ pub fn lines(plan: &PlanDocument) -> Vec<String> {
             command.name,
             fargate_deploy_core::resolved::joined(&command.command),
             command.container,
-            command.family.as_ref().unwrap_or(&command.service),
+            command.family.as_deref().unwrap_or(command.service.as_str()),
             command.timeout_seconds,
             if command.runs_after { ", when the services serve" } else { "" }
         ));
@@ -97,7 +98,7 @@ fn service_lines(service: &PlannedService, release: u64) -> Vec<String> {
     };
     let after = match service.after.as_slice() {
         [] => String::new(),
-        keys => format!(", after {}", keys.join(" and ")),
+        keys => format!(", after {}", keys.iter().map(ServiceKey::as_str).collect::<Vec<_>>().join(" and ")),
     };
     let forced = if service.changes.is_empty() { ", although nothing differs" } else { "" };
     let mut lines = vec![format!("  service  {}: {running} to r{release}{after}{forced}", service.service)];

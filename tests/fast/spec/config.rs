@@ -87,7 +87,7 @@ fn the_whole_document_becomes_a_config() {
     let [web, worker] = config.services.as_slice() else { panic!("two services expected") };
     assert_eq!((web.key.as_str(), web.name.as_str(), web.cluster.as_str()), ("web", "gengar-web", "gengar"));
     assert_eq!(web.smoke[0].within, Duration::from_secs(90));
-    assert_eq!((worker.name.as_str(), worker.after.as_slice()), ("worker", ["web".to_owned()].as_slice()));
+    assert_eq!((worker.name.as_str(), worker.after.as_slice()), ("worker", ["web".into()].as_slice()));
     assert_eq!(config.lock, Lock::Lease { wait: Duration::from_secs(900) });
     assert_eq!(config.wait, Duration::from_secs(1800));
 }
@@ -125,7 +125,7 @@ fn the_only_environment_needs_no_flag() {
 fn the_short_form_names_the_service_by_its_key_and_leaves_the_container_open() {
     let config = read("cluster: c\nimages: { app: { repository: team/app } }\nservices:\n  web:\n").unwrap();
     assert_eq!(config.services[0].name.as_str(), "web");
-    assert_eq!(config.services[0].containers, [(None, "app".to_owned())]);
+    assert_eq!(config.services[0].containers, [(None, "app".into())]);
     let ImageSource::Build(image) = &config.images[0].source else { panic!("not built") };
     assert_eq!(image.tags, ["{sha}"]);
 }
@@ -145,7 +145,7 @@ fn a_list_is_the_argv_itself() {
     let config =
         read("cluster: c\nservices: { web: }\nrelease: [{ name: m, command: [rake, 'db:migrate', 1.10] }]").unwrap();
     assert_eq!(config.release[0].command, ["rake", "db:migrate", "1.10"]);
-    assert_eq!(config.release[0].service, "web", "the only service lends its network");
+    assert_eq!(config.release[0].service.as_str(), "web", "the only service lends its network");
 }
 
 #[test]
@@ -398,8 +398,12 @@ services:
     let request = Request { only: vec!["worker".to_owned()], ..Request::default() };
     let config = read_with(text, &request, &[]).unwrap();
     let keys: Vec<_> = config.services.iter().map(|s| s.key.as_str()).collect();
-    assert_eq!((keys, config.left_out.as_slice()), (vec!["worker"], ["web".to_owned()].as_slice()));
-    assert_eq!(config.services[0].after, [] as [String; 0], "who is not part of the release is not waited for");
+    assert_eq!((keys, config.left_out.as_slice()), (vec!["worker"], ["web".into()].as_slice()));
+    assert_eq!(
+        config.services[0].after,
+        [] as [fargate_deploy_core::names::ServiceKey; 0],
+        "who is not part of the release is not waited for"
+    );
     assert_eq!(config.images.iter().map(|i| i.key.as_str()).collect::<Vec<_>>(), ["jobs"]);
     assert_eq!(config.release.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["requeue"]);
 }
@@ -474,7 +478,7 @@ fn cluster_service_and_image_are_enough_without_a_file() {
     let config = without_file(&request).unwrap();
     assert_eq!(config.file, None);
     assert_eq!(config.images[0].source, ImageSource::Existing("ghcr.io/org/app:v1".to_owned()));
-    assert_eq!(config.services[0].containers, [(None, "app".to_owned())]);
+    assert_eq!(config.services[0].containers, [(None, "app".into())]);
     assert_eq!((config.services[0].key.as_str(), config.services[0].cluster.as_str()), ("web", "shop"));
     assert_eq!(config.release[0].command, ["sh", "-c", "rake db:migrate"]);
 
@@ -488,7 +492,7 @@ fn cluster_service_and_image_are_enough_without_a_file() {
     let config = without_file(&request).unwrap();
     let ImageSource::Build(image) = &config.images[0].source else { panic!("not built") };
     assert_eq!(image.repository, "web", "the repository is called like the service unless said otherwise");
-    assert_eq!(config.services[0].containers, [(Some("main".into()), "app".to_owned())]);
+    assert_eq!(config.services[0].containers, [(Some("main".into()), "app".into())]);
 }
 
 #[test]

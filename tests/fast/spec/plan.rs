@@ -54,7 +54,7 @@ fn digest(of: char) -> String {
 
 fn image(key: &str) -> ImageBefore {
     ImageBefore {
-        key: key.to_owned(),
+        key: key.into(),
         name: format!("{REGISTRY}/{key}"),
         tags: vec!["4f2c1d6".to_owned()],
         content_tag: Some("content-0123456789".to_owned()),
@@ -121,7 +121,7 @@ impl World {
             environment: Some("production".to_owned()),
             region: None,
             roles: vec![],
-            images: vec![ImageConfig { key: "app".to_owned(), source: build("app", &["{short-sha}"]) }],
+            images: vec![ImageConfig { key: "app".into(), source: build("app", &["{short-sha}"]) }],
             release: vec![],
             services: vec![],
             left_out: vec![],
@@ -148,17 +148,17 @@ impl World {
     fn with(mut self, name: &str, old: &Value, new: &Value) -> Self {
         let old = running(old, 41, Some(7));
         self.before.services.push(ServiceBefore {
-            key: name.to_owned(),
+            key: name.into(),
             service: service(name, &old),
             running: old,
             base: TaskDefinition::from_json(&new.to_string()).unwrap(),
             latest_release: 7,
         });
         self.config.services.push(ServiceConfig {
-            key: name.to_owned(),
+            key: name.into(),
             cluster: "shop".into(),
             name: name.into(),
-            containers: vec![(Some("app".into()), "app".to_owned())],
+            containers: vec![(Some("app".into()), "app".into())],
             task_definition: Some(PathBuf::from(format!("/shop/infra/{name}.json"))),
             after: vec![],
             smoke: vec![],
@@ -169,7 +169,7 @@ impl World {
     fn migrating(mut self, command: &[&str]) -> Self {
         self.config.release.push(ReleaseCommand {
             name: "migrate".to_owned(),
-            service: "web".to_owned(),
+            service: "web".into(),
             container: None,
             command: command.iter().map(|c| (*c).into()).collect(),
             timeout: Duration::from_secs(900),
@@ -259,7 +259,7 @@ fn three_services_of_which_one_waits_for_another_and_one_is_left_alone() {
         .with("api", &plain("api", "512"), &plain("api", "1024"))
         .with("web", &plain("web", "512"), &plain("web", "512"))
         .with("cron", &plain("cron", "512"), &plain("cron", "512"));
-    world.config.services[1].after = vec!["api".to_owned()];
+    world.config.services[1].after = vec!["api".into()];
     world.config.services[2].containers = vec![];
     world.before.services[0].base.body["memory"] = json!("2048");
     world.before.services[0].running.body["memory"] = json!("4096");
@@ -395,7 +395,7 @@ fn every_choice_of_how_a_release_is_carried_out_is_in_the_digest_and_in_the_text
     };
     type Change = fn(&mut World);
     let changes: [(&str, Change); 15] = [
-        ("after", |w| w.config.services[0].after = vec!["api".to_owned()]),
+        ("after", |w| w.config.services[0].after = vec!["api".into()]),
         ("on-failure", |w| w.config.on_failure = OnFailure::Leave),
         ("fail-fast", |w| w.config.fail_fast = true),
         ("on-cancel", |w| w.config.on_cancel = OnCancel::Rollback),
@@ -457,7 +457,7 @@ fn without_watching_no_command_runs_after_the_rollout_and_services_are_called_af
     );
     world = world.migrating(&["yarn", "warm"]);
     world.config.release[0].when = When::After;
-    world.config.services[0].after = vec!["api".to_owned()];
+    world.config.services[0].after = vec!["api".into()];
     let calls = |world: &World, action: &str| -> Vec<String> {
         let calls = world.planned().calls.into_iter();
         calls.filter(|call| call.action == action).map(|call| call.on).collect()
@@ -475,7 +475,7 @@ fn many_services_in_a_row_are_planned_in_no_time() {
     for n in 0..40 {
         let name = format!("s{n}");
         world = world.with(&name, &definition(&name, json!({})), &definition(&name, json!({"image": "app:new"})));
-        world.config.services[n].after = (0..n).map(|m| format!("s{m}")).collect();
+        world.config.services[n].after = (0..n).map(|m| format!("s{m}").into()).collect();
     }
     let calls = world.planned().calls;
     let updated: Vec<_> = calls.iter().filter(|c| c.action == "ecs:UpdateService").map(|c| c.on.as_str()).collect();

@@ -225,7 +225,7 @@ fn a_tag_is_an_error_where_it_stands() {
 fn taking_away_what_is_not_there_is_an_error() {
     let base = "cluster: c\nservices: { web: , worker: { task-definition: infra/task-definition.json } }\nenvironments:\n  a: ";
     let told = |overlay: &str| match read_in(Some("a"), &format!("{base}{overlay}\n  b: {{}}\n")) {
-        Ok(config) => config.services.iter().map(|service| service.key.clone()).collect::<Vec<_>>().join(" "),
+        Ok(config) => config.services.iter().map(|service| service.key.as_str()).collect::<Vec<_>>().join(" "),
         Err(errors) => errors.to_string(),
     };
     assert_eq!(told("{ services: { worker: } }"), "web");

@@ -47,7 +47,7 @@ async fn a_migration_waits_until_it_is_certain_that_something_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_service_starts_when_those_before_it_serve_and_the_others_do_not_wait() {
     let mut scene = Scene::without_migration().with_worker().with_front(1).with_smoke();
-    scene.order.config.services[1].after = vec!["web".to_owned()];
+    scene.order.config.services[1].after = vec!["web".into()];
     let ended = scene.deploy().await;
     assert_eq!(ended.success(), Success::Deployed);
     let (web, front) = (position(&scene, "ecs:UpdateService web"), position(&scene, "ecs:UpdateService front"));
@@ -60,7 +60,7 @@ async fn a_slow_service_delays_only_those_that_come_after_it() {
     let mut scene = Scene::without_migration().with_worker().with_front(1).next_rollouts("web", [Ending::Hangs]);
     scene.order.config.wait = Duration::from_secs(600);
     let mut last = service_config("last");
-    last.after = vec!["front".to_owned()];
+    last.after = vec!["front".into()];
     {
         let mut aws = scene.cloud.aws();
         let arn = aws.add_definition(&definition("last", &old_image("shop-app")), Some(7));
@@ -79,7 +79,7 @@ async fn a_slow_service_delays_only_those_that_come_after_it() {
 async fn a_release_takes_as_long_as_its_longest_chain() {
     let mut scene = Scene::new().with_worker().with_front(100);
     scene.builder.takes.borrow_mut().insert("/src".to_owned(), Duration::from_secs(60));
-    scene.order.config.services[1].after = vec!["web".to_owned()];
+    scene.order.config.services[1].after = vec!["web".into()];
     let began = Instant::now();
     let ended = scene.deploy().await;
     assert_eq!(ended.success(), Success::Deployed);

@@ -511,7 +511,7 @@ async fn a_release_whose_migration_failed_is_resumed_with_its_own_images_and_no_
     assert_eq!(scene.deploy().await.reason(), Reason::ReleaseCommand);
     let left = resume(&scene.order.config, Some("abc123"), scene.cloud.ports()).await.unwrap();
     assert_eq!((left.len(), left[0].seen_in.as_str()), (1, "web:42"));
-    scene.order.config.images[0].source = ImageSource::Existing(left[0].reference.clone());
+    scene.order.config.images[0].source = ImageSource::Existing(left[0].reference.to_string());
     scene.builder.content.replace("edited since".to_owned());
     scene.journal.clear();
     assert_eq!(scene.deploy().await.success(), Success::Deployed);

@@ -56,7 +56,7 @@ async fn nothing_is_put_back_where_that_is_asked() {
 async fn a_service_that_comes_after_a_failed_one_is_not_touched() {
     let mut scene =
         Scene::without_migration().with_worker().next_rollouts("web", [Ending::RolledBack { reuses_id: false }]);
-    scene.order.config.services[1].after = vec!["web".to_owned()];
+    scene.order.config.services[1].after = vec!["web".into()];
     for policy in [OnFailure::RollbackAll, OnFailure::RollbackFailed, OnFailure::Leave] {
         scene.order.config.on_failure = policy;
         let scene = &scene;

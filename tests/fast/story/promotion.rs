@@ -63,7 +63,7 @@ impl Staging {
     }
 
     async fn promote(&self) -> Result<Vec<Promoted>, Failure> {
-        promote(&self.config, &["app".to_owned()], self.cloud.ports(), &self.told).await
+        promote(&self.config, &["app".into()], self.cloud.ports(), &self.told).await
     }
 
     async fn refused(&self, reason: Reason, expected: &str) -> Failure {
@@ -78,7 +78,7 @@ impl Staging {
 async fn the_digest_that_the_services_run_is_promoted_by_reads_alone() {
     let staging = Staging::new();
     let promoted = staging.promote().await.unwrap();
-    let expected = Promoted { key: "app".to_owned(), reference: tested(), seen_in: "web:41, r9".to_owned() };
+    let expected = Promoted { key: "app".into(), reference: tested().into(), seen_in: "web:41, r9".to_owned() };
     assert_eq!(promoted, [expected]);
     let is_read = |line: &String| line.starts_with("ecs:Describe") || line.starts_with("ecs:List");
     assert!(staging.cloud.journal.lines().iter().all(is_read), "{:?}", staging.cloud.journal.lines());
@@ -91,7 +91,7 @@ async fn a_tag_is_promoted_as_the_digest_that_ecs_resolved_it_to() {
     let failure = staging.refused(Reason::Config, "its digest is not known").await;
     assert!(failure.what.contains("service `web` of `staging`"), "{failure:?}");
     staging.cloud.aws().resolved.insert("app".to_owned(), digest_of("tested").to_string());
-    assert_eq!(staging.promote().await.unwrap()[0].reference, tested());
+    assert_eq!(staging.promote().await.unwrap()[0].reference, tested().into());
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +140,7 @@ async fn a_family_that_other_services_use_too_does_not_matter() {
     let staging = Staging::new();
     staging.ran_before(8);
     staging.cloud.aws().add_definition(&definition("web", &old_image("shop-app")), Some(11));
-    assert_eq!(staging.promote().await.unwrap()[0].reference, tested());
+    assert_eq!(staging.promote().await.unwrap()[0].reference, tested().into());
 }
 
 #[tokio::test(start_paused = true)]

@@ -181,9 +181,9 @@ async fn an_image_is_built_for_the_service_that_uses_it_not_for_the_first_one() 
     let config = &mut scene.order.config;
     config
         .images
-        .push(ImageConfig { key: "jobs".to_owned(), source: ImageSource::Build(Box::new(build_config("shop-app"))) });
-    config.services[1].containers[0].1 = "jobs".to_owned();
-    scene.order.tags.push(("jobs".to_owned(), vec!["jobs".to_owned()]));
+        .push(ImageConfig { key: "jobs".into(), source: ImageSource::Build(Box::new(build_config("shop-app"))) });
+    config.services[1].containers[0].1 = "jobs".into();
+    scene.order.tags.push(("jobs".into(), vec!["jobs".to_owned()]));
     scene.deploy().await;
     assert_eq!(scene.journal.count("build /src for linux/arm64"), 1);
     let tags: Vec<_> = scene.cloud.aws().images.iter().flat_map(|(_, i)| i.tags.clone()).collect();

@@ -199,7 +199,7 @@ async fn content_that_is_in_the_repository_only_gets_the_tags_that_it_lacks() {
     let mut scene = Scene::without_migration();
     scene.deploy().await;
     scene.journal.clear();
-    scene.order.tags = vec![("app".to_owned(), vec!["abc123".to_owned(), "latest".to_owned()])];
+    scene.order.tags = vec![("app".into(), vec!["abc123".to_owned(), "latest".to_owned()])];
     let again = scene.deploy().await;
     assert_eq!(again.success(), Success::Unchanged);
     assert_eq!(scene.effects(), ["ecr:PutImage shop-app:latest"]);
@@ -227,7 +227,7 @@ async fn all_containers_of_one_task_move_in_one_revision() {
         aws.add_service("web", &arn);
     }
     scene.order.config.services[0].containers =
-        vec![(Some("app".into()), "app".to_owned()), (Some("api".into()), "app".to_owned())];
+        vec![(Some("app".into()), "app".into()), (Some("api".into()), "app".into())];
     assert_eq!(scene.deploy().await.success(), Success::Deployed);
     assert_eq!(scene.journal.count("ecs:RegisterTaskDefinition"), 1);
     assert_eq!(scene.journal.count("build"), 1);
@@ -251,7 +251,7 @@ async fn services_of_one_release_move_together_and_an_after_waits() {
 
     scene.journal.clear();
     *scene.builder.content.borrow_mut() = "newer".to_owned();
-    scene.order.config.services[1].after = vec!["web".to_owned()];
+    scene.order.config.services[1].after = vec!["web".into()];
     assert_eq!(scene.deploy().await.success(), Success::Deployed);
     let (_, worker, watched) = updates(&scene);
     assert!(worker > watched, "the worker waits for the web");

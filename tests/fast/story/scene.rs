@@ -81,10 +81,10 @@ pub fn old_image(name: &str) -> String {
 
 pub fn service_config(key: &str) -> ServiceConfig {
     ServiceConfig {
-        key: key.to_owned(),
+        key: key.into(),
         cluster: "shop".into(),
         name: key.into(),
-        containers: vec![(Some("app".into()), "app".to_owned())],
+        containers: vec![(Some("app".into()), "app".into())],
         task_definition: None,
         after: vec![],
         smoke: vec![],
@@ -111,7 +111,7 @@ pub fn build_config(repository: &str) -> BuildConfig {
 pub fn migration() -> ReleaseCommand {
     ReleaseCommand {
         name: "migrate".to_owned(),
-        service: "web".to_owned(),
+        service: "web".into(),
         container: None,
         command: vec!["yarn".into(), "migrate".into()],
         timeout: Duration::from_secs(900),
@@ -127,10 +127,7 @@ fn config() -> Config {
         environment: None,
         region: None,
         roles: vec![],
-        images: vec![ImageConfig {
-            key: "app".to_owned(),
-            source: ImageSource::Build(Box::new(build_config("shop-app"))),
-        }],
+        images: vec![ImageConfig { key: "app".into(), source: ImageSource::Build(Box::new(build_config("shop-app"))) }],
         release: vec![migration()],
         services: vec![service_config("web")],
         left_out: vec![],
@@ -151,7 +148,7 @@ fn config() -> Config {
 pub fn order(run: &str, attempt: &str, token: &str) -> Order {
     Order {
         config: config(),
-        tags: vec![("app".to_owned(), vec!["abc123".to_owned()])],
+        tags: vec![("app".into(), vec!["abc123".to_owned()])],
         provenance: Provenance {
             sha: Some("abc123".to_owned()),
             actor: Some("ada".to_owned()),
@@ -222,10 +219,10 @@ impl Scene {
             aws.repositories.insert("shop-front".to_owned(), repository("shop-front"));
         }
         let build = BuildConfig { context: PathBuf::from("/front"), ..build_config("shop-front") };
-        let image = ImageConfig { key: "front".to_owned(), source: ImageSource::Build(Box::new(build)) };
+        let image = ImageConfig { key: "front".into(), source: ImageSource::Build(Box::new(build)) };
         self.order.config.images.push(image);
-        self.order.tags.push(("front".to_owned(), vec!["abc123".to_owned()]));
-        let containers = vec![(Some("app".into()), "front".to_owned())];
+        self.order.tags.push(("front".into(), vec!["abc123".to_owned()]));
+        let containers = vec![(Some("app".into()), "front".into())];
         self.order.config.services.push(ServiceConfig { containers, ..service_config("front") });
         self.builder.takes.borrow_mut().insert("/front".to_owned(), Duration::from_secs(seconds));
         self

@@ -1,6 +1,7 @@
 //! Where a service's next revision differs from the one that it runs.
 
 use super::{Provenance, ServicePlan};
+use crate::names::{ImageKey, PinnedImage};
 use crate::task_definition::compare::{self, Difference};
 use serde_json::json;
 
@@ -10,7 +11,7 @@ pub const TO_BE_BUILT: &str = "(built by this release)";
 impl ServicePlan {
     /// Where the revision to register differs from the one that runs. An image that is yet to be built differs in any
     /// case, and has no name yet.
-    pub fn differences(&self, number: u64, images: &[(String, String)]) -> Vec<Difference> {
+    pub fn differences(&self, number: u64, images: &[(ImageKey, PinnedImage)]) -> Vec<Difference> {
         let definition = self.definition(number, images, &Provenance::default());
         let mut found = compare::changes(&self.running, &definition);
         for (container, key) in &self.containers {

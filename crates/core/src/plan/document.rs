@@ -4,7 +4,7 @@ use super::digest::{self, Parts};
 pub use super::infrastructure::Infrastructure;
 use super::risk::{self, Risk, RiskKind};
 use super::{CommandPlan, ImageAction, ImagePlan, Plan, ServicePlan, Settings};
-use crate::names::{ContainerName, ServiceRef};
+use crate::names::{ContainerName, ImageKey, ServiceKey, ServiceRef};
 use crate::resolved::Resolved;
 use crate::task_definition::change::Change;
 use crate::task_definition::compare::Difference;
@@ -55,7 +55,7 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedImage {
-    pub key: String,
+    pub key: ImageKey,
     /// `HOST/NAME`.
     pub name: String,
     pub action: PlannedAction,
@@ -79,7 +79,7 @@ pub enum PlannedAction {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedService {
-    pub key: String,
+    pub key: ServiceKey,
     #[serde(flatten)]
     pub service: ServiceRef,
     /// `web:41`, the revision that it runs.
@@ -89,7 +89,7 @@ pub struct PlannedService {
     /// The file that the new revision starts from; `null`: the running revision.
     pub base: Option<String>,
     /// Keys of the services that must serve and answer before it moves.
-    pub after: Vec<String>,
+    pub after: Vec<ServiceKey>,
     /// What must answer once it serves.
     pub smoke: Vec<PlannedSmoke>,
     pub moves: bool,
@@ -173,7 +173,7 @@ impl PlannedSmoke {
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedCommand {
     pub name: String,
-    pub service: String,
+    pub service: ServiceKey,
     pub container: ContainerName,
     /// As it is written in the config, references and all.
     pub command: Vec<Resolved>,
@@ -376,7 +376,7 @@ fn calls(plan: &Plan, config: &Config, services: &[PlannedService], commands: &[
         leased.sort();
         calls.extend(leased.into_iter().map(|s| call("ssm:PutParameter", format!("lease of {s}"))));
     }
-    let changed = |key: &str| services.iter().any(|s| s.key == key && !s.changes.is_empty());
+    let changed = |key: &ServiceKey| services.iter().any(|s| s.key == *key && !s.changes.is_empty());
     let revisions = plan.services.iter().filter(|s| changed(&s.key));
     calls.extend(revisions.map(|s| call("ecs:RegisterTaskDefinition", s.base.family().to_owned())));
     if let Some(instance) = config.snapshot.as_ref().filter(|_| commands.iter().any(|c| !c.runs_after)) {

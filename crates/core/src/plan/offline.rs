@@ -1,5 +1,6 @@
 //! What can be said about a release from its files alone: a pull request from a fork has no identity on AWS, by design.
 
+use crate::names::{ImageKey, ServiceKey};
 use crate::resolved::joined;
 use crate::task_definition::{TaskDefinition, validate};
 use crate::validated_config::{Config, ImageSource};
@@ -37,7 +38,7 @@ pub struct OfflineDocument {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OfflineImage {
-    pub key: String,
+    pub key: ImageKey,
     /// The repository, or the reference that was given.
     pub name: String,
     /// `None`: nothing is built, or the context cannot be read.
@@ -47,14 +48,14 @@ pub struct OfflineImage {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OfflineService {
-    pub key: String,
+    pub key: ServiceKey,
     pub name: String,
     /// The file in git, from the folder of the config; `None`: the revision that the service runs, which is unknown here.
     pub task_definition: Option<String>,
 }
 
 /// What was read, or why it could not be.
-pub type Read<T> = Vec<(String, Result<T, String>)>;
+pub type Read<K, T> = Vec<(K, Result<T, String>)>;
 
 /// A context of this size takes long to send, and is rarely meant.
 const LARGE: u64 = 256 * 1024 * 1024;
@@ -75,7 +76,12 @@ impl OfflineDocument {
     }
 
     /// `definitions` by service key and `contexts` by image key, as far as the config names files.
-    pub fn of(config: &Config, why: &str, definitions: &Read<TaskDefinition>, contexts: &Read<ContextFacts>) -> Self {
+    pub fn of(
+        config: &Config,
+        why: &str,
+        definitions: &Read<ServiceKey, TaskDefinition>,
+        contexts: &Read<ImageKey, ContextFacts>,
+    ) -> Self {
         let mut problems = vec![];
         let mut warnings = vec![];
         for (key, read) in definitions {
@@ -92,7 +98,7 @@ impl OfflineDocument {
         }
         let within = |path: &Path| path.strip_prefix(&config.root).unwrap_or(path).display().to_string();
         let context =
-            |key: &str| contexts.iter().find(|(k, _)| k == key).and_then(|(_, read)| read.as_ref().ok()).cloned();
+            |key: &ImageKey| contexts.iter().find(|(k, _)| k == key).and_then(|(_, read)| read.as_ref().ok()).cloned();
         let images = config.images.iter().map(|image| OfflineImage {
             key: image.key.clone(),
             name: match &image.source {
@@ -121,13 +127,13 @@ impl OfflineDocument {
 
 fn definition_problems(
     config: &Config,
-    key: &str,
+    key: &ServiceKey,
     definition: &TaskDefinition,
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) {
     let name = format!("service `{key}`");
-    let service = config.services.iter().find(|s| s.key == key);
+    let service = config.services.iter().find(|s| s.key == *key);
     let containers = service.map(|s| s.containers.as_slice()).unwrap_or_default().iter();
     let containers: Vec<_> = containers
         .filter_map(|(container, image)| {
@@ -162,7 +168,7 @@ fn definition_problems(
     }
 }
 
-fn context_warnings(key: &str, facts: &ContextFacts) -> Vec<String> {
+fn context_warnings(key: &ImageKey, facts: &ContextFacts) -> Vec<String> {
     let mut warnings = vec![];
     if !facts.has_ignore_file {
         warnings.push(format!(
