@@ -122,8 +122,7 @@ fn first_preflight(watch: &Watch) -> f64 {
 
 async fn run(scene: &Scene, sink: &dyn Sink) {
     let record = RefCell::new(Record::default());
-    let context =
-        ReleaseContext { aws: scene.cloud.ports(), builder: &scene.builder, web: &scene.web, sink, record: &record };
+    let context = ReleaseContext { sink, ..scene.context(&record) };
     Release::until(std::future::pending(), &scene.order, context).run().await.unwrap();
 }
 

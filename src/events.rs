@@ -257,6 +257,8 @@ pub enum Wait {
     Lease { service: ServiceRef, run: String, actor: String },
     /// The task that an earlier run started.
     EarlierTask { service: ServiceRef, started_by: String },
+    /// What an earlier run was telling ECS: it must have arrived by then.
+    EarlierOrder { service: ServiceRef },
     /// The database's snapshot.
     Snapshot { snapshot: String, #[serde(flatten)] state: SnapshotState },
     /// A release command, and what ECS says of its task.
@@ -285,6 +287,8 @@ pub enum Warning {
     LeaseTakenOver { service: ServiceRef },
     /// A sign of life could not be written into the lease.
     LeaseNotRenewed { service: ServiceRef, error: String },
+    /// Whether this run still holds the lease could not be read.
+    LeaseNotConfirmed { service: ServiceRef, error: String },
     /// A release command exited with 0, and another container of its task ended badly, or did not run.
     ContainerBesideFailed {
         command: String, container: ContainerName, exit_code: Option<i64>, reason: Option<String>

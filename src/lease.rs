@@ -9,15 +9,19 @@
 
 mod claim;
 mod manual_lock;
+mod order;
 mod takeover;
 
 pub use claim::{Claim, ClaimedTask, Owner, RunKey};
 pub use manual_lock::{ManualLock, State, clear, set, state};
+pub use order::{order, start_task};
 pub use takeover::{ReleaseResult, release_left};
 
+use crate::clock::Elapsed;
 use crate::error::call_failed;
 use crate::events::{Event, Wait, Warning};
-use crate::ports::{Aws, CallError, CallErrorKind};
+use crate::fence::Fence;
+use crate::ports::{Aws, CallError};
 use crate::release_context::ReleaseContext;
 use claim::{Chain, Generation, chain, locked, path, text};
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
@@ -30,7 +34,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use takeover::{TaskState, create_generation, may_take_over, task_state};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 /// The holder writes a sign of life this often.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -40,7 +44,7 @@ const STALE: Duration = Duration::from_secs(90);
 /// miss a task right after RunTask.
 const STALE_WHILE_STARTING: Duration = Duration::from_secs(300);
 /// An order goes out, and is waited for, at most this long after the holder's last sign of life was sent: then nobody can
-/// have seen it silent for [`STALE`] yet.
+/// have seen it silent for [`STALE`] yet. By a clock that goes on while the machine is suspended.
 const FENCE: Duration = Duration::from_secs(60);
 /// Half of the fence is left when an order is about to be given.
 const FRESH: Duration = Duration::from_secs(30);
@@ -62,9 +66,16 @@ pub struct Lease {
     claim: RefCell<Claim>,
     /// Tasks of earlier holders that are not known to have stopped.
     left: RefCell<Vec<ClaimedTask>>,
+    /// An order of an earlier holder may still be on its way, until [`STALE`] after `since`.
+    follows_order: Cell<bool>,
     since: Instant,
+    clock: Elapsed,
     /// When the last write that arrived was sent.
-    last_write: Cell<Instant>,
+    last_write: Cell<Duration>,
+    /// As long as it is open, nobody can have taken over since the last look.
+    confirmed: RefCell<Option<Fence>>,
+    /// What went out of the order that is noted, or of the task without an ARN.
+    sent: RefCell<Option<Fence>>,
     /// One write at a time: a late heartbeat must not undo the note of a task.
     writing: Mutex<()>,
 }
@@ -78,6 +89,14 @@ pub struct LeaseRequest<'a> {
     pub token: &'a str,
 }
 
+/// A service whose lease is to be taken, and what the parameters of it said before any was.
+#[derive(Debug)]
+pub struct InLine<'s> {
+    pub service: &'s ServiceRef,
+    first: Chain,
+    asked: Instant,
+}
+
 /// The services in the order in which every release takes their leases, so that two never wait for each other, however
 /// their configs write the names. Refuses at once where a person keeps deploys out of any of them.
 ///
@@ -86,18 +105,18 @@ pub struct LeaseRequest<'a> {
 pub async fn in_order<'s>(
     services: impl Iterator<Item = &'s ServiceRef>,
     aws: Aws<'_>,
-) -> Result<Vec<&'s ServiceRef>, Failure> {
+) -> Result<Vec<InLine<'s>>, Failure> {
     let mut services: Vec<_> = services.collect();
     services.sort_by_key(|service| path(service));
-    // With one service its lease is not waited for before its lock is seen.
-    if services.len() > 1 {
-        let looks = services.iter().map(async |service| match chain(&path(service), aws).await?.manual_lock {
+    let asked = Instant::now();
+    let looks = services.into_iter().map(async |service| {
+        let first = chain(&path(service), aws).await?;
+        match &first.manual_lock {
             Some(lock) => Err(lock.refuses(service)),
-            None => Ok(()),
-        });
-        try_join_all(looks).await?;
-    }
-    Ok(services)
+            None => Ok(InLine { service, first, asked }),
+        }
+    });
+    try_join_all(looks).await
 }
 
 /// Waits for the lease of a service until `deadline`.
@@ -105,7 +124,7 @@ pub async fn in_order<'s>(
 /// # Errors
 /// `locked`: somebody else holds it. `permission`: SSM is not allowed. Nothing was touched.
 pub async fn acquire(
-    service: &ServiceRef,
+    InLine { service, first, asked }: InLine<'_>,
     request: LeaseRequest<'_>,
     deadline: Instant,
     context: &ReleaseContext<'_>,
@@ -114,18 +133,23 @@ pub async fn acquire(
     let path = path(service);
     let mut seen: Option<(Generation, Instant)> = None;
     let mut told: Option<Owner> = None;
-    // The last generation that had ended when we came.
-    let mut waits_since = None;
+    // The last generation that had ended when the run came.
+    let waits_since = first.generations.last().map_or(0, Generation::last_ended);
+    let mut first = Some((first, asked));
     loop {
-        // What was read was true at some time after this one: a process that is suspended after the read has not seen the
+        // What was read was true at some time after `asked`: a process that is suspended after the read has not seen the
         // holder silent meanwhile.
-        let asked = Instant::now();
-        let mut found = chain(&path, context.aws).await?;
+        let (mut found, asked) = match first.take().filter(|(_, asked)| asked.elapsed() < PAUSE) {
+            Some(first) => first,
+            None => {
+                let asked = Instant::now();
+                (chain(&path, context.aws).await?, asked)
+            }
+        };
         if let Some(manual_lock) = &found.manual_lock {
             return Err(manual_lock.refuses(service));
         }
         let newest = found.generations.pop();
-        let waits_since = *waits_since.get_or_insert(newest.as_ref().map_or(0, Generation::last_ended));
         let unchanged_since = match (&newest, &seen) {
             (Some(newest), Some((last, since))) if newest == last => *since,
             _ => Instant::now(),
@@ -134,7 +158,7 @@ pub async fn acquire(
         let unchanged = asked.saturating_duration_since(unchanged_since);
         if let Some(kind) = may_take_over(newest.as_ref(), request.run, unchanged, context.aws).await
             && let Some((lease, found)) =
-                create_generation(service, &path, newest.as_ref(), kind, request, context.aws).await?
+                create_generation(service, &path, newest.as_ref(), kind, request, context).await?
         {
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
                 context.warn(Warning::LeaseTakenOver { service: service.clone() });
@@ -227,17 +251,21 @@ impl Lease {
         &self.service
     }
 
-    /// Asked right before RunTask and UpdateService: is this still the newest generation, and freshly renewed?
+    /// Asked right before each order: is this still the newest generation, and until when may the order go out?
     ///
     /// # Errors
     /// `locked`: another run took over. Ours changes nothing further. `unavailable`: that cannot be told.
-    pub async fn check(&self, aws: Aws<'_>) -> Result<(), Failure> {
-        if self.last_write.get().elapsed() >= FRESH {
+    pub async fn check(&self, aws: Aws<'_>) -> Result<Fence, Failure> {
+        if (self.clock)().saturating_sub(self.last_write.get()) >= FRESH {
             self.write(aws).await.map_err(|e| call_failed("renewing the lease", &e))?;
         }
         for _ in 0..STALE_READS {
+            let fence = Fence::new(self.last_write.get() + FENCE, self.clock);
             match chain(&self.path, aws).await?.generations.pop() {
-                Some(newest) if newest.number == self.generation => return Ok(()),
+                Some(newest) if newest.number == self.generation => {
+                    self.confirmed.replace(Some(fence.clone()));
+                    return Ok(fence);
+                }
                 Some(newest) if newest.number > self.generation => {
                     let holder = newest.owner().cloned().unwrap_or_default();
                     return Err(locked(&self.service, &holder).with_next(
@@ -252,8 +280,35 @@ impl Lease {
         Err(Failure::new(Reason::Unavailable, what).with_next("see who has removed it, and run this again"))
     }
 
-    /// Waits until the tasks that earlier holders left are known to have stopped. The one that `ours` started, in an
-    /// earlier attempt of this run, is found and left running: whoever runs the command attaches to it.
+    /// After an order was answered, and before a run says that it deployed: who lost the lease meanwhile does not go on as if
+    /// it held it. As long as the fence of the last look is open nobody can have taken over, and nothing is asked.
+    ///
+    /// # Errors
+    /// `locked`: another run took over.
+    pub async fn is_still_ours(&self, context: &ReleaseContext<'_>) -> Result<(), Failure> {
+        let is_sure = self.confirmed.borrow().as_ref().is_some_and(Fence::is_open);
+        if is_sure { Ok(()) } else { self.look_again(context).await }
+    }
+
+    /// The same, asked in any case. Where it cannot be told, what comes next is checked by itself.
+    ///
+    /// # Errors
+    /// `locked`: another run took over.
+    pub async fn look_again(&self, context: &ReleaseContext<'_>) -> Result<(), Failure> {
+        match self.check(context.aws).await {
+            Err(lost) if lost.reason == Reason::Locked => Err(lost),
+            Err(unknown) => {
+                let error = unknown.what;
+                context.warn(Warning::LeaseNotConfirmed { service: self.service.clone(), error });
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Waits until the tasks that earlier holders left are known to have stopped, and until an order that one of them was
+    /// giving must have arrived. The task that `ours` started, in an earlier attempt of this run, is found and left
+    /// running: whoever runs the command attaches to it.
     ///
     /// # Errors
     /// `locked`: one still runs after `wait`. The lease stays claimed with it.
@@ -264,6 +319,15 @@ impl Lease {
         context: &ReleaseContext<'_>,
     ) -> Result<(), Failure> {
         let began = Instant::now();
+        while self.follows_order.get() {
+            let earlier = chain(&self.path, context.aws).await?.generations;
+            let is_on_its_way = earlier.iter().any(|g| g.number < self.generation && g.is_updating());
+            self.follows_order.set(is_on_its_way && self.since.elapsed() < STALE);
+            if self.follows_order.get() {
+                context.emit(Event::Waiting(Wait::EarlierOrder { service: self.service.clone() }));
+                sleep(PAUSE).await;
+            }
+        }
         loop {
             let Some(task) = self.left.borrow().iter().find(|t| !is_attachable(t, ours)).cloned() else { break };
             let look = task_state(&task, context.aws)
@@ -299,36 +363,6 @@ impl Lease {
         Ok(())
     }
 
-    /// Gives an order only while this run is known to hold the lease, and waits for its answer no longer than until
-    /// somebody else could take over. A process that was suspended between the look and the order looks again.
-    ///
-    /// # Errors
-    /// `locked`: another run took over, and nothing was sent. The inner one: the call's own; `Unreachable` where the lease
-    /// ran out before an answer came.
-    pub async fn order<T>(
-        &self,
-        action: &str,
-        aws: Aws<'_>,
-        send: impl AsyncFnOnce() -> Result<T, CallError>,
-    ) -> Result<Result<T, CallError>, Failure> {
-        let until = loop {
-            self.check(aws).await?;
-            let until = self.last_write.get() + FENCE;
-            if Instant::now() < until {
-                break until;
-            }
-        };
-        Ok(timeout_at(until, send()).await.unwrap_or_else(|_| {
-            Err(CallError {
-                action: action.to_owned(),
-                kind: CallErrorKind::Unreachable,
-                code: String::new(),
-                message: "no answer as long as the lease was sure".to_owned(),
-                request_id: None,
-            })
-        }))
-    }
-
     /// The task that an earlier attempt of this run started for the same command.
     pub fn left_by_earlier_attempt(&self, started_by: &str) -> Option<TaskArn> {
         let left = self.left.borrow();
@@ -346,6 +380,11 @@ impl Lease {
         arn: Option<&TaskArn>,
         aws: Aws<'_>,
     ) -> Result<(), Failure> {
+        self.sent.take();
+        if arn.is_none() {
+            // Whoever starts one has waited for those that were left.
+            self.left.borrow_mut().clear();
+        }
         self.claim.borrow_mut().task = Some(ClaimedTask {
             cluster: cluster.to_string(),
             started_by: started_by.to_owned(),
@@ -360,6 +399,28 @@ impl Lease {
         self.left.borrow_mut().clear();
         // What stays noted is looked up by a successor, and found stopped.
         let _ = self.write(aws).await;
+    }
+
+    /// Notes that the service is about to be told something: whoever takes over waits until it must have arrived.
+    ///
+    /// # Errors
+    /// The claim could not be written: the order must not be given.
+    async fn note_order(&self, aws: Aws<'_>) -> Result<(), Failure> {
+        self.sent.take();
+        self.claim.borrow_mut().is_updating = true;
+        self.write(aws).await.map_err(|e| {
+            self.order_has_arrived();
+            call_failed("noting the order in the lease", &e)
+        })
+    }
+
+    /// It was answered, or was seen to have arrived, or was never sent. The next heartbeat writes it.
+    pub fn order_has_arrived(&self) {
+        self.claim.borrow_mut().is_updating = false;
+    }
+
+    fn sends_within(&self, fence: &Fence) {
+        self.sent.replace(Some(fence.clone()));
     }
 
     /// Who waited gives way to a newer run that deployed meanwhile; and a person's lock that came with the lease holds.
@@ -385,14 +446,23 @@ impl Lease {
         self.claim.borrow_mut().has_deployed = true;
     }
 
-    /// Lets the next one in. A task that still runs keeps its claim: then this does nothing.
+    /// Lets the next one in. A task that still runs, or an order that may still arrive, keeps its claim; what was noted and
+    /// never sent does not.
     pub async fn release(&self, aws: Aws<'_>) {
-        if self.claim.borrow().task.is_some() || !self.left.borrow().is_empty() {
-            return;
-        }
-        self.claim.borrow_mut().is_released = true;
+        self.note_end();
         // Not written, the claim goes stale by itself.
         let _ = self.write(aws).await;
+    }
+
+    fn note_end(&self) {
+        let is_sent = self.sent.borrow().as_ref().is_some_and(Fence::has_let_out);
+        let has_left = !self.left.borrow().is_empty();
+        let mut claim = self.claim.borrow_mut();
+        if !is_sent {
+            claim.is_updating = false;
+            claim.task.take_if(|task| task.arn.is_none() && !has_left);
+        }
+        claim.is_released = claim.task.is_none() && !claim.is_updating && !has_left;
     }
 
     /// The parameter that the claim is written in.
@@ -412,7 +482,7 @@ impl Lease {
         let _one_at_a_time = self.writing.lock().await;
         self.claim.borrow_mut().heartbeat += 1;
         let text = text(&self.claim.borrow());
-        let sent = Instant::now();
+        let sent = (self.clock)();
         aws.parameters.put_parameter(&self.name, &text).await?;
         self.last_write.set(sent);
         Ok(())

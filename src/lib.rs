@@ -18,6 +18,7 @@ pub mod definition_file;
 pub mod error;
 pub mod events;
 pub mod evidence;
+pub mod fence;
 pub mod lease;
 pub mod poll;
 pub mod ports;

@@ -20,7 +20,7 @@ use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
 use crate::steps::{authenticate, preflight, register};
-use cancellation::run_alongside;
+use cancellation::{LAST_WRITES, run_alongside};
 use fargate_deploy_core::outcome::{Failure, ServiceRecord, ServiceState, Success};
 use fargate_deploy_core::plan::document::{PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::{Before, Found, Plan, Provenance, ServicePlan};
@@ -142,6 +142,7 @@ impl<'a> Release<'a> {
         self.register_task_definitions().await?;
         let success = self.move_services().await?;
         self.run_commands_after().await?;
+        self.confirm_leases().await?;
         Ok(success)
     }
 
@@ -220,6 +221,27 @@ impl<'a> Release<'a> {
         try_join_all(waiting).await.map(drop)
     }
 
+    /// Who lost a lease meanwhile says nothing of its service: the run that took it over does.
+    async fn confirm_leases(&self) -> Result<(), Failure> {
+        let plan = self.plan();
+        let looks = plan.services.iter().map(async |service| match self.lease_of(service) {
+            Some(lease) => self.noting_loss(service, lease.is_still_ours(&self.context).await),
+            None => Ok(()),
+        });
+        join_all(looks).await.into_iter().collect()
+    }
+
+    async fn confirm_lease(&self, service: &ServicePlan) -> Result<(), Failure> {
+        match self.lease_of(service) {
+            Some(lease) => self.noting_loss(service, lease.look_again(&self.context).await),
+            None => Ok(()),
+        }
+    }
+
+    fn noting_loss(&self, service: &ServicePlan, looked: Result<(), Failure>) -> Result<(), Failure> {
+        looked.inspect_err(|_| self.context.set_state(&service.key, ServiceState::Superseded))
+    }
+
     /// What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
     async fn release_leases(&self, ended: &Result<Success, Failure>) {
         let leases = self.leases.take();
@@ -227,7 +249,7 @@ impl<'a> Release<'a> {
             leases.iter().for_each(|lease| lease.note_deployed());
         }
         let releasing = join_all(leases.iter().map(|lease| lease.release(self.context.aws)));
-        let _ = tokio::time::timeout(Duration::from_secs(3), releasing).await;
+        let _ = tokio::time::timeout(LAST_WRITES, releasing).await;
         for lease in leases {
             self.context.emit(Event::LeaseReleased { parameter: lease.parameter().to_owned() });
         }

@@ -1,5 +1,6 @@
 //! What a step is given: the ports, the teller, and the record of what has been done.
 
+use crate::clock::Elapsed;
 use crate::events::{Event, Sink, Took, Wait, Warning};
 use crate::ports::{Aws, Builder, Web};
 use fargate_deploy_core::names::ServiceKey;
@@ -14,6 +15,8 @@ pub struct ReleaseContext<'a> {
     pub builder: &'a dyn Builder,
     pub web: &'a dyn Web,
     pub sink: &'a dyn Sink,
+    /// How long ago something was: [`crate::clock::since_boot`].
+    pub clock: Elapsed,
     /// Written before and after each effect, so that a run which is cut off can still say what it left behind.
     pub record: &'a RefCell<Record>,
 }

@@ -80,8 +80,14 @@ pub async fn deploy(
     };
     order.required_plan = required;
     let builder = EngineBuilder::new(env.clone());
-    let release_context =
-        ReleaseContext { aws: cloud.ports(), builder: &builder, web: &web, sink: sink.as_ref(), record: &record };
+    let release_context = ReleaseContext {
+        aws: cloud.ports(),
+        builder: &builder,
+        web: &web,
+        sink: sink.as_ref(),
+        clock: crate::clock::since_boot,
+        record: &record,
+    };
     // On the heap: the whole story is one future, and some threads have small stacks.
     let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
     let outcome = Outcome { result, record: record.borrow().clone() }.redacted(|text| sink.redacted(text));

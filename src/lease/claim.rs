@@ -46,6 +46,9 @@ pub struct Claim {
     /// Counts the writes: each is a sign of life.
     #[serde(default, rename = "beat")]
     pub heartbeat: u64,
+    /// UpdateService or StopServiceDeployment is about to be sent, or is on its way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_updating: bool,
     /// The one-off task that runs, or is about to run, under this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<ClaimedTask>,
@@ -105,6 +108,10 @@ pub(super) struct Generation {
 impl Generation {
     pub fn is_released(&self) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.is_released)
+    }
+
+    pub fn is_updating(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.is_updating && !claim.is_released)
     }
 
     /// The newest that had ended when this one was the newest.

@@ -4,6 +4,7 @@ use super::claim::{Chain, Claim, ClaimedTask, Generation, RunKey, chain, denied,
 use super::{KEPT, Lease, LeaseRequest, STALE, STALE_READS, STALE_WHILE_STARTING};
 use crate::error::call_failed;
 use crate::ports::{Aws, CallError, CallErrorKind};
+use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use std::cell::{Cell, RefCell};
@@ -114,8 +115,9 @@ pub(super) async fn create_generation(
     newest: Option<&Generation>,
     kind: TakeoverKind,
     request: LeaseRequest<'_>,
-    aws: Aws<'_>,
+    context: &ReleaseContext<'_>,
 ) -> Result<Option<(Lease, Chain)>, Failure> {
+    let aws = context.aws;
     let generation = newest.map_or(1, |newest| newest.number + 1);
     let name = format!("{path}/{generation}");
     let claim = Claim {
@@ -125,9 +127,10 @@ pub(super) async fn create_generation(
         is_released: false,
         has_deployed: false,
         heartbeat: 0,
+        is_updating: false,
         task: None,
     };
-    let sent = Instant::now();
+    let sent = (context.clock)();
     match aws.parameters.create_parameter(&name, &text(&claim)).await {
         Ok(()) => {}
         Err(e) if e.kind == CallErrorKind::Conflict => return Ok(None),
@@ -141,6 +144,9 @@ pub(super) async fn create_generation(
         return Ok(None);
     }
     let left = left_over(chain, generation, newest.filter(|_| kind == TakeoverKind::Free));
+    // An earlier attempt has ended before this one began.
+    let is_elsewhere = |g: &Generation| !g.claim.as_ref().is_some_and(|claim| claim.is_earlier_attempt_of(request.run));
+    let follows_order = not_released(chain, generation).any(|g| g.is_updating() && is_elsewhere(g));
     let lease = Lease {
         name,
         path: path.to_owned(),
@@ -148,8 +154,12 @@ pub(super) async fn create_generation(
         service: service.clone(),
         claim: RefCell::new(Claim { task: left.first().cloned(), ..claim }),
         left: RefCell::new(left),
+        follows_order: Cell::new(follows_order),
         since: now,
+        clock: context.clock,
         last_write: Cell::new(sent),
+        confirmed: RefCell::default(),
+        sent: RefCell::default(),
         writing: Mutex::default(),
     };
     if lease.claim.borrow().task.is_some() {
@@ -164,9 +174,8 @@ pub(super) async fn create_generation(
 /// Tasks of holders that did not release, but for the one of `over`, which was found to be over. Whoever released had
 /// settled everything before itself.
 fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<ClaimedTask> {
-    let earlier = chain.iter().rev().filter(|g| g.number < ours).take_while(|g| !g.is_released());
     let mut left = vec![];
-    for generation in earlier {
+    for generation in not_released(chain, ours) {
         let Some(claim) = &generation.claim else { continue };
         let Some(task) = &claim.task else { continue };
         let is_over = over.is_some_and(|over| {
@@ -177,6 +186,11 @@ fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<
         }
     }
     left
+}
+
+/// Those before ours since the last one that was released, the newest first.
+fn not_released(chain: &[Generation], ours: u64) -> impl Iterator<Item = &Generation> {
+    chain.iter().rev().filter(move |g| g.number < ours).take_while(|g| !g.is_released())
 }
 
 /// The list after ours was created. One that does not show it is older than that, and says nothing about what others

@@ -8,8 +8,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// The runner kills 10 s after the first signal; within 5 s everything is said.
-const LAST_ANSWER: Duration = Duration::from_secs(3);
+/// The runner kills 10 s after the first signal; within 5 s everything is said, the leases' release included.
+const LAST_ANSWER: Duration = Duration::from_millis(2500);
+/// For what is written into the leases when the run ends.
+pub(super) const LAST_WRITES: Duration = Duration::from_millis(1500);
 
 impl Release<'_> {
     /// Ends `work` when the run is told to end, but for an order that is on its way: without its answer nobody could say

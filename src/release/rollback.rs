@@ -111,8 +111,11 @@ impl Release<'_> {
         let (service, Some(moving)) = (rollout.service, &rollout.moving) else { return };
         let decided =
             decide(trouble(&rollout), &service.before.task_definition, moving.service_deployment(), is_first(service));
-        if let Ordered::AlreadyBack = roll_back(service, &decided, moving, &self.context).await {
-            self.context.set_state(&service.key, ServiceState::RolledBack);
+        let lease = self.lease_of(service);
+        match roll_back(service, &decided, moving, lease.as_deref(), &self.context).await {
+            Ordered::AlreadyBack => self.context.set_state(&service.key, ServiceState::RolledBack),
+            Ordered::LeaseLost => self.context.set_state(&service.key, ServiceState::Superseded),
+            _ => {}
         }
     }
 
@@ -146,22 +149,17 @@ impl Release<'_> {
             context.set_state(&service.key, state_of(verdict));
             return Ok(());
         }
-        if let Some(lease) = self.lease_of(service)
-            && let Err(lost) = retry::all_within(retry::POLL, lease.check(context.aws)).await
-            && lost.reason == Reason::Locked
-        {
-            context.set_state(&service.key, ServiceState::Superseded);
-            return Ok(());
-        }
+        let lease = self.lease_of(service);
+        let lease = lease.as_deref();
         let arn = rollout.moving.as_ref().and_then(RolloutInProgress::service_deployment);
         let decided = decide(trouble(&rollout), &service.before.task_definition, arn, is_first(service));
         let why = rollout.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), ToString::to_string);
         let Some(mut moving) = rollout.moving else { return Ok(()) };
-        let (watched, is_ours) = match roll_back(service, &decided, &moving, context).await {
+        let (watched, is_ours) = match roll_back(service, &decided, &moving, lease, context).await {
             Ordered::AlreadyBack => {
                 return self.rolled_back(service);
             }
-            Ordered::Superseded => {
+            Ordered::Superseded | Ordered::LeaseLost => {
                 context.set_state(&service.key, ServiceState::Superseded);
                 return Ok(());
             }
@@ -186,8 +184,8 @@ impl Release<'_> {
             // It completed, or failed for good, in the moment in which it was told to go back.
             Verdict::Stable(_) | Verdict::Failed { .. } if is_ours => {
                 let again = Restore::UpdateService(service.before.task_definition.clone());
-                match roll_back(service, &again, &moving, context).await {
-                    Ordered::Superseded => {
+                match roll_back(service, &again, &moving, lease, context).await {
+                    Ordered::Superseded | Ordered::LeaseLost => {
                         context.set_state(&service.key, ServiceState::Superseded);
                         return Ok(());
                     }

@@ -188,7 +188,10 @@ impl Release<'_> {
         let manifests: Vec<_> =
             context.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
         let (id, definition) = (&moving.target.deployment, &rollout.revision.definition);
-        verify::verify(&service.service, id, definition, &manifests, context).await.map_err(|why| {
+        let verified = verify::verify(&service.service, id, definition, &manifests, context);
+        let (verified, looked) = tokio::join!(verified, self.confirm_lease(service));
+        looked?;
+        verified.map_err(|why| {
             Failure::new(Reason::RolledBack, format!("{}: {why}", service.service))
                 .with_next("find out who moved the tag or pushed the image, and deploy again")
         })?;

@@ -273,6 +273,9 @@ fn waiting(wait: &Wait) -> Option<Line> {
             (Step::Preflight, format!("waiting for another deployment of {service} to end"))
         }
         Wait::Lease { service, run, actor } => (Step::Lease, waiting_for(service, run, actor)),
+        Wait::EarlierOrder { service } => {
+            (Step::Lease, format!("waiting until what an earlier run told {service} must have arrived"))
+        }
         Wait::EarlierTask { service, .. } => {
             (Step::Lease, format!("{}: waiting for the task of an earlier run", service.name))
         }
@@ -323,6 +326,9 @@ pub fn warning(warning: &Warning) -> String {
         Warning::Plan(risk) => risk.text.clone(),
         Warning::LeaseTakenOver { service } => {
             format!("the lease of {service} was taken over from a run that ended without releasing it")
+        }
+        Warning::LeaseNotConfirmed { service, error } => {
+            format!("whether this run still holds the lease of {service} could not be read: {error}")
         }
         Warning::LeaseNotRenewed { service, error } => format!("the lease of {service} could not be renewed: {error}"),
         Warning::ContainerBesideFailed { command, container, exit_code: Some(code), .. } => {

@@ -4,8 +4,8 @@ use crate::config::When;
 use crate::error::{call_failed, sentence};
 use crate::events::{Event, Step, Wait, Warning};
 use crate::evidence;
-use crate::lease::Lease;
 pub use crate::lease::RunKey;
+use crate::lease::{self, Lease};
 use crate::ports::{Aws, Call, CallError, CallErrorKind, LogStream, RunTask};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
@@ -210,25 +210,26 @@ async fn start(
     }
     let mut request = request.clone();
     let mut asked = None;
+    let mut may_run = false;
     for number in 1.. {
         // In this order: a successor looks for the note after it has created its generation, so one of the two sees
         // the other.
         note(lease, &request, None, context).await?;
-        let send = async || {
+        let started = lease::start_task(lease, context, async || {
             set(context, plan, None, CommandState::Starting);
             retry::each_within(retry::ORDER, context.aws.tasks.run_task(&request)).await
-        };
-        let sent = match lease {
-            Some(lease) => match lease.order("ecs:RunTask", context.aws, send).await {
-                Ok(answer) => answer,
-                Err(failure) => {
-                    lease.forget_task(context.aws).await;
-                    return Err(failure);
+        });
+        let answer = match started.await {
+            Err(lost) => {
+                if !may_run {
+                    set(context, plan, None, CommandState::NeverStarted);
+                    forget(lease, context).await;
                 }
-            },
-            None => send().await,
+                return Err(lost);
+            }
+            Ok(answer) => answer,
         };
-        let answer = match sent {
+        let answer = match answer {
             Ok(answer) => answer,
             // The task itself matters more than its tags: nothing has started.
             Err(e) if e.kind == CallErrorKind::Denied && e.action == "ecs:TagResource" && !request.tags.is_empty() => {
@@ -240,6 +241,7 @@ async fn start(
             }
             // The same token starts nothing twice.
             Err(e) if e.may_pass() && asked.get_or_insert_with(Instant::now).elapsed() < retry::CALL => {
+                may_run |= e.kind == CallErrorKind::Unreachable;
                 step.waiting(Wait::Order { action: e.action.clone(), error: sentence(&e) });
                 sleep(PAUSE).await;
                 continue;
@@ -248,6 +250,8 @@ async fn start(
                 if e.kind != CallErrorKind::Unreachable {
                     set(context, plan, None, CommandState::NeverStarted);
                     forget(lease, context).await;
+                } else if let Some(lease) = lease {
+                    lease.is_still_ours(context).await?;
                 }
                 return Err(not_started(plan, call_failed("starting the task", &e)));
             }
@@ -258,8 +262,12 @@ async fn start(
                 task: task.arn.clone(),
                 revision: request.task_definition.clone(),
             });
-            // From here on a failed note only makes a successor look the task up by its starter.
-            let _ = note(lease, &request, Some(&task.arn), context).await;
+            if let Some(lease) = lease {
+                set(context, plan, Some(&task.arn), CommandState::Running);
+                lease.is_still_ours(context).await?;
+                // From here on a failed note only makes a successor look the task up by its starter.
+                let _ = note(Some(lease), &request, Some(&task.arn), context).await;
+            }
             return Ok(task.arn);
         }
         set(context, plan, None, CommandState::NeverStarted);

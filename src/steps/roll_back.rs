@@ -1,14 +1,16 @@
 //! Puts the previous revision back where ECS does not do it by itself.
 
 use crate::clock;
-use crate::events::Event;
+use crate::error::sentence;
+use crate::events::{Event, Wait};
+use crate::lease::{self, Lease};
 use crate::poll::History;
-use crate::ports::Aws;
-use crate::release_context::ReleaseContext;
+use crate::ports::{Aws, Call};
+use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::{ServiceRef, TaskDefinitionArn};
-use fargate_deploy_core::outcome::ServiceState;
+use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollback::{MayGoBack, Restore, Seen, may_go_back};
 use fargate_deploy_core::rollout::Target;
@@ -21,6 +23,8 @@ const WAIT: Duration = Duration::from_secs(15 * 60);
 /// A service that cannot be read is tried again for this long before it is left as it is.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 const APART: Duration = Duration::from_secs(5);
+/// Before an order that AWS did not take is given again.
+const PAUSE: Duration = Duration::from_secs(2);
 /// The list only adds to the service: it does not keep it waiting.
 const LISTED: Duration = Duration::from_secs(5);
 
@@ -35,25 +39,34 @@ pub enum Ordered {
     Watch(Box<RolloutInProgress>),
     /// A newer deployment owns the service: nothing was ordered.
     Superseded,
+    /// Another run took the lease over: nothing was ordered.
+    LeaseLost,
     /// Nothing was ordered, and why.
     Left(String),
 }
 
-/// Orders the restore that was decided, of what `moving` had deployed.
+/// Orders the restore that was decided, of what `moving` had deployed, while this run is known to hold the lease.
 pub async fn roll_back(
     service: &ServicePlan,
     restore: &Restore,
     moving: &RolloutInProgress,
+    lease: Option<&Lease>,
     context: &ReleaseContext<'_>,
 ) -> Ordered {
     match restore {
         Restore::AlreadyBack => Ordered::AlreadyBack,
         Restore::Leave(why) => Ordered::Left((*why).to_owned()),
-        Restore::UpdateService(previous) => update(service, previous, moving, context).await,
+        Restore::UpdateService(previous) => update(service, previous, moving, lease, context).await,
         Restore::StopServiceDeployment { deployment, otherwise } => {
             let of = || service.service.clone();
             let step = context.begin(Event::RollbackStarted { service: of(), revision: otherwise.clone() });
-            match context.aws.services.stop_service_deployment(deployment).await {
+            let ordered =
+                order(lease, &step, context, async || context.aws.services.stop_service_deployment(deployment).await);
+            let answer = match ordered.await {
+                Ok(answer) => answer,
+                Err(lost) => return not_ours(service, &lost, &step),
+            };
+            match answer {
                 Ok(()) => {
                     context.set_state(&service.key, ServiceState::RollingBack);
                     step.emit(Event::RollbackRequested { service: of() });
@@ -66,7 +79,7 @@ pub async fn roll_back(
                         revision: otherwise.clone(),
                         error: e.to_string(),
                     });
-                    update(service, otherwise, moving, context).await
+                    update(service, otherwise, moving, lease, context).await
                 }
             }
         }
@@ -77,6 +90,7 @@ async fn update(
     service: &ServicePlan,
     previous: &TaskDefinitionArn,
     moving: &RolloutInProgress,
+    lease: Option<&Lease>,
     context: &ReleaseContext<'_>,
 ) -> Ordered {
     let of = || service.service.clone();
@@ -97,9 +111,13 @@ async fn update(
         }
     }
     let since = clock::now();
-    let after = match context.aws.services.update_service(&service.service, previous, false).await {
-        Ok(after) => after,
-        Err(e) => {
+    let ordered = order(lease, &step, context, async || {
+        context.aws.services.update_service(&service.service, previous, false).await
+    });
+    let after = match ordered.await {
+        Err(lost) => return not_ours(service, &lost, &step),
+        Ok(Ok(after)) => after,
+        Ok(Err(e)) => {
             step.emit(Event::RollbackRefused { service: of(), error: e.to_string() });
             return Ordered::Left(format!("UpdateService to {} failed: {e}", previous.short()));
         }
@@ -123,6 +141,36 @@ async fn update(
     };
     let seen = after.events.iter().map(|e| e.id.clone()).collect();
     Ordered::Watch(Box::new(RolloutInProgress::new(target, seen, since)))
+}
+
+/// Gives an order that has the same effect a second time, again and again for as long as going back is tried.
+async fn order<T>(
+    lease: Option<&Lease>,
+    step: &StepLog<'_>,
+    context: &ReleaseContext<'_>,
+    send: impl AsyncFn() -> Call<T>,
+) -> Result<Call<T>, Failure> {
+    let began = Instant::now();
+    loop {
+        let answer = lease::order(lease, context, async || retry::each_within(retry::ORDER, send()).await).await;
+        let is_in_time = began.elapsed() < retry::GOING_BACK;
+        match &answer {
+            Ok(Err(e)) if e.may_pass() && is_in_time => {
+                step.waiting(Wait::Order { action: e.action.clone(), error: sentence(e) });
+            }
+            Err(failure) if failure.reason == Reason::Unavailable && is_in_time => {}
+            _ => return answer,
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn not_ours(service: &ServicePlan, lost: &Failure, step: &StepLog<'_>) -> Ordered {
+    step.emit(Event::RollbackRefused { service: service.service.clone(), error: lost.what.clone() });
+    match lost.reason {
+        Reason::Locked => Ordered::LeaseLost,
+        _ => Ordered::Left(format!("{}: nothing was put back", lost.what)),
+    }
 }
 
 /// Whether what an UpdateService would replace is still ours, by both sources as they are now. Tried again until the

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::error::{call_failed, sentence};
 use crate::events::{Event, Wait};
-use crate::lease::Lease;
+use crate::lease::{self, Lease};
 use crate::ports::CallErrorKind;
 use crate::release_context::ReleaseContext;
 use crate::retry;
@@ -39,16 +39,20 @@ pub async fn roll_out(
     let of = || service.service.clone();
     let step = context.begin(Event::RolloutRequested { service: of(), revision: to.clone() });
     let (since, began) = (clock::now(), Instant::now());
+    // Whether an earlier one of these orders may have arrived.
+    let mut is_known = true;
     let after = loop {
-        let send = async || {
+        let ordered = lease::order(lease, context, async || {
             context.set_state(&service.key, ServiceState::Updating);
             let update = context.aws.services.update_service(&service.service, to, force);
             retry::each_within(retry::ORDER, update).await
-        };
-        let answer = match lease {
-            Some(lease) => lease.order("ecs:UpdateService", context.aws, send).await?,
-            None => send().await,
-        };
+        });
+        let answer = ordered.await.inspect_err(|lost| {
+            if is_known {
+                context.set_state(&service.key, ServiceState::Untouched);
+            }
+            step.emit(Event::RolloutRefused { service: of(), error: lost.what.clone() });
+        })?;
         let e = match answer {
             Ok(after) => break after,
             Err(e) => e,
@@ -61,10 +65,13 @@ pub async fn roll_out(
             _ => Found::NotTaken,
         };
         if let Found::Taken(after) = found {
+            if let Some(lease) = lease {
+                lease.order_has_arrived();
+            }
             break *after;
         }
         // Where nothing can be read either, the record keeps saying that the effect is unknown.
-        let is_known = matches!(found, Found::NotTaken);
+        is_known = matches!(found, Found::NotTaken);
         if is_known {
             context.set_state(&service.key, ServiceState::Untouched);
         }
@@ -75,12 +82,14 @@ pub async fn roll_out(
         }
         let failure = call_failed(&format!("updating {}", service.service), &e);
         step.emit(Event::RolloutRefused { service: of(), error: sentence(&e) });
+        if let Some(lease) = lease {
+            lease.is_still_ours(context).await?;
+        }
         return Err(failure);
     };
     // Whoever lost the lease meanwhile says nothing of the service: the run that took it over does.
     if let Some(lease) = lease
-        && let Err(lost) = lease.check(context.aws).await
-        && lost.reason == Reason::Locked
+        && let Err(lost) = lease.is_still_ours(context).await
     {
         context.set_state(&service.key, ServiceState::Superseded);
         step.emit(Event::RolloutTakenOver { service: of() });

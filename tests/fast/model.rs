@@ -201,7 +201,14 @@ fn watched(setting: &Setting, moments: &[Moment], runtime: &Runtime) -> (Ended, 
         let cloud = Reads::new(setting, moments);
         let (record, heard) = (RefCell::new(Record::default()), RefCell::default());
         let sink = Heard(&heard, cloud.began);
-        let context = ReleaseContext { aws: aws(&cloud), builder: &Unused, web: &Unused, sink: &sink, record: &record };
+        let context = ReleaseContext {
+            aws: aws(&cloud),
+            builder: &Unused,
+            web: &Unused,
+            sink: &sink,
+            clock: fargate_deploy::clock::since_boot,
+            record: &record,
+        };
         let service = ServiceRef { cluster: "shop".into(), name: "web".into() };
         let before = moments[0].service.as_ref().unwrap();
         let primary = before.primary().unwrap();

@@ -16,4 +16,5 @@ mod race;
 mod refusals;
 mod release;
 mod several_leases;
+mod takeover;
 mod values;

@@ -2,11 +2,12 @@
 //! and values newer than the SDK survive.
 
 use super::failure::unreadable;
+use crate::fence;
 use crate::ports::Call;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
@@ -49,6 +50,16 @@ impl Intercept for RawJson {
         request.headers_mut().insert("content-length", self.body.len().to_string());
         *request.body_mut() = SdkBody::from(self.body.clone());
         Ok(())
+    }
+
+    /// Once per attempt, when nothing but sending it is left to do.
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if fence::may_send() { Ok(()) } else { Err("the lease has to be confirmed again first".into()) }
     }
 
     fn read_after_deserialization(

@@ -1,12 +1,14 @@
 //! ECS services, deployments and task definitions: every request, and AWS's odd answers.
 
 use crate::contract::scripted_server::{Answer, ScriptedServer, error, ok};
+use fargate_deploy::fence::Fence;
 use fargate_deploy::ports::{CallErrorKind, Services as _, TaskDefinitions as _, Tasks as _};
 use fargate_deploy::retry::each_within;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::service::{Controller, Role, ServiceDeploymentStatus, State, Strategy};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The time of a call that will not succeed.
@@ -442,4 +444,21 @@ async fn an_answer_that_is_cut_off_leaves_unknown_what_the_call_did() {
     garbled.on("ListTasks", [crate::contract::scripted_server::text(200, "<html>a portal</html>")]);
     let error = each_within(SHORT, garbled.cloud().await.running_tasks(&web())).await.unwrap_err();
     assert_eq!((error.kind, error.code.as_str()), (CallErrorKind::Unreachable, "HTTP 200"));
+}
+
+/// What the SDK repeats by itself is asked each time: a lease that was confirmed before the first attempt may be another
+/// run's before the second.
+#[tokio::test]
+async fn no_attempt_of_an_order_is_sent_when_its_time_is_over() {
+    static READS: AtomicU64 = AtomicU64::new(0);
+    // Each look at the clock is half a minute after the one before.
+    let clock = || Duration::from_secs(30 * READS.fetch_add(1, Ordering::Relaxed));
+    let played = ScriptedServer::start().await;
+    let throttled = error(400, "ThrottlingException", "Rate exceeded");
+    played.on("UpdateService", [throttled.clone(), throttled.clone(), throttled]);
+    let cloud = played.cloud().await;
+    let fence = Fence::new(Duration::from_secs(60), clock);
+    fence.around(cloud.update_service(&web(), &TD.into(), false)).await.unwrap_err();
+    assert_eq!(played.asked_for("UpdateService").len(), 2);
+    assert!(fence.has_let_out() && fence.has_refused());
 }

@@ -1,5 +1,6 @@
 //! SIGINT and SIGTERM: what is done at each point, and what is said about what is left.
 
+use crate::story::fake::cloud::Moment;
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::task::Run;
 use crate::story::scene::{Ended, Scene};
@@ -46,6 +47,16 @@ async fn every_point_ends_within_five_seconds_and_changes_nothing_but_the_lease(
         assert_eq!(ended.state()[0], state, "{at}");
         assert!(ended.failure().next.is_some(), "{at}: how to go on");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_network_it_ends_within_five_seconds_too() {
+    let scene = Scene::without_migration();
+    scene.cloud.freeze("1001", "ecs:UpdateService", Moment::OnItsWay, 0, Duration::from_secs(1000));
+    let (ended, _, took) = cancel(&scene, "ecs:UpdateService").await;
+    assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+    assert!(took <= Duration::from_secs(5), "{took:?}");
+    assert!(ended.state()[0].contains("whether ECS took it is not known"), "{:?}", ended.state());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
 //! The lease: who gets it, who waits, who is taken over, and what a holder does that has lost it.
 
-use crate::story::fake::cloud::WAY;
+use crate::story::fake::cloud::{WAY, error};
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, one_off, order};
-use fargate_deploy::lease::{Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, set};
+use fargate_deploy::fence::may_send;
+use fargate_deploy::lease::{self, Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, in_order, set};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
+use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use serde_json::{Value, json};
@@ -53,8 +55,18 @@ macro_rules! context {
 
 pub async fn take(scene: &Scene, order: &Order, wait: Duration) -> Result<Lease, Failure> {
     context!(scene, record, context);
+    take_of(&web(), order, wait, &context).await
+}
+
+pub async fn take_of(
+    service: &ServiceRef,
+    order: &Order,
+    wait: Duration,
+    context: &ReleaseContext<'_>,
+) -> Result<Lease, Failure> {
     let request = LeaseRequest { owner: &order.owner, run: &order.run, token: &order.token };
-    acquire(&web(), request, Instant::now() + wait, &context).await
+    let first = in_order([service].into_iter(), context.aws).await?.remove(0);
+    acquire(first, request, Instant::now() + wait, context).await
 }
 
 fn newest(scene: &Scene) -> u64 {
@@ -526,15 +538,17 @@ async fn a_second_attempt_with_nothing_to_do_lets_go_of_what_the_first_one_held(
 #[tokio::test(start_paused = true)]
 async fn an_order_is_waited_for_only_as_long_as_nobody_can_have_taken_over() {
     let scene = Scene::new();
+    context!(scene, record, context);
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
     let began = Instant::now();
     let has_arrived = RefCell::new(false);
     let send = async || {
+        assert!(may_send());
         sleep(seconds(120)).await;
         *has_arrived.borrow_mut() = true;
         Ok(())
     };
-    let answer = lease.order("ecs:UpdateService", scene.cloud.ports(), send).await.unwrap();
+    let answer = lease::order(Some(&lease), &context, send).await.unwrap();
     assert_eq!(answer.unwrap_err().kind, CallErrorKind::Unreachable);
     assert!(began.elapsed() <= seconds(61), "{:?}", began.elapsed());
     assert!(!has_arrived.into_inner());
@@ -544,10 +558,11 @@ async fn an_order_is_waited_for_only_as_long_as_nobody_can_have_taken_over() {
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_was_suspended_after_its_look_sends_nothing_over_its_successor() {
     let scene = Scene::new();
+    context!(scene, record, context);
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
     let suspended = async {
         while scene.journal.count("ssm:GetParametersByPath") < 3 {
-            tokio::task::yield_now().await;
+            sleep(Duration::from_millis(1)).await;
         }
         // The read has been answered, and its answer is on its way back.
         sleep(WAY + Duration::from_millis(1)).await;
@@ -556,10 +571,14 @@ async fn a_holder_that_was_suspended_after_its_look_sends_nothing_over_its_succe
     };
     let sent = RefCell::new(false);
     let send = async || {
+        if !may_send() {
+            return Err(error("ecs:UpdateService", CallErrorKind::Invalid));
+        }
         *sent.borrow_mut() = true;
         Ok(())
     };
-    let (answer, ()) = tokio::join!(lease.order("ecs:UpdateService", scene.cloud.ports(), send), suspended);
+    let ordered = lease::order(Some(&lease), &context, send);
+    let (answer, ()) = tokio::join!(ordered, suspended);
     assert_eq!(answer.unwrap_err().reason, Reason::Locked);
     assert!(!sent.into_inner());
 }

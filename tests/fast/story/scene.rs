@@ -258,13 +258,21 @@ impl Scene {
     }
 
     pub fn context<'a>(&'a self, record: &'a RefCell<Record>) -> ReleaseContext<'a> {
-        ReleaseContext { aws: self.cloud.ports(), builder: &self.builder, web: &self.web, sink: &self.told, record }
+        ReleaseContext {
+            aws: self.cloud.ports(),
+            builder: &self.builder,
+            web: &self.web,
+            sink: &self.told,
+            clock: super::fake::clock,
+            record,
+        }
     }
 
     pub async fn deploy_order(&self, order: &Order) -> Ended {
         let record = RefCell::new(Record::default());
         let context = self.context(&record);
-        let result = Release::until(std::future::pending(), order, context).run().await;
+        let release = Release::until(std::future::pending(), order, context);
+        let result = super::fake::RUN.scope(order.run.key.clone(), release.run()).await;
         Ended { result, record: record.into_inner() }
     }
 
@@ -277,7 +285,8 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let result = Release::until(signal, &self.order, context).run().await;
+        let release = Release::until(signal, &self.order, context);
+        let result = super::fake::RUN.scope(self.order.run.key.clone(), release.run()).await;
         Ended { result, record: record.into_inner() }
     }
 

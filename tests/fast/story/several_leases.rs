@@ -1,9 +1,9 @@
 //! The leases of a release of several services: one order, one deadline, and none goes stale while another is waited for.
 
-use super::lease::{claim_of, put, seconds, take, web};
+use super::lease::{claim_of, put, seconds, take, take_of, web};
 use crate::story::scene::Scene;
 use fargate_deploy::config::Lock;
-use fargate_deploy::lease::{LeaseRequest, ManualLock, acquire, hold, in_order, set};
+use fargate_deploy::lease::{ManualLock, hold, in_order, set};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::Reason;
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn leases_are_taken_in_one_order_however_the_services_are_written() {
     let as_arn = |name: &str| of(&format!("arn:aws:ecs:eu-central-1:111122223333:service/shop/{name}"));
     for services in [[of("able"), as_arn("aaa")], [as_arn("able"), of("aaa")], [of("aaa"), of("able")]] {
         let ordered = in_order(services.iter(), scene.cloud.ports()).await.unwrap();
-        assert_eq!(ordered.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop/aaa", "shop/able"]);
+        assert_eq!(ordered.iter().map(|next| next.service.to_string()).collect::<Vec<_>>(), ["shop/aaa", "shop/able"]);
     }
 }
 
@@ -43,10 +43,9 @@ async fn a_write_that_hangs_keeps_no_other_lease_from_being_renewed() {
     let scene = Scene::without_migration().with_worker();
     let record = Default::default();
     let context = scene.context(&record);
-    let request = LeaseRequest { owner: &scene.order.owner, run: &scene.order.run, token: &scene.order.token };
     let mut leases = vec![];
     for name in ["web", "worker"] {
-        leases.push(Rc::new(acquire(&of(name), request, Instant::now(), &context).await.unwrap()));
+        leases.push(Rc::new(take_of(&of(name), &scene.order, seconds(1), &context).await.unwrap()));
     }
     scene.cloud.slow_puts.borrow_mut().push_back(seconds(110));
     hold(|| leases.clone(), &context, sleep(seconds(105))).await;

@@ -2,8 +2,9 @@
 
 use super::builder::tagged;
 use super::ecs::Aws;
-use super::{ACCOUNT, Journal, REGION, REGISTRY};
+use super::{ACCOUNT, Journal, REGION, REGISTRY, RUN};
 use async_trait::async_trait;
+use fargate_deploy::fence::may_send;
 use fargate_deploy::ports::*;
 use fargate_deploy::retry::{Again, RetryPolicy, retry};
 use fargate_deploy_core::image::Digest;
@@ -46,6 +47,26 @@ struct Trouble {
     since: Option<Instant>,
 }
 
+/// A run whose calls hang, because it is suspended or cut off from AWS. They go on afterwards.
+struct Freeze {
+    run: String,
+    /// The call that it begins at.
+    call: String,
+    at: Moment,
+    skip: usize,
+    lasts: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It is about to be sent.
+    BeforeSending,
+    /// It has been sent, and has not arrived.
+    OnItsWay,
+    /// It has had its effect, and has not been answered.
+    BeforeTheAnswer,
+}
+
 pub struct FakeCloud {
     pub journal: Journal,
     aws: RefCell<Aws>,
@@ -58,6 +79,8 @@ pub struct FakeCloud {
     outdated: RefCell<BTreeMap<String, (Instant, Service)>>,
     /// How long the answer of a PutParameter with Overwrite stays on its way to SSM, next first.
     pub slow_puts: RefCell<VecDeque<Duration>>,
+    freezes: RefCell<Vec<Freeze>>,
+    frozen: RefCell<BTreeMap<String, Instant>>,
     pub region: Cell<&'static str>,
 }
 
@@ -76,6 +99,8 @@ impl FakeCloud {
             service_lag: Cell::default(),
             outdated: RefCell::default(),
             slow_puts: RefCell::default(),
+            freezes: RefCell::default(),
+            frozen: RefCell::default(),
             region: Cell::new(REGION),
         }
     }
@@ -100,6 +125,9 @@ impl FakeCloud {
 
     /// One attempt gets through, or not.
     async fn attempt(&self, action: &str, limit: Duration) -> Call<()> {
+        if !may_send() {
+            return Err(error(action, CallErrorKind::Invalid));
+        }
         let outage = {
             let mut troubles = self.troubles.borrow_mut();
             let Some(trouble) = troubles.iter_mut().find(|t| t.action == action) else { return Ok(()) };
@@ -145,6 +173,33 @@ impl FakeCloud {
         self.troubles.borrow_mut().clear();
     }
 
+    /// All calls of a run hang from such a call on, after `skip` of them, for so long.
+    pub fn freeze(&self, run: &str, call: &str, at: Moment, skip: usize, lasts: Duration) {
+        let (run, call) = (run.to_owned(), call.to_owned());
+        self.freezes.borrow_mut().push(Freeze { run, call, at, skip, lasts });
+    }
+
+    /// Hangs as long as the run that calls is frozen.
+    async fn thaw(&self, line: &str, at: Moment) {
+        let run = RUN.try_with(Clone::clone).unwrap_or_default();
+        {
+            let mut freezes = self.freezes.borrow_mut();
+            let is_it = |f: &Freeze| f.run == run && f.at == at && line.starts_with(&f.call);
+            if let Some(found) = freezes.iter().position(is_it) {
+                if freezes[found].skip == 0 {
+                    let freeze = freezes.remove(found);
+                    self.frozen.borrow_mut().insert(run.clone(), Instant::now() + freeze.lasts);
+                } else {
+                    freezes[found].skip -= 1;
+                }
+            }
+        }
+        let until = self.frozen.borrow().get(&run).copied();
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
     pub fn push(&self, repository: &str, digest: &Digest, tag: &str, platform: &str) {
         tagged(&mut self.aws().images, repository, digest, tag, platform);
     }
@@ -167,8 +222,11 @@ impl FakeCloud {
             CallErrorKind::Unreachable if is_safe_twice => Again::Soon,
             _ => Again::Never,
         };
+        let line = format!("{action} {detail}").trim_end().to_owned();
+        self.thaw(&line, Moment::BeforeSending).await;
         retry(RetryPolicy::of(Duration::from_millis(500)), |limit| self.attempt(action, limit), again).await?;
-        self.journal.note(format!("{action} {detail}").trim_end().to_owned());
+        self.journal.note(line.clone());
+        self.thaw(&line, Moment::OnItsWay).await;
         sleep(WAY).await;
         let fault = self.fault(action);
         if let Some((kind, false)) = fault {
@@ -176,6 +234,7 @@ impl FakeCloud {
         }
         let answer = effect(&mut self.aws());
         sleep(WAY).await;
+        self.thaw(&line, Moment::BeforeTheAnswer).await;
         match fault {
             Some((kind, true)) => Err(error(action, kind)),
             _ => answer,

@@ -12,14 +12,35 @@ use fargate_deploy::ports::Web;
 use fargate_deploy::render::sentences;
 use fargate_deploy_core::image::Digest;
 use sha2::Digest as _;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "eu-central-1";
 pub const REGISTRY: &str = "111122223333.dkr.ecr.eu-central-1.amazonaws.com";
+
+tokio::task_local! {
+    /// Whose calls these are, where several runs share one AWS.
+    pub static RUN: String;
+}
+
+thread_local! {
+    static START: Instant = Instant::now();
+    static SUSPENDED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// The clock of [`fargate_deploy::release_context::ReleaseContext`], on the test's own time.
+pub fn clock() -> Duration {
+    START.with(|start| Instant::now().saturating_duration_since(*start)) + SUSPENDED.get()
+}
+
+/// The machine was suspended for so long: timers and `Instant` know nothing of it.
+pub fn suspend(lasts: Duration) {
+    SUSPENDED.set(SUSPENDED.get() + lasts);
+}
 
 /// What was called, in order.
 #[derive(Clone, Default)]
