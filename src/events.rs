@@ -171,6 +171,8 @@ pub enum Event {
     CommandTaskStarted { command: String, task: TaskArn, revision: TaskDefinitionArn },
     /// The task of an earlier attempt of this run is waited for: none is started.
     CommandAttached { command: String, task: TaskArn },
+    /// An earlier attempt of this run has run it to a good end: it is not run again.
+    CommandSucceededEarlier { command: String, task: TaskArn },
     /// AWS has no room for the task now: it is tried again.
     CommandWithoutCapacity { command: String, reason: String },
     /// Nothing of its task ran, by no fault of the command: it is started again.

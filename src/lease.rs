@@ -12,7 +12,7 @@ mod manual_lock;
 mod order;
 mod takeover;
 
-pub use claim::{Claim, ClaimedTask, Owner, RunKey};
+pub use claim::{Claim, ClaimedTask, Owner, ReleaseRecord, RunKey, SucceededCommand};
 pub use manual_lock::{ManualLock, State, clear, set, state};
 pub use order::{order, start_task};
 pub use takeover::{ReleaseResult, release_left};
@@ -32,7 +32,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use takeover::{TaskState, create_generation, may_take_over, task_state};
+use takeover::{TaskState, create_generation, last_release, may_take_over, task_state};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -53,6 +53,8 @@ const STALE_READS: u32 = 15;
 /// Generations that stay readable as history, and keep a late reader from creating their names again. With the newest
 /// one they are a single page of GetParametersByPath.
 const KEPT: u64 = 8;
+/// What is remembered of commands that ended well; a parameter holds 4 KiB.
+const REMEMBERED: usize = 8;
 /// Between two looks at a lease, or at a task, of somebody else.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -76,6 +78,8 @@ pub struct Lease {
     confirmed: RefCell<Option<Fence>>,
     /// What went out of the order that is noted, or of the task without an ARN.
     sent: RefCell<Option<Fence>>,
+    /// The service was told to move.
+    has_moved: Cell<bool>,
     /// One write at a time: a late heartbeat must not undo the note of a task.
     writing: Mutex<()>,
 }
@@ -194,21 +198,26 @@ pub async fn acquire(
     }
 }
 
-/// Whether an earlier attempt of this run ended without releasing one of these: the next attempt puts that in order, even
-/// where it finds nothing else to do. What cannot be read is left to go stale.
-pub async fn is_left_by_earlier_attempt(
-    services: impl Iterator<Item = &ServiceRef>,
-    run: &RunKey,
-    aws: Aws<'_>,
-) -> bool {
-    if run.is_first_attempt() {
-        return false;
-    }
+/// What earlier runs have left behind at a service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeftBehind {
+    /// An earlier attempt of this run ended without releasing its lease: the next attempt puts that in order, even where it
+    /// finds nothing else to do.
+    pub is_held_by_earlier_attempt: bool,
+    pub release: Option<ReleaseRecord>,
+}
+
+/// Reads what earlier runs have left behind at each service. What cannot be read is left to go stale, and owes nothing.
+pub async fn left_behind(services: impl Iterator<Item = &ServiceRef>, run: &RunKey, aws: Aws<'_>) -> Vec<LeftBehind> {
     let looks = services.map(async |service| {
-        let newest = chain(&path(service), aws).await.ok().and_then(|mut found| found.generations.pop());
-        newest.and_then(|g| g.claim).is_some_and(|held| !held.is_released && held.is_earlier_attempt_of(run))
+        let generations = chain(&path(service), aws).await.map(|found| found.generations).unwrap_or_default();
+        let newest = generations.last().and_then(|g| g.claim.as_ref());
+        LeftBehind {
+            is_held_by_earlier_attempt: newest.is_some_and(|held| !held.is_released && held.is_earlier_attempt_of(run)),
+            release: last_release(&generations),
+        }
     });
-    join_all(looks).await.contains(&true)
+    join_all(looks).await
 }
 
 /// Renews what `leases` says is held, while `body` runs: also while a further one is waited for. Each by itself: a write
@@ -393,6 +402,59 @@ impl Lease {
         self.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))
     }
 
+    /// The task of an earlier attempt of this run that has run this command to a good end.
+    pub fn succeeded_earlier(&self, command: &str) -> Option<TaskArn> {
+        let claim = self.claim.borrow();
+        claim.succeeded.iter().find(|done| done.command == command).map(|done| TaskArn::new(&done.task))
+    }
+
+    /// The task has ended well: an attempt that comes after this one need not run its command again.
+    pub async fn command_succeeded(&self, command: &str, task: &TaskArn, aws: Aws<'_>) {
+        self.note_success(command, task);
+        self.forget_task(aws).await;
+    }
+
+    /// The same, written with whatever comes next.
+    pub fn note_success(&self, command: &str, task: &TaskArn) {
+        let mut claim = self.claim.borrow_mut();
+        claim.task = None;
+        claim.succeeded.retain(|done| done.command != command);
+        claim.succeeded.push(SucceededCommand { command: command.to_owned(), task: task.to_string() });
+        let surplus = claim.succeeded.len().saturating_sub(REMEMBERED);
+        claim.succeeded.drain(..surplus);
+        self.left.borrow_mut().clear();
+    }
+
+    /// The task has ended, and not well: written with whatever comes next.
+    pub fn note_failure(&self) {
+        self.claim.borrow_mut().task = None;
+        self.left.borrow_mut().clear();
+    }
+
+    /// What the service was told to run last, and what of that has not been done.
+    pub fn release_record(&self) -> Option<ReleaseRecord> {
+        self.claim.borrow().release.clone()
+    }
+
+    /// What the service is about to be told to run: written with the order.
+    pub fn note_release(&self, release: Option<ReleaseRecord>) {
+        self.claim.borrow_mut().release = release;
+    }
+
+    /// The service was seen to serve and to answer: written with whatever comes next.
+    pub fn note_verified(&self) {
+        if let Some(release) = &mut self.claim.borrow_mut().release {
+            release.owes_verification = false;
+        }
+    }
+
+    /// A command with `when: after` has ended well: written with whatever comes next.
+    pub fn note_command_after(&self, name: &str) {
+        if let Some(release) = &mut self.claim.borrow_mut().release {
+            release.owes_commands.retain(|owed| owed != name);
+        }
+    }
+
     /// The task has stopped, or was never started.
     pub async fn forget_task(&self, aws: Aws<'_>) {
         self.claim.borrow_mut().task = None;
@@ -407,6 +469,7 @@ impl Lease {
     /// The claim could not be written: the order must not be given.
     async fn note_order(&self, aws: Aws<'_>) -> Result<(), Failure> {
         self.sent.take();
+        self.has_moved.set(true);
         self.claim.borrow_mut().is_updating = true;
         self.write(aws).await.map_err(|e| {
             self.order_has_arrived();
@@ -446,6 +509,14 @@ impl Lease {
         self.claim.borrow_mut().has_deployed = true;
     }
 
+    /// The release has come to an end: where the service was told to move, its commands are run again by whoever deploys
+    /// it again.
+    pub fn forget_commands(&self) {
+        if self.has_moved.get() {
+            self.claim.borrow_mut().succeeded.clear();
+        }
+    }
+
     /// Lets the next one in. A task that still runs, or an order that may still arrive, keeps its claim; what was noted and
     /// never sent does not.
     pub async fn release(&self, aws: Aws<'_>) {
@@ -470,8 +541,8 @@ impl Lease {
         &self.name
     }
 
-    /// One sign of life. What cannot be written is a warning: the next one may be.
-    async fn renew(&self, context: &ReleaseContext<'_>) {
+    /// Writes what was noted, which is one sign of life. What cannot be written is a warning: the next one may be.
+    pub async fn renew(&self, context: &ReleaseContext<'_>) {
         if let Err(e) = self.write(context.aws).await {
             context.warn(Warning::LeaseNotRenewed { service: self.service.clone(), error: e.to_string() });
         }

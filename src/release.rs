@@ -20,8 +20,8 @@ use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
 use crate::steps::{authenticate, preflight, register};
-use cancellation::{LAST_WRITES, run_alongside};
-use fargate_deploy_core::outcome::{Failure, ServiceRecord, ServiceState, Success};
+use cancellation::{LAST_LOOK, LAST_WRITES, run_alongside};
+use fargate_deploy_core::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
 use fargate_deploy_core::plan::document::{PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::{Before, Found, Plan, Provenance, ServicePlan};
 use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join_all, try_join_all};
@@ -125,16 +125,16 @@ impl<'a> Release<'a> {
     /// While images are still being built: what does not need them.
     async fn deploy(&self) -> Result<Success, Failure> {
         self.first_images().await?;
-        if self.changes_nothing() && !self.has_lease_of_earlier_attempt().await {
+        if self.changes_nothing() && !self.has_left_something().await {
             return self.confirm_unchanged().await;
         }
         self.acquire_leases().await?;
         self.wait_for_left_tasks(self.started_by_first_command()).await?;
         self.read_services_again().await?;
         self.first_images().await?;
+        // Another command may be the first to be run now.
+        self.wait_for_left_tasks(self.started_by_first_command()).await?;
         if self.changes_nothing() {
-            // No command of ours attaches to the task that an earlier attempt left.
-            self.wait_for_left_tasks(None).await?;
             return self.confirm_unchanged().await;
         }
         self.require_reviewed_plan()?;
@@ -153,7 +153,9 @@ impl<'a> Release<'a> {
     /// Reads everything that the choices depend on, and chooses.
     async fn read_production(&self) -> Result<(), Failure> {
         let Order { config, tags, provenance, is_dry_run, .. } = self.order;
-        let before = preflight::preflight(config, tags, provenance.sha.as_deref(), &self.context).await?;
+        let before =
+            preflight::preflight(config, tags, provenance.sha.as_deref(), self.earlier_attempt(), &self.context)
+                .await?;
         let _ = self.found.set(before.found.clone());
         self.choose(before)?;
         if !is_dry_run {
@@ -165,8 +167,25 @@ impl<'a> Release<'a> {
     /// The services may have moved while this run was building, or waiting for its turn, and then there may be nothing
     /// left to do.
     async fn read_services_again(&self) -> Result<(), Failure> {
+        if self.changes_nothing() {
+            // What still moves is this release, left by an earlier run.
+            self.read_once_more(None).await?;
+            if self.changes_nothing() {
+                return Ok(());
+            }
+        }
+        self.read_once_more(Some(self.lock_timeout())).await
+    }
+
+    async fn read_once_more(&self, settle: Option<Duration>) -> Result<(), Failure> {
         let found = self.found.get().cloned().unwrap_or_default();
-        self.choose(preflight::services_again(&self.order.config, found, self.lock_timeout(), &self.context).await?)
+        let config = &self.order.config;
+        self.choose(preflight::services_again(config, found, settle, self.earlier_attempt(), &self.context).await?)
+    }
+
+    /// The URL of this run, where an attempt of it came before this one.
+    fn earlier_attempt(&self) -> Option<&str> {
+        self.order.provenance.run_url.as_deref().filter(|_| !self.order.run.is_first_attempt())
     }
 
     fn choose(&self, before: Before) -> Result<(), Failure> {
@@ -192,11 +211,18 @@ impl<'a> Release<'a> {
         self.plan().changes(&self.images.ready()).is_empty() && !self.plan().settings.force
     }
 
-    async fn has_lease_of_earlier_attempt(&self) -> bool {
+    /// An earlier attempt of this run still holds a lease, or an earlier run owes something of what the services run.
+    async fn has_left_something(&self) -> bool {
+        if self.lock_wait().is_none() {
+            return false;
+        }
         let plan = self.plan();
         let services = plan.services.iter().map(|s| &s.service);
-        self.lock_wait().is_some()
-            && lease::is_left_by_earlier_attempt(services, &self.order.run, self.context.aws).await
+        let left = lease::left_behind(services, &self.order.run, self.context.aws).await;
+        plan.services.iter().zip(left).any(|(service, left)| {
+            left.is_held_by_earlier_attempt
+                || left.release.is_some_and(|release| !self.order.is_unwatched && self.owes(&release, service))
+        })
     }
 
     /// Always in the same order, so that two releases never wait for each other; all within one `lock-timeout`.
@@ -244,7 +270,14 @@ impl<'a> Release<'a> {
 
     /// What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.
     async fn release_leases(&self, ended: &Result<Success, Failure>) {
+        let is_cancelled = matches!(ended, Err(failure) if failure.reason == Reason::Cancelled);
+        if is_cancelled {
+            let _ = tokio::time::timeout(LAST_LOOK, self.look_at_running_commands()).await;
+        }
         let leases = self.leases.take();
+        if !is_cancelled && !matches!(ended, Err(failure) if failure.reason == Reason::Timeout) {
+            leases.iter().for_each(|lease| lease.forget_commands());
+        }
         if matches!(ended, Ok(Success::Deployed | Success::DeployedNotVerified)) {
             leases.iter().for_each(|lease| lease.note_deployed());
         }
@@ -282,8 +315,9 @@ impl<'a> Release<'a> {
         let is_new = |s: &&ServicePlan| !self.revisions.borrow().iter().any(|r| r.key == s.key);
         let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key));
         let ready = plan.services.iter().filter(is_new).filter(is_ready);
-        let registering =
-            ready.map(|s| register::register(s, plan.number, images, &self.order.provenance, &self.context));
+        let registering = ready.map(|s| {
+            register::register(s, plan.number, images, &self.order.provenance, self.earlier_attempt(), &self.context)
+        });
         for registered in join_all(registering).await {
             let revision = registered?;
             if let Some(service) = self.context.record.borrow_mut().service_mut(&revision.key) {

@@ -52,6 +52,38 @@ pub struct Claim {
     /// The one-off task that runs, or is about to run, under this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<ClaimedTask>,
+    /// Release commands of this run that ended well, until its service was told to move and the run has come to an end: the
+    /// next attempt does not run them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub succeeded: Vec<SucceededCommand>,
+    /// The last release that told the service to move, whichever run's it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseRecord>,
+}
+
+/// A release command that ended well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SucceededCommand {
+    /// Tells it from every other command of the run.
+    pub command: String,
+    /// The task that ran it.
+    pub task: String,
+}
+
+/// What a service was told to run, and what of that release has not been done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRecord {
+    /// The revision that the service was told to run.
+    pub revision: String,
+    /// What it ran before.
+    pub previous: String,
+    /// It has not been seen to serve and to answer.
+    #[serde(default)]
+    pub owes_verification: bool,
+    /// The commands with `when: after` that have not ended well, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owes_commands: Vec<String>,
 }
 
 impl Claim {

@@ -1,6 +1,8 @@
 //! When a lease passes to the next run, and what is known of the one before.
 
-use super::claim::{Chain, Claim, ClaimedTask, Generation, RunKey, chain, denied, text};
+use super::claim::{
+    Chain, Claim, ClaimedTask, Generation, ReleaseRecord, RunKey, SucceededCommand, chain, denied, text,
+};
 use super::{KEPT, Lease, LeaseRequest, STALE, STALE_READS, STALE_WHILE_STARTING};
 use crate::error::call_failed;
 use crate::ports::{Aws, CallError, CallErrorKind};
@@ -129,6 +131,8 @@ pub(super) async fn create_generation(
         heartbeat: 0,
         is_updating: false,
         task: None,
+        succeeded: vec![],
+        release: None,
     };
     let sent = (context.clock)();
     match aws.parameters.create_parameter(&name, &text(&claim)).await {
@@ -147,12 +151,13 @@ pub(super) async fn create_generation(
     // An earlier attempt has ended before this one began.
     let is_elsewhere = |g: &Generation| !g.claim.as_ref().is_some_and(|claim| claim.is_earlier_attempt_of(request.run));
     let follows_order = not_released(chain, generation).any(|g| g.is_updating() && is_elsewhere(g));
+    let succeeded = succeeded_earlier(chain, generation, request.run);
     let lease = Lease {
         name,
         path: path.to_owned(),
         generation,
         service: service.clone(),
-        claim: RefCell::new(Claim { task: left.first().cloned(), ..claim }),
+        claim: RefCell::new(Claim { task: left.first().cloned(), succeeded, release: last_release(chain), ..claim }),
         left: RefCell::new(left),
         follows_order: Cell::new(follows_order),
         since: now,
@@ -160,9 +165,11 @@ pub(super) async fn create_generation(
         last_write: Cell::new(sent),
         confirmed: RefCell::default(),
         sent: RefCell::default(),
+        has_moved: Cell::default(),
         writing: Mutex::default(),
     };
-    if lease.claim.borrow().task.is_some() {
+    let is_empty = lease.claim.borrow().task.is_none() && lease.claim.borrow().succeeded.is_empty();
+    if !is_empty {
         lease.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
     }
     for old in chain.iter().filter(|old| old.number + KEPT < generation) {
@@ -191,6 +198,18 @@ fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<
 /// Those before ours since the last one that was released, the newest first.
 fn not_released(chain: &[Generation], ours: u64) -> impl Iterator<Item = &Generation> {
     chain.iter().rev().filter(move |g| g.number < ours).take_while(|g| !g.is_released())
+}
+
+/// What earlier attempts of this run have run to a good end.
+fn succeeded_earlier(chain: &[Generation], ours: u64, run: &RunKey) -> Vec<SucceededCommand> {
+    let earlier = chain.iter().rev().filter(|g| g.number < ours).filter_map(|g| g.claim.as_ref());
+    let mut of_run = earlier.filter(|claim| claim.is_earlier_attempt_of(run));
+    of_run.next().map(|claim| claim.succeeded.clone()).unwrap_or_default()
+}
+
+/// The last release of the service that is known.
+pub(super) fn last_release(chain: &[Generation]) -> Option<ReleaseRecord> {
+    chain.iter().rev().find_map(|g| g.claim.as_ref()?.release.clone())
 }
 
 /// The list after ours was created. One that does not show it is older than that, and says nothing about what others

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// The runner kills 10 s after the first signal; within 5 s everything is said, the leases' release included.
 const LAST_ANSWER: Duration = Duration::from_millis(2500);
+/// For whether a command that was running has ended.
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(800);
 /// For what is written into the leases when the run ends.
 pub(super) const LAST_WRITES: Duration = Duration::from_millis(1500);
 

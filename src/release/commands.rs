@@ -5,9 +5,10 @@ use super::ready_images::{Images, has_all};
 use crate::config::When;
 use crate::events::Event;
 use crate::steps::{release as command, snapshot};
-use fargate_deploy_core::outcome::Failure;
+use fargate_deploy_core::outcome::{CommandState, Failure};
 use fargate_deploy_core::plan::{CommandPlan, Plan};
 use fargate_deploy_core::snapshot::snapshot_name;
+use futures_util::future::join_all;
 
 impl Release<'_> {
     /// A release command waits for the images that it runs, not for the others.
@@ -33,9 +34,45 @@ impl Release<'_> {
         }
         let (plan, images) = (self.plan(), self.images.all().await?);
         for planned in self.commands_at(&plan, When::After) {
-            self.run_command(planned, &plan, &images).await?;
+            self.run_command_after(planned, &plan, &images).await?;
         }
         Ok(())
+    }
+
+    /// Runs it, and notes in every lease that no later run owes it.
+    pub(super) async fn run_command_after(
+        &self,
+        planned: &CommandPlan,
+        plan: &Plan,
+        images: &Images,
+    ) -> Result<(), Failure> {
+        self.run_command(planned, plan, images).await?;
+        let leases = self.leases.borrow().clone();
+        leases.iter().for_each(|lease| lease.note_command_after(&planned.command.name));
+        join_all(leases.iter().map(|lease| lease.renew(&self.context))).await;
+        Ok(())
+    }
+
+    /// The names of the commands that are to run when the services serve.
+    pub(super) fn names_of_commands_after(&self) -> Vec<String> {
+        let plan = self.plan();
+        self.commands_at(&plan, When::After).map(|planned| planned.command.name.clone()).collect()
+    }
+
+    /// A cancelled run says of no task that it still runs which has ended.
+    pub(super) async fn look_at_running_commands(&self) {
+        let plan = self.plan();
+        let commands = self.context.record.borrow().commands.clone();
+        for running in commands.into_iter().filter(|command| command.state == CommandState::Running) {
+            let planned = plan.commands.iter().find(|planned| planned.command.name == running.name);
+            let Some((planned, task)) = planned.zip(running.task) else { continue };
+            let Some(service) = plan.service(&planned.service) else { continue };
+            let lease = self.lease_of(service);
+            let has_succeeded = command::look_again(planned, service, &task, lease.as_deref(), &self.context).await;
+            if has_succeeded && planned.command.when == When::After {
+                self.leases.borrow().iter().for_each(|lease| lease.note_command_after(&running.name));
+            }
+        }
     }
 
     /// Waits until there is something to begin with: a change that is certain, and the images of the first release
@@ -49,17 +86,24 @@ impl Release<'_> {
         self.images.wait_until(is_enough).await.map(drop)
     }
 
-    /// What an earlier attempt of this run started for the first command, as ECS has it.
+    /// What an earlier attempt of this run started, as ECS has it, for the first command that is to be run now.
     pub(super) fn started_by_first_command(&self) -> Option<String> {
         if self.order.run.is_first_attempt() {
             return None;
         }
         let plan = self.plan();
-        let first = plan.commands.first().filter(|_| !self.order.skips_commands)?;
-        Some(command::started_by(&first.command.name, &self.order.run.key))
+        let is_done = |planned: &&CommandPlan| {
+            let lease = plan.service(&planned.service).and_then(|service| self.lease_of(service));
+            lease.is_some_and(|lease| lease.succeeded_earlier(&planned.identity()).is_some())
+        };
+        let first = match self.changes_nothing() {
+            true => self.commands_owed(&plan).into_iter().find(|planned| !is_done(planned)),
+            false => self.commands_at(&plan, When::Before).find(|planned| !is_done(planned)),
+        };
+        first.map(|first| command::started_by(&first.command.name, &self.order.run.key))
     }
 
-    fn commands_at<'p>(&self, plan: &'p Plan, when: When) -> impl Iterator<Item = &'p CommandPlan> {
+    pub(super) fn commands_at<'p>(&self, plan: &'p Plan, when: When) -> impl Iterator<Item = &'p CommandPlan> {
         let commands = if self.order.skips_commands { &[][..] } else { &plan.commands };
         commands.iter().filter(move |planned| planned.command.when == when)
     }

@@ -4,6 +4,7 @@ use super::Release;
 use super::cancellation::{cancelled, run_alongside};
 use crate::config::{OnCancel, OnFailure};
 use crate::events::{Event, Notice};
+use crate::lease::{Lease, ReleaseRecord};
 use crate::poll::Poll;
 use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
@@ -134,9 +135,14 @@ impl Release<'_> {
                 rollout.caused_failure = true;
                 stop(progress, consequence(&failure, self.plan().settings.on_failure), failure);
             }
-            Ok(()) if rollout.verdict.is_some() => progress.send_modify(|p| {
-                p.completed.insert(service.key.clone());
-            }),
+            Ok(()) if rollout.verdict.is_some() => {
+                if let Some(lease) = self.lease_of(service).filter(|_| !self.order.is_unwatched) {
+                    lease.note_verified();
+                }
+                progress.send_modify(|p| {
+                    p.completed.insert(service.key.clone());
+                });
+            }
             Ok(()) => {}
         }
         Turn::Ended(Box::new(rollout))
@@ -154,7 +160,16 @@ impl Release<'_> {
         // A revision that runs already is rolled only by force.
         let force = revision.is_unchanged;
         let lease = self.lease_of(service);
-        rollout.moving = roll_out::roll_out(service, &revision.arn, force, settings, lease.as_deref(), context).await?;
+        let lease = lease.as_deref();
+        let earlier = lease.and_then(Lease::release_record);
+        if let Some(lease) = lease {
+            lease.note_release(Some(self.release_of(service, revision)));
+        }
+        let moved = roll_out::roll_out(service, &revision.arn, force, settings, lease, context).await;
+        if let Some(lease) = lease.filter(|_| moved.is_err() && !self.may_have_moved(service)) {
+            lease.note_release(earlier);
+        }
+        rollout.moving = moved?;
         let Some(moving) = rollout.moving.as_mut().filter(|_| !self.order.is_unwatched) else {
             rollout.verdict = Some(Verdict::Stable(service.before.counts));
             return Ok(());
@@ -173,11 +188,26 @@ impl Release<'_> {
         Ok(())
     }
 
+    /// What this run tells a service to run, and what it owes of that until it is done.
+    fn release_of(&self, service: &ServicePlan, revision: &Revision) -> ReleaseRecord {
+        ReleaseRecord {
+            revision: revision.arn.to_string(),
+            previous: service.before.task_definition.to_string(),
+            owes_verification: true,
+            owes_commands: self.names_of_commands_after(),
+        }
+    }
+
+    fn may_have_moved(&self, service: &ServicePlan) -> bool {
+        let mut record = self.context.record.borrow_mut();
+        record.service_mut(&service.key).is_none_or(|noted| noted.state != ServiceState::Untouched)
+    }
+
     /// Whether what was deployed serves: its deployment ended well, runs our digests, and answers.
     ///
     /// # Errors
     /// How its deployment ended, or what is wrong with what serves now.
-    async fn check_deployed(&self, rollout: &ServiceRollout<'_>) -> Result<(), Failure> {
+    pub(super) async fn check_deployed(&self, rollout: &ServiceRollout<'_>) -> Result<(), Failure> {
         let (service, context) = (rollout.service, &self.context);
         let counts = match &rollout.verdict {
             None => return Ok(()),
@@ -232,7 +262,7 @@ pub(super) fn is_in_progress_elsewhere(failure: &Failure) -> bool {
 }
 
 /// The first that is bad, else the first; what else happened is evidence.
-fn first_failure(mut failures: Vec<Failure>) -> Option<Failure> {
+pub(super) fn first_failure(mut failures: Vec<Failure>) -> Option<Failure> {
     let at = failures.iter().position(|f| !is_in_progress_elsewhere(f)).unwrap_or(0);
     if failures.is_empty() {
         return None;

@@ -168,6 +168,11 @@ pub fn line(event: &Event) -> Option<Line> {
             Step::Release,
             format!("{command}: an earlier attempt of this run started task {}: waiting for that one", task.id()),
         ),
+        Event::CommandSucceededEarlier { command, task } => Line::new(
+            Mark::Done,
+            Step::Release,
+            format!("{command}: an earlier attempt of this run has run it to a good end (task {})", task.id()),
+        ),
         Event::CommandWithoutCapacity { command, reason } => {
             Line::new(Progress, Step::Release, format!("{command}: no capacity ({reason}): trying again"))
         }

@@ -11,6 +11,7 @@ use fargate_deploy_core::names::{ImageKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use fargate_deploy_core::service::{Service, State};
+use fargate_deploy_core::task_definition::TaskDefinition;
 use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub async fn preflight(
     config: &Config,
     tags: &Tags,
     sha: Option<&str>,
+    earlier_attempt: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<Before, Failure> {
     let step = context.begin(Event::PreflightStarted {
@@ -32,7 +34,7 @@ pub async fn preflight(
         images: Some(config.images.len()),
         again: false,
     });
-    let services = services(config, None, &step, context).await?;
+    let services = services(config, None, earlier_attempt, &step, context).await?;
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
         find_image(image, tags, sha, platform_of(image, config, &services), context)
@@ -51,11 +53,12 @@ pub async fn preflight(
 pub async fn services_again(
     config: &Config,
     found: Found,
-    settle: Duration,
+    settle: Option<Duration>,
+    earlier_attempt: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<Before, Failure> {
     let step = context.begin(Event::PreflightStarted { services: config.services.len(), images: None, again: true });
-    let services = services(config, Some(settle), &step, context).await?;
+    let services = services(config, settle, earlier_attempt, &step, context).await?;
     step.emit(Event::ServicesRead { running: what_runs(config, &services), took: step.took() });
     Ok(Before { services, found })
 }
@@ -78,11 +81,13 @@ fn platform_of(image: &ImageConfig, config: &Config, services: &[ServiceBefore])
 async fn services(
     config: &Config,
     settle: Option<Duration>,
+    earlier_attempt: Option<&str>,
     step: &StepLog<'_>,
     context: &ReleaseContext<'_>,
 ) -> Result<Vec<ServiceBefore>, Failure> {
     let found = settled(config, settle, step, context).await?;
-    try_join_all(config.services.iter().zip(found).map(|(chosen, service)| describe(chosen, service, context))).await
+    let describing = config.services.iter().zip(found);
+    try_join_all(describing.map(|(chosen, service)| describe(chosen, service, earlier_attempt, context))).await
 }
 
 /// Describes all services, and waits while another deployment of one is rolling out: one that started now would leave
@@ -161,6 +166,7 @@ fn is_moving(service: &Service) -> bool {
 async fn describe(
     chosen: &ServiceConfig,
     service: Service,
+    earlier_attempt: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<ServiceBefore, Failure> {
     let doing = format!("reading the task definition that {} runs", service.name);
@@ -174,14 +180,17 @@ async fn describe(
         Some(file) => read_definition(file).await?,
         None => running.clone(),
     };
+    // What an earlier attempt of this run registered is of this very release.
+    let is_ours = |definition: &TaskDefinition| earlier_attempt.is_some() && definition.run() == earlier_attempt;
+    let number = |definition: &TaskDefinition| Some(definition.release()? - u64::from(is_ours(definition)));
     let latest = match context.aws.task_definitions.task_definition(base.family()).await {
-        Ok(latest) => latest.release(),
+        Ok(latest) => number(&latest),
         Err(e) if matches!(e.kind, CallErrorKind::NotFound | CallErrorKind::Invalid) => None,
         Err(e) => return Err(call_failed("reading the family's latest revision", &e)),
     };
     Ok(ServiceBefore {
         key: chosen.key.clone(),
-        latest_release: latest.max(running.release()).unwrap_or(0),
+        latest_release: latest.max(number(&running)).unwrap_or(0),
         service,
         running,
         base,

@@ -25,6 +25,7 @@ pub async fn register(
     number: u64,
     images: &[(ImageKey, PinnedImage)],
     provenance: &Provenance,
+    earlier_attempt: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<Revision, Failure> {
     let definition = service.definition(number, images, provenance);
@@ -35,13 +36,27 @@ pub async fn register(
     }
     let of = || service.service.clone();
     let step = context.begin(Event::RegistrationStarted { service: of(), family: definition.family().to_owned() });
-    let arn = context
-        .aws
-        .task_definitions
-        .register(&definition)
-        .await
-        .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?;
+    let arn = match left_by(earlier_attempt, &definition, context).await {
+        Some(arn) => arn,
+        None => {
+            let registered = context.aws.task_definitions.register(&definition).await;
+            registered
+                .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?
+        }
+    };
     context.record.borrow_mut().registered.push(arn.clone());
     step.emit(Event::RevisionRegistered { service: of(), revision: arn.clone(), release: number, took: step.took() });
     Ok(Revision { key: service.key.clone(), arn, definition, is_unchanged: false })
+}
+
+/// The same, as an earlier attempt of this run registered it.
+async fn left_by(
+    run: Option<&str>,
+    definition: &TaskDefinition,
+    context: &ReleaseContext<'_>,
+) -> Option<TaskDefinitionArn> {
+    let run = run?;
+    let latest = context.aws.task_definitions.task_definition(definition.family()).await.ok()?;
+    let is_same = latest.run() == Some(run) && compare::differences(&latest, definition).is_empty();
+    latest.arn().filter(|_| is_same)
 }

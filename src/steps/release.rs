@@ -53,14 +53,25 @@ pub async fn run(
     let mut tries = 1;
     let (task, ended, verdict) = loop {
         let request = request(plan, service, (&definition, &arn), run, tries);
-        let task = start(&request, plan, run, began, lease, &step, context).await?;
+        let task = match start(&request, plan, run, began, lease, &step, context).await? {
+            Start::Running(task) => task,
+            Start::SucceededEarlier(task) => {
+                set(context, plan, Some(&task), CommandState::Succeeded);
+                step.emit(Event::CommandSucceededEarlier { command: plan.command.name.clone(), task });
+                return Ok(());
+            }
+        };
         set(context, plan, Some(&task), CommandState::Running);
         let stream = evidence::stream(&definition, &plan.container, &task);
         let (ended, has_output) = wait(&task, &request.cluster, stream.as_ref(), plan, began, &step, context).await?;
-        if let Some(lease) = lease {
-            lease.forget_task(context.aws).await;
-        }
         let verdict = judge_with_output(&ended, &plan.container, has_output);
+        match lease {
+            Some(lease) if verdict == TaskVerdict::Succeeded => {
+                lease.command_succeeded(&plan.identity(), &task, context.aws).await;
+            }
+            Some(lease) => lease.forget_task(context.aws).await,
+            None => {}
+        }
         set(context, plan, Some(&task), state_of(&verdict));
         if !verdict.is_worth_another_try() || tries == TRIES || began.elapsed() >= plan.command.timeout {
             break (task, ended, verdict);
@@ -186,7 +197,33 @@ pub fn started_by(command: &str, run: &str) -> String {
     format!("fargate-deploy/{}/{}", clean(command), clean(run))
 }
 
-/// Attaches to the task of an earlier attempt that still runs, or starts one.
+/// Looks once more at a task that was running when the run was told to end: whether it has ended since, and well.
+pub async fn look_again(
+    plan: &CommandPlan,
+    service: &ServicePlan,
+    task: &TaskArn,
+    lease: Option<&Lease>,
+    context: &ReleaseContext<'_>,
+) -> bool {
+    let found = context.aws.tasks.tasks(&service.service.cluster, std::slice::from_ref(task)).await.unwrap_or_default();
+    let Some(ended) = found.first().filter(|task| task.is_stopped()) else { return false };
+    let verdict = judge(ended, &plan.container);
+    set(context, plan, Some(task), state_of(&verdict));
+    match lease {
+        Some(lease) if verdict == TaskVerdict::Succeeded => lease.note_success(&plan.identity(), task),
+        Some(lease) => lease.note_failure(),
+        None => {}
+    }
+    verdict == TaskVerdict::Succeeded
+}
+
+enum Start {
+    Running(TaskArn),
+    /// An earlier attempt of this run has run it to a good end.
+    SucceededEarlier(TaskArn),
+}
+
+/// Attaches to the task of an earlier attempt that still runs, or starts one, unless an earlier one has ended well.
 async fn start(
     request: &RunTask,
     plan: &CommandPlan,
@@ -195,7 +232,12 @@ async fn start(
     lease: Option<&Lease>,
     step: &StepLog<'_>,
     context: &ReleaseContext<'_>,
-) -> Result<TaskArn, Failure> {
+) -> Result<Start, Failure> {
+    if !run.is_first_attempt()
+        && let Some(task) = lease.and_then(|lease| lease.succeeded_earlier(&plan.identity()))
+    {
+        return Ok(Start::SucceededEarlier(task));
+    }
     let left = match run.is_first_attempt() {
         true => None,
         false => match left_running(request, context).await? {
@@ -206,7 +248,7 @@ async fn start(
     if let Some(task) = left {
         step.emit(Event::CommandAttached { command: plan.command.name.clone(), task: task.clone() });
         note(lease, request, Some(&task), context).await?;
-        return Ok(task);
+        return Ok(Start::Running(task));
     }
     let mut request = request.clone();
     let mut asked = None;
@@ -268,7 +310,7 @@ async fn start(
                 // From here on a failed note only makes a successor look the task up by its starter.
                 let _ = note(Some(lease), &request, Some(&task.arn), context).await;
             }
-            return Ok(task.arn);
+            return Ok(Start::Running(task.arn));
         }
         set(context, plan, None, CommandState::NeverStarted);
         let (reason, detail) = answer.failures.into_iter().next().unwrap_or_default();

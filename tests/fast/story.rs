@@ -10,6 +10,7 @@ mod graph;
 mod lease;
 mod migration;
 mod outages;
+mod owed;
 mod policies;
 mod promotion;
 mod race;

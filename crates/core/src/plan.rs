@@ -198,6 +198,15 @@ impl CommandPlan {
         self.containers.iter().map(|(_, key)| key)
     }
 
+    /// Tells it from every other command of a run, whatever it is named: a hash of what is written.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let Self { command, service, container, own, .. } = self;
+        let family = own.as_ref().map(TaskDefinition::family);
+        let seed = format!("{}\n{:?}\n{service}\n{family:?}\n{container}", command_id(self), command.when);
+        hex::encode(&Sha256::digest(seed)[..8])
+    }
+
     /// What it runs from where that is not the service's new revision itself: its own definition with the release's
     /// image, or one that is derived to be safe to run once.
     #[must_use]

@@ -69,6 +69,11 @@ impl TaskDefinition {
         }
     }
 
+    /// The URL of the run that registered it.
+    pub fn run(&self) -> Option<&str> {
+        self.tag("fargate-deploy:run")
+    }
+
     /// The release that this revision was registered for.
     pub fn release(&self) -> Option<u64> {
         self.tag(RELEASE_TAG)?.trim_start_matches('r').parse().ok()

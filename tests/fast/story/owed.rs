@@ -1,0 +1,220 @@
+//! What a run that came to an end too early still owes: the next one of the same commit does it, and ends as the first one would
+//! have.
+
+use super::lease::seconds;
+use crate::story::fake::rollout::Ending;
+use crate::story::fake::task::{Run, container};
+use crate::story::scene::{Ended, Scene, migration, order};
+use fargate_deploy::config::{OnFailure, ReleaseCommand, When};
+use fargate_deploy::release::Order;
+use fargate_deploy_core::outcome::{Reason, Success};
+use tokio::time::{Instant, sleep};
+
+/// With a smoke check, and a command that comes after.
+fn scene() -> Scene {
+    let mut scene = Scene::without_migration().with_smoke();
+    scene.order.config.release = vec![ReleaseCommand { name: "reindex".to_owned(), when: When::After, ..migration() }];
+    scene
+}
+
+/// The same commit by another run.
+fn other_run(scene: &Scene) -> Order {
+    Order { config: scene.order.config.clone(), ..order("1002", "1", "token-2") }
+}
+
+fn next_attempt(scene: &Scene) -> Order {
+    Order { config: scene.order.config.clone(), ..order("1001", "2", "token-2") }
+}
+
+fn does_not_answer(scene: &Scene) {
+    scene.web.answers.borrow_mut().extend(vec![Ok((503, String::new())); 100]);
+}
+
+/// Nothing is rolled out again, and what was owed is done, once.
+async fn pays(scene: &Scene) {
+    scene.journal.clear();
+    let again = scene.deploy_order(&other_run(scene)).await;
+    assert_eq!(again.success(), Success::Deployed, "{again:?}");
+    assert_eq!(scene.journal.count("ecs:UpdateService"), 0);
+    assert_eq!((scene.journal.count("GET "), scene.journal.count("ecs:RunTask")), (1, 1), "{:?}", scene.changes());
+    assert!(again.state().iter().any(|line| line.starts_with("release command `reindex` was applied")));
+    scene.journal.clear();
+    let third = scene.deploy_order(&Order { token: "token-3".to_owned(), ..other_run(scene) }).await;
+    assert_eq!(third.success(), Success::Unchanged, "{third:?}");
+    assert_eq!(scene.changes(), [""; 0]);
+    assert_eq!(scene.journal.count("GET "), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_no_wait_the_next_run_checks_and_runs_what_comes_after() {
+    let mut scene = scene();
+    scene.order.is_unwatched = true;
+    assert_eq!(scene.deploy().await.success(), Success::Started);
+    assert_eq!(scene.journal.count("GET "), 0);
+    sleep(seconds(60)).await;
+    pays(&scene).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_timeout_the_next_run_follows_the_rollout_and_does_the_rest() {
+    let mut scene = scene();
+    scene.order.config.wait = seconds(5);
+    assert_eq!(scene.deploy().await.reason(), Reason::Timeout);
+    scene.order.config.wait = seconds(600);
+    pays(&scene).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_cancelled_rollout_the_next_run_does_the_rest() {
+    let scene = scene();
+    let ended = scene.deploy_until(|scene| scene.journal.count("ecs:DescribeServiceDeployments") > 0).await;
+    assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+    pays(&scene).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_command_that_failed_only_that_is_run_again() {
+    let scene = scene().next_runs([Run::exits(1), Run::exits(0)]);
+    assert!(scene.deploy().await.result.is_err());
+    scene.journal.clear();
+    let again = scene.deploy_order(&other_run(&scene)).await;
+    assert_eq!(again.success(), Success::Deployed, "{again:?}");
+    assert_eq!((scene.journal.count("GET "), scene.journal.count("ecs:RunTask")), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_does_not_answer_is_as_bad_at_the_second_run() {
+    let mut scene = scene();
+    scene.order.config.on_failure = OnFailure::Leave;
+    does_not_answer(&scene);
+    let first = scene.deploy().await;
+    assert_eq!(first.reason(), Reason::Unsteady, "{first:?}");
+    let second = scene.deploy_order(&other_run(&scene)).await;
+    assert_eq!(second.reason(), first.reason(), "{second:?}");
+    assert!(second.failure().what.contains("smoke check failed"), "{}", second.failure().what);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_was_not_watched_and_does_not_answer_is_put_back_by_the_next_run() {
+    let mut scene = scene();
+    scene.order.is_unwatched = true;
+    assert_eq!(scene.deploy().await.success(), Success::Started);
+    sleep(seconds(60)).await;
+    scene.order.is_unwatched = false;
+    does_not_answer(&scene);
+    let second = scene.deploy_order(&other_run(&scene)).await;
+    assert_eq!(second.reason(), Reason::RolledBack, "{second:?}");
+    assert!(scene.cloud.aws().services["web"].task_definition.as_str().ends_with("web:41"));
+    assert_eq!(second.state()[0], "shop/web: r7 (web:41) serves again, confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_fails_after_the_run_was_cancelled_is_put_back_by_the_next_run() {
+    let scene = scene().next_rollouts("web", [Ending::CrashLoops]);
+    let scene = scene.change_service("web", |web| web.breaker = Default::default());
+    let ended = scene.deploy_until(|scene| scene.journal.count("ecs:DescribeServiceDeployments") > 0).await;
+    assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+    let mut again = other_run(&scene);
+    again.config.fail_fast = true;
+    again.config.wait = seconds(600);
+    let second = scene.deploy_order(&again).await;
+    assert_eq!(second.reason(), Reason::RolledBack, "{second:?}");
+    assert_eq!(second.state()[0], "shop/web: r7 (web:41) serves again, confirmed");
+}
+
+fn with_seed() -> Scene {
+    let mut scene = Scene::new().with_front(300);
+    scene.order.config.release.push(ReleaseCommand { name: "seed".to_owned(), ..migration() });
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_ended_well_before_the_run_did_is_not_run_again() {
+    for is_killed in [false, true] {
+        let scene = with_seed().next_runs([Run::exits(0), Run::hangs()]);
+        let is_time = |scene: &Scene| scene.journal.count("ecs:RunTask") == 2;
+        if is_killed {
+            let seen = async {
+                while !is_time(&scene) {
+                    sleep(seconds(1)).await;
+                }
+                sleep(seconds(5)).await;
+            };
+            tokio::select! {
+                ended = scene.deploy() => panic!("{ended:?}"),
+                () = seen => {}
+            }
+        } else {
+            assert_eq!(scene.deploy_until(is_time).await.reason(), Reason::Cancelled);
+        }
+        ends_well(&scene);
+        let ended = scene.deploy_order(&next_attempt(&scene)).await;
+        assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+        assert_eq!(scene.journal.count("ecs:RunTask"), 2, "killed: {is_killed}");
+        assert_eq!(ended.state().iter().filter(|line| line.contains("was applied")).count(), 2, "{:?}", ended.state());
+    }
+}
+
+/// The task that runs ends well while nobody looks.
+fn ends_well(scene: &Scene) {
+    let mut aws = scene.cloud.aws();
+    let arn = aws.tasks.iter().find(|t| t.service.is_none() && !t.task.is_stopped()).unwrap().task.arn.clone();
+    let ended = vec![container("app", Some(0))];
+    aws.stop(&arn, "EssentialContainerExited", "Essential container in task exited", ended);
+}
+
+/// Its images are slow: the migration has ended long before anything moves.
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_ended_while_an_image_was_built_is_not_run_again_by_the_next_attempt() {
+    let scene = Scene::new().with_front(300);
+    let is_done = |scene: &Scene| {
+        scene.cloud.aws().tasks.iter().any(|t| t.service.is_none() && t.task.is_stopped())
+            && scene.lease("web")["task"].is_null()
+    };
+    let ended = scene.deploy_until(is_done).await;
+    assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+    let ended = scene.deploy_order(&next_attempt(&scene)).await;
+    assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), 1);
+    assert_eq!(registered(&scene, "web"), 1, "the revision of the first attempt will do");
+    assert_eq!(ended.record.release, Some(8));
+    // It was this release's: another run has one of its own.
+    let mut other = other_run(&scene);
+    scene.builder.content.replace("newer".to_owned());
+    other.tags.iter_mut().for_each(|(_, tags)| *tags = vec!["def456".to_owned()]);
+    other.provenance.sha = Some("def456".to_owned());
+    other.tags.push(("front".into(), vec!["def456".to_owned()]));
+    assert_eq!(scene.deploy_order(&other).await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 2);
+}
+
+fn registered(scene: &Scene, family: &str) -> usize {
+    scene.journal.count(&format!("ecs:RegisterTaskDefinition {family}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_whose_task_was_never_asked_for_is_taken_back_when_the_run_is_cancelled() {
+    let scene = Scene::new();
+    scene.cloud.slow_puts.borrow_mut().push_back(seconds(10));
+    let ended = scene.deploy_until(|scene| scene.cloud.slow_puts.borrow().is_empty()).await;
+    assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), 0);
+    assert_eq!(scene.lease("web")["isReleased"], true);
+    let began = Instant::now();
+    assert_eq!(scene.deploy_order(&next_attempt(&scene)).await.success(), Success::Deployed);
+    assert!(began.elapsed() < seconds(100), "{:?}", began.elapsed());
+}
+
+/// Its log is still read when the signal comes.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_ended_is_not_said_to_be_running_by_a_cancelled_run() {
+    for (run, expected) in [(Run::exits(0), "was applied"), (Run::exits(3), "exited with 3")] {
+        let scene = Scene::new().next_runs([run]);
+        let has_ended =
+            |scene: &Scene| scene.cloud.aws().tasks.iter().any(|t| t.service.is_none() && t.task.is_stopped());
+        let ended: Ended = scene.deploy_until(has_ended).await;
+        assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+        assert!(ended.state()[1].contains(expected), "{:?}", ended.state());
+        assert_eq!(scene.lease("web")["isReleased"], true);
+    }
+}
