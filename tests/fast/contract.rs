@@ -8,7 +8,7 @@ mod logs;
 mod lookups;
 mod network;
 mod outages;
-mod scripted_server;
+pub mod scripted_server;
 mod ssm;
 mod sts;
 mod tasks;

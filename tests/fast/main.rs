@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test sets its clock, its environment and its client up itself")]
 
 mod contract;
+mod fuzzed;
 mod github;
 mod loaded;
 mod model;

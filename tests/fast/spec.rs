@@ -3,11 +3,10 @@
 mod action_yml;
 mod architecture;
 mod cli;
-mod config;
+pub mod config;
 mod docs;
 mod plan;
 mod references;
 mod schema;
-mod secrets;
 mod terraform;
 mod values;

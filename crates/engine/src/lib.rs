@@ -15,8 +15,6 @@ mod build;
 mod classic;
 mod config_auth;
 mod context;
-#[cfg(test)]
-mod dice;
 mod digest;
 mod distribution;
 mod endpoint;

@@ -240,27 +240,33 @@ mod tests {
         assert_eq!(told(&mut steps, 9, Some(Timestamp::default()), 650), 1);
     }
 
-    #[test]
-    fn a_trace_of_any_bytes_tells_something_or_nothing_and_stops_no_build() {
-        let whole = StatusResponse {
-            vertexes: vec![Vertex { error: "exit code: 1".to_owned(), ..vertex("a") }],
-            logs: vec![VertexLog { vertex: "a".to_owned(), msg: b"x\n".to_vec(), ..VertexLog::default() }],
-            ..StatusResponse::default()
-        };
-        let whole = whole.encode_to_vec();
-        let mut dice = crate::dice::Dice(7);
-        let mut steps = Steps::default();
-        for _ in 0..3000 {
-            let mut bytes = whole[..dice.below(whole.len() + 1)].to_vec();
-            for _ in 0..dice.below(4) {
-                if !bytes.is_empty() {
-                    let at = dice.below(bytes.len());
-                    bytes[at] = u8::try_from(dice.below(256)).unwrap();
+    mod fuzzed {
+        use super::*;
+        use std::cell::RefCell;
+        use test_support::fuzz;
+        use test_support::proptest::prelude::*;
+        use test_support::proptest::sample::Index;
+
+        #[test]
+        fn a_trace_of_any_bytes_tells_something_or_nothing_and_stops_no_build() {
+            let whole = StatusResponse {
+                vertexes: vec![Vertex { error: "exit code: 1".to_owned(), ..vertex("a") }],
+                logs: vec![VertexLog { vertex: "a".to_owned(), msg: b"x\n".to_vec(), ..VertexLog::default() }],
+                ..StatusResponse::default()
+            };
+            let whole = whole.encode_to_vec();
+            let steps = RefCell::new(Steps::default());
+            let changes = prop::collection::vec((any::<Index>(), any::<u8>()), 0..4);
+            fuzz(3000, (0..=whole.len(), changes), |(length, changes)| {
+                let mut bytes = whole[..length].to_vec();
+                for (at, byte) in changes.iter().filter(|_| length > 0) {
+                    bytes[at.index(length)] = *byte;
                 }
-            }
-            steps.trace(&Value::String(STANDARD.encode(&bytes)), Instant::now(), &mut |_| {});
-            steps.trace(&Value::String(String::from_utf8_lossy(&bytes).into_owned()), Instant::now(), &mut |_| {});
-            steps.failure();
+                let mut steps = steps.borrow_mut();
+                steps.trace(&Value::String(STANDARD.encode(&bytes)), Instant::now(), &mut |_| {});
+                steps.trace(&Value::String(String::from_utf8_lossy(&bytes).into_owned()), Instant::now(), &mut |_| {});
+                steps.failure();
+            });
         }
     }
 

@@ -40,7 +40,6 @@ fn objects(lines: &[u8]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dice::Dice;
 
     #[test]
     fn objects_are_whole_however_the_transport_cuts_them() {
@@ -65,31 +64,36 @@ mod tests {
         seen
     }
 
-    #[test]
-    fn any_bytes_give_the_same_events_however_they_are_cut() {
-        const PIECES: [&[u8]; 12] = [
-            b"{\"stream\":\"Step 1/2\"}",
-            b"{\"id\":\"moby.buildkit.trace\",\"aux\":\"Cg==\"}",
-            b"\n",
-            b"\r\n",
-            b"\n\n",
-            b"{",
-            b"null",
-            b"\"\\u12",
-            b"\xff\xfe",
-            b"proxy error",
-            b"{\"error\":\"x\"}\n",
-            b"[1e999]",
-        ];
-        let mut dice = Dice(1);
-        for round in 0..3000 {
-            let bytes: Vec<u8> = (0..dice.below(12)).flat_map(|_| PIECES[dice.below(12)].to_vec()).collect();
-            let whole = read(std::iter::once(bytes.as_slice()));
-            let size = 1 + dice.below(9);
-            assert_eq!(read(bytes.chunks(size)), whole, "round {round}, in chunks of {size}: {bytes:?}");
-            for object in &whole {
-                stream_error(object);
-            }
+    mod fuzzed {
+        use super::*;
+        use test_support::fuzz;
+        use test_support::proptest::prelude::*;
+        use test_support::proptest::sample::select;
+
+        #[test]
+        fn any_bytes_give_the_same_events_however_they_are_cut() {
+            let pieces: Vec<&[u8]> = vec![
+                b"{\"stream\":\"Step 1/2\"}",
+                b"{\"id\":\"moby.buildkit.trace\",\"aux\":\"Cg==\"}",
+                b"\n",
+                b"\r\n",
+                b"\n\n",
+                b"{",
+                b"null",
+                b"\"\\u12",
+                b"\xff\xfe",
+                b"proxy error",
+                b"{\"error\":\"x\"}\n",
+                b"[1e999]",
+            ];
+            fuzz(3000, (prop::collection::vec(select(pieces), 0..12), 1..10_usize), |(pieces, size)| {
+                let bytes = pieces.concat();
+                let whole = read(std::iter::once(bytes.as_slice()));
+                assert_eq!(read(bytes.chunks(size)), whole, "in chunks of {size}");
+                for object in &whole {
+                    stream_error(object);
+                }
+            });
         }
     }
 

@@ -1,3 +1,4 @@
+mod fuzzed;
 mod sources;
 
 use super::*;
