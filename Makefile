@@ -1,7 +1,7 @@
 # The targets are what a person types.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test fuzz soak check bench setup clean
+.PHONY: help demo quick test fuzz soak probe check bench setup clean
 
 CARGO ?= cargo
 # The checkers and stand-ins that `make setup` installs come first, so that a newer one on the machine changes nothing.
@@ -27,7 +27,11 @@ soak: setup ## a million worlds of the model of ECS, 25 rounds of twenty racing 
 	SOAK_ROUNDS=$${SOAK_ROUNDS:-25} $(TOOLS) $(CARGO) test --test race -- --nocapture
 
 fuzz: ## random inputs to what reads things from outside, a minute for each target; FUZZ_SECONDS chooses otherwise, FUZZ_SEED repeats a run
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --workspace --lib --test fast -- fuzzed:: --nocapture
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --workspace --lib --test fast -- fuzzed:: round_trip:: --nocapture
+
+probe: ## asks AWS, with your credentials, what its pages leave open, and removes what it makes: docs/probe.md
+	scripts/setup --only tools
+	target/venv/bin/python scripts/probe $(PROBE)
 
 # In CI a checker that is missing is a failure; on a machine of one's own it is said and left out.
 missing = if [ -n "$$CI" ]; then echo 'check: $(1) is missing: $(2)' >&2; exit 1; \

@@ -24,6 +24,7 @@ mod ministack;
 mod plan;
 mod planted;
 mod postgres;
+mod probe;
 mod program;
 mod recorder;
 mod references;

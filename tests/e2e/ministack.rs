@@ -1,6 +1,7 @@
 //! A second opinion: the same scenarios against ministack (PyPI, MIT), an emulator that nobody of us wrote.
 //! What it gets wrong is in the comments; what our promises need of it, it gets right.
 
+use crate::probe::Probing;
 use crate::support::deploy_from;
 use fargate_deploy::commands::deploy::Options;
 use fargate_deploy_core::outcome::{Outcome, Reason, Success};
@@ -165,4 +166,20 @@ async fn happy_path_failing_migration_and_rollback_end_as_they_do_on_the_stage()
     assert_eq!(failure.reason, Reason::RolledBack, "{log}");
     assert!(record.state()[0].contains("serves again, confirmed"), "{:?}", record.state());
     assert_eq!(ministack.aws.service("shop", "web").await["taskDefinition"], first.as_str());
+}
+
+/// It honours no client token, and knows no service deployments: the probe says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_tells_how_an_emulator_plays_it_and_leaves_nothing_behind() {
+    let ministack = Ministack::start().await;
+    let experiments = ["--only", "parameters", "registrations", "tasks", "zero", "native"];
+    let (code, answers, said) = Probing::start(&ministack.env(), "nobody/nothing:1", &experiments).ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    let answer = |premise: &str| answers["answers"][premise]["answer"].clone();
+    assert_eq!(answer("RunTask again with the same client token"), "another task", "{answers:#}");
+    assert_eq!(answers["setting"]["native-rollout-state"], "shown", "{answers:#}");
+    let left = ministack.aws.call("ecs", "ListTaskDefinitions", json!({"status": "ACTIVE"})).await.unwrap().to_string();
+    assert!(!left.contains("fargate-deploy-probe"), "{left}");
+    let left = ministack.aws.call("ecs", "ListClusters", json!({})).await.unwrap().to_string();
+    assert!(!left.contains("fargate-deploy-probe"), "{left}");
 }

@@ -33,7 +33,7 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         Self {
-            behavior: Behavior::impatient(),
+            behavior: with_probed(Behavior::impatient()),
             github: GithubJob::default(),
             config: CONFIG.to_owned(),
             definition: definition(),
@@ -42,6 +42,13 @@ impl Default for Setting {
             reports: false,
         }
     }
+}
+
+/// Where `PREMISES` names the answers of `scripts/probe`, AWS is played as it was found.
+fn with_probed(behavior: Behavior) -> Behavior {
+    let Ok(file) = std::env::var("PREMISES") else { return behavior };
+    let answers: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    behavior.with_probed(&answers["setting"]).unwrap()
 }
 
 pub const CONFIG: &str = r#"

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::request::lock;
 
 /// Which deployment becomes PRIMARY when the circuit breaker rolls back. Field reports show a reused id, one emulator
@@ -67,6 +69,25 @@ pub struct ReadLags {
 }
 
 impl ReadLags {
+    fn of_seconds(probed: &Value) -> Result<Self, String> {
+        let mut lags = Self::default();
+        for (name, value) in probed.as_object().into_iter().flatten() {
+            let lag = match name.as_str() {
+                "services" => &mut lags.services,
+                "service-deployment-list" => &mut lags.service_deployment_list,
+                "service-deployments" => &mut lags.service_deployments,
+                "service-revisions" => &mut lags.service_revisions,
+                "task-list" => &mut lags.task_list,
+                "parameter-list" => &mut lags.parameter_list,
+                _ => return Err(format!("`read-lags`: there is no `{name}`")),
+            };
+            let seconds = value.as_f64().filter(|seconds| (0.0..600.0).contains(seconds));
+            *lag =
+                Duration::from_secs_f64(seconds.ok_or_else(|| format!("`{name}`: expected seconds, found `{value}`"))?);
+        }
+        Ok(lags)
+    }
+
     /// The longest of those over services.
     pub(crate) fn longest_of_services(&self) -> Duration {
         let all = [self.services, self.service_deployment_list, self.service_deployments, self.service_revisions];
@@ -214,6 +235,49 @@ impl Behavior {
     #[must_use]
     pub fn impatient() -> Self {
         Self { patience_scale: 0.1, settling: Duration::from_millis(800), ..Self::default() }
+    }
+
+    /// With what `scripts/probe` found: the member `setting` of its answers. What is not named there stays as it is.
+    ///
+    /// # Errors
+    /// A name or a word that the stage cannot play.
+    pub fn with_probed(mut self, setting: &Value) -> Result<Self, String> {
+        for (name, value) in setting.as_object().into_iter().flatten() {
+            match (name.as_str(), value.as_str().unwrap_or_default()) {
+                ("rollback-primary", "reused-id") => self.rollback_primary = RollbackPrimary::ReusedId,
+                ("rollback-primary", "fresh-id") => self.rollback_primary = RollbackPrimary::FreshId,
+                ("current-service-deployment-in-update", "new") => {
+                    self.current_service_deployment_in_update = CurrentServiceDeployment::New;
+                }
+                ("current-service-deployment-in-update", "stale") => {
+                    self.current_service_deployment_in_update = CurrentServiceDeployment::Stale;
+                }
+                ("superseded-service-deployment", "stopped") => {
+                    self.superseded_service_deployment = SupersededServiceDeployment::Stopped;
+                }
+                ("superseded-service-deployment", "in-progress-forever") => {
+                    self.superseded_service_deployment = SupersededServiceDeployment::InProgressForever;
+                }
+                ("stopped-on-request", "rollback-successful") => {
+                    self.stopped_on_request = StoppedOnRequest::RollbackSuccessful;
+                }
+                ("stopped-on-request", "stopped") => self.stopped_on_request = StoppedOnRequest::Stopped,
+                ("native-rollout-state", "absent") => self.native_rollout_state = NativeRolloutState::Absent,
+                ("native-rollout-state", "shown") => self.native_rollout_state = NativeRolloutState::Shown,
+                ("identical-push-to-immutable-tag", "accepted") => {
+                    self.identical_push_to_immutable_tag = IdenticalPush::Accepted;
+                }
+                ("identical-push-to-immutable-tag", "refused") => {
+                    self.identical_push_to_immutable_tag = IdenticalPush::Refused;
+                }
+                ("missing-right-after-run-task", _) if value.is_boolean() => {
+                    self.missing_right_after_run_task = value == true;
+                }
+                ("read-lags", _) => self.read_lags = ReadLags::of_seconds(value)?,
+                _ => return Err(format!("`{name}`: the stage cannot play `{value}`")),
+            }
+        }
+        Ok(self)
     }
 
     /// As long as on AWS.

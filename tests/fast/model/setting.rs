@@ -1,7 +1,19 @@
 //! What is true of one world: written down by a seed, and simple enough to be made simpler when it has failed.
 
 use fargate_deploy_core::service::{Alarms, Breaker};
+use serde_json::Value;
+use std::sync::LazyLock;
 use test_support::Random;
+
+/// What the file of `PREMISES` says, an answer of `scripts/probe`; null without one.
+fn premises() -> &'static Value {
+    static PREMISES: LazyLock<Value> = LazyLock::new(|| {
+        let Ok(file) = std::env::var("PREMISES") else { return Value::Null };
+        let answers: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        answers["setting"].clone()
+    });
+    &PREMISES
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -224,7 +236,19 @@ impl Setting {
             faults: faults(dice),
             wait: dice.pick(&[120, 240, 400]),
         }
+        .with_probed(premises())
         .made_consistent()
+    }
+
+    /// As `scripts/probe` found it on AWS, where it did.
+    fn with_probed(mut self, setting: &Value) -> Self {
+        let plays = |name: &str, way: &str| setting[name].as_str().map(|found| found == way);
+        self.reuses_ids = plays("rollback-primary", "reused-id").unwrap_or(self.reuses_ids);
+        self.stops_superseded = plays("superseded-service-deployment", "stopped").unwrap_or(self.stops_superseded);
+        if let (Kind::Native(_), Some(is_absent)) = (self.strategy, plays("native-rollout-state", "absent")) {
+            self.strategy = Kind::Native(if is_absent { NativeState::Absent } else { NativeState::Honest });
+        }
+        self
     }
 
     /// What cannot be together is not.
