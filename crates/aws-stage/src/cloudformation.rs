@@ -6,7 +6,8 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
+use super::error::{AwsError, Reply};
 use super::request::{lock, random_hex, text};
 
 /// The stacks of the stage's account and Region.

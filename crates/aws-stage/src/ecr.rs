@@ -5,7 +5,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
+use super::error::{AwsError, Reply};
 use super::registry::repository::{Image, Mutability, PutRefusal, Repository, digest_of, no_repository};
 use super::registry::{Registry, Scope};
 use super::request::{epoch_seconds, flag, list, lock, number, page, required, text, texts};

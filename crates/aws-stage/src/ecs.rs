@@ -9,9 +9,10 @@ mod tags;
 pub(crate) mod task;
 pub(crate) mod tasks;
 
-use super::api::{AwsError, Caller, Reply};
+use super::api::Caller;
 use super::behavior::Behavior;
 use super::elb::Elb;
+use super::error::{AwsError, Reply};
 use super::logs::Logs;
 use super::registry::Registry;
 use super::request::text;

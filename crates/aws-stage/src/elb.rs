@@ -6,6 +6,7 @@ mod check;
 mod group;
 mod http;
 mod operations;
+mod route;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

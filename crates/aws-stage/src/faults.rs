@@ -1,11 +1,24 @@
 //! Rules that make calls over the wire fail, hang or lose their answer. A fixed seed repeats the same failures.
 
+use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::request::lock;
+
+/// The connection closes without an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionDropped;
+
+impl fmt::Display for ConnectionDropped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the stage dropped this connection")
+    }
+}
+
+impl std::error::Error for ConnectionDropped {}
 
 /// Which calls fail, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

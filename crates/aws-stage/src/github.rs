@@ -18,9 +18,9 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::call_log::{CallLog, CallRecord};
+use super::faults::ConnectionDropped;
 use super::faults::{FaultAction, Faults, Ruling};
 use super::request::{lock, random_hex};
-use super::server::ConnectionDropped;
 use reply::Reply;
 
 pub use deployments::{Deployment, Status};

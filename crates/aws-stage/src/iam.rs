@@ -8,7 +8,8 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
+use super::error::{AwsError, Reply};
 use super::policy::{Context, Decision, Policy, Request, Use};
 use super::request::{list, lock, number, random_hex, required, text, texts};
 

@@ -1,6 +1,7 @@
 //! CloudWatch Logs: groups, streams and their events.
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
+use super::error::{AwsError, Reply};
 use super::request::{epoch_seconds, flag, list, lock, number, page, required, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::api::AwsError;
+use super::error::AwsError;
 
 /// A parsed policy document, identity-based or a role's trust policy.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::api::{AwsError, Reply};
+use super::error::{AwsError, Reply};
 use super::request::random_hex;
 
 /// One API call, read from a request.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::api::AwsError;
+use super::error::AwsError;
 
 /// A string member; absent, null and other types read as `None`.
 pub(crate) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {

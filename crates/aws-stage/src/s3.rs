@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use super::api::{AwsError, Caller};
+use super::api::Caller;
+use super::error::AwsError;
 use super::protocol::{escaped, request_id};
 use super::request::lock;
 

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
+use super::error::{AwsError, Reply};
 use super::request::{epoch_seconds, lock, random_hex, required, text};
 
 /// The secrets of every account and Region.

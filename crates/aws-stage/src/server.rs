@@ -2,7 +2,6 @@
 //! faults, identity and policies before they are answered.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -16,11 +15,12 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
 use super::authorization::{ResolvedDefinition, definition_lookup, needs, roles_of};
 use super::call_log::{CallRecord, is_mutating};
 use super::credentials::{SigningScope, Unauthenticated};
-use super::faults::{FaultAction, FaultPlan, FaultRule, Ruling};
+use super::error::{AwsError, Reply};
+use super::faults::{ConnectionDropped, FaultAction, FaultPlan, FaultRule, Ruling};
 use super::protocol::{Call, Protocol, request_id};
 use super::registry::Scope;
 use super::registry::wire::{self, Route, Visit};
@@ -31,18 +31,6 @@ use super::sts::Sts;
 
 /// Larger than any request of the API; image layers do not come this way.
 const LARGEST_CALL: usize = 32 * 1024 * 1024;
-
-/// The connection closes without an answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnectionDropped;
-
-impl fmt::Display for ConnectionDropped {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the stage dropped this connection")
-    }
-}
-
-impl std::error::Error for ConnectionDropped {}
 
 /// Serves until the task is aborted; the connections end with it.
 pub(crate) async fn serve(services: Arc<Services>, listener: TcpListener) -> Infallible {

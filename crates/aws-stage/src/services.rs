@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::api::{AwsError, Caller, Reply};
+use super::api::Caller;
 use super::call_log::CallLog;
 use super::cloudformation::Stacks;
 use super::credentials::Credentials;
 use super::ecr::Ecr;
 use super::ecs::Ecs;
 use super::elb::Elb;
+use super::error::{AwsError, Reply};
 use super::faults::Faults;
 use super::github::GitHub;
 use super::iam::Iam;

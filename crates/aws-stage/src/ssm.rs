@@ -9,7 +9,8 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
+use super::error::{AwsError, Reply};
 use super::request::{epoch_seconds, flag, list, lock, number, required, text, texts};
 
 /// The parameters of every account and Region. Each call is atomic.

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::api::{AwsError, Caller, Reply, partition};
+use super::api::{Caller, partition};
 use super::credentials::{Credentials, Issued};
+use super::error::{AwsError, Reply};
 use super::iam::{Iam, Provider, Role};
 use super::oidc::{Oidc, Verdict};
 use super::policy::{Context, Decision, Policy, Principal, Use};

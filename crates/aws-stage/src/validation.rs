@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::api::AwsError;
+use crate::error::AwsError;
 use model::{Models, Service, Shape};
 pub(crate) use played::not_played;
 

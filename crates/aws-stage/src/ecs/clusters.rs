@@ -1,6 +1,7 @@
 //! Clusters: names that everything else is looked up in.
 
-use crate::api::{AwsError, Reply, partition};
+use crate::api::partition;
+use crate::error::{AwsError, Reply};
 use crate::request::{lock, text, texts};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

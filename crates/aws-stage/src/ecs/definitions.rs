@@ -2,10 +2,12 @@
 
 pub(super) mod fargate;
 mod filled_in;
+mod refusal;
 mod rules;
 
 use super::task::Definition;
-use crate::api::{AwsError, Caller, Reply, partition};
+use crate::api::{Caller, partition};
+use crate::error::{AwsError, Reply};
 use crate::request::{epoch_seconds, list, lock, number, page, required, text};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

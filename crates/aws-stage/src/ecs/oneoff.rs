@@ -6,7 +6,7 @@ use super::definitions::fargate::check_size;
 use super::placement;
 use super::task::{Definition, TaskSpec, TaskView};
 use super::tasks::{Tasks, describe};
-use crate::api::{AwsError, Reply};
+use crate::error::{AwsError, Reply};
 use crate::request::{epoch_seconds, flag, list, lock, number, page, required, text, texts};
 use crate::validation::not_played;
 use serde_json::{Value, json};

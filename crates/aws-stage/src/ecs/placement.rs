@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::definitions::fargate;
 use super::task::Definition;
-use crate::api::AwsError;
+use crate::error::AwsError;
 use crate::request::{list, number, text};
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/platform-fargate.html>

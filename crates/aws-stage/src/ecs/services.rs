@@ -1,5 +1,6 @@
 //! ECS services: the loop that carries out what each service's scheduler decides, and the API over them.
 
+mod cluster_view;
 pub(crate) mod configuration;
 mod describe;
 mod health;
@@ -12,6 +13,7 @@ mod rollout;
 pub(crate) mod scheduler;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
@@ -27,8 +29,9 @@ use super::task::TaskView;
 use super::tasks::Tasks;
 use crate::elb::TargetState;
 use crate::request::{epoch_seconds, lock};
+use cluster_view::{ClusterView, Target};
 use model::{Service, ServiceStatus};
-use scheduler::{Action, ClusterView, Target};
+use scheduler::Action;
 
 /// The scheduler looks at least this often, for what is due by the clock alone.
 const TICK: Duration = Duration::from_millis(40);

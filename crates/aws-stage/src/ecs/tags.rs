@@ -1,7 +1,7 @@
 //! Tags on what has an ARN.
 
 use super::definitions::Definitions;
-use crate::api::Reply;
+use crate::error::Reply;
 use crate::request::{list, lock, required, text, texts};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! Tasks: every one of them real containers, from PROVISIONING to STOPPED.
 
+mod container;
 mod environment;
 mod images;
 mod life;
@@ -84,10 +85,10 @@ impl Tasks {
         let id = random_hex(16);
         let cluster = spec.cluster_arn.rsplit('/').next().unwrap_or_default();
         let arn = format!("{}:task/{cluster}/{id}", spec.cluster_arn.split(":cluster/").next().unwrap_or_default());
-        let containers = prepare::containers(&spec.definition).map(|c| ContainerView {
-            name: prepare::name(c).to_owned(),
+        let containers = container::containers(&spec.definition).map(|c| ContainerView {
+            name: container::name(c).to_owned(),
             container_id: None,
-            image: prepare::text(c, "image").to_owned(),
+            image: container::text(c, "image").to_owned(),
             image_digest: None,
             status: Status::Pending,
             exit_code: None,
@@ -210,10 +211,10 @@ impl Tasks {
 /// UNHEALTHY if an essential container is, HEALTHY if all essential ones with a check are, else UNKNOWN.
 fn overall(view: &TaskView) -> Health {
     let definition = &view.spec.definition;
-    let essential = |c: &&ContainerView| prepare::container(definition, &c.name).is_none_or(prepare::is_essential);
+    let essential = |c: &&ContainerView| container::container(definition, &c.name).is_none_or(container::is_essential);
     let healths: Vec<Health> = view.containers.iter().filter(essential).map(|c| c.health).collect();
     let checked =
-        |c: &&ContainerView| prepare::container(definition, &c.name).is_some_and(|c| c.get("healthCheck").is_some());
+        |c: &&ContainerView| container::container(definition, &c.name).is_some_and(|c| c.get("healthCheck").is_some());
     if healths.contains(&Health::Unhealthy) {
         return Health::Unhealthy;
     }

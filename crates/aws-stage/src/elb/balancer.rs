@@ -2,28 +2,20 @@
 //! turn.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::route::Route;
 use super::{Elb, http};
-
-/// Where requests of one group go.
-#[derive(Clone)]
-pub(super) struct Route {
-    elb: Weak<Elb>,
-    arn: String,
-    turn: Arc<AtomicUsize>,
-}
 
 /// Aborting the listener closes its connections too.
 pub(super) async fn open(elb: Weak<Elb>, arn: String, is_http: bool) -> std::io::Result<(SocketAddr, AbortHandle)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
-    let route = Route { elb, arn, turn: Arc::default() };
+    let route = Route::new(elb, arn);
     let serving = tokio::spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((client, peer)) = listener.accept().await {
@@ -37,29 +29,6 @@ pub(super) async fn open(elb: Weak<Elb>, arn: String, is_http: bool) -> std::io:
         }
     });
     Ok((address, serving.abort_handle()))
-}
-
-impl Route {
-    /// Connects to the next healthy target; one can have died since its last check, so the others are tried too.
-    pub(super) async fn connect(&self) -> Result<TcpStream, Unreachable> {
-        let targets = self.elb.upgrade().map(|elb| elb.healthy(&self.arn)).unwrap_or_default();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        for at in 0..targets.len() {
-            if let Ok(target) = TcpStream::connect(targets[turn.wrapping_add(at) % targets.len()]).await {
-                return Ok(target);
-            }
-        }
-        Err(if targets.is_empty() { Unreachable::NoTarget } else { Unreachable::Refused })
-    }
-}
-
-/// Why no target has the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreachable {
-    /// None is healthy.
-    NoTarget,
-    /// All of the healthy ones refused the connection.
-    Refused,
 }
 
 async fn pass(route: Route, mut client: TcpStream) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::AwsError;
+use crate::error::AwsError;
 use crate::request::{number, required, text};
 
 /// CreateTargetGroup's members, with the defaults that AWS fills in.

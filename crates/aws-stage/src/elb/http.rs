@@ -17,7 +17,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::balancer::{Route, Unreachable};
+use super::route::{Route, Unreachable};
 
 /// AWS's default `idle_timeout.timeout_seconds`; what a target takes longer for is answered with 504.
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>

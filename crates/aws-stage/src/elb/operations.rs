@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::group::{Settings, invalid};
 use super::{Elb, Group, Work, balancer};
-use crate::api::{AwsError, Caller, Reply, partition};
+use crate::api::{Caller, partition};
+use crate::error::{AwsError, Reply};
 use crate::request::{list, lock, number, random_hex, required, text, texts};
 
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html>

@@ -13,8 +13,8 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::GitHub;
 use crate::call_log::{CallLog, CallRecord};
+use crate::faults::ConnectionDropped;
 use crate::faults::{FaultPlan, Faults};
-use crate::server::ConnectionDropped;
 
 /// Larger than any body that GitHub takes.
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::api::AwsError;
+use crate::error::AwsError;
 use crate::request::epoch_seconds;
 
 use super::Scope;

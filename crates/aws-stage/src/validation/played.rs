@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::api::AwsError;
+use crate::error::AwsError;
 
 /// Operation, the member whose members these are (empty for the input itself), and what is played of it. Members that say
 /// nothing (null, false, empty) are no request for anything.

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::rules::{containers, refuse, setting};
-use crate::api::AwsError;
+use super::refusal::{containers, refuse, setting};
+use crate::error::AwsError;
 use crate::request::{list, number, text};
 
 /// Members of a container that Fargate does not have.

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::fargate;
-use crate::api::AwsError;
+use super::refusal::{containers, refuse, setting};
+use crate::error::AwsError;
 use crate::request::{list, number, required, text};
 
 /// Containers in one task definition.
@@ -58,20 +59,6 @@ pub(super) fn check(body: &Value) -> Result<(), AwsError> {
         return setting(container, "At least one of 'memory' or 'memoryReservation' must be specified.");
     }
     Ok(())
-}
-
-/// A ClientException.
-pub(super) fn refuse<T>(message: impl Into<String>) -> Result<T, AwsError> {
-    Err(AwsError::client("ClientException", message))
-}
-
-/// The same about one container.
-pub(super) fn setting<T>(container: &Value, why: &str) -> Result<T, AwsError> {
-    refuse(format!("Invalid setting for container '{}'. {why}", text(container, "name").unwrap_or_default()))
-}
-
-pub(super) fn containers(body: &Value) -> &[Value] {
-    list(body, "containerDefinitions")
 }
 
 fn is_essential(container: &Value) -> bool {

@@ -1,7 +1,8 @@
 //! Which tasks are healthy, which fail, and what a failure does to a deployment.
 
+use super::cluster_view::{ClusterView, Target};
 use super::model::{Rollout, Service};
-use super::scheduler::{Action, ClusterView, Target};
+use super::scheduler::Action;
 use crate::ecs::task::{Health, Status, TaskView};
 
 /// From RUNNING to the registration with the target groups.

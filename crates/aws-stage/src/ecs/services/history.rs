@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::lifecycle::Lifecycle;
+use super::traffic::Lifecycle;
 use crate::request::random_hex;
 
 /// `serviceDeployments[].status`.

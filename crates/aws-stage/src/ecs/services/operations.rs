@@ -6,8 +6,9 @@ use super::history::{DeploymentStatus, ServiceDeployment};
 use super::model::{Service, ServiceStatus};
 use super::request::{Chosen, Origin, create, invalid};
 use super::{Book, Key, Services};
-use crate::api::{AwsError, Caller, Reply, partition};
+use crate::api::{Caller, partition};
 use crate::behavior::CurrentServiceDeployment;
+use crate::error::{AwsError, Reply};
 use crate::request::{epoch_seconds, flag, list, lock, number, page, required, text, texts};
 
 impl Services {

@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::configuration::Configuration;
 use super::model::{Deployment, Pins, Revision, Service, ServiceStatus, digits};
-use crate::api::AwsError;
 use crate::behavior::{Behavior, NativeRolloutState};
 use crate::ecs::placement;
 use crate::ecs::task::Definition;
+use crate::error::AwsError;
 use crate::request::{flag, list, number, text};
 use crate::validation::not_played;
 

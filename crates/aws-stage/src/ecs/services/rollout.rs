@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::history::AlarmMonitor;
 use super::history::{DeploymentStatus, Rollback, ServiceDeployment};
-use super::lifecycle::Lifecycle;
 use super::model::{Deployment, Rollout, Service};
+use super::traffic::Lifecycle;
 use crate::behavior::{Behavior, RollbackPrimary, StoppedOnRequest, SupersededServiceDeployment};
 
 /// Why a deployment does not go on.

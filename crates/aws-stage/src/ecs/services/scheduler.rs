@@ -3,13 +3,13 @@
 //! No clock, no containers and no network in here: [`Service::step`] turns a [`ClusterView`] into [`Action`]s.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
+use super::cluster_view::{ClusterView, Target};
 use super::history::{Counts, DeploymentStatus};
-use super::lifecycle::Stage;
 use super::model::{Pins, Retiring, Rollout, Service, ServiceStatus, Watch};
 use super::rollout::Cause;
-use crate::behavior::{Behavior, InjectedFailure};
+use super::traffic::Stage;
+use crate::behavior::InjectedFailure;
 use crate::ecs::task::{Status, TaskSpec, TaskView};
 
 /// A deployment that failed stays visible for about this long.
@@ -17,30 +17,6 @@ const FAILED_VISIBLE_SECONDS: f64 = 60.0;
 
 /// AWS computes how long it watches the alarms of a deployment after its last task is healthy; minutes.
 const BAKE_SECONDS: f64 = 300.0;
-
-/// What the scheduler sees.
-pub(crate) struct ClusterView<'a> {
-    pub behavior: &'a Behavior,
-    pub now: Instant,
-    /// The same moment in epoch seconds.
-    pub epoch: f64,
-    /// Tasks of the service's group; others are not looked at.
-    pub tasks: &'a [TaskView],
-    /// Health of a task (by id) in a target group (by ARN).
-    pub target: &'a dyn Fn(&str, &str) -> Target,
-}
-
-/// Health of a task in one target group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// Not registered, or no longer: its connections have drained.
-    Absent,
-    /// Not decided yet, or draining.
-    Undecided,
-    Healthy,
-    /// With the reason, as DescribeTargetHealth words it.
-    Unhealthy(String),
-}
 
 /// What is to be done.
 #[derive(Clone, Debug)]

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::cluster_view::{ClusterView, Target};
 use super::model::{Rollout, Service};
 use super::request::{Chosen, Origin, create};
-use super::scheduler::{Action, ClusterView, Target};
-use crate::api::AwsError;
+use super::scheduler::Action;
 use crate::behavior::{Behavior, InjectedFailure, RollbackPrimary, SupersededServiceDeployment};
 use crate::ecs::task::{ContainerView, Definition, Health, Status, TaskSpec, TaskView};
+use crate::error::AwsError;
 use crate::request::random_hex;
 
 mod breaker;

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::prepare::Container;
+use super::container::Container;
 use super::{TaskSpec, Tasks};
 
 impl Tasks {

@@ -1,6 +1,6 @@
 //! The images of a task: which digest, from which registry, and is it for this processor.
 
-use super::prepare::{Container, name, text};
+use super::container::{Container, name, text};
 use super::{TaskSpec, Tasks};
 use crate::containers::without_tag;
 use crate::request::lock;

@@ -1,6 +1,6 @@
 //! The life of one task.
 
-use super::prepare::{self, Container};
+use super::container::{self, Container};
 use super::volumes;
 use super::{Health, InjectedFailure, Status, TaskView, Tasks};
 use crate::request::epoch_seconds;
@@ -51,16 +51,16 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
     tasks.change(arn, |entry| entry.view.status = Status::Pending);
     tasks.check_resources(&view.spec).map_err(failed)?;
     let mut images = vec![];
-    for container in prepare::containers(&view.spec.definition) {
+    for container in container::containers(&view.spec.definition) {
         let (reference, digest) = tasks.image(&view.spec, container).await.map_err(failed)?;
-        tasks.change_container(arn, prepare::name(container), |c| c.image_digest.clone_from(&digest));
-        images.push((prepare::name(container).to_owned(), reference));
+        tasks.change_container(arn, container::name(container), |c| c.image_digest.clone_from(&digest));
+        images.push((container::name(container).to_owned(), reference));
     }
     tasks.change(arn, |entry| entry.view.status = Status::Activating);
     volumes::create(tasks, &view.spec, &view.id).await.map_err(failed)?;
     let pause_container = pause_container(tasks, view).await.map_err(failed)?;
-    for container in prepare::in_order(&view.spec.definition) {
-        let name = prepare::name(container);
+    for container in container::in_order(&view.spec.definition) {
+        let name = container::name(container);
         let may_start = wait_for(tasks, arn, container).await?;
         // An essential container that ends takes the task along, whatever others are still waiting for.
         if has_ended(tasks, view, true) {
@@ -76,10 +76,10 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
         let id = started.map_err(|e| failed(format!("CannotStartContainerError: {e}")))?;
         let network_owner = pause_container.as_ref().unwrap_or(&id);
         let mut ports = vec![];
-        for port in prepare::ports(container) {
+        for port in container::ports(container) {
             ports.extend(tasks.containers.address(network_owner, port).await.map(|address| (port, address)));
         }
-        if let Some((group, stream)) = prepare::log_stream(container, &view.id) {
+        if let Some((group, stream)) = container::log_stream(container, &view.id) {
             tasks.deps.logs.open(&group, &stream);
         }
         tasks.change_container(arn, name, |c| {
@@ -96,10 +96,10 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
 async fn pause_container(tasks: &Arc<Tasks>, view: &TaskView) -> Result<Option<String>, String> {
     let definition = &view.spec.definition;
     let is_restarted = |c: &Container| restart_policy(c).is_some();
-    if prepare::containers(definition).nth(1).is_none() && !prepare::containers(definition).any(is_restarted) {
+    if container::containers(definition).nth(1).is_none() && !container::containers(definition).any(is_restarted) {
         return Ok(None);
     }
-    let ports = prepare::containers(definition).flat_map(prepare::ports).collect();
+    let ports = container::containers(definition).flat_map(container::ports).collect();
     let id = tasks
         .containers
         .start_pause_container(ports, tasks.labels())
@@ -117,8 +117,9 @@ fn restart_policy(container: &Container) -> Option<&Value> {
 fn has_ended(tasks: &Tasks, view: &TaskView, only_essential: bool) -> bool {
     let Some(now) = tasks.get(&view.arn) else { return true };
     let over = |c: &super::ContainerView| c.status == Status::Stopped;
-    let essential =
-        |c: &super::ContainerView| prepare::container(&view.spec.definition, &c.name).is_none_or(prepare::is_essential);
+    let essential = |c: &super::ContainerView| {
+        container::container(&view.spec.definition, &c.name).is_none_or(container::is_essential)
+    };
     now.containers.iter().any(|c| essential(c) && over(c)) || (!only_essential && now.containers.iter().all(over))
 }
 
@@ -134,7 +135,7 @@ async fn wait_for(tasks: &Arc<Tasks>, arn: &str, container: &Container) -> Resul
             return Ok(false);
         }
         let mut is_ready = true;
-        for (on, condition) in prepare::dependencies(container) {
+        for (on, condition) in container::dependencies(container) {
             let Some(other) = view.containers.iter().find(|c| c.name == on) else { continue };
             let is_over = other.status == Status::Stopped;
             let met = match condition.as_str() {
@@ -198,7 +199,7 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
     let running: Vec<_> = tasks.get(arn).map(|v| v.containers).unwrap_or_default();
     let stopping = running.iter().filter(|c| c.status == Status::Running).filter_map(|c| {
         let id = c.container_id.clone()?;
-        let limit = prepare::container(&view.spec.definition, &c.name).map_or(30, prepare::stop_timeout);
+        let limit = container::container(&view.spec.definition, &c.name).map_or(30, container::stop_timeout);
         Some(async move {
             tasks.containers.signal(&id, "SIGTERM").await;
             if tokio::time::timeout(Duration::from_secs(limit), tasks.containers.wait(&id)).await.is_err() {
@@ -229,8 +230,8 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
 
 /// Log, health and end of one container, through its restarts.
 async fn monitor(tasks: Arc<Tasks>, view: TaskView, container: Container, id: String) {
-    let name = prepare::name(&container).to_owned();
-    let stream = prepare::log_stream(&container, &view.id);
+    let name = container::name(&container).to_owned();
+    let stream = container::log_stream(&container, &view.id);
     let policy = restart_policy(&container).cloned();
     let health = tokio::spawn(watch_health(tasks.clone(), view.clone(), container.clone(), id.clone()));
     let exit = loop {
@@ -273,7 +274,7 @@ fn restarts(tasks: &Tasks, arn: &str, policy: Option<&Value>, code: Option<i64>,
 
 /// The health check of the task definition; the image's own is not looked at.
 async fn watch_health(tasks: Arc<Tasks>, view: TaskView, container: Container, id: String) {
-    let name = prepare::name(&container);
+    let name = container::name(&container);
     let behavior = &tasks.deps.behavior;
     let is_of_service = view.spec.started_by.as_deref().is_some_and(|by| by.starts_with("ecs-svc/"));
     let is_made_to_fail = is_of_service && tasks.failure_injection(&view.arn) == InjectedFailure::UnhealthyNewTasks;

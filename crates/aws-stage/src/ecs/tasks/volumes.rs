@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::prepare::{self, Container};
+use super::container::{self, Container};
 use super::{TaskSpec, Tasks};
 
 /// Makes what the task definition names. A file system is shared by every task of the stage.
@@ -28,7 +28,7 @@ pub(super) fn binds(tasks: &Tasks, spec: &TaskSpec, task_id: &str, container: &C
     for from in items(container, "volumesFrom") {
         let is_read_only = from.get("readOnly") == Some(&Value::Bool(true));
         let source = from.get("sourceContainer").and_then(Value::as_str);
-        if let Some(source) = source.and_then(|name| prepare::container(&spec.definition, name)) {
+        if let Some(source) = source.and_then(|name| container::container(&spec.definition, name)) {
             binds.extend(own_binds(tasks, spec, task_id, source, is_read_only));
         }
     }
