@@ -1,5 +1,6 @@
 //! One page a command, over the same steps.
 
+pub mod cleanup_state;
 pub mod configure;
 pub mod deploy;
 pub mod github_deployment;

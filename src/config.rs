@@ -16,6 +16,7 @@ mod request;
 mod schema;
 mod shown_as;
 mod sources;
+mod suggestion;
 mod syntax;
 mod tree;
 mod validate;

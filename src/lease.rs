@@ -8,13 +8,17 @@
 //! migration. `docs/adr/0005` has the argument.
 
 mod claim;
+mod lock;
 mod manual_lock;
 mod order;
+mod owner;
 mod takeover;
 
-pub use claim::{Claim, ClaimedTask, Owner, ReleaseRecord, RunKey, SucceededCommand};
-pub use manual_lock::{ManualLock, State, clear, set, state};
+pub use claim::{Claim, ClaimedTask, ReleaseRecord, RunKey, SucceededCommand};
+pub use lock::{State, clear, set, state};
+pub use manual_lock::ManualLock;
 pub use order::{order, start_task};
+pub use owner::Owner;
 pub use takeover::{ReleaseResult, release_left};
 
 use crate::clock::Elapsed;

@@ -3,7 +3,8 @@
 //! SDK types stop here. What the SDK reads from the process environment is read from the map in
 //! [`session::SessionInputs`] instead wherever that is possible, so that a rehearsal cannot reach a real account.
 
-pub mod client;
+pub mod caller;
+mod client;
 mod credentials;
 mod ecr;
 mod ecs;

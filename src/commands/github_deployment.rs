@@ -2,7 +2,7 @@
 
 use crate::adapters::aws::{Network, Session};
 use crate::adapters::github::{GitHubApi, Patience};
-use crate::commands::post::CleanupState;
+use crate::commands::cleanup_state::CleanupState;
 use crate::context::RunContext;
 use crate::events::{DeploymentProblem, Event, Sink, Warning};
 use crate::release::Order;

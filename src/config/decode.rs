@@ -4,6 +4,7 @@
 mod values;
 
 use super::error::{ConfigError, Place};
+use super::suggestion::suggestion;
 use super::tree::{Key, Kind, Node, Scalar, Value};
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
@@ -45,27 +46,6 @@ fn decode_with<'n, T: Deserialize<'n>>(
         Err(error) => errors.push(error.into_config_error(node.place)),
     }
     Err(errors)
-}
-
-/// The nearest of the known words, when it is near enough to be a slip.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let reach = if word.chars().count() <= 4 { 1 } else { 3 };
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
-        .filter(|(distance, _)| *distance <= reach)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// `did you mean X`, else the whole list.
-pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    match nearest(word, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            format!("known here: {}", known.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
-        }
-    }
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Finding the file, choosing the environment, and the order in which things are laid over each other.
 
-use super::decode::{decode_environment, suggestion};
+use super::decode::decode_environment;
 use super::draft::{Draft, LoadContext};
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::file::Settings;
@@ -8,6 +8,7 @@ use super::interpolate::has_reference;
 use super::read::{Unread, read_text};
 use super::request::Request;
 use super::sources::Answers;
+use super::suggestion::suggestion;
 use super::tree::{Key, Node, Value, shown};
 use super::{Config, syntax};
 use std::collections::BTreeMap;

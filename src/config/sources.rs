@@ -1,10 +1,10 @@
 //! Where the values of references come from: the environment, files, what AWS answered, and in a rehearsal what the
 //! config itself says.
 
-use super::decode::suggestion;
 use super::error::{ConfigError, Place};
 use super::interpolate::{Answer, Reference, of_env};
 use super::read::{Unread, read_file};
+use super::suggestion::suggestion;
 use super::tree::{Node, Scalar, Value, shown};
 use crate::ports::Parameter;
 use fargate_deploy_core::terraform::Outputs;

@@ -185,7 +185,7 @@ pub fn tag_template(text: &str) -> Result<Vec<TagPart<'_>>, String> {
         let close = rest[open..].find('}').ok_or("a `{` is not closed")? + open;
         let placeholder = &rest[open + 1..close];
         if !PLACEHOLDERS.contains(&placeholder) {
-            let known = super::decode::suggestion(placeholder, PLACEHOLDERS);
+            let known = super::suggestion::suggestion(placeholder, PLACEHOLDERS);
             return Err(format!("`{{{placeholder}}}` is not a placeholder; {known}"));
         }
         if open > 0 {

@@ -1,8 +1,8 @@
 //! The document as a tree in which every value knows its place. Environments are overlaid and references resolved on
 //! it, before any type is asked for, so that an error of the result still points into the file.
 
-use super::decode::nearest;
 use super::error::{ConfigError, Place};
+use super::suggestion::nearest;
 use fargate_deploy_core::resolved::Resolved;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::granit_parser::{Scanner, StrInput, TokenType};

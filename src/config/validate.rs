@@ -3,13 +3,14 @@
 mod chosen;
 mod images;
 
-use super::decode::{Entries, Located, Loose, Text, Worded, nearest, suggestion};
+use super::decode::{Entries, Located, Loose, Text, Worded};
 use super::error::{ConfigError, Place};
 use super::file::{
     CacheChoice, Command, Image, LockChoice, OnCancelChoice, OnFailureChoice, Rehearse, Release, ReuseChoice, Secret,
     SecretSource, Service, Settings, Smoke, Span, WhenChoice,
 };
 use super::request::Request;
+use super::suggestion::{nearest, suggestion};
 use super::tree::shown;
 use super::{
     BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, OnCancel, OnFailure,

@@ -2,12 +2,12 @@
 
 use super::LeaseRequest;
 use super::manual_lock::{self, ManualLock};
+use super::owner::Owner;
 use crate::error::call_failed;
 use crate::ports::{Aws, CallError, CallErrorKind};
 use fargate_deploy_core::names::{ServiceRef, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Which run this is: retries of one run share the key and differ in the attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,23 +101,6 @@ impl Claim {
             |owner: &Owner| owner.run.split_once("/actions/runs/").map(|(repository, _)| repository.to_owned());
         let is_later = number(&self.run).zip(number(ours.run)).is_some_and(|(theirs, ours)| theirs > ours);
         is_later && repository(&self.owner).is_some_and(|theirs| repository(ours.owner) == Some(theirs))
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Owner {
-    /// The run's URL, or the host's name.
-    pub run: String,
-    pub actor: String,
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.run.as_str(), self.actor.as_str()) {
-            ("", _) => f.write_str("a run that does not say who it is"),
-            (run, "") => f.write_str(run),
-            (run, actor) => write!(f, "{run} ({actor})"),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod action_yml;
 mod architecture;
+mod circles;
 mod cli;
 pub mod config;
 mod docs;

@@ -1,8 +1,9 @@
 //! GitHub's Deployment of a release: what it says at the start and how it ends.
 //! <https://docs.github.com/en/rest/deployments/deployments>
 
+use super::failure::Reason;
 use super::markdown::stripped;
-use super::outcome::{Outcome, Reason, Success};
+use super::outcome::{Outcome, Success};
 
 /// The longest description that GitHub takes, in characters.
 const DESCRIPTION: usize = 140;
@@ -131,8 +132,9 @@ fn described(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
     use crate::names::ServiceRef;
-    use crate::outcome::{Failure, Record, ServiceRecord, ServiceState};
+    use crate::outcome::{Record, ServiceRecord, ServiceState};
 
     fn record() -> Record {
         let service = ServiceRecord {

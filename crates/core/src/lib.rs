@@ -6,6 +6,7 @@
 //! put back after a failure).
 
 pub mod comment;
+pub mod failure;
 pub mod github_deployment;
 pub mod image;
 pub mod kinds;

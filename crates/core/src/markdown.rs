@@ -172,7 +172,7 @@ pub fn stripped(text: &str) -> String {
 }
 
 /// At most `budget` bytes of Markdown. What is too long is cut between lines, inside of a code block also between
-/// characters; what is open there is closed, and `note` follows. Secrets are masked before ([`super::redact::mask`]):
+/// characters; what is open there is closed, and `note` follows. Secrets are masked before:
 /// the rest of one that was cut in two would not be recognised.
 pub fn fit(text: &str, budget: usize, note: &str) -> String {
     if text.len() <= budget {

@@ -5,11 +5,12 @@ pub mod digest;
 pub mod document;
 mod infrastructure;
 pub mod offline;
+mod planned;
 pub mod risk;
 
+use super::failure::{Failure, Reason};
 use super::image::{Digest, ImageRef};
 use super::names::{ContainerName, ImageKey, PinnedImage, ServiceKey, ServiceRef, TaskDefinitionArn};
-use super::outcome::{Failure, Reason};
 use super::resolved::Resolved;
 use super::service::{Controller, Service};
 use super::task_definition::compare::{self, Difference};

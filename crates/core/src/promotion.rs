@@ -3,9 +3,9 @@
 //! Promoted is what stood the test there: the digests of the last release, when its rollout is over, has succeeded, and
 //! still runs. Everything else is refused before anything changes.
 
+use super::failure::{Failure, Reason};
 use super::image::{Digest, ImageRef};
 use super::names::{ContainerName, ImageKey, PinnedImage, ServiceKey};
-use super::outcome::{Failure, Reason};
 use super::service::{Role, Service, ServiceDeployment, ServiceDeploymentStatus, State};
 use super::task_definition::TaskDefinition;
 use crate::validated_config::Config;

@@ -1,8 +1,8 @@
 //! What a release that stopped before its services moved has left: revisions that nothing runs yet, with images that are
 //! in their repositories.
 
+use super::failure::{Failure, Reason};
 use super::names::{ContainerName, ImageKey, ServiceKey};
-use super::outcome::{Failure, Reason};
 use super::promotion::Promoted;
 use super::task_definition::{TAG_PREFIX, TaskDefinition};
 use crate::validated_config::Config;

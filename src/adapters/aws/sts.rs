@@ -1,13 +1,11 @@
-//! Assuming roles, and asking who we are.
+//! Assuming roles.
 
-use super::client::AwsClient;
-use super::failure::{Description, call_error, describe, unanswered};
+use super::failure::{Description, describe, unanswered};
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
 use crate::events::{Event, Sink};
-use crate::ports::{Call, CallErrorKind, Caller, Identity};
+use crate::ports::CallErrorKind;
 use crate::retry::{Again, RetryPolicy, retry};
-use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -35,7 +33,7 @@ pub(super) struct Sts {
 }
 
 impl Sts {
-    fn config(&self) -> aws_sdk_sts::config::Builder {
+    pub(super) fn config(&self) -> aws_sdk_sts::config::Builder {
         let mut config = aws_sdk_sts::config::Builder::from(&self.config);
         if let Some(endpoint) = &self.endpoint {
             config = config.endpoint_url(endpoint);
@@ -187,23 +185,6 @@ fn refused_to_assume(error: Description, previous: Option<&RoleArn>, role: &Role
         (_, code) if may_pass => unavailable(&role, code, &message),
         (_, "ValidationError") if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
         (_, code) => IdentityFailure::Refused { role, code: code.to_owned(), message },
-    }
-}
-
-#[async_trait(?Send)]
-impl Identity for AwsClient {
-    async fn caller(&self) -> Call<Caller> {
-        let client = aws_sdk_sts::Client::from_conf(self.session.sts().config().build());
-        self.call("sts:GetCallerIdentity", async || {
-            let answer = client.get_caller_identity().send().await.map_err(call_error("sts:GetCallerIdentity"))?;
-            let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-            Ok(Caller { arn: text(answer.arn()) })
-        })
-        .await
-    }
-
-    fn region(&self) -> &str {
-        self.session.region()
     }
 }
 

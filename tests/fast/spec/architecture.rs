@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+pub fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = vec![];
     let mut left = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
     while let Some(next) = left.pop() {

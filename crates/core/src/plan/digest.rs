@@ -4,7 +4,7 @@
 //! and the merge although nothing else does. An image that is built here counts by what it is built as, since it is not
 //! pushed before the merge; a service counts with the revision that it runs, since the difference starts there.
 
-use super::document::{PlannedCommand, PlannedSettings, PlannedSmoke};
+use super::planned::{PlannedCommand, PlannedSettings, PlannedSmoke};
 use super::{Plan, ServicePlan, TO_BE_BUILT};
 use crate::task_definition::compare::Difference;
 use crate::validated_config::{BuildConfig, BuildSecret, BuildSecretSource, Config, ImageSource};
