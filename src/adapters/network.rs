@@ -60,6 +60,9 @@ impl Network {
     }
 }
 
+/// The system's own, with every authority that there is, has a quarter of one MiB.
+const LARGEST_BUNDLE: u64 = 16 * 1024 * 1024;
+
 struct Bundle {
     pem: Vec<u8>,
     certificates: Vec<reqwest::Certificate>,
@@ -68,6 +71,10 @@ struct Bundle {
 fn ca_bundle(env: &BTreeMap<String, String>) -> Result<Option<Bundle>, NetworkFailure> {
     let Some(path) = env.get("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) else { return Ok(None) };
     let fail = |why: String| NetworkFailure::CaBundle { path: path.clone(), why };
+    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+    if size > LARGEST_BUNDLE {
+        return Err(fail(format!("it is larger than {} MiB", LARGEST_BUNDLE / 1024 / 1024)));
+    }
     let pem = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
     let certificates =
         reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| fail("a certificate in it cannot be read".into()))?;
@@ -266,6 +273,10 @@ mod tests {
         );
 
         let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large.pem");
+        std::fs::File::create(&large).unwrap().set_len(8 << 30).unwrap();
+        let failure = Network::from_env(&env(&[("AWS_CA_BUNDLE", large.to_str().unwrap())])).unwrap_err();
+        assert!(failure.to_string().ends_with("it is larger than 16 MiB"), "{failure}");
         for (name, text) in [
             ("empty.pem", ""),
             ("words.pem", "no certificate\n"),

@@ -35,6 +35,7 @@ impl BuildContext {
         if !metadata.is_file() {
             return Err(EngineError::config(subject, "not a file"));
         }
+        within_limit(&subject, &metadata)?;
         fs::File::open(path).map_err(|error| EngineError::config(&subject, sentence(&error)))?;
 
         let name = path.file_name().and_then(|name| name.to_str());
@@ -74,6 +75,9 @@ impl IgnoreFile {
     pub fn of(context: &BuildContext) -> Result<Self, EngineError> {
         let own = context.dockerfile_directory.join(format!("{}.dockerignore", context.dockerfile_name));
         for path in [own, context.root.join(".dockerignore")] {
+            if let Ok(metadata) = fs::metadata(&path) {
+                within_limit(&format!("`{}`", path.display()), &metadata)?;
+            }
             match fs::read(&path) {
                 Ok(bytes) => return Self::from_bytes(path, &bytes),
                 Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
@@ -101,6 +105,16 @@ impl IgnoreFile {
     }
 }
 
+/// A Dockerfile and an ignore file are read whole. What is larger than this is a wrong path.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+fn within_limit(subject: &str, metadata: &fs::Metadata) -> Result<(), EngineError> {
+    match metadata.len() > LARGEST {
+        true => Err(EngineError::config(subject, format!("larger than {} MiB", LARGEST / 1024 / 1024))),
+        false => Ok(()),
+    }
+}
+
 /// The system's words without `(os error 2)`, in our case.
 pub(super) fn sentence(error: &io::Error) -> String {
     match error.kind() {
@@ -124,6 +138,19 @@ mod tests {
         fs::create_dir(root.path().join("Dockerfile")).unwrap();
         let directory = BuildContext::resolve(root.path(), None).unwrap_err().to_string();
         assert!(directory.ends_with("not a file"), "{directory}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_to_be_a_dockerfile_or_an_ignore_file_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let large = |name: &str| fs::File::create(root.path().join(name)).unwrap().set_len(8 << 30).unwrap();
+        large("Dockerfile");
+        let refused = BuildContext::resolve(root.path(), None).unwrap_err().to_string();
+        assert!(refused.ends_with("/Dockerfile`: larger than 16 MiB"), "{refused}");
+        fs::write(root.path().join("Dockerfile"), "FROM scratch").unwrap();
+        large(".dockerignore");
+        let refused = BuildContext::resolve(root.path(), None).unwrap().ignored().unwrap_err().to_string();
+        assert!(refused.ends_with("/.dockerignore`: larger than 16 MiB"), "{refused}");
     }
 
     #[test]
