@@ -17,6 +17,11 @@ pub(crate) use masks::mask_credentials;
 use crate::config::ConfigErrors;
 use crate::context::{PullRequestState, RunContext};
 use fargate_deploy_core::outcome::{Failure, Place, Reason};
+use std::time::Duration;
+
+/// How long GitHub is told how a run ended that was interrupted: the comment and the Deployment at once. The runner kills us
+/// ten seconds after the signal, and what is told to AWS comes first.
+const LAST_STATUS: Duration = Duration::from_millis(900);
 
 /// A run that somebody outside of the repository can start with their own files changes nothing.
 ///

@@ -144,6 +144,8 @@ pub enum Event {
     RegistrationStarted { service: ServiceRef, family: String },
     /// The revision that the service shall run.
     RevisionRegistered { service: ServiceRef, revision: TaskDefinitionArn, release: u64, took: Took },
+    /// An earlier attempt of this run has registered it: no other is registered.
+    RevisionFound { service: ServiceRef, revision: TaskDefinitionArn },
     /// Nothing differs from the revision that runs: none is registered.
     RevisionUnchanged { service: ServiceRef, revision: TaskDefinitionArn },
 

@@ -5,6 +5,7 @@ use crate::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
 use crate::adapters::web::HttpWeb;
+use crate::clock::Elapsed;
 use crate::commands::cleanup_state::CleanupState;
 use crate::commands::github_deployment::{self, OpenDeployment};
 use crate::commands::masks::Masks;
@@ -13,6 +14,7 @@ use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
 use crate::events::Sink;
 use crate::lease::Owner;
+use crate::ports::Builder;
 use crate::release::{Order, Release, RequiredPlan, cancelled};
 use crate::release_context::ReleaseContext;
 use crate::render::log::{Log, no_command_in_json};
@@ -23,6 +25,7 @@ use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::plan::document::Shown;
 use futures_util::FutureExt as _;
+use futures_util::future::join;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -43,8 +46,29 @@ pub struct Options {
     pub label: Option<String>,
 }
 
-/// Deploys what `config` says, with the environment of this run.
+/// Deploys what `config` says, with the environment of this run and its Docker Engine.
 pub async fn deploy(
+    config: Config,
+    options: Options,
+    context: &RunContext,
+    env: &BTreeMap<String, String>,
+    sink: Arc<dyn Sink + Send + Sync>,
+    interrupt: impl Future<Output = ()>,
+) -> Outcome {
+    let machine = Machine { builder: &EngineBuilder::new(env.clone()), clock: crate::clock::since_boot };
+    deploy_with(&machine, config, options, context, env, sink, interrupt).await
+}
+
+/// What a deploy uses of the machine that it runs on.
+#[derive(Clone, Copy)]
+pub struct Machine<'a> {
+    pub builder: &'a dyn Builder,
+    pub clock: Elapsed,
+}
+
+/// The same on another machine.
+pub async fn deploy_with(
+    machine: &Machine<'_>,
     config: Config,
     options: Options,
     context: &RunContext,
@@ -79,27 +103,26 @@ pub async fn deploy(
         Err(failure) => return failure.into(),
     };
     order.required_plan = required;
-    let builder = EngineBuilder::new(env.clone());
-    let release_context = ReleaseContext {
-        aws: cloud.ports(),
-        builder: &builder,
-        web: &web,
-        sink: sink.as_ref(),
-        clock: crate::clock::since_boot,
-        record: &record,
-    };
+    let Machine { builder, clock } = *machine;
+    let release_context =
+        ReleaseContext { aws: cloud.ports(), builder, web: &web, sink: sink.as_ref(), clock, record: &record };
     // On the heap: the whole story is one future, and some threads have small stacks.
     let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
     let outcome = Outcome { result, record: record.borrow().clone() }.redacted(|text| sink.redacted(text));
-    if !order.is_dry_run {
-        let secrets = masks.secrets();
-        let comments = PlanComments { masks: &secrets, ..comments };
-        Box::pin(comments.finish_comment(&outcome, &order.config, interrupt.clone())).await;
-    }
-    if let Some(reported) = reported {
-        reported.end(&outcome, interrupt, sink.as_ref()).await;
-        held.set_deployment(None);
-    }
+    let secrets = masks.secrets();
+    let comments = PlanComments { masks: &secrets, ..comments };
+    let commenting = async {
+        if !order.is_dry_run {
+            comments.finish_comment(&outcome, &order.config, interrupt.clone()).await;
+        }
+    };
+    let reporting = async {
+        if let Some(reported) = reported {
+            reported.end(&outcome, interrupt.clone(), sink.as_ref()).await;
+            held.set_deployment(None);
+        }
+    };
+    Box::pin(join(commenting, reporting)).await;
     outcome
 }
 

@@ -2,6 +2,7 @@
 
 use crate::adapters::aws::{Network, Session};
 use crate::adapters::github::{GitHubApi, Patience};
+use crate::commands::LAST_STATUS;
 use crate::commands::cleanup_state::CleanupState;
 use crate::context::RunContext;
 use crate::events::{DeploymentProblem, Event, Sink, Warning};
@@ -14,8 +15,6 @@ use std::time::Duration;
 
 /// What is left of a run after its end.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// After an interrupt the runner kills us within ten seconds, and the lease comes first.
-const HASTE: Duration = Duration::from_secs(2);
 
 /// A Deployment that says `in_progress`.
 pub struct OpenDeployment {
@@ -51,7 +50,7 @@ impl OpenDeployment {
     /// Says how the run ended; a signal meanwhile ends the wait for GitHub.
     pub async fn end(&self, outcome: &Outcome, interrupt: impl Future<Output = ()>, sink: &dyn Sink) {
         let is_hasty = outcome.is_cancelled();
-        let patience = if is_hasty { HASTE } else { PATIENCE };
+        let patience = if is_hasty { LAST_STATUS } else { PATIENCE };
         let status = ended(outcome, self.log_url.as_deref());
         let closing = close(self.id, &status, patience, &self.github, sink);
         if is_hasty {

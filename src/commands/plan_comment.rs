@@ -3,6 +3,7 @@
 
 use crate::adapters::aws::Network;
 use crate::adapters::github::{GitHubApi, Patience};
+use crate::commands::LAST_STATUS;
 use crate::config::{self, Config, Request};
 use crate::context::{PullRequestState, RunContext};
 use crate::error::{github_failed, sentence};
@@ -28,8 +29,6 @@ use std::time::Duration;
 const HIDDEN: usize = 6_000;
 /// What is left of a run after its end.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// After an interrupt the runner kills us within ten seconds, and the lease comes first.
-const HASTE: Duration = Duration::from_secs(1);
 /// Of a plan that was interrupted: there is no lease.
 const LAST_WORD: Duration = Duration::from_secs(3);
 
@@ -224,7 +223,7 @@ impl PlanComments<'_> {
             .redacted(&mask(&outcome_section(outcome, config.environment.as_deref(), self.label, run_url), self.masks));
         let is_hasty = outcome.is_cancelled();
         let key = self.key(config);
-        let patience = if is_hasty { HASTE } else { PATIENCE };
+        let patience = if is_hasty { LAST_STATUS } else { PATIENCE };
         let finishing = tokio::time::timeout(patience, self.replace_outcomes(&github, &key, &text));
         let finished = if is_hasty {
             finishing.await

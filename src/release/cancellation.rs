@@ -8,7 +8,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// The runner kills 10 s after the first signal; within 5 s everything is said, the leases' release included.
+/// The runner kills 10 s after the first signal; within 5 s everything is said, with no network too: an order's answer is
+/// waited for, the leases are released, and GitHub is told (`commands::LAST_STATUS`).
 const LAST_ANSWER: Duration = Duration::from_millis(2500);
 /// For whether a command that was running has ended.
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(800);

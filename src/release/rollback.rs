@@ -29,7 +29,8 @@ impl Release<'_> {
         let reason = match bad.verdict {
             Some(Verdict::Superseded { .. }) => Reason::Superseded,
             Some(Verdict::TimedOut { .. }) => Reason::Timeout,
-            Some(Verdict::Unsteady { .. } | Verdict::Lost { .. }) => Reason::Unsteady,
+            Some(Verdict::Unsteady { .. } | Verdict::Gone { .. }) => Reason::Unsteady,
+            Some(Verdict::Lost { .. }) => Reason::Unavailable,
             _ => Reason::RolledBack,
         };
         let mut failure = Failure::new(reason, what);
@@ -49,6 +50,11 @@ impl Release<'_> {
             Reason::Superseded => "nothing: the newer deployment decides what serves".to_owned(),
             Reason::Timeout => format!(
                 "ECS goes on; look again with: aws ecs describe-services --cluster {} --services {}, or raise `wait`",
+                bad.service.service.cluster, bad.service.service.name
+            ),
+            Reason::Unavailable => format!(
+                "ECS goes on; look at it with: aws ecs describe-services --cluster {} --services {}, and run this again when \
+                 that answers: it follows what goes on, and verifies it",
                 bad.service.service.cluster, bad.service.service.name
             ),
             Reason::Unsteady => format!(
@@ -85,7 +91,12 @@ impl Release<'_> {
         }
         let goes_back =
             |r: &ServiceRollout<'_>| r.moving.is_some() && (policy == OnFailure::RollbackAll || r.caused_failure);
-        let going: Vec<_> = rollouts.into_iter().filter(goes_back).collect();
+        // Nothing is put back over what cannot be read, and it may well be good.
+        let is_lost = |r: &ServiceRollout<'_>| matches!(r.verdict, Some(Verdict::Lost { .. }));
+        let (lost, going): (Vec<_>, Vec<_>) = rollouts.into_iter().filter(goes_back).partition(is_lost);
+        if going.is_empty() && !lost.is_empty() {
+            return failure;
+        }
         let keys: Vec<_> = going.iter().map(|r| r.service.key.clone()).collect();
         let poll = Poll::default();
         let has_changed = !going.is_empty();
@@ -96,7 +107,8 @@ impl Release<'_> {
             let are_superseded = keys.iter().all(|key| self.is_superseded(key));
             failure.reason = if are_superseded { Reason::Superseded } else { Reason::RolledBack };
         }
-        let unconfirmed: Vec<String> = endings.into_iter().filter_map(Result::err).collect();
+        let mut unconfirmed: Vec<String> = endings.into_iter().filter_map(Result::err).collect();
+        unconfirmed.extend(lost.iter().map(|r| format!("{}: the service cannot be read", r.service.service)));
         if !unconfirmed.is_empty() {
             failure.reason = Reason::Unsteady;
             failure.next =
@@ -224,7 +236,7 @@ impl Release<'_> {
 /// `on-failure: leave`: only what ECS itself put back is back.
 fn leave_as_is(mut failure: Failure, rollouts: &[ServiceRollout<'_>]) -> Failure {
     let is_back = |r: &ServiceRollout<'_>| r.moving.is_none() || matches!(r.verdict, Some(Verdict::RolledBack { .. }));
-    if !rollouts.iter().filter(|r| r.caused_failure).all(is_back) {
+    if failure.reason != Reason::Unavailable && !rollouts.iter().filter(|r| r.caused_failure).all(is_back) {
         failure.reason = Reason::Unsteady;
         failure.next =
             Some("`on-failure` is `leave`: push a release that works, or put the previous one back".to_owned());

@@ -277,6 +277,7 @@ pub(super) fn state_of(verdict: &Verdict) -> ServiceState {
         Verdict::RolledBack { .. } => ServiceState::RolledBack,
         Verdict::Superseded { .. } => ServiceState::Superseded,
         Verdict::TimedOut { .. } => ServiceState::RollingOut,
-        Verdict::Failed { .. } | Verdict::Unsteady { .. } | Verdict::Lost { .. } => ServiceState::Unsteady,
+        Verdict::Lost { .. } => ServiceState::Unknown,
+        Verdict::Failed { .. } | Verdict::Unsteady { .. } | Verdict::Gone { .. } => ServiceState::Unsteady,
     }
 }

@@ -97,7 +97,7 @@ fn command_state(state: &CommandState) -> &'static str {
 pub fn service_state(state: ServiceState) -> &'static str {
     match state {
         ServiceState::Untouched => "untouched",
-        ServiceState::Updating => "unknown",
+        ServiceState::Updating | ServiceState::Unknown => "unknown",
         ServiceState::RollingOut => "rolling-out",
         ServiceState::Serving => "serving",
         ServiceState::RollingBack => "rolling-back",

@@ -134,6 +134,10 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::RevisionRegistered { revision, release, took, .. } => {
             Line::done(Step::Register, format!("{} for r{release}", revision.short()), *took)
         }
+        Event::RevisionFound { revision, .. } => {
+            let text = format!("an earlier attempt of this run has registered {}", revision.short());
+            Line::new(Skipped, Step::Register, text)
+        }
         Event::RevisionUnchanged { service, revision } => {
             Line::new(Skipped, Step::Register, format!("{}: nothing differs from {}", service.name, revision.short()))
         }

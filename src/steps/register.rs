@@ -35,15 +35,18 @@ pub async fn register(
         return Ok(Revision { key: service.key.clone(), arn, definition: service.running.clone(), is_unchanged: true });
     }
     let of = || service.service.clone();
+    if let Some(arn) = left_by(earlier_attempt, &definition, context).await {
+        context.record.borrow_mut().registered.push(arn.clone());
+        context.emit(Event::RevisionFound { service: of(), revision: arn.clone() });
+        return Ok(Revision { key: service.key.clone(), arn, definition, is_unchanged: false });
+    }
     let step = context.begin(Event::RegistrationStarted { service: of(), family: definition.family().to_owned() });
-    let arn = match left_by(earlier_attempt, &definition, context).await {
-        Some(arn) => arn,
-        None => {
-            let registered = context.aws.task_definitions.register(&definition).await;
-            registered
-                .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?
-        }
-    };
+    let arn = context
+        .aws
+        .task_definitions
+        .register(&definition)
+        .await
+        .map_err(|e| call_failed(&format!("registering the task definition `{}`", definition.family()), &e))?;
     context.record.borrow_mut().registered.push(arn.clone());
     step.emit(Event::RevisionRegistered { service: of(), revision: arn.clone(), release: number, took: step.took() });
     Ok(Revision { key: service.key.clone(), arn, definition, is_unchanged: false })

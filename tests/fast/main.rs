@@ -15,6 +15,7 @@ mod contract;
 mod fuzzed;
 mod github;
 mod loaded;
+mod matrix;
 mod model;
 mod recorded_events;
 mod spec;

@@ -82,6 +82,7 @@ fn name(verdict: &Verdict) -> &'static str {
         Verdict::TimedOut { .. } => "timed out",
         Verdict::Unsteady { .. } => "unsteady",
         Verdict::Lost { .. } => "lost",
+        Verdict::Gone { .. } => "gone",
     }
 }
 

@@ -1,8 +1,8 @@
 //! The whole story against a hand-written AWS, on a paused clock: which calls are made in which order, and what a run
 //! says about its ending.
 
-mod fake;
-mod scene;
+pub mod fake;
+pub mod scene;
 
 mod cancel;
 mod endings;

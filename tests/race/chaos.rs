@@ -44,7 +44,7 @@ pub struct Kill {
     pub log: PathBuf,
 }
 
-fn signal(process: u32, name: &str) -> bool {
+pub fn signal(process: u32, name: &str) -> bool {
     let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).output();
     sent.is_ok_and(|output| output.status.success())
 }

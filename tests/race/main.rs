@@ -12,6 +12,7 @@
 
 mod chaos;
 mod cluster;
+mod kills;
 #[path = "../e2e/postgres.rs"]
 mod postgres;
 #[path = "../e2e/program.rs"]
@@ -44,5 +45,18 @@ async fn twenty_deploys_at_once_migrate_one_after_the_other_whoever_is_killed() 
         };
         round::play(&field, number, kind, &mut Random::new(seed.wrapping_add(number))).await;
     }
+    field.close().await;
+}
+
+/// `MATRIX=all` plays it at every call, `RACE_SEED` where an earlier run did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_is_killed_or_suspended_is_finished_and_migrates_once() {
+    let setting = |name: &str| std::env::var(name).ok();
+    let most = if setting("MATRIX").is_some_and(|which| which == "all") { usize::MAX } else { 3 };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let seed = setting("RACE_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(now);
+    println!("RACE_SEED={seed}");
+    let field = Cluster::open().await;
+    kills::play(&field, most, &mut Random::new(seed)).await;
     field.close().await;
 }

@@ -150,6 +150,8 @@ pub enum ServiceState {
     RollingBack,
     RolledBack,
     Superseded,
+    /// ECS took the new revision, and then the service could not be read any more.
+    Unknown,
     Unsteady,
 }
 
@@ -222,6 +224,11 @@ impl ServiceRecord {
             ServiceState::RollingBack => format!("{name}: ECS is still going back to {previous}"),
             ServiceState::RolledBack => format!("{name}: {previous} serves again, confirmed"),
             ServiceState::Superseded => format!("{name}: a newer deployment owns it"),
+            ServiceState::Unknown => {
+                format!(
+                    "{name}: ECS took {target}, and could not be read since: what serves is not known; before it {previous} served"
+                )
+            }
             ServiceState::Unsteady => {
                 format!("{name}: {target} failed, and that {previous} serves could not be confirmed")
             }

@@ -55,6 +55,7 @@ pub fn decide(
         Trouble::Verdict(Verdict::TimedOut { .. }) => Restore::Leave("ECS is still working on it"),
         Trouble::Verdict(Verdict::Unsteady { .. }) => Restore::Leave("going back has failed already"),
         Trouble::Verdict(Verdict::Lost { .. }) => Restore::Leave("the service cannot be read"),
+        Trouble::Verdict(Verdict::Gone { .. }) => Restore::Leave("the service is gone"),
     }
 }
 

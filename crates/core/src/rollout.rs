@@ -104,8 +104,10 @@ pub enum Verdict {
     TimedOut { last: Counts, awaiting_hook: Option<String>, stage: Option<String> },
     /// Ours failed, and so did going back.
     Unsteady { reason: String },
-    /// The service is gone, or could not be read any more: what serves is unknown.
+    /// The service could not be read any more: what serves is unknown, and nothing is known to have failed.
     Lost { error: String },
+    /// The service was deleted meanwhile.
+    Gone { why: String },
 }
 
 /// The predicate of a sentence about the deployment.
@@ -126,6 +128,7 @@ impl fmt::Display for Verdict {
             Self::TimedOut { last, .. } => write!(f, "is still rolling out: {}/{} running", last.running, last.desired),
             Self::Unsteady { reason } => write!(f, "failed, and so did going back: {reason}"),
             Self::Lost { error } => write!(f, "could not be followed to its end, what serves is unknown: {error}"),
+            Self::Gone { why } => write!(f, "could not be followed to its end: {why}"),
         }
     }
 }
@@ -320,13 +323,13 @@ impl Rollout {
             let (since, reads) = self.missing.unwrap_or((at, 0));
             self.missing = Some((since, reads + 1));
             if reads + 1 >= 3 {
-                self.finish(Verdict::Lost { error: "the service is missing".to_owned() });
+                self.finish(Verdict::Gone { why: "the service is missing".to_owned() });
             }
             return;
         };
         self.missing = None;
         if service.status != "ACTIVE" {
-            return self.finish(Verdict::Lost { error: format!("the service is {}", service.status) });
+            return self.finish(Verdict::Gone { why: format!("the service is {}", service.status) });
         }
         let newest = service.events.iter().map(|e| e.created_at).fold(0.0, f64::max);
         if newest < self.newest_event {

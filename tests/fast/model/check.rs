@@ -51,8 +51,10 @@ pub fn wrong(setting: &Setting, moments: &[Moment], ended: &Ended) -> Option<&'s
         Verdict::Superseded { .. } => Some("superseded, and nobody else has deployed"),
         Verdict::TimedOut { .. } if ended.at + SLACK < setting.wait as f64 => Some("timed out before its time"),
         Verdict::TimedOut { .. } => None,
-        Verdict::Lost { .. } if at_end.is_deleted || is_blind(setting, ended.at) => None,
+        Verdict::Lost { .. } if is_blind(setting, ended.at) => None,
         Verdict::Lost { .. } => Some("lost, and the service could be read"),
+        Verdict::Gone { .. } if at_end.is_deleted => None,
+        Verdict::Gone { .. } => Some("gone, and the service is there"),
     };
     wrong
         .or_else(|| late(setting, moments, ended))

@@ -367,3 +367,15 @@ async fn a_foreign_revision_that_was_rolled_out_before_stays_the_one_to_go_back_
     let ended = scene.deploy().await;
     assert_eq!(ended.state()[0], "shop/web: web:42 serves again, confirmed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_be_read_any_more_has_not_failed_and_aws_is_unavailable() {
+    let scene = rolls_out(Ending::Succeeds);
+    scene.cloud.fail("ecs:DescribeServices", CallErrorKind::Unreachable, 2, usize::MAX);
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::Unavailable, "{ended:?}");
+    assert!(ended.failure().what.contains("what serves is unknown"), "{}", ended.failure().what);
+    let state = &ended.state()[0];
+    assert!(state.contains("what serves is not known") && !state.contains("failed"), "{state}");
+    assert_eq!(scene.journal.count("ecs:UpdateService"), 1, "nothing is put back over what is not known");
+}

@@ -3,9 +3,10 @@
 use crate::story::fake::builder::tagged;
 use crate::story::fake::digest_of;
 use crate::story::fake::rollout::Ending;
-use crate::story::scene::{Scene, container, definition, old_image};
+use crate::story::scene::{Scene, container, definition, old_image, order};
 use fargate_deploy::config::{ImageSource, Lock, Reuse};
-use fargate_deploy_core::outcome::Success;
+use fargate_deploy::ports::CallErrorKind;
+use fargate_deploy_core::outcome::{Reason, Success};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use serde_json::json;
 use std::time::Duration;
@@ -364,4 +365,30 @@ async fn a_release_is_written_as_events_with_their_ids_and_figures_and_without_a
     scene.deploy().await;
     let lines: Vec<String> = scene.told.json().iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_started_again_goes_on_with_what_it_registered_under_the_same_number() {
+    let mut scene = Scene::new();
+    scene.cloud.fail("ecs:RunTask", CallErrorKind::Denied, 0, 1);
+    assert_eq!(scene.deploy().await.reason(), Reason::Permission);
+    scene.order.run.attempt = "2".to_owned();
+    scene.order.token = "token-2".to_owned();
+    let ended = scene.deploy().await;
+    assert_eq!(ended.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:RegisterTaskDefinition"), 1);
+    assert_eq!((ended.record.release, ended.record.services[0].target.as_ref().unwrap().short()), (Some(8), "web:42"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_run_and_another_commit_register_their_own() {
+    for (run, content) in [("1002", "new"), ("1001", "other")] {
+        let mut scene = Scene::new();
+        scene.cloud.fail("ecs:RunTask", CallErrorKind::Denied, 0, 1);
+        assert_eq!(scene.deploy().await.reason(), Reason::Permission);
+        scene.order = order(run, "2", "token-2");
+        scene.builder.content.replace(content.to_owned());
+        assert_eq!(scene.deploy().await.success(), Success::Deployed);
+        assert_eq!(scene.journal.count("ecs:RegisterTaskDefinition"), 2, "{run} {content}");
+    }
 }

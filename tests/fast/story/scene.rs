@@ -15,7 +15,7 @@ use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::service::Service;
 use serde_json::{Value, json};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -178,17 +178,7 @@ impl Scene {
             aws.add_service("web", &arn);
             aws.repositories.insert("shop-app".to_owned(), repository("shop-app"));
         }
-        let builder = FakeBuilder {
-            journal: journal.clone(),
-            cloud: cloud.clone(),
-            content: RefCell::new("new".to_owned()),
-            is_down: Cell::new(false),
-            is_login_expired: Cell::new(false),
-            is_unreadable: Cell::new(false),
-            takes: RefCell::default(),
-            breaks: RefCell::default(),
-            builds_for: RefCell::default(),
-        };
+        let builder = FakeBuilder::new(journal.clone(), cloud.clone());
         let web = FakeWeb { journal: journal.clone(), answers: RefCell::default() };
         Self { cloud, builder, web, told: RecordedEvents::default(), journal, order: order("1001", "1", "token-1") }
     }

@@ -424,10 +424,10 @@ fn unreadable_answers_are_survived_for_five_minutes() {
 }
 
 #[test]
-fn a_deleted_service_is_lost() {
+fn a_deleted_service_is_gone() {
     assert!(matches!(
         play(vec![Observation::Service(None), Observation::Service(None), Observation::Service(None)]),
-        Some(Verdict::Lost { .. })
+        Some(Verdict::Gone { .. })
     ));
 }
 

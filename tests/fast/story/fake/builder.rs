@@ -34,6 +34,20 @@ pub struct FakeBuilder {
 }
 
 impl FakeBuilder {
+    pub fn new(journal: Journal, cloud: Rc<FakeCloud>) -> Self {
+        Self {
+            journal,
+            cloud,
+            content: RefCell::new("new".to_owned()),
+            is_down: Cell::new(false),
+            is_login_expired: Cell::new(false),
+            is_unreadable: Cell::new(false),
+            takes: RefCell::default(),
+            breaks: RefCell::default(),
+            builds_for: RefCell::default(),
+        }
+    }
+
     fn reach(&self) -> Result<(), BuildFailure> {
         if !self.is_down.get() {
             return Ok(());

@@ -14,7 +14,17 @@ use tokio::time::Instant;
 
 type Act = Box<dyn FnOnce(&mut Aws)>;
 
+/// What is going to happen. A copy of the world is what it was: nothing happens in it.
 #[derive(Default)]
+struct Agenda(Vec<(Instant, u64, Act)>);
+
+impl Clone for Agenda {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[derive(Clone, Default)]
 pub struct Aws {
     pub services: BTreeMap<String, Service>,
     pub service_deployments: Vec<(String, ServiceDeployment)>,
@@ -47,7 +57,7 @@ pub struct Aws {
     /// How long ListServiceDeployments does not show a new one.
     pub listing_lag: Duration,
     pub listed_from: BTreeMap<ServiceDeploymentArn, Instant>,
-    agenda: Vec<(Instant, u64, Act)>,
+    agenda: Agenda,
     counter: u64,
 }
 
@@ -59,15 +69,15 @@ impl Aws {
 
     pub fn after(&mut self, wait: Duration, act: impl FnOnce(&mut Aws) + 'static) {
         let number = self.number();
-        self.agenda.push((Instant::now() + wait, number, Box::new(act)));
+        self.agenda.0.push((Instant::now() + wait, number, Box::new(act)));
     }
 
     /// Does what is due.
     pub fn tick(&mut self) {
         loop {
-            let due = self.agenda.iter().enumerate().filter(|(_, (at, _, _))| *at <= Instant::now());
+            let due = self.agenda.0.iter().enumerate().filter(|(_, (at, _, _))| *at <= Instant::now());
             let Some((index, _)) = due.min_by_key(|(_, (at, number, _))| (*at, *number)) else { return };
-            let (_, _, act) = self.agenda.remove(index);
+            let (_, _, act) = self.agenda.0.remove(index);
             act(self);
         }
     }

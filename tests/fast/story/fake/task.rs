@@ -8,6 +8,7 @@ use fargate_deploy_core::task::{ContainerState, Task};
 use std::time::Duration;
 use tokio::time::Instant;
 
+#[derive(Clone)]
 pub struct RunningTask {
     pub task: Task,
     /// The service that it belongs to; `None` is a one-off.

@@ -1,0 +1,276 @@
+//! A shop with one service, what a job of it finds in its environment, and the commands of the job.
+
+use super::server::Server;
+use crate::story::fake::builder::FakeBuilder;
+use crate::story::fake::clock;
+use crate::story::fake::cloud::repository;
+use crate::story::fake::task::Run;
+use crate::story::scene::Scene;
+use aws_stage::github::{GitHub, PullRequest};
+use fargate_deploy::cli::{Arguments, Command as Given};
+use fargate_deploy::commands::deploy::{Machine, Options, conclude, deploy_with};
+use fargate_deploy::commands::lock::lock;
+use fargate_deploy::commands::plan::{PlanOptions, plan};
+use fargate_deploy::commands::post::post;
+use fargate_deploy::config::{Config, Request, SmokeCheck};
+use fargate_deploy::context::RunContext;
+use fargate_deploy::render::log::{Detail, Log, Style};
+use fargate_deploy_core::comment::{Key, Marker};
+use fargate_deploy_core::outcome::Outcome;
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const SHA: &str = "4f2c1d6b0d9f4b1d8a7c3e5f60718293a4b5c6d7";
+const PULL: u64 = 7;
+const ROLE: &str = "arn:aws:iam::111122223333:role/deploy";
+
+const CONFIG: &str = r#"
+region: eu-central-1
+role: arn:aws:iam::111122223333:role/deploy
+cluster: shop
+images:
+  app: { repository: shop-app, context: ., tags: ["{sha}"] }
+release:
+  - { name: migrate, service: web, command: [yarn, migrate] }
+services:
+  web: { containers: { app: app } }
+"#;
+
+pub struct Shop {
+    pub scene: Scene,
+    pub server: Server,
+    config: Config,
+    folder: tempfile::TempDir,
+}
+
+/// Which run of the workflow, of which commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    run: &'static str,
+    attempt: &'static str,
+    sha: &'static str,
+    /// What its build context holds.
+    content: &'static str,
+}
+
+pub const FIRST: Job = Job { run: "1001", attempt: "1", sha: SHA, content: "new" };
+/// The same run, started again.
+pub const SECOND: Job = Job { attempt: "2", ..FIRST };
+/// The run of the next commit.
+pub const NEWER: Job =
+    Job { run: "1002", attempt: "1", sha: "9a0b1c2d6b0d9f4b1d8a7c3e5f60718293a4b5c6", content: "newer" };
+
+/// How a command ended, and everything that it said.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: u8,
+    pub said: String,
+}
+
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the log of a command is written to.
+struct Desk {
+    said: Said,
+    log: Arc<Log<Said>>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let said = Said::default();
+        let style = Style { detail: Detail::Normal, fence: Some("fence".to_owned()) };
+        Self { log: Arc::new(Log::new(said.clone(), style)), said }
+    }
+
+    fn ended(&self, outcome: &Outcome, env: &BTreeMap<String, String>) -> Ended {
+        self.exited(conclude(outcome, None::<&mut Vec<u8>>, env, &self.log))
+    }
+
+    fn exited(&self, code: u8) -> Ended {
+        Ended { code, said: String::from_utf8(self.said.0.lock().unwrap().clone()).unwrap() }
+    }
+}
+
+/// What is in the world after a command, of what it may not have twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct World {
+    pub migrations: usize,
+    /// Of the service, since the beginning.
+    pub deployments: usize,
+    pub revisions: usize,
+    /// `web:42`, and whether all of its tasks run it and nothing else is on its way.
+    pub runs: String,
+    pub is_settled: bool,
+    /// `None`: nobody ever had it.
+    pub is_lease_released: Option<bool>,
+    pub is_locked: bool,
+}
+
+impl Shop {
+    /// `web` runs `web:41`; the commit was merged from a pull request that shows a plan.
+    pub async fn open() -> Self {
+        let scene = Scene::new().next_runs([Run::exits(0).after(4).says(1.0, "CREATE TABLE")]);
+        scene.cloud.aws().repositories.insert("shop-app".to_owned(), repository("shop-app"));
+        let github = GitHub::new("org/shop", 2002);
+        github.add_pull_request(PullRequest { number: PULL, head: "abc".to_owned(), merged_as: Some(SHA.to_owned()) });
+        let key = Key::new("service web", None, "shop", None);
+        let shown = Marker { key, head: "abc".to_owned(), digest: String::new() }.body("the plan");
+        github.add_comment(PULL, "github-actions[bot]", &shown);
+        let server = Server::start(scene.cloud.clone(), github).await;
+        let mut config = scene.order.config.clone();
+        config.roles = vec![ROLE.into()];
+        config.services[0].smoke = vec![SmokeCheck {
+            url: format!("{}/health", server.url).as_str().into(),
+            status: 200,
+            within: Duration::from_secs(180),
+            contains: None,
+        }];
+        Self { scene, server, config, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// What runs after a deploy, which no smoke check likes.
+    pub fn breaks(mut self) -> Self {
+        self.server.played.is_shop_broken.set(true);
+        self.config.services[0].smoke[0].within = Duration::from_secs(10);
+        self
+    }
+
+    fn env(&self, job: Job) -> BTreeMap<String, String> {
+        let mut env: BTreeMap<_, _> = self.server.github().env(&self.server.url).into_iter().collect();
+        let folder = self.folder.path().display().to_string();
+        let token = format!("{}/token?api-version=2.0", self.server.url);
+        for (name, value) in [
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_SHA", job.sha),
+            ("GITHUB_ACTOR", "ada"),
+            ("GITHUB_RUN_ID", job.run),
+            ("GITHUB_RUN_ATTEMPT", job.attempt),
+            ("RUNNER_TEMP", &folder),
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", &token),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request-token"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ENDPOINT_URL", &self.server.url),
+        ] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        env
+    }
+
+    pub async fn deploy(&self, job: Job) -> Ended {
+        self.deploy_until(job, pending()).await
+    }
+
+    pub async fn deploy_until(&self, job: Job, interrupt: impl Future<Output = ()>) -> Ended {
+        let (env, desk) = (self.env(job), Desk::new());
+        let builder = FakeBuilder {
+            content: RefCell::new(job.content.to_owned()),
+            ..FakeBuilder::new(self.scene.journal.clone(), self.scene.cloud.clone())
+        };
+        let machine = Machine { builder: &builder, clock };
+        let context = RunContext::read(&env, self.folder.path());
+        let (config, sink) = (self.config.clone(), desk.log.clone());
+        let deploying = deploy_with(&machine, config, Options::default(), &context, &env, sink, interrupt);
+        let ending = Box::pin(deploying).await;
+        desk.ended(&ending, &env)
+    }
+
+    /// Killed while the service rolls out.
+    pub async fn deploy_until_killed(&self) {
+        let is_time = async {
+            while self.world().deployments == 0 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            ended = self.deploy(FIRST) => unreachable!("{ended:?}"),
+            () = is_time => {}
+        }
+    }
+
+    /// Of the pull request, with the comment.
+    pub async fn plan(&self) -> Ended {
+        let (mut env, desk) = (self.env(FIRST), Desk::new());
+        let folder = self.folder.path();
+        let head = json!({ "sha": "abc", "repo": { "full_name": "org/shop" } });
+        let event = json!({ "pull_request": { "number": PULL, "state": "open", "head": head } });
+        let file = folder.join("event.json");
+        std::fs::write(&file, event.to_string()).unwrap();
+        std::fs::write(folder.join("fargate-deploy.yml"), CONFIG).unwrap();
+        std::fs::write(folder.join("Dockerfile"), "FROM scratch\n").unwrap();
+        env.insert("GITHUB_EVENT_NAME".to_owned(), "pull_request".to_owned());
+        env.insert("GITHUB_EVENT_PATH".to_owned(), file.display().to_string());
+        let how = PlanOptions { builds_images: Some(false), comments: true, ..PlanOptions::default() };
+        let request = Request::default();
+        let planning = plan(&request, how, &env, folder, desk.log.clone(), pending());
+        let ending = Box::pin(planning).await;
+        desk.ended(&ending, &env)
+    }
+
+    /// `acquire`, `release` or `status`.
+    pub async fn lock(&self, action: &str) -> Ended {
+        let (env, desk) = (self.env(FIRST), Desk::new());
+        let words = format!("fargate-deploy lock {action} --cluster shop --service web --role {ROLE} --reason demo");
+        let arguments = Arguments::read(words.split(' ').map(str::to_owned).collect(), &env).unwrap();
+        let Given::Lock(flags) = &arguments.command else { unreachable!() };
+        let locking = lock(flags, &arguments, &env, self.folder.path(), desk.log.clone());
+        match Box::pin(locking).await {
+            Ok(lines) => {
+                desk.log.finish(&lines.iter().map(|line| line.text()).collect::<Vec<_>>());
+                desk.exited(0)
+            }
+            Err(failure) => desk.ended(&failure.into(), &env),
+        }
+    }
+
+    /// Of the Action, after the job.
+    pub async fn post(&self) -> Ended {
+        let (env, desk) = (self.env(FIRST), Desk::new());
+        let lines = post(&env, desk.log.clone()).await;
+        desk.log.finish(&lines);
+        desk.exited(0)
+    }
+
+    pub fn world(&self) -> World {
+        let newest = self.scene.lease("web");
+        let aws = self.scene.cloud.aws();
+        let web = &aws.services["web"];
+        World {
+            migrations: aws.tasks.iter().filter(|t| t.service.is_none()).count(),
+            deployments: aws.service_deployments.len() - 1,
+            revisions: aws.definitions["web"].len() - 1,
+            runs: web.task_definition.short().to_owned(),
+            is_settled: web.is_settled(),
+            is_lease_released: newest["isReleased"].as_bool(),
+            is_locked: aws.parameters.keys().any(|name| !name.ends_with(|c: char| c.is_ascii_digit())),
+        }
+    }
+
+    pub fn migrates_each_release_once(&self) -> bool {
+        let aws = self.scene.cloud.aws();
+        let runs: Vec<_> = aws.tasks.iter().filter(|t| t.service.is_none()).map(|t| &t.task.started_by).collect();
+        runs.iter().enumerate().all(|(at, run)| !runs[..at].contains(run))
+    }
+
+    /// The states of GitHub's Deployments.
+    pub fn told_github(&self) -> Vec<Vec<String>> {
+        let deployments = self.server.github().deployments();
+        deployments.into_iter().map(|d| d.statuses.into_iter().map(|s| s.state).collect()).collect()
+    }
+}
