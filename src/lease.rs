@@ -82,7 +82,7 @@ pub struct Lease {
     confirmed: RefCell<Option<Fence>>,
     /// What went out of the order that is noted, or of the task without an ARN.
     sent: RefCell<Option<Fence>>,
-    /// The service was told to move.
+    /// ECS took an order, or may have.
     has_moved: Cell<bool>,
     /// One write at a time: a late heartbeat must not undo the note of a task.
     writing: Mutex<()>,
@@ -473,7 +473,6 @@ impl Lease {
     /// The claim could not be written: the order must not be given.
     async fn note_order(&self, aws: Aws<'_>) -> Result<(), Failure> {
         self.sent.take();
-        self.has_moved.set(true);
         self.claim.borrow_mut().is_updating = true;
         self.write(aws).await.map_err(|e| {
             self.order_has_arrived();

@@ -282,7 +282,8 @@ impl<'a> Release<'a> {
             leases.iter().for_each(|lease| lease.note_deployed());
         }
         let releasing = join_all(leases.iter().map(|lease| lease.release(self.context.aws)));
-        let _ = tokio::time::timeout(LAST_WRITES, releasing).await;
+        let patience = if is_cancelled { LAST_WRITES } else { crate::retry::CALL };
+        let _ = tokio::time::timeout(patience, releasing).await;
         for lease in leases {
             self.context.emit(Event::LeaseReleased { parameter: lease.parameter().to_owned() });
         }

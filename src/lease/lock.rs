@@ -31,7 +31,11 @@ pub async fn state(service: &ServiceRef, aws: Aws<'_>) -> Result<State, Failure>
 pub async fn set(service: &ServiceRef, manual_lock: &ManualLock, aws: Aws<'_>) -> Result<State, Failure> {
     let text = serde_json::to_string(manual_lock).unwrap_or_default();
     match aws.parameters.create_parameter(&format!("{}/{NAME}", path(service)), &text).await {
-        Ok(()) => state(service, aws).await,
+        // It is locked, whether or not a release that runs can be seen.
+        Ok(()) => Ok(state(service, aws).await.unwrap_or_else(|_| {
+            let manual_lock = Some(manual_lock.clone());
+            State { manual_lock, holder: None }
+        })),
         Err(e) if e.kind == CallErrorKind::Conflict => {
             let other = state(service, aws).await?.manual_lock.unwrap_or_default();
             Err(other.refuses(service))

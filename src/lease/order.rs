@@ -31,6 +31,9 @@ pub async fn order<T>(
     if let Some(lease) = lease.filter(|_| !is_open) {
         lease.order_has_arrived();
     }
+    if let (Some(lease), true) = (lease, is_open || matches!(&answer, Ok(Ok(_)))) {
+        lease.has_moved.set(true);
+    }
     answer
 }
 

@@ -141,7 +141,14 @@ pub(super) async fn create_generation(
         Err(e) => return Err(denied(&e)),
     }
     let now = Instant::now();
-    let found = chain_with(generation, path, aws).await?;
+    let found = match chain_with(generation, path, aws).await {
+        Ok(found) => found,
+        Err(failure) => {
+            // Whether it was taken rightly cannot be seen: it is given back.
+            let _ = aws.parameters.delete_parameter(&name).await;
+            return Err(failure);
+        }
+    };
     let chain = &found.generations;
     if chain.iter().any(|other| other.number > generation) {
         let _ = aws.parameters.delete_parameter(&name).await;

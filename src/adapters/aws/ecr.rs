@@ -14,6 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::redact::Secret;
 use serde_json::Value;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Everything that a tag can point to. AWS documents the first three; indexes are asked for by the same names as
 /// registries use.
@@ -24,6 +26,10 @@ const MANIFESTS: [&str; 5] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.index.v1+json",
 ];
+
+/// How often an image that was pushed just now is looked for, and how long apart.
+const PUSHED_LOOKS: u32 = 5;
+const PUSHED_PAUSE: Duration = Duration::from_secs(1);
 
 impl AwsClient {
     fn ecr(&self, region: Option<&str>) -> aws_sdk_ecr::Client {
@@ -144,7 +150,7 @@ impl Repositories for AwsClient {
 
     /// The same manifest and tag once more is a success. A tag that may not be moved is a conflict.
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
-        let Some(image) = self.manifest(repository, digest).await? else {
+        let Some(image) = self.pushed_manifest(repository, digest).await? else {
             return Err(CallError {
                 action: "ecr:BatchGetImage".to_owned(),
                 kind: CallErrorKind::NotFound,
@@ -185,6 +191,17 @@ impl Repositories for AwsClient {
 }
 
 impl AwsClient {
+    /// A read may be older than the push that just ended.
+    async fn pushed_manifest(&self, repository: &Repository, digest: &Digest) -> Call<Option<Image>> {
+        for _ in 0..PUSHED_LOOKS {
+            if let Some(found) = self.manifest(repository, digest).await? {
+                return Ok(Some(found));
+            }
+            sleep(PUSHED_PAUSE).await;
+        }
+        self.manifest(repository, digest).await
+    }
+
     async fn manifest(&self, repository: &Repository, digest: &Digest) -> Call<Option<Image>> {
         let ecr = self.ecr(repository.region.as_deref());
         let answer = self

@@ -174,12 +174,9 @@ async fn taken_over(shop: &Shop, stopped: impl Future<Output = ()>) -> Wrong {
 /// What is wrong today, and why.
 fn known(event: &Event) -> Option<&'static str> {
     let Call { operation, ordinal } = &event.place.call;
-    let is_between = matches!(
-        (operation.as_str(), ordinal),
-        ("ssm:PutParameter", 3 | 4) | ("ssm:GetParametersByPath", 3) | ("ecs:UpdateService", 0)
-    );
-    let is_one_process = matches!(event.blow, Blow::Killed | Blow::Interrupted | Blow::InterruptedOffline);
-    (is_between && is_one_process).then_some("a migration that has ended well, before UpdateService, is run again")
+    let is_note = operation == "ssm:PutParameter" && *ordinal == 2;
+    (is_note && event.blow == Blow::InterruptedOffline)
+        .then_some("a migration whose good end could not be noted is run again")
 }
 
 /// How many events of each kind there are, and how many of them came out right.

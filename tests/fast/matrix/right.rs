@@ -47,6 +47,10 @@ fn right_codes(cell: &Cell) -> &'static [u8] {
         // GitHub is not asked for two minutes.
         (Command::Plan, _, Fault::Cut) if cell.place.call.operation.starts_with("github:") => &[10],
         (_, _, fault) if fault.passes() => is_good,
+        // A run that cannot show that it has its lease puts nothing back, and says that a person is needed.
+        (Command::GoingBack, ..) if is_of_lease(cell) => &[6, 7],
+        // The lock is set; whether a release runs could not be seen.
+        (Command::LockAcquire, ..) if cell.place.call.operation == "ssm:GetParametersByPath" => &[0],
         (_, Need::Extra, _) => is_good,
         // Notes of a task that runs: its starter tells as much.
         (Command::Deploy, _, _) if cell.place.call.operation == "ssm:PutParameter" && cell.place.call.ordinal > 1 => {
@@ -61,6 +65,11 @@ fn right_codes(cell: &Cell) -> &'static [u8] {
         (_, _, Fault::Denied) => &[3],
         _ => &[10],
     }
+}
+
+fn is_of_lease(cell: &Cell) -> bool {
+    cell.place.has_updated
+        && ["ssm:PutParameter", "ssm:GetParametersByPath"].contains(&cell.place.call.operation.as_str())
 }
 
 /// Why an ending is wrong, if it is.
