@@ -7,6 +7,9 @@
 //! Every effect goes through [`ports`] and is carried out in [`adapters`]. What is worth saying is an [`events::Event`], and
 //! [`render`] decides how it looks. [`commands`] has a page for each command. `aws_stage` is the stand-in for AWS behind
 //! `rehearse`.
+//!
+//! The program is all that this library is for. What is public is so for the tests; `scripts/dead-code` compiles it with its
+//! modules private, so that the compiler finds what nothing uses.
 
 pub mod adapters;
 pub mod cli;
@@ -14,10 +17,10 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod context;
-pub mod definition_file;
+mod definition_file;
 pub mod error;
 pub mod events;
-pub mod evidence;
+mod evidence;
 pub mod fence;
 pub mod lease;
 pub mod poll;
