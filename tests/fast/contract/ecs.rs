@@ -458,7 +458,9 @@ async fn no_attempt_of_an_order_is_sent_when_its_time_is_over() {
     played.on("UpdateService", [throttled.clone(), throttled.clone(), throttled]);
     let cloud = played.cloud().await;
     let fence = Fence::new(Duration::from_secs(60), clock);
-    fence.around(cloud.update_service(&web(), &TD.into(), false)).await.unwrap_err();
+    let (service, revision) = (web(), TD.into());
+    let order = fence.around(cloud.update_service(&service, &revision, false));
+    each_within(Duration::from_secs(3), order).await.unwrap_err();
     assert_eq!(played.asked_for("UpdateService").len(), 2);
     assert!(fence.has_let_out() && fence.has_refused());
 }
