@@ -9,7 +9,7 @@ use fargate_deploy_core::names::{
     ContainerName, DeploymentId, ImageKey, PinnedImage, ServiceRef, TaskArn, TaskDefinitionArn,
 };
 use fargate_deploy_core::plan::risk::Risk;
-use fargate_deploy_core::redact::{Secret, without_credentials};
+use fargate_deploy_core::redact::{Secret, redact_json, without_credentials};
 use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
 use fargate_deploy_core::smoke::{SmokeFailure, WrongAnswer};
 use fargate_deploy_core::snapshot::SnapshotState;
@@ -24,6 +24,11 @@ pub trait Sink {
     /// `text` as it may leave the run, in a comment for one: without every secret that was told of until now.
     fn redacted(&self, text: &str) -> String {
         without_credentials(text)
+    }
+
+    /// The same for every text in a JSON value.
+    fn redact_json(&self, value: &mut serde_json::Value) {
+        redact_json(value, &|text| self.redacted(text));
     }
 }
 

@@ -8,7 +8,6 @@ use crate::adapters::web::HttpWeb;
 use crate::clock::Elapsed;
 use crate::commands::cleanup_state::CleanupState;
 use crate::commands::github_deployment::{self, OpenDeployment};
-use crate::commands::masks::Masks;
 use crate::commands::plan_comment::PlanComments;
 use crate::config::{Config, ImageSource};
 use crate::context::RunContext;
@@ -77,12 +76,11 @@ pub async fn deploy_with(
     interrupt: impl Future<Output = ()>,
 ) -> Outcome {
     let record = RefCell::new(Record::default());
-    let masks = Arc::new(Masks::new(sink));
-    let held = Arc::new(CleanupState::new(Arc::clone(&masks) as _, env, config.region.clone(), config.roles.clone()));
+    let held = Arc::new(CleanupState::new(sink, env, config.region.clone(), config.roles.clone()));
     let sink: Arc<dyn Sink + Send + Sync> = held.clone();
     let interrupt = interrupt.shared();
     let label = options.label.clone();
-    let comments = PlanComments { context, label: label.as_deref(), env, masks: &[], sink: sink.as_ref() };
+    let comments = PlanComments { context, label: label.as_deref(), env, sink: sink.as_ref() };
     let required = match &options.required_plan {
         _ if options.is_dry_run => RequiredPlan::None,
         Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
@@ -109,8 +107,6 @@ pub async fn deploy_with(
     // On the heap: the whole story is one future, and some threads have small stacks.
     let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
     let outcome = Outcome { result, record: record.borrow().clone() }.redacted(|text| sink.redacted(text));
-    let secrets = masks.secrets();
-    let comments = PlanComments { masks: &secrets, ..comments };
     let commenting = async {
         if !order.is_dry_run {
             comments.finish_comment(&outcome, &order.config, interrupt.clone()).await;

@@ -4,7 +4,6 @@ use super::deploy::{self, Options};
 use super::plan_comment::PlanComments;
 use crate::adapters::builder::EngineBuilder;
 use crate::commands::configure::configure;
-use crate::commands::masks::Masks;
 use crate::config::{self, Answers, Config, ConfigErrors, ImageSource, Request};
 use crate::context::RunContext;
 use crate::definition_file::definition_in;
@@ -50,7 +49,6 @@ pub async fn plan(
     let interrupt = interrupt.shared();
     let context = RunContext::read(env, directory);
     let has_detailed_exit_code = how.has_detailed_exit_code;
-    let masks = Arc::new(Masks::new(sink));
     let label = how.options.label.clone();
     // The token of a fork's or of Dependabot's pull request cannot write.
     let by_design = without_identity(&how, &context, env);
@@ -59,23 +57,21 @@ pub async fn plan(
     let may_write = !is_foreign || matches!(context.event.as_deref(), Some("issue_comment" | "workflow_run"));
     let comments = how.comments && may_write && (by_design.is_none() || how.is_offline || is_foreign);
     let (mut outcome, is_shown) = match by_design {
-        Some(why) => (offline(request, directory, why, None, env, masks.as_ref()).await, false),
-        None => match online(request, how, &context, env, directory, Arc::clone(&masks), interrupt.clone()).await {
+        Some(why) => (offline(request, directory, why, None, env, sink.as_ref()).await, false),
+        None => match online(request, how, &context, env, directory, Arc::clone(&sink), interrupt.clone()).await {
             (Outcome { result: Err(failure), .. }, _)
                 if failure.reason == Reason::Identity && has_no_token(&context, env) =>
             {
                 let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
                 let next = advice(&[Permission::IdToken, Permission::WritePullRequests]);
-                (offline(request, directory, why, Some(next), env, masks.as_ref()).await, false)
+                (offline(request, directory, why, Some(next), env, sink.as_ref()).await, false)
             }
             ending => ending,
         },
     };
-    outcome = outcome.redacted(|text| masks.redacted(text));
+    outcome = outcome.redacted(|text| sink.redacted(text));
     if comments && !is_shown {
-        let secrets = masks.secrets();
-        let comments =
-            PlanComments { context: &context, label: label.as_deref(), env, masks: &secrets, sink: masks.as_ref() };
+        let comments = PlanComments { context: &context, label: label.as_deref(), env, sink: sink.as_ref() };
         Box::pin(comments.post_no_plan(request, directory, &outcome, interrupt)).await;
     }
     outcome.record.has_detailed_exit_code = has_detailed_exit_code;
@@ -91,19 +87,19 @@ async fn online(
     context: &RunContext,
     env: &BTreeMap<String, String>,
     directory: &Path,
-    masks: Arc<Masks>,
+    sink: Arc<dyn Sink + Send + Sync>,
     interrupt: impl Future<Output = ()>,
 ) -> Shown {
     let interrupt = interrupt.shared();
     let failed = |failure: Failure| (Outcome::from(failure), false);
     let label = how.options.label.clone();
     if how.comments {
-        let comments = PlanComments { context, label: label.as_deref(), env, masks: &[], sink: masks.as_ref() };
+        let comments = PlanComments { context, label: label.as_deref(), env, sink: sink.as_ref() };
         if let Err(failure) = comments.check_token() {
             return failed(failure);
         }
     }
-    let config = match configure(request, env, directory, Arc::clone(&masks) as _, interrupt.clone()).await {
+    let config = match configure(request, env, directory, Arc::clone(&sink), interrupt.clone()).await {
         Ok(config) => config,
         Err(failure) => return failed(failure),
     };
@@ -113,15 +109,14 @@ async fn online(
     };
     let builds_images = how.builds_images.unwrap_or_else(|| is_pull_request(context));
     let options = Options { is_dry_run: true, builds_images, ..how.options };
-    let planning = deploy::deploy(config.clone(), options, context, env, Arc::clone(&masks) as _, interrupt.clone());
+    let planning = deploy::deploy(config.clone(), options, context, env, Arc::clone(&sink), interrupt.clone());
     let mut outcome = Box::pin(planning).await;
     let Some(plan) = &mut outcome.record.plan else { return (outcome, false) };
     plan.infrastructure = infrastructure;
     if !how.comments || outcome.result.is_err() {
         return (outcome, false);
     }
-    let secrets = masks.secrets();
-    let comments = PlanComments { context, label: label.as_deref(), env, masks: &secrets, sink: masks.as_ref() };
+    let comments = PlanComments { context, label: label.as_deref(), env, sink: sink.as_ref() };
     let posted = tokio::select! {
         biased;
         posted = Box::pin(comments.post_plan(plan, &config)) => posted,

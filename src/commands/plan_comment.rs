@@ -20,7 +20,6 @@ use fargate_deploy_core::outcome::{Failure, Outcome, Reason};
 use fargate_deploy_core::permission::{Permission, advice};
 use fargate_deploy_core::plan::digest::{hidden_parts, parts_of};
 use fargate_deploy_core::plan::document::{PlanDocument, Shown};
-use fargate_deploy_core::redact::{Secret, mask};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -38,7 +37,6 @@ pub(super) struct PlanComments<'a> {
     /// `--label`.
     pub(super) label: Option<&'a str>,
     pub(super) env: &'a BTreeMap<String, String>,
-    pub(super) masks: &'a [Secret],
     pub(super) sink: &'a dyn Sink,
 }
 
@@ -111,7 +109,7 @@ impl PlanComments<'_> {
             let context = self.comment_context(MERGING_DEPLOYS);
             let marker = self.marker(key.clone(), &plan.digest);
             // Masked as a whole first: the rest of a secret that is cut in two would not be recognised.
-            let text = self.sink.redacted(&mask(&comment(plan, context, usize::MAX), self.masks));
+            let text = self.sink.redacted(&comment(plan, context, usize::MAX));
             let body = format!("{}\n{}", hidden_parts(&plan.parts), fit(&text, COMMENT - HIDDEN, &note(context)));
             upsert(&github, pull_request, &marker, &body).await.map(drop)
         };
@@ -138,7 +136,7 @@ impl PlanComments<'_> {
             (None, Err(failure)) => without_plan(environment, failure, context),
             (None, Ok(_)) => return,
         };
-        let text = fit(&self.sink.redacted(&mask(&text, self.masks)), COMMENT, &note(context));
+        let text = fit(&self.sink.redacted(&text), COMMENT, &note(context));
         let posting = async {
             let Some(pull_request) = self.open_pull_request(&github).await? else { return Ok(()) };
             let there = find_existing(&github, pull_request, &key).await?;
@@ -218,9 +216,7 @@ impl PlanComments<'_> {
         }
         let Ok(Some(github)) = self.github() else { return };
         let run_url = self.context.run_url.as_deref();
-        let text = self
-            .sink
-            .redacted(&mask(&outcome_section(outcome, config.environment.as_deref(), self.label, run_url), self.masks));
+        let text = self.sink.redacted(&outcome_section(outcome, config.environment.as_deref(), self.label, run_url));
         let is_hasty = outcome.is_cancelled();
         let key = self.key(config);
         let patience = if is_hasty { LAST_STATUS } else { PATIENCE };

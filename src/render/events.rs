@@ -2,7 +2,6 @@
 
 use crate::events::{Event, Sink, Warning};
 use crate::render::log::no_command_in_json;
-use fargate_deploy_core::redact::Redaction;
 use serde::Serialize;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,13 +14,8 @@ pub struct EventLog<W: Write + Send> {
     inner: Arc<dyn Sink + Send + Sync>,
     name: String,
     clock: Clock,
-    state: Mutex<State<W>>,
-}
-
-struct State<W> {
     /// `None`: it could not be written.
-    out: Option<W>,
-    redaction: Redaction,
+    out: Mutex<Option<W>>,
 }
 
 #[derive(Serialize)]
@@ -34,35 +28,25 @@ struct Line<'a> {
 impl<W: Write + Send> EventLog<W> {
     /// `name` is what a warning calls `out`.
     pub fn new(out: W, name: &str, clock: Clock, inner: Arc<dyn Sink + Send + Sync>) -> Self {
-        let state = Mutex::new(State { out: Some(out), redaction: Redaction::default() });
-        Self { inner, name: name.to_owned(), clock, state }
+        Self { inner, name: name.to_owned(), clock, out: Mutex::new(Some(out)) }
     }
 
     /// The error that ends the writing.
     fn write(&self, event: &Event) -> Option<String> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Event::Mask(secret) => {
-                state.redaction.hide(secret);
-                return None;
-            }
-            Event::ShowAs { value, written } => {
-                state.redaction.show_as(value, written);
-                return None;
-            }
-            _ => {}
+        if matches!(event, Event::Mask(_) | Event::ShowAs { .. }) {
+            return None;
         }
-        let State { out, redaction } = &mut *state;
-        let out = out.as_mut()?;
+        let mut open = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = open.as_mut()?;
         let line = serde_json::to_value(Line { at: (self.clock)(), event });
         let written = line.map_err(|e| e.to_string()).and_then(|mut line| {
-            redaction.apply_json(&mut line);
+            self.inner.redact_json(&mut line);
             let line = no_command_in_json(&line.to_string());
             // One write: a reader never meets half a line.
             out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()).map_err(|e| e.to_string())
         });
         let error = written.err()?;
-        state.out = None;
+        *open = None;
         Some(error)
     }
 }
@@ -88,27 +72,7 @@ mod tests {
     use crate::render::log::{Detail, Log, Style};
     use fargate_deploy_core::redact::Secret;
     use std::io;
-
-    /// What a test reads again.
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Shared {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
+    use test_support::Lines;
 
     struct Full;
 
@@ -122,8 +86,8 @@ mod tests {
         }
     }
 
-    fn log() -> (Shared, Arc<dyn Sink + Send + Sync>) {
-        let out = Shared::default();
+    fn log() -> (Lines, Arc<dyn Sink + Send + Sync>) {
+        let out = Lines::default();
         (out.clone(), Arc::new(Log::new(out, Style { detail: Detail::Normal, fence: None })))
     }
 
@@ -137,7 +101,7 @@ mod tests {
 
     #[test]
     fn each_event_is_one_line_with_its_time_masked_and_without_control_characters() {
-        let out = Shared::default();
+        let out = Lines::default();
         let events = EventLog::new(out.clone(), "-", clock(), log().1);
         events.emit(Event::Mask(Secret::new("hun\"ter2")));
         events.emit(output("\u{1b}[31mpass\nhun\"ter2"));
@@ -150,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_token_of_a_lease_is_not_written() {
-        let out = Shared::default();
+        let out = Lines::default();
         let events = EventLog::new(out.clone(), "-", clock(), log().1);
         let service = fargate_deploy_core::names::ServiceRef { cluster: "shop".into(), name: "web".into() };
         let (parameter, token) = ("/p/1".to_owned(), Secret::new("t0ken"));

@@ -85,11 +85,6 @@ impl<W: Write> Log<W> {
         inner.unfence();
     }
 
-    /// A JSON value as it may leave the run.
-    pub fn redact_json(&self, value: &mut serde_json::Value) {
-        self.lock().redaction.apply_json(value);
-    }
-
     /// A panic elsewhere must not silence what is left to say.
     fn lock(&self) -> MutexGuard<'_, Inner<W>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

@@ -98,16 +98,6 @@ impl Redaction {
         without_credentials(&self.replaced(text))
     }
 
-    /// The same for every text in a JSON value; names of members stay.
-    pub fn apply_json(&self, value: &mut serde_json::Value) {
-        match value {
-            serde_json::Value::String(text) => *text = self.apply(text),
-            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| self.apply_json(item)),
-            serde_json::Value::Object(members) => members.values_mut().for_each(|member| self.apply_json(member)),
-            _ => {}
-        }
-    }
-
     fn replaced(&self, text: &str) -> String {
         let mut found: Vec<(usize, usize, &str)> = vec![];
         // What is escaped in a URL differs between those who write one: found is what it stands for.
@@ -157,11 +147,14 @@ impl Redaction {
     }
 }
 
-/// `text` with `***` for every secret in it: see [`Redaction::hide`].
-pub fn mask(text: &str, secrets: &[Secret]) -> String {
-    let mut redaction = Redaction::default();
-    secrets.iter().for_each(|secret| redaction.hide(secret));
-    redaction.apply(text)
+/// Every text in a JSON value, as `redacted` makes it; names of members stay.
+pub fn redact_json(value: &mut serde_json::Value, redacted: &dyn Fn(&str) -> String) {
+    match value {
+        serde_json::Value::String(text) => *text = redacted(text),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| redact_json(item, redacted)),
+        serde_json::Value::Object(members) => members.values_mut().for_each(|member| redact_json(member, redacted)),
+        _ => {}
+    }
 }
 
 /// Names of parameters whose values let somebody in.
@@ -375,6 +368,13 @@ fn base64_forms(value: &str) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `text` with `***` for every secret in it.
+    fn mask(text: &str, secrets: &[Secret]) -> String {
+        let mut redaction = Redaction::default();
+        secrets.iter().for_each(|secret| redaction.hide(secret));
+        redaction.apply(text)
+    }
 
     #[test]
     fn secrets_become_stars_line_by_line_and_the_longest_first() {
