@@ -25,6 +25,7 @@ pub mod fence;
 pub mod lease;
 pub mod poll;
 pub mod ports;
+mod registered;
 pub mod release;
 pub mod release_context;
 pub mod render;

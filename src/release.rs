@@ -16,6 +16,7 @@ use crate::config::{Config, Lock};
 use crate::events::{Event, Warning};
 use crate::lease::{self, Lease, LeaseRequest, Owner};
 use crate::release_context::ReleaseContext;
+use crate::retry;
 use crate::steps::preflight::Tags;
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
@@ -282,7 +283,7 @@ impl<'a> Release<'a> {
             leases.iter().for_each(|lease| lease.note_deployed());
         }
         let releasing = join_all(leases.iter().map(|lease| lease.release(self.context.aws)));
-        let patience = if is_cancelled { LAST_WRITES } else { crate::retry::CALL };
+        let patience = if is_cancelled { LAST_WRITES } else { retry::CALL };
         let _ = tokio::time::timeout(patience, releasing).await;
         for lease in leases {
             self.context.emit(Event::LeaseReleased { parameter: lease.parameter().to_owned() });

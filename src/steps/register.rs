@@ -2,6 +2,7 @@
 
 use crate::error::call_failed;
 use crate::events::Event;
+use crate::registered::newest_equal;
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::{ImageKey, PinnedImage, ServiceKey, TaskDefinitionArn};
 use fargate_deploy_core::outcome::Failure;
@@ -59,7 +60,6 @@ async fn left_by(
     context: &ReleaseContext<'_>,
 ) -> Option<TaskDefinitionArn> {
     let run = run?;
-    let latest = context.aws.task_definitions.task_definition(definition.family()).await.ok()?;
-    let is_same = latest.run() == Some(run) && compare::differences(&latest, definition).is_empty();
-    latest.arn().filter(|_| is_same)
+    let newest = newest_equal(definition, context.aws).await?;
+    newest.arn().filter(|_| newest.run() == Some(run))
 }

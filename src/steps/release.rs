@@ -1,12 +1,15 @@
 //! A release command: one task, once, from the new image.
 
+mod follow;
+
 use crate::config::When;
 use crate::error::{call_failed, sentence};
-use crate::events::{Event, Step, Wait, Warning};
+use crate::events::{Event, Wait, Warning};
 use crate::evidence;
 pub use crate::lease::RunKey;
 use crate::lease::{self, Lease};
-use crate::ports::{Aws, Call, CallError, CallErrorKind, LogStream, RunTask};
+use crate::ports::{CallError, CallErrorKind, LogStream, RunTask};
+use crate::registered::newest_equal;
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
 use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
@@ -14,11 +17,12 @@ use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason}
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
 use fargate_deploy_core::resolved::joined;
 use fargate_deploy_core::task::{Task, TaskVerdict, judge, judge_with_output};
-use fargate_deploy_core::task_definition::{TaskDefinition, compare, launch_volumes};
+use fargate_deploy_core::task_definition::{TaskDefinition, launch_volumes};
+use follow::Follow;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// DescribeTasks can miss a task for a while right after RunTask.
 const MISSING: Duration = Duration::from_secs(120);
@@ -26,8 +30,6 @@ const MISSING: Duration = Duration::from_secs(120);
 const TRIES: u32 = 3;
 /// Between two looks at a running task and its log.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two looks at the log of a task that has stopped.
-const DRAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs one release command to its end. Succeeds only if the named container exited with 0.
 ///
@@ -143,10 +145,7 @@ async fn registered(
     let Some(definition) = from.definition else {
         return Ok((from.revision.clone(), from.arn.clone()));
     };
-    if let Ok(latest) = context.aws.task_definitions.task_definition(definition.family()).await
-        && compare::differences(&latest, &definition).is_empty()
-        && let Some(arn) = latest.arn()
-    {
+    if let Some(arn) = newest_equal(&definition, context.aws).await.and_then(|newest| newest.arn()) {
         return Ok((definition, arn));
     }
     let doing = format!("registering the task definition `{}` of the release command", definition.family());
@@ -405,7 +404,7 @@ async fn wait(
     step: &StepLog<'_>,
     context: &ReleaseContext<'_>,
 ) -> Result<(Task, bool), Failure> {
-    let mut log = Follow { stream, next: None, told: 0 };
+    let mut log = Follow::new(stream);
     let name = &plan.command.name;
     let following = async {
         loop {
@@ -419,7 +418,7 @@ async fn wait(
         never = following => never,
     };
     log.drain(name, judge(&ended, &plan.container) == TaskVerdict::Succeeded, step, context.aws).await;
-    Ok((ended, log.told > 0))
+    Ok((ended, log.has_told()))
 }
 
 async fn wait_until_stopped(
@@ -504,79 +503,6 @@ fn not_seen(plan: &CommandPlan, task: &TaskArn, unseen: Duration, error: &CallEr
     Failure::new(Reason::Unavailable, what).with_evidence(vec![error.to_string()]).with_next(
         "it was not stopped: see how the task ended, then deploy again; until it ends no other release starts",
     )
-}
-
-/// The container's own lines, in order, each once.
-struct Follow<'a> {
-    stream: Option<&'a LogStream>,
-    next: Option<String>,
-    told: usize,
-}
-
-impl Follow<'_> {
-    /// Reads what is new; how many lines that were. Dropped while it waits for an answer, it has told what it read.
-    async fn follow(&mut self, source: &str, step: &StepLog<'_>, aws: Aws<'_>) -> Call<usize> {
-        let Some(stream) = self.stream else { return Ok(0) };
-        let mut lines = 0;
-        loop {
-            let page = match aws.logs.log_events(stream, self.next.as_deref()).await {
-                // Until the first line is there.
-                Err(e) if e.kind == CallErrorKind::NotFound => return Ok(lines),
-                page => page?,
-            };
-            lines += page.events.len();
-            self.told += page.events.len();
-            for event in page.events {
-                step.emit(Event::Output { step: Step::Release, source: source.to_owned(), line: event.message });
-            }
-            // The end is reached when the token does not change.
-            let is_end = page.next.is_none() || page.next == self.next;
-            self.next = page.next.or(self.next.take());
-            if is_end {
-                return Ok(lines);
-            }
-        }
-    }
-
-    /// Lines arrive after the exit: reads until it stays quiet, longer where the lines tell why it failed. What cannot be
-    /// read keeps the release waiting no longer than that.
-    async fn drain(&mut self, source: &str, is_success: bool, step: &StepLog<'_>, aws: Aws<'_>) {
-        if self.stream.is_none() {
-            return;
-        }
-        let quiet_for = if is_success {
-            2
-        } else if self.told > 0 {
-            4
-        } else {
-            10
-        };
-        let limit = quiet_for * DRAIN_PAUSE;
-        let mut quiet = 0;
-        for _ in 0..40 {
-            let read = timeout(limit, retry::all_within(limit, self.follow(source, step, aws))).await;
-            let why = match read {
-                Ok(Ok(0)) => {
-                    quiet += 1;
-                    None
-                }
-                Ok(Ok(_)) => {
-                    quiet = 0;
-                    None
-                }
-                Ok(Err(e)) => Some(e.to_string()),
-                Err(_) => Some(format!("no answer within {} s", limit.as_secs())),
-            };
-            if let Some(why) = why {
-                step.emit(Event::Warning(Warning::LogNotRead { command: source.to_owned(), error: why }));
-                return;
-            }
-            if quiet >= quiet_for {
-                return;
-            }
-            sleep(DRAIN_PAUSE).await;
-        }
-    }
 }
 
 fn state_of(verdict: &TaskVerdict) -> CommandState {
