@@ -12,6 +12,8 @@ mod fake;
 mod program;
 #[path = "../tests/e2e/scene.rs"]
 mod real;
+#[path = "../tests/fast/recorded_events.rs"]
+mod recorded_events;
 #[path = "../tests/fast/story/scene.rs"]
 mod scene;
 

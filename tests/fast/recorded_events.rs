@@ -28,6 +28,20 @@ impl RecordedEvents {
         })
     }
 
+    pub fn output(&self) -> Vec<String> {
+        self.texts(|event| match event {
+            Event::Output { line, .. } => Some(line.clone()),
+            _ => None,
+        })
+    }
+
+    /// Every event as `--events` writes it, but for those that only tell of waiting.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        let events = self.0.lock().unwrap();
+        let told = events.iter().filter(|e| !matches!(e, Event::Mask(_) | Event::Waiting(_)));
+        told.map(|e| serde_json::to_value(e).unwrap()).collect()
+    }
+
     fn texts(&self, of: impl Fn(&Event) -> Option<String>) -> Vec<String> {
         self.0.lock().unwrap().iter().filter_map(of).collect()
     }

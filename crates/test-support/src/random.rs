@@ -16,6 +16,11 @@ impl Random {
         (mixed ^ (mixed >> 31)) % sides
     }
 
+    /// A place among so many.
+    pub fn below(&mut self, sides: usize) -> usize {
+        usize::try_from(self.roll(sides as u64)).unwrap()
+    }
+
     pub fn one_in(&mut self, sides: u64) -> bool {
         self.roll(sides) == 0
     }
@@ -28,11 +33,11 @@ impl Random {
 
     pub fn shuffle<T>(&mut self, all: &mut [T]) {
         for at in (1..all.len()).rev() {
-            all.swap(at, usize::try_from(self.roll(at as u64 + 1)).unwrap());
+            all.swap(at, self.below(at + 1));
         }
     }
 
     pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.roll(from.len() as u64)).unwrap()].clone()
+        from[self.below(from.len())].clone()
     }
 }

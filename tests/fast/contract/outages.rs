@@ -5,6 +5,7 @@ use crate::contract::scripted_server::{
 };
 use crate::contract::sts::{BY_TOKEN, HOUR, ROLE, SUB, job, open};
 use crate::recorded_events::RecordedEvents;
+use crate::story::scene::one_off;
 use fargate_deploy::adapters::aws::{AwsClient, Session, SessionInputs};
 use fargate_deploy::ports::*;
 use fargate_deploy::retry::each_within;
@@ -66,7 +67,7 @@ fn rows() -> Vec<Row> {
         stop_service_deployment(&"arn:d".into()): "StopServiceDeployment" => nothing();
         task_definition("web"): "DescribeTaskDefinition" => ok(json!({ "taskDefinition": { "family": "web" } }));
         register(&definition(json!({ "family": "web" }))): "RegisterTaskDefinition" => registered();
-        run_task(&one_off()): "RunTask" => nothing();
+        run_task(&one_off("web:41", "token-1")): "RunTask" => nothing();
         tasks(&"shop".into(), &["arn:t".into()]): "DescribeTasks" => nothing();
         tasks_started_by(&"shop".into(), "me"): "ListTasks" => nothing();
         stopped_tasks(&web()): "ListTasks" => nothing();
@@ -102,21 +103,6 @@ fn definition(body: Value) -> TaskDefinition {
 
 fn registered() -> Answer {
     ok(json!({ "taskDefinition": { "taskDefinitionArn": TD } }))
-}
-
-fn one_off() -> RunTask {
-    RunTask {
-        cluster: "shop".into(),
-        task_definition: TD.into(),
-        network_configuration: None,
-        platform_version: None,
-        overrides: Value::Null,
-        volume_configurations: vec![],
-        tags: vec![],
-        has_managed_tags: false,
-        started_by: "me".to_owned(),
-        client_token: "token-1".to_owned(),
-    }
 }
 
 fn stream() -> LogStream {

@@ -274,12 +274,6 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Arc<Mute
             None => error(400, "NotPlayed", &format!("the test plays no answer for {operation}")),
         }
     };
-    let head = |status: u16, content_type: &str, length: usize| {
-        format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
-            x-amzn-requestid: r-1\r\nconnection: close\r\n\r\n"
-        )
-    };
     let bytes = match answer {
         Answer::Plain { status, content_type, body } => head(status, content_type, body.len()) + &body,
         Answer::CutOff(body) => head(200, "application/x-amz-json-1.1", body.len() + 100) + &body,
@@ -296,6 +290,14 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Arc<Mute
     let _ = stream.write_all(bytes.as_bytes()).await;
     let _ = stream.shutdown().await;
     Some((stream, false))
+}
+
+/// The head of an answer.
+pub fn head(status: u16, content_type: &str, length: usize) -> String {
+    format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
+        x-amzn-requestid: r-1\r\nconnection: close\r\n\r\n"
+    )
 }
 
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Asked> {

@@ -348,10 +348,5 @@ fn bytes(answer: Answer) -> Vec<u8> {
 }
 
 fn plain(status: u16, content_type: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
-         x-amzn-requestid: r-1\r\nconnection: close\r\n\r\n{body}"
-    )
-    .into_bytes()
+    (scripted::head(status, content_type, body.len()) + body).into_bytes()
 }

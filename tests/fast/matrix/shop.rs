@@ -21,9 +21,9 @@ use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+use test_support::Lines;
 
 const SHA: &str = "4f2c1d6b0d9f4b1d8a7c3e5f60718293a4b5c6d7";
 const PULL: u64 = 7;
@@ -72,29 +72,15 @@ pub struct Ended {
     pub said: String,
 }
 
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What the log of a command is written to.
-struct Desk {
-    said: Said,
-    log: Arc<Log<Said>>,
+struct Console {
+    said: Lines,
+    log: Arc<Log<Lines>>,
 }
 
-impl Desk {
+impl Console {
     fn new() -> Self {
-        let said = Said::default();
+        let said = Lines::default();
         let style = Style { detail: Detail::Normal, fence: Some("fence".to_owned()) };
         Self { log: Arc::new(Log::new(said.clone(), style)), said }
     }
@@ -104,7 +90,7 @@ impl Desk {
     }
 
     fn exited(&self, code: u8) -> Ended {
-        Ended { code, said: String::from_utf8(self.said.0.lock().unwrap().clone()).unwrap() }
+        Ended { code, said: self.said.text() }
     }
 }
 
@@ -178,17 +164,17 @@ impl Shop {
     }
 
     pub async fn deploy_until(&self, job: Job, interrupt: impl Future<Output = ()>) -> Ended {
-        let (env, desk) = (self.env(job), Desk::new());
+        let (env, console) = (self.env(job), Console::new());
         let builder = FakeBuilder {
             content: RefCell::new(job.content.to_owned()),
             ..FakeBuilder::new(self.scene.journal.clone(), self.scene.cloud.clone())
         };
         let machine = Machine { builder: &builder, clock };
         let context = RunContext::read(&env, self.folder.path());
-        let (config, sink) = (self.config.clone(), desk.log.clone());
+        let (config, sink) = (self.config.clone(), console.log.clone());
         let deploying = deploy_with(&machine, config, Options::default(), &context, &env, sink, interrupt);
         let ending = Box::pin(deploying).await;
-        desk.ended(&ending, &env)
+        console.ended(&ending, &env)
     }
 
     /// Killed while the service rolls out.
@@ -206,7 +192,7 @@ impl Shop {
 
     /// Of the pull request, with the comment.
     pub async fn plan(&self) -> Ended {
-        let (mut env, desk) = (self.env(FIRST), Desk::new());
+        let (mut env, console) = (self.env(FIRST), Console::new());
         let folder = self.folder.path();
         let head = json!({ "sha": "abc", "repo": { "full_name": "org/shop" } });
         let event = json!({ "pull_request": { "number": PULL, "state": "open", "head": head } });
@@ -218,33 +204,33 @@ impl Shop {
         env.insert("GITHUB_EVENT_PATH".to_owned(), file.display().to_string());
         let how = PlanOptions { builds_images: Some(false), comments: true, ..PlanOptions::default() };
         let request = Request::default();
-        let planning = plan(&request, how, &env, folder, desk.log.clone(), pending());
+        let planning = plan(&request, how, &env, folder, console.log.clone(), pending());
         let ending = Box::pin(planning).await;
-        desk.ended(&ending, &env)
+        console.ended(&ending, &env)
     }
 
     /// `acquire`, `release` or `status`.
     pub async fn lock(&self, action: &str) -> Ended {
-        let (env, desk) = (self.env(FIRST), Desk::new());
+        let (env, console) = (self.env(FIRST), Console::new());
         let words = format!("fargate-deploy lock {action} --cluster shop --service web --role {ROLE} --reason demo");
         let arguments = Arguments::read(words.split(' ').map(str::to_owned).collect(), &env).unwrap();
         let Given::Lock(flags) = &arguments.command else { unreachable!() };
-        let locking = lock(flags, &arguments, &env, self.folder.path(), desk.log.clone());
+        let locking = lock(flags, &arguments, &env, self.folder.path(), console.log.clone());
         match Box::pin(locking).await {
             Ok(lines) => {
-                desk.log.finish(&lines.iter().map(|line| line.text()).collect::<Vec<_>>());
-                desk.exited(0)
+                console.log.finish(&lines.iter().map(|line| line.text()).collect::<Vec<_>>());
+                console.exited(0)
             }
-            Err(failure) => desk.ended(&failure.into(), &env),
+            Err(failure) => console.ended(&failure.into(), &env),
         }
     }
 
     /// Of the Action, after the job.
     pub async fn post(&self) -> Ended {
-        let (env, desk) = (self.env(FIRST), Desk::new());
-        let lines = post(&env, desk.log.clone()).await;
-        desk.log.finish(&lines);
-        desk.exited(0)
+        let (env, console) = (self.env(FIRST), Console::new());
+        let lines = post(&env, console.log.clone()).await;
+        console.log.finish(&lines);
+        console.exited(0)
     }
 
     pub fn world(&self) -> World {

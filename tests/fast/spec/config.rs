@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
+use test_support::Random;
 
 pub const GOOD: &str = r#"region: eu-central-1
 role: arn:aws:iam::111122223333:role/gengar-deploy
@@ -622,18 +623,6 @@ fn nasty_documents_are_errors_and_not_crashes() {
     }
 }
 
-/// A small generator (xorshift), so that a failure can be repeated from its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
-    }
-}
-
 #[test]
 fn no_mutation_of_a_good_document_crashes() {
     const PIECES: [&str; 24] = [
@@ -642,23 +631,23 @@ fn no_mutation_of_a_good_document_crashes() {
     ];
     let folder = repository();
     for seed in 1..=1_500_u64 {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Random::new(seed);
         let mut document: Vec<char> = GOOD.chars().collect();
-        for _ in 0..=dice.roll(4) {
-            let at = dice.roll(document.len());
-            match dice.roll(4) {
+        for _ in 0..=random.below(4) {
+            let at = random.below(document.len());
+            match random.below(4) {
                 0 => drop(document.remove(at)),
                 1 => {
-                    let end = (at + dice.roll(40)).min(document.len());
+                    let end = (at + random.below(40)).min(document.len());
                     document.drain(at..end);
                 }
                 2 => {
-                    let end = (at + dice.roll(60)).min(document.len());
+                    let end = (at + random.below(60)).min(document.len());
                     let copy = document[at..end].to_vec();
-                    let to = dice.roll(document.len());
+                    let to = random.below(document.len());
                     document.splice(to..to, copy);
                 }
-                _ => drop(document.splice(at..at, PIECES[dice.roll(PIECES.len())].chars())),
+                _ => drop(document.splice(at..at, PIECES[random.below(PIECES.len())].chars())),
             }
         }
         let source: String = document.into_iter().collect();

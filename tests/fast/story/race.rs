@@ -6,19 +6,8 @@ use fargate_deploy::config::ImageSource;
 use fargate_deploy_core::outcome::{Reason, Success};
 use futures_util::future::join_all;
 use std::time::Duration;
+use test_support::Random;
 use tokio::time::sleep;
-
-/// Numbers that look random and are the same in every run of the test.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
 
 /// Some time after the run has got the lease.
 async fn vanish(scene: &Scene, run: &str, after: Duration) {
@@ -31,7 +20,7 @@ async fn vanish(scene: &Scene, run: &str, after: Duration) {
 
 /// Each run deploys an image of its own, so that each has a migration to run.
 async fn race(seed: u64, vanishing: bool) -> Scene {
-    let mut dice = Dice(seed);
+    let mut dice = Random::new(seed);
     // Some outlive the time after which a silent holder counts as dead, some are not known to AWS at first.
     let migrations: Vec<_> =
         (0..40).map(|_| Run::exits(0).after(5 + dice.roll(400)).missing_for(dice.roll(30))).collect();

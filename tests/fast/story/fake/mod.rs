@@ -6,10 +6,10 @@ pub mod ecs;
 pub mod rollout;
 pub mod task;
 
+pub use crate::recorded_events::RecordedEvents;
+
 use async_trait::async_trait;
-use fargate_deploy::events::{Event, Sink};
 use fargate_deploy::ports::Web;
-use fargate_deploy::render::sentences;
 use fargate_deploy_core::image::Digest;
 use sha2::Digest as _;
 use std::cell::{Cell, RefCell};
@@ -87,42 +87,5 @@ impl Web for FakeWeb {
     async fn get(&self, url: &str, _timeout: Duration) -> Result<(u16, String), String> {
         self.journal.note(format!("GET {url}"));
         self.answers.borrow_mut().pop_front().unwrap_or_else(|| Ok((200, "ok".to_owned())))
-    }
-}
-
-/// Keeps what was told.
-#[derive(Default)]
-pub struct RecordedEvents(RefCell<Vec<Event>>);
-
-impl Sink for RecordedEvents {
-    fn emit(&self, event: Event) {
-        self.0.borrow_mut().push(event);
-    }
-}
-
-impl RecordedEvents {
-    pub fn output(&self) -> Vec<String> {
-        let events = self.0.borrow();
-        let lines = events.iter().filter_map(|e| match e {
-            Event::Output { line, .. } => Some(line.clone()),
-            _ => None,
-        });
-        lines.collect()
-    }
-
-    /// Every event as `--events` writes it, but for those that only tell of waiting.
-    pub fn json(&self) -> Vec<serde_json::Value> {
-        let events = self.0.borrow();
-        let told = events.iter().filter(|e| !matches!(e, Event::Mask(_) | Event::Waiting(_)));
-        told.map(|e| serde_json::to_value(e).unwrap()).collect()
-    }
-
-    pub fn warnings(&self) -> Vec<String> {
-        let events = self.0.borrow();
-        let lines = events.iter().filter_map(|e| match e {
-            Event::Warning(warning) => Some(sentences::warning(warning)),
-            _ => None,
-        });
-        lines.collect()
     }
 }

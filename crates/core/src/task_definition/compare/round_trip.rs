@@ -4,49 +4,24 @@
 use super::{changes, differences};
 use crate::task_definition::TaskDefinition;
 use serde_json::{Map, Value, json};
-use test_support::fuzz;
 use test_support::proptest::prelude::any;
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn maybe(&mut self) -> bool {
-        self.below(2) == 0
-    }
-
-    fn pick(&mut self, from: &[Value]) -> Value {
-        from[self.below(from.len() as u64) as usize].clone()
-    }
-
-    /// Sets a member to one of these, or leaves it out: null among them too.
-    fn set(&mut self, members: &mut Map<String, Value>, name: &str, from: &[Value]) {
-        if self.maybe() {
-            members.insert(name.to_owned(), self.pick(from));
-        }
-    }
-}
+use test_support::{Random, fuzz};
 
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()
 }
 
+/// Sets a member to one of these, or leaves it out: null among them too.
+fn set(random: &mut Random, members: &mut Map<String, Value>, name: &str, from: &[Value]) {
+    if random.one_in(2) {
+        members.insert(name.to_owned(), random.pick(from));
+    }
+}
+
 /// As people write them: with and without defaults, nulls, empty lists, sizes with units.
 fn written(random: &mut Random) -> Value {
     let mut task = object(json!({"family": "web"}));
-    let (cpu, memory) = match random.below(4) {
+    let (cpu, memory) = match random.roll(4) {
         0 => (json!("1024"), json!("2048")),
         1 => (json!("1 vCPU"), json!("2GB")),
         2 => (json!("1vcpu"), json!("2 GB")),
@@ -54,22 +29,24 @@ fn written(random: &mut Random) -> Value {
     };
     task.insert("cpu".to_owned(), cpu);
     task.insert("memory".to_owned(), memory);
-    random.set(&mut task, "networkMode", &[json!("awsvpc")]);
-    random.set(&mut task, "requiresCompatibilities", &[json!(["FARGATE"]), json!(["FARGATE", "EC2"]), json!(null)]);
-    random.set(&mut task, "executionRoleArn", &[json!("arn:aws:iam::111122223333:role/exec"), json!(null)]);
-    random.set(
+    set(random, &mut task, "networkMode", &[json!("awsvpc")]);
+    set(random, &mut task, "requiresCompatibilities", &[json!(["FARGATE"]), json!(["FARGATE", "EC2"]), json!(null)]);
+    set(random, &mut task, "executionRoleArn", &[json!("arn:aws:iam::111122223333:role/exec"), json!(null)]);
+    set(
+        random,
         &mut task,
         "taskRoleArn",
         &[json!("app"), json!("arn:aws:iam::111122223333:role/team/app"), json!(""), json!(null)],
     );
-    random.set(&mut task, "placementConstraints", &[json!([]), json!(null)]);
-    random.set(&mut task, "inferenceAccelerators", &[json!([]), json!(null)]);
-    random.set(&mut task, "pidMode", &[json!(null), json!("task")]);
-    random.set(&mut task, "ipcMode", &[json!(null)]);
-    random.set(&mut task, "proxyConfiguration", &[json!(null)]);
-    random.set(&mut task, "enableFaultInjection", &[json!(false), json!(true), json!(null)]);
-    random.set(&mut task, "ephemeralStorage", &[json!({"sizeInGiB": 50}), json!(null)]);
-    random.set(
+    set(random, &mut task, "placementConstraints", &[json!([]), json!(null)]);
+    set(random, &mut task, "inferenceAccelerators", &[json!([]), json!(null)]);
+    set(random, &mut task, "pidMode", &[json!(null), json!("task")]);
+    set(random, &mut task, "ipcMode", &[json!(null)]);
+    set(random, &mut task, "proxyConfiguration", &[json!(null)]);
+    set(random, &mut task, "enableFaultInjection", &[json!(false), json!(true), json!(null)]);
+    set(random, &mut task, "ephemeralStorage", &[json!({"sizeInGiB": 50}), json!(null)]);
+    set(
+        random,
         &mut task,
         "runtimePlatform",
         &[
@@ -80,8 +57,9 @@ fn written(random: &mut Random) -> Value {
             json!(null),
         ],
     );
-    random.set(&mut task, "futureMember", &[json!({"a": [1, {"b": null}]}), json!("x")]);
-    random.set(
+    set(random, &mut task, "futureMember", &[json!({"a": [1, {"b": null}]}), json!("x")]);
+    set(
+        random,
         &mut task,
         "volumes",
         &[
@@ -96,18 +74,19 @@ fn written(random: &mut Random) -> Value {
         ],
     );
     let containers: Vec<Value> =
-        (0..=random.below(3)).map(|n| Value::Object(container(random, &format!("c{n}")))).collect();
+        (0..=random.roll(3)).map(|n| Value::Object(container(random, &format!("c{n}")))).collect();
     task.insert("containerDefinitions".to_owned(), Value::Array(containers));
-    random.set(&mut task, "tags", &[json!([{"key": "b", "value": "2"}, {"key": "a"}]), json!([]), json!(null)]);
+    set(random, &mut task, "tags", &[json!([{"key": "b", "value": "2"}, {"key": "a"}]), json!([]), json!(null)]);
     Value::Object(task)
 }
 
 fn container(random: &mut Random, name: &str) -> Map<String, Value> {
     let mut c = object(json!({"name": name, "image": "i"}));
-    random.set(&mut c, "cpu", &[json!(0), json!(256), json!(null)]);
-    random.set(&mut c, "memory", &[json!(512), json!(null)]);
-    random.set(&mut c, "essential", &[json!(true), json!(false), json!(null)]);
-    random.set(
+    set(random, &mut c, "cpu", &[json!(0), json!(256), json!(null)]);
+    set(random, &mut c, "memory", &[json!(512), json!(null)]);
+    set(random, &mut c, "essential", &[json!(true), json!(false), json!(null)]);
+    set(
+        random,
         &mut c,
         "portMappings",
         &[
@@ -119,7 +98,8 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!([{"containerPortRange": "8000-8010"}]),
         ],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "environment",
         &[
@@ -129,12 +109,14 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!(null),
         ],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "secrets",
         &[json!([{"name": "T", "valueFrom": "/b"}, {"name": "S", "valueFrom": "/a"}]), json!([]), json!(null)],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "mountPoints",
         &[
@@ -144,8 +126,9 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!([{"sourceVolume": "data", "containerPath": "/d", "readOnly": true}]),
         ],
     );
-    random.set(&mut c, "volumesFrom", &[json!([]), json!([{"sourceContainer": "c0", "readOnly": null}]), json!(null)]);
-    random.set(
+    set(random, &mut c, "volumesFrom", &[json!([]), json!([{"sourceContainer": "c0", "readOnly": null}]), json!(null)]);
+    set(
+        random,
         &mut c,
         "dependsOn",
         &[
@@ -154,7 +137,8 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!([{"containerName": "z", "condition": "START"}, {"containerName": "a", "condition": "HEALTHY"}]),
         ],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "healthCheck",
         &[
@@ -164,7 +148,8 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!(null),
         ],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "logConfiguration",
         &[
@@ -174,7 +159,8 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!(null),
         ],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "linuxParameters",
         &[
@@ -186,12 +172,17 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!(null),
         ],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "ulimits",
-        &[json!([{"name": "nofile", "softLimit": 1, "hardLimit": 2}, {"name": "core", "softLimit": 0, "hardLimit": 0}]), json!([])],
+        &[
+            json!([{"name": "nofile", "softLimit": 1, "hardLimit": 2}, {"name": "core", "softLimit": 0, "hardLimit": 0}]),
+            json!([]),
+        ],
     );
-    random.set(
+    set(
+        random,
         &mut c,
         "restartPolicy",
         &[
@@ -200,23 +191,23 @@ fn container(random: &mut Random, name: &str) -> Map<String, Value> {
             json!(null),
         ],
     );
-    random.set(&mut c, "systemControls", &[json!([]), json!([{"namespace": "net.core.somaxconn", "value": "1"}])]);
-    random.set(&mut c, "dockerLabels", &[json!({}), json!({"b": "", "a": "1"}), json!(null)]);
-    random.set(&mut c, "command", &[json!([]), json!(["b", "a"]), json!(["b", ""]), json!(null)]);
-    random.set(&mut c, "entryPoint", &[json!([]), json!(["sh", "-c"])]);
-    random.set(&mut c, "environmentFiles", &[json!([]), json!([{"value": "arn:aws:s3:::b/x.env", "type": "s3"}])]);
-    random.set(&mut c, "user", &[json!(""), json!("1000"), json!(null)]);
-    random.set(&mut c, "versionConsistency", &[json!("enabled"), json!("disabled"), json!(null)]);
+    set(random, &mut c, "systemControls", &[json!([]), json!([{"namespace": "net.core.somaxconn", "value": "1"}])]);
+    set(random, &mut c, "dockerLabels", &[json!({}), json!({"b": "", "a": "1"}), json!(null)]);
+    set(random, &mut c, "command", &[json!([]), json!(["b", "a"]), json!(["b", ""]), json!(null)]);
+    set(random, &mut c, "entryPoint", &[json!([]), json!(["sh", "-c"])]);
+    set(random, &mut c, "environmentFiles", &[json!([]), json!([{"value": "arn:aws:s3:::b/x.env", "type": "s3"}])]);
+    set(random, &mut c, "user", &[json!(""), json!("1000"), json!(null)]);
+    set(random, &mut c, "versionConsistency", &[json!("enabled"), json!("disabled"), json!(null)]);
     for flag in ["privileged", "readonlyRootFilesystem", "interactive", "pseudoTerminal", "disableNetworking"] {
-        random.set(&mut c, flag, &[json!(false), json!(true), json!(null)]);
+        set(random, &mut c, flag, &[json!(false), json!(true), json!(null)]);
     }
     for list in
         ["links", "dnsServers", "extraHosts", "dockerSecurityOptions", "resourceRequirements", "credentialSpecs"]
     {
-        random.set(&mut c, list, &[json!([]), json!(null)]);
+        set(random, &mut c, list, &[json!([]), json!(null)]);
     }
-    random.set(&mut c, "stopTimeout", &[json!(30), json!(null)]);
-    random.set(&mut c, "futureMember", &[json!({"x": 2.50}), json!([{"y": "z"}])]);
+    set(random, &mut c, "stopTimeout", &[json!(30), json!(null)]);
+    set(random, &mut c, "futureMember", &[json!({"x": 2.50}), json!([{"y": "z"}])]);
     c
 }
 
@@ -248,7 +239,7 @@ fn aws_gives_back(written: &Value, random: &mut Random) -> Value {
         }
         if let Some(efs) = volume.get_mut("efsVolumeConfiguration").and_then(Value::as_object_mut) {
             efs.entry("rootDirectory").or_insert(json!("/"));
-            if random.maybe() {
+            if random.one_in(2) {
                 efs.entry("transitEncryption").or_insert(json!("DISABLED"));
             }
         }
@@ -289,14 +280,14 @@ fn described(container: &mut Map<String, Value>, random: &mut Random) {
         variable.as_object_mut().unwrap().entry("value").or_insert(json!(""));
     }
     if let Some(log) = container.get_mut("logConfiguration").and_then(Value::as_object_mut)
-        && random.maybe()
+        && random.one_in(2)
     {
         log.entry("options").or_insert(json!({}));
         log.entry("secretOptions").or_insert(json!([]));
     }
     for optional in ["links", "dnsServers", "command", "entryPoint", "dockerLabels", "user", "linuxParameters"] {
         let is_blank = container.get(optional).is_some_and(|v| *v == json!([]) || *v == json!({}) || v == "");
-        if is_blank && random.maybe() {
+        if is_blank && random.one_in(2) {
             container.remove(optional);
         }
     }
@@ -319,7 +310,7 @@ fn without_nulls(value: &Value) -> Value {
 fn shuffle(list: Option<&mut Value>, random: &mut Random) {
     if let Some(items) = list.and_then(Value::as_array_mut) {
         for at in (1..items.len()).rev() {
-            items.swap(at, random.below(at as u64 + 1) as usize);
+            items.swap(at, random.roll(at as u64 + 1) as usize);
         }
     }
 }
@@ -343,7 +334,7 @@ fn read(value: &Value) -> TaskDefinition {
 #[test]
 fn what_aws_gives_back_of_a_definition_is_no_change() {
     fuzz(3_000, any::<u64>(), |seed| {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let file = written(&mut random);
         let described = aws_gives_back(&file, &mut random);
         let (file_read, described_read) = (read(&file), read(&described));
@@ -357,7 +348,7 @@ fn what_aws_gives_back_of_a_definition_is_no_change() {
 fn a_change_of_any_one_value_is_seen_and_hidden_by_no_default() {
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..2_000 {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let file = written(&mut random);
         let mut described = aws_gives_back(&file, &mut random);
         let mut leaves = vec![];
@@ -366,7 +357,7 @@ fn a_change_of_any_one_value_is_seen_and_hidden_by_no_default() {
             "/taskDefinition/containerDefinitions",
             &mut leaves,
         );
-        let path = leaves[random.below(leaves.len() as u64) as usize].clone();
+        let path = leaves[random.roll(leaves.len() as u64) as usize].clone();
         let leaf = described.pointer_mut(&path).unwrap();
         *leaf = match &*leaf {
             Value::Bool(flag) => json!(!*flag),
