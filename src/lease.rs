@@ -19,7 +19,7 @@ pub use lock::{State, clear, set, state};
 pub use manual_lock::ManualLock;
 pub use order::{order, start_task};
 pub use owner::Owner;
-pub use takeover::{ReleaseResult, release_left};
+pub use takeover::{ReleaseResult, ended_well, release_left};
 
 use crate::clock::Elapsed;
 use crate::error::call_failed;
@@ -28,7 +28,7 @@ use crate::fence::Fence;
 use crate::ports::{Aws, CallError};
 use crate::release_context::ReleaseContext;
 use claim::{Chain, Generation, chain, locked, path, text};
-use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
+use fargate_deploy_core::names::{ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::redact::Secret;
 use futures_util::future::{join_all, try_join_all};
@@ -348,20 +348,19 @@ impl Lease {
                 .map_err(|e| call_failed("looking at the task of an earlier run", &e))?;
             let unknown_for_long = self.since.elapsed() >= STALE_WHILE_STARTING;
             match look {
-                TaskState::Stopped => self.left.borrow_mut().retain(|t| *t != task),
-                TaskState::Unknown if unknown_for_long => self.left.borrow_mut().retain(|t| *t != task),
-                TaskState::Found(arn) => {
-                    for left in self.left.borrow_mut().iter_mut().filter(|t| **t == task) {
-                        left.arn = Some(arn.to_string());
-                    }
+                TaskState::Stopped(_) => self.left.borrow_mut().retain(|t| *t != task),
+                TaskState::EndedWell(arn) if ours == Some(task.started_by.as_str()) => self.found(&task, &arn),
+                TaskState::EndedWell(_) | TaskState::Unknown if unknown_for_long => {
+                    self.left.borrow_mut().retain(|t| *t != task);
                 }
-                TaskState::Running | TaskState::Unknown if began.elapsed() >= wait => {
+                TaskState::Found(arn) => self.found(&task, &arn),
+                TaskState::Running | TaskState::EndedWell(_) | TaskState::Unknown if began.elapsed() >= wait => {
                     let what = format!("{}: task `{}` of an earlier run may still run", self.service, task.started_by);
                     return Err(
                         Failure::new(Reason::Locked, what).with_next("wait until it has stopped, then run this again")
                     );
                 }
-                TaskState::Running | TaskState::Unknown => {
+                TaskState::Running | TaskState::EndedWell(_) | TaskState::Unknown => {
                     let (service, started_by) = (self.service.clone(), task.started_by.clone());
                     context.emit(Event::Waiting(Wait::EarlierTask { service, started_by }));
                     sleep(PAUSE).await;
@@ -376,6 +375,13 @@ impl Lease {
         Ok(())
     }
 
+    /// What was known by its starter only is this task.
+    fn found(&self, task: &ClaimedTask, arn: &TaskArn) {
+        for left in self.left.borrow_mut().iter_mut().filter(|left| *left == task) {
+            left.arn = Some(arn.to_string());
+        }
+    }
+
     /// The task that an earlier attempt of this run started for the same command.
     pub fn left_by_earlier_attempt(&self, started_by: &str) -> Option<TaskArn> {
         let left = self.left.borrow();
@@ -386,23 +392,13 @@ impl Lease {
     ///
     /// # Errors
     /// The claim could not be written: the task must not be started.
-    pub async fn note_task(
-        &self,
-        cluster: &ClusterName,
-        started_by: &str,
-        arn: Option<&TaskArn>,
-        aws: Aws<'_>,
-    ) -> Result<(), Failure> {
+    pub async fn note_task(&self, task: ClaimedTask, aws: Aws<'_>) -> Result<(), Failure> {
         self.sent.take();
-        if arn.is_none() {
+        if task.arn.is_none() {
             // Whoever starts one has waited for those that were left.
             self.left.borrow_mut().clear();
         }
-        self.claim.borrow_mut().task = Some(ClaimedTask {
-            cluster: cluster.to_string(),
-            started_by: started_by.to_owned(),
-            arn: arn.map(ToString::to_string),
-        });
+        self.claim.borrow_mut().task = Some(task);
         self.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))
     }
 

@@ -166,6 +166,8 @@ pub trait Tasks {
     async fn tasks_started_by(&self, cluster: &ClusterName, started_by: &str) -> Call<Vec<TaskArn>>;
     /// `ecs:ListTasks` with `desiredStatus=STOPPED` of one service, any deployment.
     async fn stopped_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>>;
+    /// `ecs:ListTasks` with `desiredStatus=STOPPED` of one family: those that stop, and those that stopped in the last hour.
+    async fn stopped_tasks_of_family(&self, cluster: &ClusterName, family: &str) -> Call<Vec<TaskArn>>;
     /// `ecs:ListTasks` of one service, those that should run.
     async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>>;
 }

@@ -104,11 +104,20 @@ impl Claim {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimedTask {
     pub cluster: String,
+    /// Of its task definition: what stopped tasks are looked up by.
+    #[serde(default)]
+    pub family: String,
     pub started_by: String,
+    /// The release command that it runs, as in [`SucceededCommand`].
+    #[serde(default)]
+    pub command: String,
+    /// Whose exit code says how the command ended.
+    #[serde(default)]
+    pub container: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
 }

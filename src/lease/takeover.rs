@@ -7,8 +7,9 @@ use super::{KEPT, Lease, LeaseRequest, STALE, STALE_READS, STALE_WHILE_STARTING}
 use crate::error::call_failed;
 use crate::ports::{Aws, CallError, CallErrorKind};
 use crate::release_context::ReleaseContext;
-use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
+use fargate_deploy_core::names::{ClusterName, ContainerName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::task::{Task, TaskVerdict, judge};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -35,12 +36,14 @@ pub async fn release_left(parameter: &str, token: &str, aws: Aws<'_>) -> Result<
     let Some(mut claim) = claim.filter(|claim| claim.token == token && !claim.is_released) else {
         return Ok(ReleaseResult::NotOurs);
     };
-    if let Some(task) = &claim.task
-        && task_state(task, aws).await? != TaskState::Stopped
-    {
-        return Ok(ReleaseResult::StillRunning);
+    if let Some(task) = claim.task.take() {
+        let TaskState::Stopped(stopped) = task_state(&task, aws).await? else {
+            return Ok(ReleaseResult::StillRunning);
+        };
+        if judge(&stopped, &ContainerName::new(&task.container)) == TaskVerdict::Succeeded {
+            claim.succeeded.push(SucceededCommand { command: task.command, task: stopped.arn.to_string() });
+        }
     }
-    claim.task = None;
     claim.is_released = true;
     aws.parameters.put_parameter(parameter, &text(&claim)).await?;
     Ok(ReleaseResult::Released)
@@ -71,9 +74,11 @@ pub(super) async fn may_take_over(
         Some(task) if is_ours && task.arn.is_some() => Some(TakeoverKind::Adopt),
         Some(_) if !is_ours && unchanged < STALE => None,
         Some(task) => match task_state(task, aws).await {
-            Ok(TaskState::Stopped) => Some(TakeoverKind::Free),
-            Ok(TaskState::Found(_)) if is_ours => Some(TakeoverKind::Adopt),
-            Ok(TaskState::Unknown) => (unchanged >= STALE_WHILE_STARTING).then_some(TakeoverKind::Free),
+            Ok(TaskState::Stopped(_)) => Some(TakeoverKind::Free),
+            Ok(TaskState::Found(_) | TaskState::EndedWell(_)) if is_ours => Some(TakeoverKind::Adopt),
+            Ok(TaskState::EndedWell(_) | TaskState::Unknown) => {
+                (unchanged >= STALE_WHILE_STARTING).then_some(TakeoverKind::Free)
+            }
             // Doubt means that it runs.
             Ok(TaskState::Running | TaskState::Found(_)) | Err(_) => None,
         },
@@ -83,9 +88,12 @@ pub(super) async fn may_take_over(
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum TaskState {
     Running,
-    Stopped,
+    Stopped(Task),
     /// Only its starter was known; this is the task.
     Found(TaskArn),
+    /// Only its starter was known, and this task of its has run the command to a good end. To a later attempt of its run
+    /// that is enough. Anybody else has to reckon with another one that starts just now.
+    EndedWell(TaskArn),
     /// AWS does not know it: it starts just now, was never started, or stopped more than an hour ago.
     Unknown,
 }
@@ -93,20 +101,41 @@ pub(super) enum TaskState {
 pub(super) async fn task_state(task: &ClaimedTask, aws: Aws<'_>) -> Result<TaskState, CallError> {
     let cluster = ClusterName::new(&task.cluster);
     let answer = match &task.arn {
-        Some(arn) => aws.tasks.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.first() {
-            Some(task) if task.is_stopped() => TaskState::Stopped,
+        Some(arn) => aws.tasks.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.into_iter().next() {
+            Some(task) if task.is_stopped() => TaskState::Stopped(task),
             Some(_) => TaskState::Running,
             None => TaskState::Unknown,
         }),
-        None => {
-            let found = aws.tasks.tasks_started_by(&cluster, &task.started_by).await;
-            found.map(|found| found.into_iter().next().map_or(TaskState::Unknown, TaskState::Found))
-        }
+        None => started_by(task, &cluster, aws).await,
     };
     match answer {
         Err(e) if matches!(e.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable) => Ok(TaskState::Running),
         other => other,
     }
+}
+
+async fn started_by(task: &ClaimedTask, cluster: &ClusterName, aws: Aws<'_>) -> Result<TaskState, CallError> {
+    if let Some(running) = aws.tasks.tasks_started_by(cluster, &task.started_by).await?.into_iter().next() {
+        return Ok(TaskState::Found(running));
+    }
+    Ok(ended_well(task, aws).await?.map_or(TaskState::Unknown, TaskState::EndedWell))
+}
+
+/// A task of this starter that has run its command to a good end, in the last hour. ListTasks takes no `desiredStatus`
+/// beside `startedBy`, so what has stopped is looked up by its family.
+///
+/// # Errors
+/// AWS could not be asked.
+pub async fn ended_well(task: &ClaimedTask, aws: Aws<'_>) -> Result<Option<TaskArn>, CallError> {
+    if task.family.is_empty() {
+        return Ok(None);
+    }
+    let (cluster, container) = (ClusterName::new(&task.cluster), ContainerName::new(&task.container));
+    let stopped = aws.tasks.stopped_tasks_of_family(&cluster, &task.family).await?;
+    let theirs = aws.tasks.tasks(&cluster, &stopped).await?.into_iter().find(|found| {
+        found.started_by.as_deref() == Some(&task.started_by) && judge(found, &container) == TaskVerdict::Succeeded
+    });
+    Ok(theirs.map(|found| found.arn))
 }
 
 /// Creates the generation after `newest`, then looks again: a holder that slept may have noted a task in between.

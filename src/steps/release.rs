@@ -7,7 +7,7 @@ use crate::error::{call_failed, sentence};
 use crate::events::{Event, Wait, Warning};
 use crate::evidence;
 pub use crate::lease::RunKey;
-use crate::lease::{self, Lease};
+use crate::lease::{self, ClaimedTask, Lease};
 use crate::ports::{CallError, CallErrorKind, LogStream, RunTask};
 use crate::registered::newest_equal;
 use crate::release_context::{ReleaseContext, StepLog};
@@ -246,7 +246,7 @@ async fn start(
     };
     if let Some(task) = left {
         step.emit(Event::CommandAttached { command: plan.command.name.clone(), task: task.clone() });
-        note(lease, request, Some(&task), context).await?;
+        note(lease, request, plan, Some(&task), context).await?;
         return Ok(Start::Running(task));
     }
     let mut request = request.clone();
@@ -255,7 +255,7 @@ async fn start(
     for number in 1.. {
         // In this order: a successor looks for the note after it has created its generation, so one of the two sees
         // the other.
-        note(lease, &request, None, context).await?;
+        note(lease, &request, plan, None, context).await?;
         let started = lease::start_task(lease, context, async || {
             set(context, plan, None, CommandState::Starting);
             retry::each_within(retry::ORDER, context.aws.tasks.run_task(&request)).await
@@ -307,7 +307,7 @@ async fn start(
                 set(context, plan, Some(&task.arn), CommandState::Running);
                 lease.is_still_ours(context).await?;
                 // From here on a failed note only makes a successor look the task up by its starter.
-                let _ = note(Some(lease), &request, Some(&task.arn), context).await;
+                let _ = note(Some(lease), &request, plan, Some(&task.arn), context).await;
             }
             return Ok(Start::Running(task.arn));
         }
@@ -357,11 +357,13 @@ async fn succeeded_earlier(
     lease: Option<&Lease>,
     context: &ReleaseContext<'_>,
 ) -> Result<Option<TaskArn>, Failure> {
-    let Some(left) = lease.and_then(|lease| lease.left_by_earlier_attempt(&request.started_by)) else {
-        return Ok(None);
+    let failed = |e| call_failed("looking for a task of an earlier attempt", &e);
+    // Without a lease nothing is recorded, and AWS alone knows.
+    let Some(lease) = lease else {
+        return lease::ended_well(&claimed(request, plan, None), context.aws).await.map_err(failed);
     };
-    let found = context.aws.tasks.tasks(&request.cluster, std::slice::from_ref(&left)).await;
-    let found = found.map_err(|e| call_failed("looking for a task of an earlier attempt", &e))?;
+    let Some(left) = lease.left_by_earlier_attempt(&request.started_by) else { return Ok(None) };
+    let found = context.aws.tasks.tasks(&request.cluster, std::slice::from_ref(&left)).await.map_err(failed)?;
     let is_done = |task: &Task| !task.is_stopped() || judge(task, &plan.container) == TaskVerdict::Succeeded;
     let is_ours = |task: &Task| task.task_definition.family() == request.task_definition.family();
     Ok(found.first().filter(|task| is_ours(task) && is_done(task)).map(|task| task.arn.clone()))
@@ -379,12 +381,24 @@ fn not_started(plan: &CommandPlan, mut failure: Failure) -> Failure {
 async fn note(
     lease: Option<&Lease>,
     request: &RunTask,
+    plan: &CommandPlan,
     task: Option<&TaskArn>,
     context: &ReleaseContext<'_>,
 ) -> Result<(), Failure> {
     match lease {
-        Some(lease) => lease.note_task(&request.cluster, &request.started_by, task, context.aws).await,
+        Some(lease) => lease.note_task(claimed(request, plan, task), context.aws).await,
         None => Ok(()),
+    }
+}
+
+fn claimed(request: &RunTask, plan: &CommandPlan, task: Option<&TaskArn>) -> ClaimedTask {
+    ClaimedTask {
+        cluster: request.cluster.to_string(),
+        family: request.task_definition.family().to_owned(),
+        started_by: request.started_by.clone(),
+        command: plan.identity(),
+        container: plan.container.to_string(),
+        arn: task.map(ToString::to_string),
     }
 }
 

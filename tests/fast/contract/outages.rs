@@ -71,6 +71,7 @@ fn rows() -> Vec<Row> {
         tasks(&"shop".into(), &["arn:t".into()]): "DescribeTasks" => nothing();
         tasks_started_by(&"shop".into(), "me"): "ListTasks" => nothing();
         stopped_tasks(&web()): "ListTasks" => nothing();
+        stopped_tasks_of_family(&"shop".into(), "web"): "ListTasks" => nothing();
         running_tasks(&web()): "ListTasks" => nothing();
         log_events(&stream(), None): "GetLogEvents" => nothing();
         log_tail(&stream(), 5): "GetLogEvents" => nothing();

@@ -152,7 +152,7 @@ async fn tasks_are_described_a_hundred_a_call() {
 }
 
 #[tokio::test]
-async fn tasks_are_listed_by_starter_alone_or_by_service_and_desired_status() {
+async fn tasks_are_listed_by_starter_alone_or_with_a_desired_status_by_service_or_family() {
     let played = ScriptedServer::start().await;
     played.on(
         "ListTasks",
@@ -168,6 +168,7 @@ async fn tasks_are_listed_by_starter_alone_or_by_service_and_desired_status() {
     let by_arn = ServiceRef { cluster: "shop".into(), name: "arn:aws:ecs:eu-central-1:1:service/shop/web".into() };
     assert_eq!(cloud.stopped_tasks(&by_arn).await.unwrap(), ["c".into()]);
     assert!(cloud.running_tasks(&web()).await.unwrap().is_empty());
+    assert!(cloud.stopped_tasks_of_family(&"shop".into(), "web").await.unwrap().is_empty());
     let bodies: Vec<Value> = played.asked().iter().map(|a| a.json()).collect();
     assert_eq!(
         bodies,
@@ -176,6 +177,7 @@ async fn tasks_are_listed_by_starter_alone_or_by_service_and_desired_status() {
             json!({ "cluster": "shop", "startedBy": "me", "nextToken": "more" }),
             json!({ "cluster": "shop", "serviceName": "web", "desiredStatus": "STOPPED" }),
             json!({ "cluster": "shop", "serviceName": "web", "desiredStatus": "RUNNING" }),
+            json!({ "cluster": "shop", "family": "web", "desiredStatus": "STOPPED" }),
         ]
     );
 }

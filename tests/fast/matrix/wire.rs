@@ -103,7 +103,10 @@ pub fn answer(aws: &mut Aws, operation: &str, body: &Value) -> Answer {
             let found = aws.tasks.iter().filter(|t| t.task.desired_status == status);
             let found = found.filter(|t| match body["startedBy"].as_str() {
                 Some(started_by) => t.task.started_by.as_deref() == Some(started_by),
-                None => t.service.as_deref() == body["serviceName"].as_str(),
+                None => match body["family"].as_str() {
+                    Some(family) => t.task.task_definition.family() == family,
+                    None => t.service.as_deref() == body["serviceName"].as_str(),
+                },
             });
             Ok(json!({ "taskArns": found.map(|t| &t.task.arn).collect::<Vec<_>>() }))
         }

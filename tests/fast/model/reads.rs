@@ -119,6 +119,10 @@ impl Tasks for Reads<'_> {
         unreachable!("a watch changes nothing")
     }
 
+    async fn stopped_tasks_of_family(&self, _: &ClusterName, _: &str) -> Call<Vec<TaskArn>> {
+        unreachable!()
+    }
+
     async fn tasks_started_by(&self, _: &ClusterName, _: &str) -> Call<Vec<TaskArn>> {
         unreachable!()
     }

@@ -4,7 +4,7 @@ use crate::story::fake::cloud::{WAY, error};
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, one_off, order};
 use fargate_deploy::fence::may_send;
-use fargate_deploy::lease::{self, Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, in_order, set};
+use fargate_deploy::lease::{self, ClaimedTask, Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, in_order, set};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy::release_context::ReleaseContext;
@@ -408,7 +408,9 @@ async fn a_late_heartbeat_does_not_undo_the_note_of_a_task() {
     scene.cloud.slow_puts.borrow_mut().push_back(seconds(5));
     let notes = async {
         sleep(seconds(21)).await;
-        leases[0].note_task(&"shop".into(), "fargate-deploy/migrate/1001", None, scene.cloud.ports()).await.unwrap();
+        let started_by = "fargate-deploy/migrate/1001".to_owned();
+        let task = ClaimedTask { cluster: "shop".to_owned(), started_by, ..Default::default() };
+        leases[0].note_task(task, scene.cloud.ports()).await.unwrap();
         sleep(seconds(10)).await;
         assert_eq!(scene.lease("web")["task"]["startedBy"], "fargate-deploy/migrate/1001");
     };

@@ -2,8 +2,9 @@
 
 use crate::story::fake::digest_of;
 use crate::story::fake::task::Run;
-use crate::story::scene::{Ended, Scene, definition, migration, old_image, one_off};
-use fargate_deploy::config::{ImageSource, ReleaseCommand};
+use crate::story::scene::{Ended, Scene, definition, migration, old_image, one_off, order};
+use fargate_deploy::config::{ImageSource, Lock, ReleaseCommand};
+use fargate_deploy::lease::{ReleaseResult, release_left};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy::steps::release::RunKey;
@@ -11,6 +12,7 @@ use fargate_deploy::steps::resume::resume;
 use fargate_deploy_core::outcome::{CommandState, Reason, Success};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 fn command(ended: &Ended) -> &CommandState {
     &ended.record.commands[0].state
@@ -305,6 +307,67 @@ async fn a_second_attempt_takes_the_success_of_a_task_that_nobody_watched() {
     let ended = scene.deploy_order(&again).await;
     assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
     assert_eq!(scene.journal.count("ecs:RunTask"), 1);
+}
+
+/// The note of the intent is the last that could be written: neither the task nor its good end is in the lease.
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_finds_the_success_that_could_not_be_noted() {
+    let scene = Scene::new();
+    scene.cloud.fail("ssm:PutParameter", CallErrorKind::Unreachable, 2, usize::MAX);
+    assert_eq!(scene.deploy().await.reason(), Reason::Unavailable);
+    scene.cloud.recover();
+    let began = Instant::now();
+    assert_eq!(scene.deploy_order(&order("1001", "2", "token-2")).await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 1);
+    assert!(began.elapsed() < Duration::from_secs(120), "nobody waits for a task that may still start");
+}
+
+/// What the task of a run was that is not this one cannot be told from its starter: another one may start just now.
+#[tokio::test(start_paused = true)]
+async fn another_run_does_not_take_the_success_for_the_end_of_a_task_that_may_still_start() {
+    let scene = Scene::new();
+    scene.cloud.fail("ssm:PutParameter", CallErrorKind::Unreachable, 2, usize::MAX);
+    assert_eq!(scene.deploy().await.reason(), Reason::Unavailable);
+    scene.cloud.recover();
+    let began = Instant::now();
+    assert_eq!(scene.deploy_order(&order("1002", "1", "token-2")).await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 2, "its own");
+    assert!(began.elapsed() >= Duration::from_secs(299), "{:?}", began.elapsed());
+}
+
+/// Nothing is recorded, and AWS knows for an hour.
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_a_second_attempt_finds_the_success_of_the_first() {
+    let mut scene = Scene::new();
+    scene.order.config.lock = Lock::None;
+    scene.cloud.fail("ecs:UpdateService", CallErrorKind::Denied, 0, 1);
+    assert_eq!(scene.deploy().await.reason(), Reason::Permission);
+    let again = Order { config: scene.order.config.clone(), ..order("1001", "2", "token-2") };
+    assert_eq!(scene.deploy_order(&again).await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 1);
+}
+
+/// Killed while it watched; the job's post step found the task stopped, and gave the lease back.
+#[tokio::test(start_paused = true)]
+async fn a_success_that_the_post_step_found_is_not_run_again() {
+    for (exit_code, runs) in [(0, 1), (1, 2)] {
+        let scene = Scene::new().next_runs([Run::exits(exit_code).after(20), Run::exits(0)]);
+        let is_time = async {
+            while scene.lease("web")["task"]["arn"].is_null() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            ended = scene.deploy() => unreachable!("{ended:?}"),
+            () = is_time => {}
+        }
+        sleep(Duration::from_secs(30)).await;
+        let (parameter, token) = ("/fargate-deploy/shop/web/lease/1", scene.lease("web")["token"].clone());
+        let released = release_left(parameter, token.as_str().unwrap(), scene.cloud.ports()).await;
+        assert_eq!(released.unwrap(), ReleaseResult::Released);
+        assert_eq!(scene.deploy_order(&order("1001", "2", "token-2")).await.success(), Success::Deployed);
+        assert_eq!(scene.journal.count("ecs:RunTask"), runs, "exit code {exit_code}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

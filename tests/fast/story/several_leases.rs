@@ -3,7 +3,7 @@
 use super::lease::{claim_of, put, seconds, take, take_of, web};
 use crate::story::scene::Scene;
 use fargate_deploy::config::Lock;
-use fargate_deploy::lease::{ManualLock, hold, in_order, set};
+use fargate_deploy::lease::{ClaimedTask, ManualLock, hold, in_order, set};
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::Reason;
 use serde_json::json;
@@ -31,7 +31,7 @@ async fn every_write_is_a_sign_of_life() {
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
     let mut seen = vec![];
     for _ in 0..3 {
-        lease.note_task(&"shop".into(), "same", None, scene.cloud.ports()).await.unwrap();
+        lease.note_task(ClaimedTask { cluster: "shop".to_owned(), ..Default::default() }, scene.cloud.ports()).await.unwrap();
         seen.push(scene.lease("web").to_string());
     }
     seen.dedup();

@@ -68,6 +68,10 @@ impl Tasks for AwsClient {
         self.list_tasks_of(service, "STOPPED").await
     }
 
+    async fn stopped_tasks_of_family(&self, cluster: &ClusterName, family: &str) -> Call<Vec<TaskArn>> {
+        self.list_tasks(json!({ "cluster": cluster, "family": family, "desiredStatus": "STOPPED" })).await
+    }
+
     async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
         self.list_tasks_of(service, "RUNNING").await
     }

@@ -389,6 +389,15 @@ impl Tasks for FakeCloud {
         .await
     }
 
+    async fn stopped_tasks_of_family(&self, _cluster: &ClusterName, family: &str) -> Call<Vec<TaskArn>> {
+        self.call("ecs:ListTasks", &format!("stopped of family {family}"), |aws| {
+            let of_family = aws.tasks.iter().filter(|t| t.task.task_definition.family() == family);
+            let found = of_family.filter(|t| t.task.desired_status == "STOPPED" && t.known_from <= Instant::now());
+            Ok(found.map(|t| t.task.arn.clone()).collect())
+        })
+        .await
+    }
+
     async fn stopped_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
         self.call("ecs:ListTasks", &format!("stopped of {}", service.name), |aws| {
             let of_service = aws.tasks.iter().filter(|t| t.service.as_deref() == Some(service.name.as_str()));
