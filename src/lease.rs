@@ -481,6 +481,11 @@ impl Lease {
         self.claim.borrow_mut().is_updating = false;
     }
 
+    /// The service was seen as it was before: its release has not begun, whatever became of the order.
+    pub fn order_was_not_taken(&self) {
+        self.has_moved.set(false);
+    }
+
     fn sends_within(&self, fence: &Fence) {
         self.sent.replace(Some(fence.clone()));
     }

@@ -88,7 +88,7 @@ pub(super) async fn may_take_over(
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum TaskState {
     Running,
-    Stopped(Task),
+    Stopped(Box<Task>),
     /// Only its starter was known; this is the task.
     Found(TaskArn),
     /// Only its starter was known, and this task of its has run the command to a good end. To a later attempt of its run
@@ -101,11 +101,13 @@ pub(super) enum TaskState {
 pub(super) async fn task_state(task: &ClaimedTask, aws: Aws<'_>) -> Result<TaskState, CallError> {
     let cluster = ClusterName::new(&task.cluster);
     let answer = match &task.arn {
-        Some(arn) => aws.tasks.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.into_iter().next() {
-            Some(task) if task.is_stopped() => TaskState::Stopped(task),
-            Some(_) => TaskState::Running,
-            None => TaskState::Unknown,
-        }),
+        Some(arn) => {
+            aws.tasks.tasks(&cluster, &[TaskArn::new(arn)]).await.map(|found| match found.into_iter().next() {
+                Some(task) if task.is_stopped() => TaskState::Stopped(Box::new(task)),
+                Some(_) => TaskState::Running,
+                None => TaskState::Unknown,
+            })
+        }
         None => started_by(task, &cluster, aws).await,
     };
     match answer {

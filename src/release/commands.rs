@@ -100,7 +100,8 @@ impl Release<'_> {
             true => self.commands_owed(&plan).into_iter().find(|planned| !is_done(planned)),
             false => self.commands_at(&plan, When::Before).find(|planned| !is_done(planned)),
         };
-        first.map(|first| command::started_by(&first.command.name, &self.order.run.key))
+        let (first, service) = first.and_then(|first| Some((first, plan.service(&first.service)?)))?;
+        Some(command::started_by(first, &service.service, &self.order.run.key))
     }
 
     pub(super) fn commands_at<'p>(&self, plan: &'p Plan, when: When) -> impl Iterator<Item = &'p CommandPlan> {

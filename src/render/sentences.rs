@@ -340,8 +340,9 @@ pub fn warning(warning: &Warning) -> String {
             format!("whether this run still holds the lease of {service} could not be read: {error}")
         }
         Warning::LeaseNotRenewed { service, error } => format!("the lease of {service} could not be renewed: {error}"),
-        Warning::ContainerBesideFailed { command, container, exit_code: Some(code), .. } => {
-            format!("release command `{command}` exited with 0, and container `{container}` beside it with {code}")
+        Warning::ContainerBesideFailed { command, container, exit_code: Some(code), reason } => {
+            let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("release command `{command}` exited with 0, and container `{container}` beside it with {code}{why}")
         }
         Warning::ContainerBesideFailed { command, container, exit_code: None, reason } => format!(
             "release command `{command}` exited with 0, and container `{container}` beside it did not run: {}",

@@ -12,7 +12,7 @@ use crate::ports::{CallError, CallErrorKind, LogStream, RunTask};
 use crate::registered::newest_equal;
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
-use fargate_deploy_core::names::{ClusterName, TaskArn, TaskDefinitionArn};
+use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn, TaskDefinitionArn, short};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
 use fargate_deploy_core::resolved::joined;
@@ -49,6 +49,7 @@ pub async fn run(
     context.record.borrow_mut().commands.push(CommandRecord {
         name: plan.command.name.clone(),
         task: None,
+        has_output: false,
         state: CommandState::NeverStarted,
     });
     let began = Instant::now();
@@ -114,12 +115,14 @@ fn next(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
     }
 }
 
-/// Other containers that ended badly while the command's own ended well. 137 and 143 are how ECS ends them afterwards.
+/// Other containers that ended badly while the command's own ended well. 137 and 143 are how ECS ends them afterwards,
+/// where the reason is not that the memory was used up.
 fn beside<'t>(ended: &'t Task, plan: &'t CommandPlan) -> impl Iterator<Item = Warning> + 't {
     let others = ended.containers.iter().filter(|c| c.name != plan.container);
     others.filter_map(|c| {
         let reason = match c.exit_code {
-            Some(0 | 137 | 143) => return None,
+            Some(0 | 143) => return None,
+            Some(137) => Some(c.reason.clone().filter(|reason| reason.starts_with("OutOfMemory"))?),
             Some(_) => None,
             None => Some(c.reason.clone()?),
         };
@@ -172,7 +175,7 @@ fn request(
         volume_configurations: launch_volumes::of_task(definition, &before.volume_configurations),
         tags: definition.registrable().tags,
         has_managed_tags: before.has_managed_tags,
-        started_by: started_by(&plan.command.name, &run.key),
+        started_by: started_by(plan, &service.service, &run.key),
         client_token: String::new(),
     };
     request.client_token = token(&request, plan, run, tries);
@@ -188,12 +191,18 @@ fn token(request: &RunTask, plan: &CommandPlan, run: &RunKey, tries: u32) -> Str
 }
 
 /// At most 128 of letters, digits, `-`, `_` and `/`. The attempt is not in it: a second attempt of a run finds the
-/// task of the first.
-pub fn started_by(command: &str, run: &str) -> String {
+/// task of the first, and only that of the same command of the same service: other jobs of the run may have one of that name.
+pub fn started_by(plan: &CommandPlan, service: &ServiceRef, run: &str) -> String {
     let clean = |text: &str| -> String {
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).take(50).collect()
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).take(45).collect()
     };
-    format!("fargate-deploy/{}/{}", clean(command), clean(run))
+    let of = Sha256::digest(format!(
+        "{}\n{}\n{}",
+        short(service.cluster.as_str()),
+        short(service.name.as_str()),
+        plan.identity()
+    ));
+    format!("fargate-deploy/{}/{}/{}", clean(&plan.command.name), clean(run), hex::encode(&of[..6]))
 }
 
 /// Looks once more at a task that was running when the run was told to end: whether it has ended since, and well.
@@ -206,7 +215,8 @@ pub async fn look_again(
 ) -> bool {
     let found = context.aws.tasks.tasks(&service.service.cluster, std::slice::from_ref(task)).await.unwrap_or_default();
     let Some(ended) = found.first().filter(|task| task.is_stopped()) else { return false };
-    let verdict = judge(ended, &plan.container);
+    let has_output = context.record.borrow().commands.iter().any(|c| c.task.as_ref() == Some(task) && c.has_output);
+    let verdict = judge_with_output(ended, &plan.container, has_output);
     set(context, plan, Some(task), state_of(&verdict));
     match lease {
         Some(lease) if verdict == TaskVerdict::Succeeded => lease.note_success(&plan.identity(), task),
@@ -424,6 +434,9 @@ async fn wait(
         loop {
             // What cannot be read now may be read later: the exit code is the truth.
             let _ = retry::each_within(retry::POLL, log.follow(name, step, context.aws)).await;
+            if log.has_told() {
+                note_output(context, plan);
+            }
             sleep(PAUSE).await;
         }
     };
@@ -526,6 +539,13 @@ fn state_of(verdict: &TaskVerdict) -> CommandState {
         TaskVerdict::NeverStarted { .. } => CommandState::NeverStarted,
         TaskVerdict::Killed { exit_code, .. } => CommandState::Killed { exit_code: *exit_code },
         TaskVerdict::NoExitCode { .. } => CommandState::Failed { exit_code: None },
+    }
+}
+
+fn note_output(context: &ReleaseContext<'_>, plan: &CommandPlan) {
+    let mut record = context.record.borrow_mut();
+    if let Some(command) = record.commands.iter_mut().rfind(|c| c.name == plan.command.name) {
+        command.has_output = true;
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error::sentence;
 use crate::events::{Event, Wait};
 use crate::lease::{self, Lease};
 use crate::poll::History;
-use crate::ports::{Aws, Call};
+use crate::ports::{Aws, Call, CallErrorKind};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
@@ -95,26 +95,38 @@ async fn update(
 ) -> Ordered {
     let of = || service.service.clone();
     let step = context.begin(Event::RollbackStarted { service: of(), revision: previous.clone() });
-    match look(&service.service, moving, PATIENCE, context.aws).await {
-        MayGoBack::Yes => {}
-        MayGoBack::Superseded { by } => {
-            step.emit(Event::RollbackSuperseded { service: of(), by });
-            return Ordered::Superseded;
+    let (since, began) = (clock::now(), Instant::now());
+    let mut may_have_arrived = false;
+    let ordered = loop {
+        // Before each order: it overwrites what somebody has deployed since the one before.
+        match look(&service.service, moving, PATIENCE, context.aws).await {
+            MayGoBack::Yes => {}
+            MayGoBack::Superseded { by } if may_have_arrived && by == *previous => {}
+            MayGoBack::Superseded { by } => {
+                step.emit(Event::RollbackSuperseded { service: of(), by });
+                return Ordered::Superseded;
+            }
+            MayGoBack::AlreadyGoing => {
+                step.emit(Event::RollbackUnderWay { service: of() });
+                return Ordered::WatchOurs;
+            }
+            MayGoBack::Unknown(why) => {
+                step.emit(Event::RollbackRefused { service: of(), error: why.to_string() });
+                return Ordered::Left(format!("{why}: nothing was put back"));
+            }
         }
-        MayGoBack::AlreadyGoing => {
-            step.emit(Event::RollbackUnderWay { service: of() });
-            return Ordered::WatchOurs;
+        let answer = lease::order(lease, context, async || {
+            let update = context.aws.services.update_service(&service.service, previous, false);
+            retry::each_within(retry::ORDER, update).await
+        });
+        let answer = answer.await;
+        if !is_given_again(&answer, began, &step) {
+            break answer;
         }
-        MayGoBack::Unknown(why) => {
-            step.emit(Event::RollbackRefused { service: of(), error: why.to_string() });
-            return Ordered::Left(format!("{why}: nothing was put back"));
-        }
-    }
-    let since = clock::now();
-    let ordered = order(lease, &step, context, async || {
-        context.aws.services.update_service(&service.service, previous, false).await
-    });
-    let after = match ordered.await {
+        may_have_arrived |= matches!(&answer, Ok(Err(e)) if e.kind == CallErrorKind::Unreachable);
+        sleep(PAUSE).await;
+    };
+    let after = match ordered {
         Err(lost) => return not_ours(service, &lost, &step),
         Ok(Ok(after)) => after,
         Ok(Err(e)) => {
@@ -153,15 +165,22 @@ async fn order<T>(
     let began = Instant::now();
     loop {
         let answer = lease::order(lease, context, async || retry::each_within(retry::ORDER, send()).await).await;
-        let is_in_time = began.elapsed() < retry::GOING_BACK;
-        match &answer {
-            Ok(Err(e)) if e.may_pass() && is_in_time => {
-                step.waiting(Wait::Order { action: e.action.clone(), error: sentence(e) });
-            }
-            Err(failure) if failure.reason == Reason::Unavailable && is_in_time => {}
-            _ => return answer,
+        if !is_given_again(&answer, began, step) {
+            return answer;
         }
         sleep(PAUSE).await;
+    }
+}
+
+fn is_given_again<T>(answer: &Result<Call<T>, Failure>, began: Instant, step: &StepLog<'_>) -> bool {
+    let is_in_time = began.elapsed() < retry::GOING_BACK;
+    match answer {
+        Ok(Err(e)) if e.may_pass() && is_in_time => {
+            step.waiting(Wait::Order { action: e.action.clone(), error: sentence(e) });
+            true
+        }
+        Err(failure) => failure.reason == Reason::Unavailable && is_in_time,
+        Ok(_) => false,
     }
 }
 

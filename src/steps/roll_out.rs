@@ -73,6 +73,9 @@ pub async fn roll_out(
         // Where nothing can be read either, the record keeps saying that the effect is unknown.
         is_known = matches!(found, Found::NotTaken);
         if is_known {
+            if let Some(lease) = lease {
+                lease.order_was_not_taken();
+            }
             context.set_state(&service.key, ServiceState::Untouched);
         }
         if is_in_time && (is_known || !force) {

@@ -104,6 +104,8 @@ pub struct ImageRecord {
 pub struct CommandRecord {
     pub name: String,
     pub task: Option<TaskArn>,
+    /// A line of its log was seen.
+    pub has_output: bool,
     pub state: CommandState,
 }
 
@@ -292,6 +294,7 @@ mod tests {
         let mut rolled_back = record(ServiceState::RolledBack);
         rolled_back.commands.push(CommandRecord {
             name: "migrate".to_owned(),
+            has_output: false,
             task: Some("arn:aws:ecs:eu-central-1:111122223333:task/shop/9c1e".into()),
             state: CommandState::Succeeded,
         });
@@ -310,6 +313,7 @@ mod tests {
         let mut failed = record(ServiceState::Untouched);
         failed.commands.push(CommandRecord {
             name: "migrate".to_owned(),
+            has_output: false,
             task: None,
             state: CommandState::Failed { exit_code: Some(1) },
         });

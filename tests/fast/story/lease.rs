@@ -4,7 +4,9 @@ use crate::story::fake::cloud::{WAY, error};
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, one_off, order};
 use fargate_deploy::fence::may_send;
-use fargate_deploy::lease::{self, ClaimedTask, Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, in_order, set};
+use fargate_deploy::lease::{
+    self, ClaimedTask, Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, in_order, set,
+};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy::release_context::ReleaseContext;

@@ -1,6 +1,7 @@
 //! AWS does not do its part for a while: what a release lives through, and what it says where it does not.
 
 use crate::story::fake::cloud::Outage;
+use crate::story::fake::definition_arn;
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::task::Run;
 use crate::story::scene::Scene;
@@ -8,7 +9,7 @@ use fargate_deploy::ports::CallErrorKind::{Throttled, Unreachable};
 use fargate_deploy_core::outcome::{CommandState, Reason, Success};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOURS: Duration = Duration::from_secs(7200);
@@ -113,6 +114,26 @@ async fn going_back_is_tried_for_five_minutes() {
             assert_eq!(scene.journal.lines().iter().filter(|l| *l == "ecs:UpdateService web -> web:41").count(), 1);
         }
     }
+}
+
+/// The order to go back is throttled, and somebody deploys a fix by hand meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_order_to_go_back_that_is_given_again_goes_over_nothing_newer() {
+    let scene = Scene::without_migration().with_smoke().next_rollouts("web", [Ending::Succeeds, Ending::Succeeds]);
+    scene.web.answers.borrow_mut().extend((0..100).map(|_| Ok((500, "broken".to_owned()))));
+    scene.cloud.trouble("ecs:UpdateService", Outage::Says(Throttled), 1, Duration::from_secs(90));
+    let fix = definition_arn("web:77").as_str().into();
+    let fixes = async {
+        // When it goes back it looks who owns the service.
+        while scene.journal.count("ecs:ListServiceDeployments") < 3 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        sleep(Duration::from_secs(30)).await;
+        scene.cloud.aws().update("web", &fix, false);
+    };
+    let (ended, ()) = tokio::join!(scene.deploy(), fixes);
+    assert_eq!(scene.cloud.aws().services["web"].task_definition, fix, "{:?}", scene.journal.lines());
+    assert_eq!(ended.state()[0], "shop/web: a newer deployment owns it", "{:#?}", scene.journal.lines());
 }
 
 #[tokio::test(start_paused = true)]

@@ -208,7 +208,13 @@ async fn an_intent_whose_task_was_never_asked_for_is_taken_back_when_the_run_is_
 /// Its log is still read when the signal comes.
 #[tokio::test(start_paused = true)]
 async fn a_task_that_has_ended_is_not_said_to_be_running_by_a_cancelled_run() {
-    for (run, expected) in [(Run::exits(0), "was applied"), (Run::exits(3), "exited with 3")] {
+    let another_failed = || Run::fails_to_start("CannotPullContainerError: manifest unknown", None).after(30);
+    for (run, expected) in [
+        (Run::exits(0), "was applied"),
+        (Run::exits(3), "exited with 3"),
+        (another_failed(), "never started"),
+        (another_failed().says(1.0, "ALTER TABLE 3 of 9"), "may be applied in part"),
+    ] {
         let scene = Scene::new().next_runs([run]);
         let has_ended =
             |scene: &Scene| scene.cloud.aws().tasks.iter().any(|t| t.service.is_none() && t.task.is_stopped());

@@ -31,7 +31,10 @@ async fn every_write_is_a_sign_of_life() {
     let lease = take(&scene, &scene.order, seconds(1)).await.unwrap();
     let mut seen = vec![];
     for _ in 0..3 {
-        lease.note_task(ClaimedTask { cluster: "shop".to_owned(), ..Default::default() }, scene.cloud.ports()).await.unwrap();
+        lease
+            .note_task(ClaimedTask { cluster: "shop".to_owned(), ..Default::default() }, scene.cloud.ports())
+            .await
+            .unwrap();
         seen.push(scene.lease("web").to_string());
     }
     seen.dedup();

@@ -82,6 +82,14 @@ impl Run {
         }
         self
     }
+
+    /// The kernel ended it.
+    pub fn with_sidecar_out_of_memory(self) -> Self {
+        let mut run = self.with_sidecar(137);
+        let reason = "OutOfMemoryError: Container killed due to memory usage".to_owned();
+        run.ends.iter_mut().for_each(|(.., containers)| containers[0].reason = Some(reason.clone()));
+        run
+    }
 }
 
 pub fn container(name: &str, exit_code: Option<i64>) -> ContainerState {
