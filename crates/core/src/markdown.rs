@@ -4,6 +4,10 @@
 //! when it counts what is open.
 //! <https://github.github.com/gfm/>
 
+use std::iter::Peekable;
+use std::ops::RangeInclusive;
+use std::str::Chars;
+
 /// Invisible and of no width: what GitHub would take for a mention or a reference is none with it inside.
 const BREAK: char = '\u{200b}';
 
@@ -139,36 +143,49 @@ pub fn fence(language: &str, text: &str) -> String {
     format!("{fence}{language}\n{body}{end}{fence}\n")
 }
 
-/// Without terminal control: ANSI sequences, other control characters (but line breaks and tabs), and the characters
-/// that turn the direction of text around (<https://trojansource.codes>).
+/// Without terminal control: escape and control sequences and control strings in their 7-bit and 8-bit forms, other
+/// control characters (but line breaks and tabs), and the characters that turn the direction of text around
+/// (<https://trojansource.codes>). A sequence that never ends takes no line break with it.
+/// <https://ecma-international.org/publications-and-standards/standards/ecma-48/>
 pub fn stripped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '\u{1b}' => match chars.next() {
-                // A control sequence: parameters, then one byte of 0x40 to 0x7E.
-                Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
-                // A string: to BEL or ST. A line break ends it too, lest an open one swallow the rest.
-                Some(']' | 'P' | '_' | '^' | 'X') => {
-                    while let Some(c) = chars.next_if(|c| *c != '\n') {
-                        if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
-                            break;
-                        }
-                    }
-                }
-                Some('\n') => out.push('\n'),
+            '\u{1b}' => match chars.next_if(|c| (' '..='~').contains(c)) {
+                Some('[') => skip_sequence(&mut chars, ' '..='?', '@'..='~'),
+                // `k` is no standard's: the title of a window in screen and tmux.
+                Some(']' | 'P' | 'X' | '^' | '_' | 'k') => skip_string(&mut chars),
+                // As in `ESC ( B`, which chooses a character set.
+                Some(' '..='/') => skip_sequence(&mut chars, ' '..='/', '0'..='~'),
                 _ => {}
             },
+            '\u{9b}' => skip_sequence(&mut chars, ' '..='?', '@'..='~'),
+            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut chars),
             '\r' if chars.peek() == Some(&'\n') => {}
             '\r' => out.push('\n'),
             '\n' | '\t' => out.push(c),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             c if c.is_control() => {}
             c => out.push(c),
         }
     }
     out
+}
+
+/// Parameters and intermediate characters, then the final one. A character that can be neither breaks it off.
+fn skip_sequence(chars: &mut Peekable<Chars<'_>>, inner: RangeInclusive<char>, last: RangeInclusive<char>) {
+    while chars.next_if(|c| inner.contains(c)).is_some() {}
+    chars.next_if(|c| last.contains(c));
+}
+
+/// Up to what ends it (ST or BEL), cancels it or begins another sequence. A line break ends it too, lest an open one
+/// swallow the rest.
+fn skip_string(chars: &mut Peekable<Chars<'_>>) {
+    let goes_on = |c: &char| {
+        !matches!(c, '\n' | '\r' | '\u{7}' | '\u{18}' | '\u{1a}' | '\u{1b}') && !('\u{80}'..='\u{9f}').contains(c)
+    };
+    while chars.next_if(goes_on).is_some() {}
 }
 
 /// At most `budget` bytes of Markdown. What is too long is cut between lines, inside of a code block also between

@@ -402,7 +402,7 @@ fn plan_service(
     }
     let of = format!("{name}: task definition");
     let said = match chosen.task_definition {
-        Some(_) => validate::findings(&found.base, &released(config, &containers)),
+        Some(_) => validate::of_file(&found.base, &found.running, &released(config, &containers)),
         // AWS took what the service runs.
         None => Findings { problems: validate::of_running(&found.base), warnings: vec![] },
     };
@@ -591,7 +591,7 @@ fn plan_command(
     };
     if let Some(own) = &own {
         let of = format!("release command `{name}`: task definition");
-        let said = validate::findings(own, &released(config, &containers));
+        let said = validate::of_file(own, &service.running, &released(config, &containers));
         problems.extend(said.problems.into_iter().map(|p| format!("{of}: {p}")));
         warnings.extend(risk::of_definition(&of, said.warnings));
     }

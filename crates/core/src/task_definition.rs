@@ -88,9 +88,10 @@ impl TaskDefinition {
             .filter_map(Value::as_object)
     }
 
-    /// Whether ECS checks any container's health by itself.
+    /// Whether ECS checks by itself that its tasks work: the health of a task is that of its essential containers.
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html>
     pub fn has_health_check(&self) -> bool {
-        self.containers().any(|container| container.contains_key("healthCheck"))
+        self.containers().any(|container| is_essential(container) && checks_its_health(container))
     }
 
     pub fn containers_mut(&mut self) -> impl Iterator<Item = &mut Map<String, Value>> {
@@ -178,6 +179,14 @@ pub fn is_essential(container: &Map<String, Value>) -> bool {
     container.get("essential").and_then(Value::as_bool).unwrap_or(true)
 }
 
+/// It has a health check that is run: `["NONE"]` turns the image's own off, and ECS does not look at that one.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html>
+fn checks_its_health(container: &Map<String, Value>) -> bool {
+    let command = container.get("healthCheck").and_then(|check| check.get("command")).and_then(Value::as_array);
+    let first = command.and_then(|command| command.iter().find_map(Value::as_str));
+    first.is_some_and(|first| first != "NONE")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +239,26 @@ mod tests {
             c.insert("essential".to_owned(), json!(true));
         });
         assert_eq!(two.sole_container(), None);
+    }
+
+    #[test]
+    fn a_health_check_counts_where_ecs_runs_it_and_where_the_task_depends_on_it() {
+        let check = |command: Value| json!({"command": command});
+        for (essential, health_check, expected) in [
+            (json!(true), check(json!(["CMD", "true"])), true),
+            (json!(null), check(json!(["CMD-SHELL", "true"])), true),
+            (json!(true), json!(null), false),
+            (json!(true), json!({}), false),
+            (json!(true), check(json!(null)), false),
+            (json!(true), check(json!([])), false),
+            (json!(true), check(json!(["NONE"])), false),
+            (json!(false), check(json!(["CMD", "true"])), false),
+        ] {
+            let body = json!({"containerDefinitions": [{"name": "app", "essential": essential, "healthCheck": health_check},
+                {"name": "other", "image": "i"}]});
+            let definition = TaskDefinition::from_json(&body.to_string()).unwrap();
+            assert_eq!(definition.has_health_check(), expected, "{body}");
+        }
     }
 
     #[test]

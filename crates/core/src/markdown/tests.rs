@@ -102,6 +102,55 @@ fn terminal_control_is_stripped_and_the_lines_stay() {
     assert_eq!(stripped("10%\r20%"), "10%\n20%");
 }
 
+#[test]
+fn no_sequence_of_a_terminal_leaves_a_part_of_itself_and_none_takes_a_line_break() {
+    for (sequence, what) in [
+        ("\u{1b}(B\u{1b}[m", "the end of colours, as `tput sgr0` writes it"),
+        ("\u{1b}%G\u{1b}#8\u{1b} F\u{1b}$(B", "character sets, with one and two intermediate characters"),
+        ("\u{1b}7\u{1b}8\u{1b}=\u{1b}>", "private functions of one character"),
+        ("\u{1b}c\u{1b}n\u{1b}M\u{1b}D\u{1b}E", "standard functions of one character"),
+        ("\u{1b}[?25l\u{1b}[38;2;1;2;3m\u{1b}[4:3m\u{1b}[ q\u{1b}[>c\u{1b}[!p", "control sequences"),
+        ("\u{9b}31m\u{9b}?2004h", "control sequences of 8 bits"),
+        ("\u{1b}]0;title\u{7}\u{1b}]0;title\u{1b}\\\u{1b}]0;title\u{9c}", "system commands and their three ends"),
+        ("\u{9d}0;title\u{7}\u{9d}0;title\u{9c}\u{9d}0;title\u{1b}\\", "system commands of 8 bits"),
+        ("\u{1b}P1$r0m\u{1b}\\\u{90}1$r0m\u{9c}", "device strings"),
+        ("\u{1b}Xa\u{1b}\\\u{98}a\u{9c}\u{1b}^b\u{1b}\\\u{9e}b\u{9c}\u{1b}_c\u{1b}\\\u{9f}c\u{9c}", "other strings"),
+        ("\u{1b}Ptmux;\u{1b}\u{1b}]52;c;eA==\u{7}\u{1b}\\", "a string in a string"),
+        ("\u{1b}kwindow\u{1b}\\", "the title of a window of screen"),
+        ("\u{1b}[3\u{18}\u{1b}]0;ti\u{1a}", "cancelled ones"),
+        ("\u{1b}\u{1b}[31m\u{1b}[3\u{1b}[31m\u{9b}\u{9b}1m", "one that begins in another"),
+        ("\u{84}\u{85}\u{8d}\u{9c}\u{7f}\u{8}\u{e}\u{f}", "single control characters"),
+        ("\u{200e}\u{200f}\u{61c}\u{202a}\u{202e}\u{2066}\u{2069}", "marks of direction"),
+    ] {
+        assert_eq!(stripped(&format!("a{sequence}b")), "ab", "{what}");
+    }
+    for open in [
+        "\u{1b}",
+        "\u{1b}[",
+        "\u{1b}[1;3",
+        "\u{9b}",
+        "\u{9b}1",
+        "\u{1b}(",
+        "\u{1b}$(",
+        "\u{1b}]0;t",
+        "\u{9d}0;t",
+        "\u{1b}P1",
+        "\u{90}",
+        "\u{1b}_",
+        "\u{9f}x",
+        "\u{1b}X",
+        "\u{98}",
+        "\u{1b}^",
+        "\u{9e}",
+        "\u{1b}k",
+    ] {
+        assert_eq!(stripped(&format!("a{open}\nb")), "a\nb", "{open:?}");
+        assert_eq!(stripped(&format!("a{open}\r\nb")), "a\nb", "{open:?}");
+        assert_eq!(stripped(&format!("a{open}")), "a", "{open:?}");
+    }
+    assert_eq!(stripped("\u{1b}[31é\u{1b}é"), "éé", "what is in no sequence is text");
+}
+
 /// A comment as ours are made: prose, a table, a folded code block of hostile lines.
 fn comment(lines: usize) -> String {
     let log: Vec<_> = HOSTILE.iter().cycle().take(lines).copied().collect();

@@ -27,6 +27,10 @@ const LONGEST_FAMILY: usize = 255;
 pub fn one_off(definition: &TaskDefinition, container: &ContainerName, name: &str) -> Option<TaskDefinition> {
     let mut derived = definition.registrable();
     leave_out(&mut derived, &waiting_for(definition, container));
+    if !derived.containers().any(logs_to_a_router) {
+        // AWS refuses a log router that no container logs to.
+        derived.containers_mut().for_each(|container| drop(container.shift_remove("firelensConfiguration")));
+    }
     for candidate in derived.containers_mut() {
         candidate.shift_remove("restartPolicy");
         let is_commands = container_name(candidate) == container.as_str();
@@ -86,12 +90,16 @@ fn needed_by<'a>(container: &'a Map<String, Value>, definition: &'a TaskDefiniti
     let mut found: Vec<&str> =
         named("dependsOn", "containerName").chain(named("volumesFrom", "sourceContainer")).collect();
     found.extend(links);
-    let driver = container.get("logConfiguration").and_then(|log| log.get("logDriver")).and_then(Value::as_str);
-    if driver == Some("awsfirelens") {
+    if logs_to_a_router(container) {
         let is_router = |c: &&Map<String, Value>| c.get("firelensConfiguration").is_some_and(Value::is_object);
         found.extend(definition.containers().filter(is_router).map(container_name));
     }
     found
+}
+
+fn logs_to_a_router(container: &Map<String, Value>) -> bool {
+    let driver = container.get("logConfiguration").and_then(|log| log.get("logDriver"));
+    driver.and_then(Value::as_str) == Some("awsfirelens")
 }
 
 fn leave_out(definition: &mut TaskDefinition, names: &BTreeSet<String>) {
@@ -207,6 +215,23 @@ mod tests {
         assert_eq!(kept(containers.clone()), expected.map(|(name, is)| (name.to_owned(), is)));
         let derived = one_off(&of(containers), &"app".into(), "migrate").unwrap();
         assert!(derived.container(&"proxy".into()).unwrap().contains_key("healthCheck"), "the command waits for it");
+    }
+
+    #[test]
+    fn a_log_router_that_nothing_logs_to_any_more_is_an_ordinary_container() {
+        let containers = |app: Value| {
+            of(json!({
+                "log_router": {"firelensConfiguration": {"type": "fluentbit"}},
+                "app": app,
+                "nginx": {"dependsOn": waits("app", "START"), "logConfiguration": {"logDriver": "awsfirelens"}}
+            }))
+        };
+        for (driver, is_router) in [("awslogs", false), ("awsfirelens", true)] {
+            let definition = containers(json!({"logConfiguration": {"logDriver": driver}}));
+            let derived = one_off(&definition, &"app".into(), "migrate").unwrap();
+            let router = derived.container(&"log_router".into()).unwrap();
+            assert_eq!(router.contains_key("firelensConfiguration"), is_router, "{driver}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn found(definition: &TaskDefinition, released: impl Fn(&ContainerNam
             let path = format!("containerDefinitions[{at}].{name}");
             match name.as_str() {
                 "command" | "entryPoint" => collect(value, &path, runs_a_shell(members), &mut texts),
-                "healthCheck" => collect(value, &path, true, &mut texts),
+                "healthCheck" => collect(value, &path, is_checked_by_a_shell(value), &mut texts),
                 _ => collect(value, &path, false, &mut texts),
             }
         }
@@ -48,13 +48,19 @@ pub(super) fn found(definition: &TaskDefinition, released: impl Fn(&ContainerNam
 fn runs_a_shell(container: &serde_json::Map<String, Value>) -> bool {
     ["entryPoint", "command"].iter().any(|list| {
         let words = container.get(*list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        words.take(3).any(|word| {
-            let program = word.rsplit('/').next().unwrap_or_default();
-            matches!(program, "sh" | "bash" | "ash" | "dash" | "zsh" | "busybox")
-                || word.ends_with(".sh")
-                || word.split_whitespace().count() > 1
-        })
+        words.take(3).any(|word| is_a_shell(word) || word.ends_with(".sh") || word.split_whitespace().count() > 1)
     })
+}
+
+/// `CMD-SHELL` does, and `CMD` with a shell as its program; `CMD` alone runs what it names, with the words as they are.
+fn is_checked_by_a_shell(check: &Value) -> bool {
+    let words = check.get("command").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    words.take(3).any(|word| word == "CMD-SHELL" || is_a_shell(word))
+}
+
+fn is_a_shell(word: &str) -> bool {
+    let program = word.rsplit('/').next().unwrap_or_default();
+    matches!(program, "sh" | "bash" | "ash" | "dash" | "zsh" | "busybox")
 }
 
 fn collect(value: &Value, path: &str, in_shell: bool, texts: &mut Vec<(String, String, bool)>) {
@@ -74,9 +80,9 @@ fn collect(value: &Value, path: &str, in_shell: bool, texts: &mut Vec<(String, S
     }
 }
 
-/// `${{ github.sha }}`, `{{ tag }}`, `${NAME}`, `<IMAGE1_NAME>`, `__TAG__`, `%TAG%`: what CI systems and the AWS actions
+/// `${{ github.sha }}`, `{{ tag }}`, `${NAME}`, `<IMAGE1_NAME>`, `<account-id>`, `__TAG__`, `%TAG%`: what CI systems and the AWS actions
 /// replace, and nothing here does.
-fn placeholders(text: &str, in_shell: bool) -> Vec<String> {
+pub(super) fn placeholders(text: &str, in_shell: bool) -> Vec<String> {
     let mut found = vec![];
     let mut rest = text;
     while let Some(at) = rest.find(['$', '<', '{', '_', '%']) {
@@ -89,7 +95,9 @@ fn placeholders(text: &str, in_shell: bool) -> Vec<String> {
         } else if let Some((inner, after)) = between(rest, "${", "}").filter(|_| !in_shell) {
             starts_like_a_name(inner).then(|| (format!("${{{}}}", shown(inner)), after))
         } else if let Some((inner, after)) = between(rest, "<", ">") {
-            is_shouted(inner).then(|| (format!("<{inner}>"), after))
+            let before = &text[..text.len() - rest.len()];
+            let is_meant = is_shouted(inner) || is_written_to_be_replaced(before, inner, after);
+            is_meant.then(|| (format!("<{inner}>"), after))
         } else if let Some((inner, after)) = between(rest, "__", "__") {
             is_shouted(inner).then(|| (format!("__{inner}__"), after))
         } else if let Some((inner, after)) = between(rest, "%", "%").filter(|_| !in_shell) {
@@ -126,7 +134,20 @@ fn starts_like_a_name(inner: &str) -> bool {
     inner.trim_start().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
-/// `IMAGE1_NAME`, `YOUR-ACCOUNT-ID`, `aws account id` is none: lowercase words between angle brackets are often text.
+/// `<account-id>`, `<aws_account_id>`, `<region>`: words in small letters between angle brackets are often text or markup,
+/// and a placeholder where they are joined, or stand where a part of an address does. What is closed is an element.
+fn is_written_to_be_replaced(before: &str, inner: &str, after: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
+    let is_name = inner.starts_with(|c: char| c.is_ascii_alphabetic())
+        && inner.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && inner.chars().all(is_part);
+    let is_joined = !inner.contains(' ') && inner.contains(['_', '-']);
+    let is_between = |side: Option<char>| side.is_none_or(|c| matches!(c, ':' | '/' | '.' | '@' | '=' | ','));
+    let is_a_part_of_an_address = is_between(before.chars().next_back()) && is_between(after.chars().next());
+    is_name && (is_joined || is_a_part_of_an_address) && !after.contains(&format!("</{inner}"))
+}
+
+/// `IMAGE1_NAME`, `YOUR-ACCOUNT-ID`.
 fn is_shouted(inner: &str) -> bool {
     inner.len() > 1
         && inner.starts_with(|c: char| c.is_ascii_uppercase())
@@ -136,14 +157,33 @@ fn is_shouted(inner: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn each_kind_of_placeholder_is_told_and_what_only_looks_like_one_is_not() {
-        let cases: [(&str, bool, &[&str]); 25] = [
+        let cases: [(&str, bool, &[&str]); 39] = [
             ("${DATABASE_URL}", false, &["${DATABASE_URL}"]),
             ("postgres://${USER}:${PASS:-hunter2}@db", false, &["${USER}", "${PASS…}"]),
             ("<IMAGE1_NAME>", false, &["<IMAGE1_NAME>"]),
             ("arn:aws:iam::<ACCOUNT-ID>:role/x", false, &["<ACCOUNT-ID>"]),
+            ("arn:aws:iam::<account-id>:role/x", false, &["<account-id>"]),
+            ("arn:aws:iam::<aws_account_id>:role/x", false, &["<aws_account_id>"]),
+            ("arn:aws:iam::<aws account id>:role/x", false, &["<aws account id>"]),
+            (
+                "<account>.dkr.ecr.<region>.amazonaws.com/<repo>:<tag>",
+                false,
+                &["<account>", "<region>", "<repo>", "<tag>"],
+            ),
+            ("<accountId>", false, &["<accountId>"]),
+            ("https://<host>:8443/", false, &["<host>"]),
+            ("connect to <db-host> first", false, &["<db-host>"]),
+            ("run --image <image-tag>", true, &["<image-tag>"]),
+            ("<log-level>info</log-level>", false, &[]),
+            ("<p>a<br>b</p>", false, &[]),
+            ("say <name> to it", false, &[]),
+            ("sort < in_file > out-file", true, &[]),
+            ("Ada <ada@example.com>", false, &[]),
+            ("<3-4>", false, &[]),
             ("${{ github.sha }}", false, &["${{ github.sha }}"]),
             ("${{ secrets.A || 'hunter2' }}", false, &["${{ secrets.A… }}"]),
             ("{{ image_tag }}", false, &["{{ image_tag }}"]),
@@ -168,6 +208,25 @@ mod tests {
         ];
         for (text, in_shell, expected) in cases {
             assert_eq!(placeholders(text, in_shell), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_replaces_variables_where_a_shell_runs_it() {
+        for (command, is_told) in [
+            (json!(["CMD-SHELL", "curl ${URL}"]), false),
+            (json!(["CMD", "sh", "-c", "curl ${URL}"]), false),
+            (json!(["CMD", "/bin/bash", "-c", "curl ${URL}"]), false),
+            (json!(["CMD", "curl", "${URL}"]), true),
+            (json!(["CMD", "curl -f ${URL}"]), true),
+            (json!(["CMD", "/check.sh", "${URL}"]), true),
+            (json!(["CMD-SHELL", "curl ${{ env.URL }}"]), true),
+        ] {
+            let body = json!({"containerDefinitions": [{"name": "app", "healthCheck": {"command": command}}]});
+            let definition = TaskDefinition::from_json(&body.to_string()).unwrap();
+            let told = found(&definition, |_| false);
+            assert_eq!(told.len(), usize::from(is_told), "{command}: {told:?}");
+            assert!(told.iter().all(|told| told.contains("`containerDefinitions[0].healthCheck.command[")), "{told:?}");
         }
     }
 }

@@ -55,6 +55,13 @@ pub fn findings(definition: &TaskDefinition, released: &[Released]) -> Findings 
     }
     size::check(definition, &mut found);
     found.problems.extend(of_running(definition));
+    for member in ["taskRoleArn", "executionRoleArn"] {
+        if let Some(role) = filled(&definition.body, member).filter(|role| !may_be_a_role(role)) {
+            found.problem(format!(
+                "`{member}` is `{role}`: no role, which is written `arn:aws:iam::111122223333:role/NAME`"
+            ));
+        }
+    }
     fargate::check(definition, &mut found);
     containers::check(definition, released, &mut found);
     references::check(definition, &mut found);
@@ -70,6 +77,21 @@ pub fn findings(definition: &TaskDefinition, released: &[Released]) -> Findings 
             "`containerDefinitions` has {} containers: AWS takes {MOST_CONTAINERS} in a task",
             definition.containers().count()
         ));
+    }
+    found
+}
+
+/// The same beside what runs. What AWS took with the running revision it does not refuse now, whatever is known here: a
+/// warning. What this program cannot deploy stays a problem.
+#[must_use]
+pub fn of_file(definition: &TaskDefinition, running: &TaskDefinition, released: &[Released]) -> Findings {
+    let mut found = findings(definition, released);
+    let (taken, ours) = (findings(running, released).problems, of_running(running));
+    let (doubtful, problems): (Vec<_>, _) =
+        found.problems.into_iter().partition(|problem| taken.contains(problem) && !ours.contains(problem));
+    found.problems = problems;
+    for doubt in doubtful {
+        found.warning(format!("{doubt}; the running revision has it too"));
     }
     found
 }
@@ -115,6 +137,22 @@ impl Findings {
             self.warnings.push(text);
         }
     }
+}
+
+/// An ARN of a role or the name of one. What a placeholder stands in is told by that.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>
+fn may_be_a_role(text: &str) -> bool {
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b));
+    let is_role = match text.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", partition, "iam", "", account, resource] => {
+            let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+            let name = resource.strip_prefix("role/").unwrap_or_default();
+            partition.starts_with("aws") && is_account && is_name(name) && !name.is_empty() && !name.ends_with('/')
+        }
+        [name] => is_name(name),
+        _ => false,
+    };
+    is_role || !placeholders::placeholders(text, false).is_empty()
 }
 
 /// Null is absent, everywhere.
@@ -204,6 +242,25 @@ mod tests {
             });
             assert_eq!(found.is_empty(), is_sound, "{cpu}/{memory}: {found:?}");
         }
+    }
+
+    #[test]
+    fn what_the_running_revision_has_too_is_a_warning_unless_this_program_cannot_deploy_it() {
+        let sized = |cpu: &str, mode: &str| {
+            let mut value = sound();
+            (value["cpu"], value["memory"], value["networkMode"]) = (json!(cpu), json!("12288"), json!(mode));
+            TaskDefinition::from_json(&value.to_string()).unwrap()
+        };
+        let found = |file: &TaskDefinition, running: &TaskDefinition| of_file(file, running, &[]);
+        let file = sized("6144", "awsvpc");
+        assert_eq!(findings(&file, &[]).problems.len(), 1, "a size that is not known");
+        let taken = found(&file, &file);
+        assert_eq!(taken.problems, [""; 0]);
+        assert!(taken.warnings[0].starts_with("`cpu` is 6144: Fargate has 256"), "{taken:?}");
+        assert!(taken.warnings[0].ends_with("; the running revision has it too"), "{taken:?}");
+        assert_eq!(found(&file, &sized("2048", "awsvpc")), findings(&file, &[]), "another size runs");
+        let bridged = sized("2048", "bridge");
+        assert_eq!(found(&bridged, &bridged), findings(&bridged, &[]));
     }
 
     #[test]

@@ -88,6 +88,12 @@ fn ports(
                 found.problem(format!("`{path}.name`: the port name `{name}` stands twice in this task"));
             }
             names.push(name.to_owned());
+            if !is_port_name(name) {
+                found.problem(format!(
+                    "`{path}.name` is `{name}`: a port's name has up to 64 lowercase letters, digits, `-` and `_`, and does not \
+                     begin with `-`"
+                ));
+            }
         }
         if let Some(range) = filled(mapping, "containerPortRange") {
             let ends: Vec<_> = range.split('-').map(str::parse::<u16>).collect();
@@ -120,6 +126,12 @@ fn ports(
         }
         seen.push((port, protocol));
     }
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html>
+fn is_port_name(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    name.len() <= 64 && !name.starts_with('-') && name.bytes().all(is_allowed)
 }
 
 fn variables(path: &str, container: &Map<String, Value>, found: &mut Findings) {

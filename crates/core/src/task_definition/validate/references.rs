@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html>
 
 use super::{Findings, filled, items, text};
-use crate::task_definition::{TaskDefinition, container_name, is_essential};
+use crate::task_definition::{TaskDefinition, checks_its_health, container_name, is_essential};
 use serde_json::{Map, Value};
 
 pub(super) fn check(definition: &TaskDefinition, found: &mut Findings) {
@@ -39,9 +39,13 @@ fn dependencies(path: &str, container: &Map<String, Value>, definition: &TaskDef
         }
         seen.push(on);
         match text(dependency, "condition") {
-            Some("HEALTHY") if !awaited.get("healthCheck").is_some_and(Value::is_object) => found.problem(format!(
-                "`{path}`: container `{name}` waits for `{on}` to be HEALTHY, and `{on}` has no `healthCheck`"
-            )),
+            Some("HEALTHY") if !checks_its_health(awaited) => {
+                let why = match awaited.get("healthCheck").is_some_and(Value::is_object) {
+                    true => format!("the `healthCheck` of `{on}` runs nothing"),
+                    false => format!("`{on}` has no `healthCheck`"),
+                };
+                found.problem(format!("`{path}`: container `{name}` waits for `{on}` to be HEALTHY, and {why}"));
+            }
             Some(condition @ ("SUCCESS" | "COMPLETE")) if is_essential(awaited) => found.problem(format!(
                 "`{path}`: container `{name}` waits for {condition} of `{on}`, which is essential: the task would end with it; \
                  set its `essential` to false"
@@ -124,17 +128,23 @@ fn volumes(body: &Map<String, Value>, found: &mut Findings) {
     }
 }
 
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_firelens.html>
 fn routers(definition: &TaskDefinition, found: &mut Findings) {
     let is_router = |c: &&Map<String, Value>| c.get("firelensConfiguration").is_some_and(Value::is_object);
     let routers: Vec<_> = definition.containers().filter(is_router).map(container_name).collect();
     if routers.len() > 1 {
-        found.warning("`firelensConfiguration`: more than one container has it; a task has one log router".to_owned());
+        let names = routers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        found.problem(format!(
+            "the containers {names} have a `firelensConfiguration`: AWS takes one log router in a task"
+        ));
     }
+    let mut logs_to_it = false;
     for (path, container) in items(&definition.body, "containerDefinitions", "") {
         let log = container.get("logConfiguration").and_then(Value::as_object);
         if log.and_then(|log| text(log, "logDriver")) != Some("awsfirelens") {
             continue;
         }
+        logs_to_it = true;
         let name = container_name(container);
         if routers.is_empty() {
             found.problem(format!(
@@ -144,5 +154,10 @@ fn routers(definition: &TaskDefinition, found: &mut Findings) {
         } else if routers.contains(&name) {
             found.problem(format!("`{path}.logConfiguration`: the log router `{name}` cannot log to itself"));
         }
+    }
+    if let ([router], false) = (routers.as_slice(), logs_to_it) {
+        found.problem(format!(
+            "container `{router}` has a `firelensConfiguration`, and no container logs to awsfirelens: AWS takes neither alone"
+        ));
     }
 }
