@@ -31,7 +31,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use unused::Unused;
 
-const WORLDS: u64 = 10_000;
+const WORLDS: u64 = 20_000;
 
 #[derive(Debug)]
 struct Wrong {

@@ -141,7 +141,8 @@ fn images(out: &mut String, images: &[PlannedImage]) {
         let digest = code(image.digest.as_deref().and_then(|d| d.get(..19)).unwrap_or("unknown"));
         let what = match image.action {
             PlannedAction::Build => {
-                format!("build for {}, push to {name} as {}", code(image.platform.as_deref().unwrap_or("?")), tags())
+                let platform = code(image.platform.as_deref().unwrap_or("?"));
+                format!("build for {platform}, push to {name} as {}{}", tags(), super::text::reuse(image))
             }
             PlannedAction::Reuse if image.tags.is_empty() => format!("{digest} is in {name} already"),
             PlannedAction::Reuse => format!("tag {digest} in {name} as {}", tags()),

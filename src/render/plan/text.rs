@@ -8,7 +8,7 @@ use fargate_deploy_core::plan::document::{
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::Level;
 use fargate_deploy_core::task_definition::change::Change;
-use fargate_deploy_core::validated_config::{OnCancel, OnFailure};
+use fargate_deploy_core::validated_config::{OnCancel, OnFailure, Reuse};
 use fargate_deploy_core::wording::counted;
 use serde_json::Value;
 
@@ -77,14 +77,24 @@ pub fn image(image: &PlannedImage) -> String {
     let digest = image.digest.as_deref().and_then(|digest| digest.get(..19)).unwrap_or_default();
     match image.action {
         PlannedAction::Build => format!(
-            "build for {}, push to {} as {}",
+            "build for {}, push to {} as {}{}",
             image.platform.as_deref().unwrap_or("its platform"),
             image.name,
-            image.tags.join(", ")
+            image.tags.join(", "),
+            reuse(image)
         ),
         PlannedAction::Reuse if image.tags.is_empty() => format!("{digest} is in {} already", image.name),
         PlannedAction::Reuse => format!("tag {digest} in {} as {}", image.name, image.tags.join(", ")),
         PlannedAction::Existing => format!("{}@{digest}", image.name),
+    }
+}
+
+/// What is not the default is said.
+pub(super) fn reuse(image: &PlannedImage) -> &'static str {
+    match image.reuse {
+        Some(Reuse::Never) => ", whatever is there already",
+        Some(Reuse::Content) => ", unless any commit with the same content is there by then",
+        Some(Reuse::Commit) | None => "",
     }
 }
 

@@ -373,6 +373,25 @@ async fn a_service_deployment_is_read_with_its_breaker_rollback_and_pause() {
 }
 
 #[tokio::test]
+async fn what_is_not_enabled_rolls_nothing_back() {
+    for (said, is_enabled, rolls_back) in [
+        (json!({ "enable": true, "rollback": true }), true, true),
+        (json!({ "enable": true, "rollback": false }), true, false),
+        (json!({ "enable": false, "rollback": true }), false, false),
+        (json!({ "rollback": true }), false, false),
+        (json!(null), false, false),
+    ] {
+        let played = ScriptedServer::start().await;
+        let mut service = described("web", "ecs-svc/1", TD);
+        service["deploymentConfiguration"] = json!({ "deploymentCircuitBreaker": said, "alarms": said });
+        played.on("DescribeServices", [ok(json!({ "services": [service] }))]);
+        let found = played.cloud().await.services(&[web()]).await.unwrap().remove(0).unwrap();
+        assert_eq!((found.breaker.is_enabled, found.breaker.rolls_back), (is_enabled, rolls_back), "{said}");
+        assert_eq!((found.alarms.is_enabled, found.alarms.rolls_back), (is_enabled, rolls_back), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_revision_tells_the_digests_that_run() {
     let played = ScriptedServer::start().await;
     played.on("DescribeServiceRevisions", [ok(json!({ "serviceRevisions": [{

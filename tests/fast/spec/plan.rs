@@ -394,8 +394,10 @@ fn every_choice_of_how_a_release_is_carried_out_is_in_the_digest_and_in_the_text
         contains: None,
     };
     type Change = fn(&mut World);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 17] = [
         ("after", |w| w.config.services[0].after = vec!["api".into()]),
+        ("reuse", |w| built_with(w, |b| b.reuse = Reuse::Never)),
+        ("reuse of other commits", |w| built_with(w, |b| b.reuse = Reuse::Content)),
         ("on-failure", |w| w.config.on_failure = OnFailure::Leave),
         ("fail-fast", |w| w.config.fail_fast = true),
         ("on-cancel", |w| w.config.on_cancel = OnCancel::Rollback),
@@ -422,7 +424,7 @@ fn every_choice_of_how_a_release_is_carried_out_is_in_the_digest_and_in_the_text
         change(&mut world);
         assert_ne!(world.planned().digest, before.digest, "{name}");
     }
-    for (name, change) in &changes[..6] {
+    for (name, change) in &changes[..8] {
         let mut world = world();
         change(&mut world);
         let changed = world.planned();
@@ -517,6 +519,24 @@ fn settings_that_hurt_are_risks_and_cautions_come_first() {
     assert!(world.planned().has(RiskKind::NoProgress));
     world.before.services[0].service.counts.desired = 0;
     assert!(world.planned().has(RiskKind::DesiredZero) && !world.planned().has(RiskKind::NoProgress));
+}
+
+#[test]
+fn without_a_circuit_breaker_the_plan_says_who_ends_a_failing_release_and_who_takes_it_back() {
+    let same = definition("web", json!({}));
+    for (is_enabled, rolls_back, said) in [
+        (false, false, "a failing release is judged and taken back by us"),
+        (true, false, "a failing release is judged by its alarms and by us, and taken back by us"),
+        (true, true, "only its alarms end a failing release, and ECS takes it back then"),
+    ] {
+        let mut world = World::new().with("web", &same, &same);
+        let service = &mut world.before.services[0].service;
+        service.breaker = Breaker::default();
+        service.alarms = Alarms { is_enabled, rolls_back, names: vec!["errors".to_owned()] };
+        let risks = world.planned().risks;
+        let texts: Vec<_> = risks.iter().map(|risk| risk.text.as_str()).collect();
+        assert_eq!(texts, [format!("service `web` has no deployment circuit breaker: {said}")]);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) fn parts(
                 json!({
                     "name": image.name, "context": within(&build.context), "target": build.target, "args": build.args,
                     "dockerfile": build.dockerfile.as_deref().map(within), "platform": build.platform, "tags": build.tags,
-                    "labels": build.labels, "secrets": secrets(build, &config.root), "cache": build.cache,
+                    "labels": build.labels, "secrets": secrets(build, &config.root), "cache": build.cache, "reuse": build.reuse,
                     "creates-repository": build.create_repository,
                 })
             }

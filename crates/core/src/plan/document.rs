@@ -8,7 +8,7 @@ use super::{CommandPlan, ImageAction, ImagePlan, Plan, ServicePlan};
 use crate::names::{ImageKey, ServiceKey, ServiceRef};
 use crate::task_definition::change::Change;
 use crate::task_definition::compare::Difference;
-use crate::validated_config::{Config, ImageSource, Lock, When};
+use crate::validated_config::{Config, ImageSource, Lock, Reuse, When};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -60,6 +60,8 @@ pub struct PlannedImage {
     pub name: String,
     pub action: PlannedAction,
     pub platform: Option<String>,
+    /// When one that is in the repository already is taken instead of a build. `null`: none is built here.
+    pub reuse: Option<Reuse>,
     /// The tags that are pushed, or put on what is there.
     pub tags: Vec<String>,
     /// Unknown until it is built.
@@ -201,19 +203,20 @@ fn planned_image(image: &ImagePlan, config: &Config) -> PlannedImage {
         ImageAction::Reuse { missing_tags, .. } => (PlannedAction::Reuse, missing_tags.clone()),
         ImageAction::Existing { .. } => (PlannedAction::Existing, vec![]),
     };
-    let configured = config.images.iter().find(|i| i.key == image.key).and_then(|i| match &i.source {
-        ImageSource::Build(build) => build.platform.clone(),
+    let build = config.images.iter().find(|i| i.key == image.key).and_then(|i| match &i.source {
+        ImageSource::Build(build) => Some(build),
         ImageSource::Existing(_) => None,
     });
     let platform = match &image.action {
         ImageAction::Build { platform, .. } => Some(platform.clone()),
-        _ => configured,
+        _ => build.and_then(|build| build.platform.clone()),
     };
     PlannedImage {
         key: image.key.clone(),
         name: image.name.clone(),
         action,
         platform,
+        reuse: build.map(|build| build.reuse),
         tags,
         digest: image.digest().map(ToString::to_string),
     }

@@ -74,10 +74,12 @@ pub fn of_settings(name: &str, service: &Service) -> Vec<Risk> {
         ));
     }
     if !service.breaker.is_enabled && service.strategy == Strategy::Rolling {
-        risks.push(warning(
-            RiskKind::BreakerOff,
-            format!("{name} has no deployment circuit breaker: a failing release is judged and taken back by us"),
-        ));
+        let who = match (service.alarms.is_enabled, service.alarms.rolls_back) {
+            (true, true) => "only its alarms end a failing release, and ECS takes it back then",
+            (true, false) => "a failing release is judged by its alarms and by us, and taken back by us",
+            (false, _) => "a failing release is judged and taken back by us",
+        };
+        risks.push(warning(RiskKind::BreakerOff, format!("{name} has no deployment circuit breaker: {who}")));
     }
     let (minimum, maximum) = limits(service);
     if desired > 0 && minimum >= desired && maximum <= desired {

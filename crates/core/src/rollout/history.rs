@@ -26,13 +26,16 @@ pub struct Newer {
 }
 
 /// Ours is the one that deploys our revision and was created when our deployment was. An older one of the same revision,
-/// which has ended well, is not it: it is what ECS may just be rolling back to.
+/// which has ended well, is not it: it is what ECS may just be rolling back to. Nor is one that had ended before ours
+/// began, however shortly.
 ///
 /// `since` is our own clock when UpdateService was sent.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html>
 #[must_use]
 pub fn sort_out(target: &Target, since: f64, all: &[(ServiceDeployment, TaskDefinitionArn)]) -> Listed {
     let deploys_ours = all.iter().filter(|(_, revision)| *revision == target.task_definition).map(|(d, _)| d);
+    let began_at = target.created_at.unwrap_or(since - OFF);
+    let deploys_ours = deploys_ours.filter(|d| d.finished_at.is_none_or(|finished| finished >= began_at));
     let ours = match target.created_at {
         Some(at) => {
             deploys_ours.filter(|d| distance(d, at) <= SAME).min_by(|a, b| distance(a, at).total_cmp(&distance(b, at)))
@@ -143,6 +146,24 @@ mod tests {
         ];
         for (name, revision, rows, ours, newer) in cases {
             assert_eq!(sorted(true, revision, rows), (ours.clone(), newer.clone()), "{name}");
+        }
+    }
+
+    /// One that was deployed seconds before ours: AWS gives one deployment two times that differ by as much.
+    #[test]
+    fn one_of_the_same_revision_that_had_ended_before_ours_began_is_not_ours_however_shortly() {
+        for is_timed in [true, false] {
+            for (created, finished, is_ours) in [(-8.0, Some(-6.0), false), (-4.0, None, true), (0.4, Some(3.0), true)]
+            {
+                let mut ours = target();
+                ours.created_at = is_timed.then_some(1000.0);
+                let mut listed = service_deployment(Status::Successful);
+                (listed.created_at, listed.started_at) = (1000.0 + created, Some(1000.0 + created));
+                listed.finished_at = finished.map(|at| 1000.0 + at);
+                let found = sort_out(&ours, 1000.0, &[(listed, TaskDefinitionArn::new(NEW))]);
+                assert_eq!(found.ours.is_some(), is_ours, "{is_timed} {created} {finished:?}");
+                assert_eq!(found.newer, None, "{is_timed} {created} {finished:?}");
+            }
         }
     }
 

@@ -28,7 +28,7 @@ const LISTED_RECENTLY: Duration = Duration::from_secs(5);
 /// And so is how its tasks have ended.
 const LOOKED_RECENTLY: Duration = Duration::from_secs(11);
 /// Between the first and the third read that show another deployment, where nothing tells which it is.
-const UNNAMED: Duration = Duration::from_secs(5);
+const UNNAMED: Duration = Duration::from_secs(2);
 
 impl Rollout {
     pub(super) fn judge(&mut self, at: Duration, news: &mut Vec<RolloutEvent>) {
@@ -248,6 +248,8 @@ impl Rollout {
         };
         if is_enough {
             self.finish(Verdict::Superseded { by: by() });
+        } else if !self.could_be_rollback(read) {
+            self.need = Some(Ask::Service);
         }
     }
 

@@ -65,7 +65,7 @@ pub(super) fn service(s: &Value) -> Service {
             Some(other) => Strategy::Shifting(other.to_owned()),
         },
         is_express: s["resourceManagementType"].as_str() == Some("ECS"),
-        breaker: Breaker { is_enabled: flag(breaker, "enable"), rolls_back: flag(breaker, "rollback") },
+        breaker: Breaker { is_enabled: flag(breaker, "enable"), rolls_back: rolls_back(breaker) },
         alarms: alarms(&configuration["alarms"]),
         minimum_healthy_percent: number(configuration, "minimumHealthyPercent"),
         maximum_percent: number(configuration, "maximumPercent"),
@@ -88,11 +88,12 @@ fn volume_configurations(s: &Value) -> Vec<Value> {
 }
 
 fn alarms(alarms: &Value) -> Alarms {
-    Alarms {
-        is_enabled: flag(alarms, "enable"),
-        rolls_back: flag(alarms, "rollback"),
-        names: texts(alarms, "alarmNames"),
-    }
+    Alarms { is_enabled: flag(alarms, "enable"), rolls_back: rolls_back(alarms), names: texts(alarms, "alarmNames") }
+}
+
+/// What is not enabled does nothing, whatever else it says.
+fn rolls_back(breaker_or_alarms: &Value) -> bool {
+    flag(breaker_or_alarms, "enable") && flag(breaker_or_alarms, "rollback")
 }
 
 fn counts(value: &Value) -> Counts {

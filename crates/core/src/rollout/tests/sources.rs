@@ -176,6 +176,28 @@ fn a_newer_deployment_is_said_as_soon_as_either_source_shows_it() {
 }
 
 #[test]
+fn without_the_list_and_without_a_word_of_ecs_a_newer_deployment_is_said_within_three_seconds() {
+    let mut rollout = Rollout::new(timed_target(), vec![]);
+    rollout.observe(Duration::from_secs(1), Observation::Denied);
+    rollout.observe(Duration::from_secs(30), ours_moving());
+    let silent = || {
+        let newer = timed(deployment("ecs-svc/3", Role::Primary, NEWER, State::Unreported, 0), 31.0, 31.0);
+        service(vec![newer, deployment("ecs-svc/2", Role::Active, NEW, State::InProgress, 1)])
+    };
+    let seen = Duration::from_secs(32);
+    let mut at = seen;
+    rollout.observe(at, silent());
+    while rollout.verdict().is_none() {
+        let (pause, ask) = rollout.next(at);
+        assert_eq!(ask, Ask::Service);
+        at += pause;
+        assert!(at <= seen + Duration::from_secs(3), "still not said at {at:?}");
+        rollout.observe(at, silent());
+    }
+    assert_eq!(rollout.verdict(), Some(&Verdict::Superseded { by: NEWER.into() }));
+}
+
+#[test]
 fn who_was_replaced_after_it_succeeded_is_superseded_and_not_rolled_back() {
     let reads = vec![located(service_deployment(Status::Successful)), newer_primary(), newer_primary()];
     assert_eq!(verdict(reads), Some(Verdict::Superseded { by: NEWER.into() }));
