@@ -231,7 +231,9 @@ impl Arguments {
     /// As clap says them.
     pub fn read(arguments: Vec<String>, env: &BTreeMap<String, String>) -> Result<Self, clap::Error> {
         match action_inputs(env) {
-            Some(inputs) if arguments.len() <= 1 => Self::try_parse_from(inputs?),
+            Some(inputs) if arguments.len() <= 1 => {
+                Self::try_parse_from(inputs?).map_err(|error| of_a_step(error, env))
+            }
             _ => Self::try_parse_from(arguments),
         }
     }
@@ -399,6 +401,16 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
         }
     }
     Some(Ok(arguments))
+}
+
+/// A step that prints its help instead of doing what it is there for has failed.
+fn of_a_step(error: clap::Error, env: &BTreeMap<String, String>) -> clap::Error {
+    if error.use_stderr() {
+        return error;
+    }
+    let given = env.get("INPUT_COMMAND").map(|command| command.trim()).unwrap_or_default();
+    let why = format!("input `command`: `{given}` only explains itself, and nothing was done\n");
+    Arguments::command().error(ErrorKind::InvalidSubcommand, why)
 }
 
 /// Why an input means nothing to a command: which ones it is for. `None` where it means something, and for a command that

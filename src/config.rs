@@ -5,6 +5,7 @@
 //! finds what it refers to; [`Draft::finish`] resolves references, lays the flags over that, decodes and validates.
 //! Without a file the flags are the document. Between the two, whoever runs the command asks AWS what is needed.
 
+mod credential_files;
 mod decode;
 mod draft;
 mod error;

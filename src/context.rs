@@ -70,7 +70,11 @@ impl RunContext {
         let given = get("GITHUB_SHA");
         let checked_out = checked_out(env, root).filter(|commit| !is_trial_merge || Some(commit) != given.as_ref());
         let head_sha = head_text("/sha").filter(|_| is_trial_merge);
-        let is_foreign = event.as_ref().is_some_and(|event| is_foreign(event, repository.as_deref()));
+        let is_foreign = match &event {
+            Some(event) if names_its_files(event) => is_foreign(event, repository.as_deref()),
+            // It cannot be read, or says nothing of what this event is about.
+            _ => event_name.as_deref().is_some_and(may_be_foreign),
+        };
         Self {
             sha: checked_out.or(head_sha).or(given),
             is_dirty: false,
@@ -189,13 +193,23 @@ fn checked_out(env: &BTreeMap<String, String>, root: &Path) -> Option<String> {
     top.starts_with(workspace).then(|| git(root, &["rev-parse", "HEAD"])).flatten()
 }
 
+/// Events that somebody outside of the repository can cause.
+fn may_be_foreign(event_name: &str) -> bool {
+    ["pull_request", "issue_comment", "workflow_run"].iter().any(|of| event_name.starts_with(of))
+}
+
+/// Whether an event says whose files it is about.
+fn names_its_files(event: &serde_json::Value) -> bool {
+    event["pull_request"]["head"].is_object() || event["issue"].is_object() || event["workflow_run"].is_object()
+}
+
 /// Whether an event that names no pull request's head is about files of somebody else.
 /// <https://securitylab.github.com/resources/github-actions-preventing-pwn-requests/>
 fn is_foreign(event: &serde_json::Value, repository: Option<&str>) -> bool {
     let run = &event["workflow_run"];
     if run.is_object() {
         let head = run["head_repository"]["full_name"].as_str();
-        return head != repository;
+        return head.is_none() || head != repository;
     }
     let pull = &event["issue"]["pull_request"];
     pull.is_object() && !pull["merged_at"].is_string()

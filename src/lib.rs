@@ -195,7 +195,18 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                         Box::pin(commands::deploy::deploy(config, options, &context, env, sink.clone(), interrupt))
                             .await
                     }
-                    Err(failure) => failure.into(),
+                    Err(failure) => {
+                        let ending = commands::deploy::end_without_config(
+                            failure,
+                            &request,
+                            &options,
+                            env,
+                            &directory,
+                            sink.clone(),
+                            interrupt,
+                        );
+                        Box::pin(ending).await
+                    }
                 }
             };
             tokio::select! {
@@ -209,13 +220,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         }
         Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, sink.clone()).await {
             Ok(lines) => {
-                let mut out = std::io::stdout();
-                let _ = match arguments.global.json {
-                    true => {
-                        writeln!(out, "{}", json_line(&serde_json::to_string(&lines).unwrap_or_default(), &log))
-                    }
-                    false => lines.iter().try_for_each(|line| writeln!(out, "{}", clean(&log.redacted(&line.text())))),
-                };
+                let _ = write!(std::io::stdout(), "{}", locks_as_printed(&lines, arguments.global.json, &log));
                 return 0;
             }
             Err(failure) => failure.into(),
@@ -245,6 +250,14 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     code
 }
 
+/// Names and reasons are other people's text: one line a service, whatever they hold.
+fn locks_as_printed<W: Write>(lines: &[commands::lock::Line], is_json: bool, log: &Log<W>) -> String {
+    match is_json {
+        true => format!("{}\n", json_line(&serde_json::to_string(lines).unwrap_or_default(), log)),
+        false => lines.iter().map(|line| format!("{}\n", clean(&log.redacted(&line.text())))).collect(),
+    }
+}
+
 /// JSON for standard output: without secrets, and no command to a runner.
 fn json_line<W: Write>(text: &str, log: &Log<W>) -> String {
     let mut value = serde_json::from_str(text).unwrap_or_default();
@@ -270,6 +283,7 @@ fn options(flags: &DeployFlags) -> Options {
         skips_commands: flags.skip_release_commands,
         required_plan: flags.require_plan.clone(),
         label: flags.label.clone(),
+        only: flags.only.clone(),
         ..Options::default()
     }
 }
@@ -301,5 +315,34 @@ pub(crate) async fn interrupted() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commands::lock::Line;
+
+    #[test]
+    fn the_reason_of_a_lock_is_one_line_that_commands_no_runner_and_no_terminal() {
+        let hostile = "demo\n::error::owned\r\n##[add-mask]x\u{1b}[31m\u{1b}]0;title\u{7}\u{202e} \u{9b}2J\u{85}::set-env name=A::b";
+        let line = |done| Line {
+            cluster: "shop".to_owned(),
+            service: "web".to_owned(),
+            locked: Some(format!("ada since noon: {hostile}")),
+            deploying: Some(format!("https://run {hostile}")),
+            done,
+        };
+        let log = Log::new(Vec::new(), Style { detail: Detail::Normal, fence: Some("fence".to_owned()) });
+        let plain = locks_as_printed(&[line(None), line(Some("released"))], false, &log);
+        assert_eq!(plain.lines().count(), 2, "{plain:?}");
+        assert!(plain.lines().all(|line| line.starts_with("shop/web: ")), "{plain:?}");
+        let json = locks_as_printed(&[line(None)], true, &log);
+        assert!(!plain.contains(|c: char| c.is_control() && c != '\n') && !plain.contains('\u{202e}'), "{plain:?}");
+        assert_eq!(json.lines().count(), 1, "{json:?}");
+        assert!(json.starts_with("[{\"") && !json.contains('\u{1b}'), "{json:?}");
+        for printed in [plain, json] {
+            assert!(!printed.contains("##[") && printed.contains("demo"), "{printed:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::clock::Elapsed;
 use crate::commands::cleanup_state::CleanupState;
 use crate::commands::github_deployment::{self, OpenDeployment};
 use crate::commands::plan_comment::PlanComments;
-use crate::config::{Config, ImageSource};
+use crate::config::{Config, ImageSource, Request};
 use crate::context::RunContext;
 use crate::events::Sink;
 use crate::lease::Owner;
@@ -26,7 +26,7 @@ use fargate_deploy_core::plan::document::Shown;
 use futures_util::FutureExt as _;
 use futures_util::future::join;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,8 +41,19 @@ pub struct Options {
     pub skips_commands: bool,
     /// The digest of the plan that was reviewed.
     pub required_plan: Option<String>,
-    /// What tells several plans of one config apart on a pull request.
+    /// What tells several plans of one config apart on a pull request: `--label`.
     pub label: Option<String>,
+    /// `--only`.
+    pub only: Vec<String>,
+}
+
+impl Options {
+    /// Jobs of a matrix over `--only` have a plan each, and so a comment each, also without `--label`.
+    pub(super) fn label_of_plan(&self) -> Option<String> {
+        let only: BTreeSet<&str> = self.only.iter().map(String::as_str).collect();
+        let of_only = (!only.is_empty()).then(|| format!("only {}", only.into_iter().collect::<Vec<_>>().join(", ")));
+        self.label.clone().or(of_only)
+    }
 }
 
 /// Deploys what `config` says, with the environment of this run and its Docker Engine.
@@ -79,26 +90,33 @@ pub async fn deploy_with(
     let held = Arc::new(CleanupState::new(sink, env, config.region.clone(), config.roles.clone()));
     let sink: Arc<dyn Sink + Send + Sync> = held.clone();
     let interrupt = interrupt.shared();
-    let label = options.label.clone();
-    let comments = PlanComments { context, label: label.as_deref(), env, sink: sink.as_ref() };
-    let required = match &options.required_plan {
-        _ if options.is_dry_run => RequiredPlan::None,
-        Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
-        None if config.require_plan => tokio::select! {
-            biased;
-            required = Box::pin(comments.required_plan(&config)) => required,
-            () = interrupt.clone() => return cancelled().into(),
-        },
-        None => RequiredPlan::None,
+    let label = options.label_of_plan();
+    let is_of_only = options.label.is_none();
+    let comments = PlanComments { context, label: label.as_deref(), is_of_only, env, sink: sink.as_ref() };
+    let beginning = async {
+        let required = match &options.required_plan {
+            _ if options.is_dry_run => RequiredPlan::None,
+            Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
+            None if config.require_plan => comments.required_plan(&config).await,
+            None => RequiredPlan::None,
+        };
+        let opened = open(config.clone(), options.clone(), context, env, &held, Arc::clone(&sink)).await?;
+        Ok((required, opened))
     };
-    let opened = tokio::select! {
+    let begun = tokio::select! {
         biased;
-        opened = Box::pin(open(config, options, context, env, &held, Arc::clone(&sink))) => opened,
+        begun = Box::pin(beginning) => begun,
         () = interrupt.clone() => Err(cancelled()),
     };
-    let (mut order, cloud, web, reported) = match opened {
-        Ok(opened) => opened,
-        Err(failure) => return failure.into(),
+    let (required, (mut order, cloud, web, reported)) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => {
+            let outcome = Outcome::from(failure);
+            if !options.is_dry_run {
+                Box::pin(comments.finish_comment(&outcome, &config, interrupt)).await;
+            }
+            return outcome;
+        }
     };
     order.required_plan = required;
     let Machine { builder, clock } = *machine;
@@ -119,6 +137,24 @@ pub async fn deploy_with(
         }
     };
     Box::pin(join(commenting, reporting)).await;
+    outcome
+}
+
+/// How a deploy ends that has no config: where the plan was shown, that is said too.
+pub async fn end_without_config(
+    failure: Failure,
+    request: &Request,
+    options: &Options,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: Arc<dyn Sink + Send + Sync>,
+    interrupt: impl Future<Output = ()>,
+) -> Outcome {
+    let (outcome, context) = (Outcome::from(failure), RunContext::read(env, directory));
+    let label = options.label_of_plan();
+    let is_of_only = options.label.is_none();
+    let comments = PlanComments { context: &context, label: label.as_deref(), is_of_only, env, sink: sink.as_ref() };
+    Box::pin(comments.finish_comment_without_config(&outcome, request, directory, interrupt)).await;
     outcome
 }
 

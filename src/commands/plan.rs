@@ -49,7 +49,7 @@ pub async fn plan(
     let interrupt = interrupt.shared();
     let context = RunContext::read(env, directory);
     let has_detailed_exit_code = how.has_detailed_exit_code;
-    let label = how.options.label.clone();
+    let (label, is_of_only) = (how.options.label_of_plan(), how.options.label.is_none());
     // The token of a fork's or of Dependabot's pull request cannot write.
     let by_design = without_identity(&how, &context, env);
     // The token of a fork's own pull request may only read. A run that follows it, or a comment on it, has the repository's.
@@ -71,7 +71,8 @@ pub async fn plan(
     };
     outcome = outcome.redacted(|text| sink.redacted(text));
     if comments && !is_shown {
-        let comments = PlanComments { context: &context, label: label.as_deref(), env, sink: sink.as_ref() };
+        let label = label.as_deref();
+        let comments = PlanComments { context: &context, label, is_of_only, env, sink: sink.as_ref() };
         Box::pin(comments.post_no_plan(request, directory, &outcome, interrupt)).await;
     }
     outcome.record.has_detailed_exit_code = has_detailed_exit_code;
@@ -92,12 +93,12 @@ async fn online(
 ) -> Shown {
     let interrupt = interrupt.shared();
     let failed = |failure: Failure| (Outcome::from(failure), false);
-    let label = how.options.label.clone();
-    if how.comments {
-        let comments = PlanComments { context, label: label.as_deref(), env, sink: sink.as_ref() };
-        if let Err(failure) = comments.check_token() {
-            return failed(failure);
-        }
+    let (label, is_of_only) = (how.options.label_of_plan(), how.options.label.is_none());
+    let comments = PlanComments { context, label: label.as_deref(), is_of_only, env, sink: sink.as_ref() };
+    if how.comments
+        && let Err(failure) = comments.check_token()
+    {
+        return failed(failure);
     }
     let config = match configure(request, env, directory, Arc::clone(&sink), interrupt.clone()).await {
         Ok(config) => config,
@@ -116,7 +117,6 @@ async fn online(
     if !how.comments || outcome.result.is_err() {
         return (outcome, false);
     }
-    let comments = PlanComments { context, label: label.as_deref(), env, sink: sink.as_ref() };
     let posted = tokio::select! {
         biased;
         posted = Box::pin(comments.post_plan(plan, &config)) => posted,

@@ -34,8 +34,10 @@ const LAST_WORD: Duration = Duration::from_secs(3);
 /// What the comments of a run are made with.
 pub(super) struct PlanComments<'a> {
     pub(super) context: &'a RunContext,
-    /// `--label`.
+    /// [`Options::label_of_plan`](super::deploy::Options::label_of_plan).
     pub(super) label: Option<&'a str>,
+    /// There is no `--label`: it says what `--only` says.
+    pub(super) is_of_only: bool,
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) sink: &'a dyn Sink,
 }
@@ -130,7 +132,7 @@ impl PlanComments<'_> {
         let key = self.key_of_request(request, directory);
         let is_cancelled = outcome.is_cancelled();
         let context = self.comment_context("");
-        let environment = Some(key.environment.as_str()).filter(|name| !name.is_empty() && *name != "default");
+        let environment = named(&key);
         let text = match (&outcome.record.offline_plan, &outcome.result) {
             (Some(plan), _) => offline_comment(plan, context),
             (None, Err(failure)) => without_plan(environment, failure, context),
@@ -211,14 +213,29 @@ impl PlanComments<'_> {
     /// Makes the plan on the pull request that this commit was merged from say what became of it. Never worth failing for:
     /// where there is no such comment, or no token, nothing is said. A signal meanwhile ends the wait.
     pub(super) async fn finish_comment(&self, outcome: &Outcome, config: &Config, interrupt: impl Future<Output = ()>) {
+        self.finish(outcome, || self.key(config), interrupt).await;
+    }
+
+    /// The same where the config could not be read, or its values are not known.
+    pub(super) async fn finish_comment_without_config(
+        &self,
+        outcome: &Outcome,
+        request: &Request,
+        directory: &Path,
+        interrupt: impl Future<Output = ()>,
+    ) {
+        self.finish(outcome, || self.key_of_request(request, directory), interrupt).await;
+    }
+
+    async fn finish(&self, outcome: &Outcome, key: impl FnOnce() -> Key, interrupt: impl Future<Output = ()>) {
         if !self.context.is_in_actions {
             return;
         }
         let Ok(Some(github)) = self.github() else { return };
         let run_url = self.context.run_url.as_deref();
-        let text = self.sink.redacted(&outcome_section(outcome, config.environment.as_deref(), self.label, run_url));
+        let key = key();
+        let text = self.sink.redacted(&outcome_section(outcome, named(&key), self.label, run_url));
         let is_hasty = outcome.is_cancelled();
-        let key = self.key(config);
         let patience = if is_hasty { LAST_STATUS } else { PATIENCE };
         let finishing = tokio::time::timeout(patience, self.replace_outcomes(&github, &key, &text));
         let finished = if is_hasty {
@@ -247,11 +264,11 @@ impl PlanComments<'_> {
 
     async fn replace_outcomes(&self, github: &GitHubApi, key: &Key, text: &str) -> Call<()> {
         for number in self.merged_pull_requests(github).await? {
-            let found = match find_existing(github, number, key).await {
-                // Who shows no plans needs no permission to read them.
-                Err(error) if error.kind == CallErrorKind::Denied => continue,
-                found => found?,
-            };
+            let mut found = find_existing(github, number, key).await?;
+            if found.is_empty() && self.is_of_only {
+                // Planned whole, and deployed in parts.
+                found = find_existing(github, number, &Key { label: String::new(), ..key.clone() }).await?;
+            }
             if let Some(first) = found.first() {
                 edit(github, first.id, &replace_outcome(&first.body, text)).await?;
                 retire(github, &found, first.id).await?;
@@ -265,10 +282,7 @@ impl PlanComments<'_> {
         match (self.context.pull_request, self.context.sha.as_deref()) {
             (Some(pull), _) if pull.state == PullRequestState::Merged => Ok(vec![pull.number]),
             (Some(_), _) | (None, None) => Ok(vec![]),
-            (None, Some(sha)) => match github.pull_requests_of(sha).await {
-                Err(error) if error.kind == CallErrorKind::Denied => Ok(vec![]),
-                pulls => Ok(merged(pulls?, sha)),
-            },
+            (None, Some(sha)) => Ok(merged(github.pull_requests_of(sha).await?, sha)),
         }
     }
 
@@ -310,6 +324,11 @@ impl PlanComments<'_> {
         let first = numbers.first().copied().unwrap_or_default();
         Err(format!("pull request #{first} carries no plan of ours for this config and environment"))
     }
+}
+
+/// The environment as people know it.
+fn named(key: &Key) -> Option<&str> {
+    Some(key.environment.as_str()).filter(|name| !name.is_empty() && *name != "default")
 }
 
 /// Numbers, those first that were merged as this very commit.

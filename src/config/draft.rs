@@ -188,6 +188,7 @@ impl Draft {
         let settings: Settings = decode(&document).map_err(|errors| self.fail(hide(errors)))?;
         let request = std::mem::take(&mut self.context.request);
         let context = Surroundings {
+            env: &self.context.env,
             file: self.context.file.clone(),
             root: self.context.root.clone(),
             environment: self.context.environment.clone(),

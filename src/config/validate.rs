@@ -32,6 +32,7 @@ const DEFAULT_RELEASE_TIMEOUT: Duration = Duration::from_secs(30 * MINUTE);
 const DEFAULT_SMOKE_WITHIN: Duration = Duration::from_secs(MINUTE);
 
 pub(super) struct Surroundings<'a> {
+    pub env: &'a BTreeMap<String, String>,
     pub file: Option<PathBuf>,
     pub root: PathBuf,
     pub environment: Option<String>,
@@ -46,6 +47,7 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
     let mut check = Check {
         errors: Vec::new(),
         root: surroundings.root.clone(),
+        env: surroundings.env,
         builds: surroundings.request.from.is_none() && !surroundings.request.resume,
     };
     let region = check.region(&settings);
@@ -99,14 +101,15 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
     })
 }
 
-struct Check {
+struct Check<'a> {
     errors: Vec<ConfigError>,
     root: PathBuf,
+    env: &'a BTreeMap<String, String>,
     /// Images come from elsewhere with `--from` and `--resume`: no context is needed then.
     builds: bool,
 }
 
-impl Check {
+impl Check<'_> {
     fn error(&mut self, place: Place, message: impl Into<String>) {
         self.errors.push(ConfigError::at(place, message));
     }

@@ -143,7 +143,10 @@ async fn the_detailed_exit_code_is_2_with_changes_0_without_and_a_bad_config_say
 async fn on_a_pull_request_the_image_is_built_and_not_pushed() {
     let scene = Scene::open(Setting { desired: 0, ..Setting::default() }).await;
     scene.commit("r1", Behaviour::Serves);
-    let event = [("GITHUB_EVENT_NAME", "pull_request")];
+    let event =
+        json!({"pull_request": {"number": 7, "head": {"sha": scene.sha(), "repo": {"full_name": "acme/shop"}}}});
+    let event = scene.app.write("../event.json", &event.to_string()).display().to_string();
+    let event = [("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_EVENT_PATH", event.as_str())];
     let mark = scene.mark();
     let built = scene.plan(&[], &event).await;
     built.succeeded("planned");

@@ -14,7 +14,32 @@ mod server;
 mod shop;
 mod wire;
 
+use serde_json::json;
+use shop::Shop;
 use test_support::Random;
+
+#[test]
+fn a_good_plan_that_no_pull_request_is_there_for_ends_well_with_a_notice_and_writes_nothing() {
+    for (event, payload) in [
+        ("push", json!({"after": "abc"})),
+        ("workflow_dispatch", json!({"inputs": null})),
+        ("schedule", json!({"schedule": "0 0 * * *"})),
+        ("merge_group", json!({"merge_group": {"head_ref": "refs/heads/gh-readonly-queue/main/queued"}})),
+        ("issue_comment", json!({"issue": {"number": 3, "state": "open"}})),
+    ] {
+        in_a_world(async {
+            let shop = Shop::open().await;
+            let ended = shop.plan_on(event, payload).await;
+            assert_eq!(ended.code, 0, "{event}: {}", ended.said);
+            assert!(ended.said.contains("image  "), "a plan, not an offline one: {event}: {}", ended.said);
+            assert_eq!(ended.said.matches("the plan is on no pull request").count(), 1, "{event}: {}", ended.said);
+            let calls = shop.server.calls();
+            let is_written =
+                |call: &server::Call| call.operation.starts_with("github:") && !call.operation.contains("GET");
+            assert!(!calls.iter().any(is_written), "{event}: {calls:?}");
+        });
+    }
+}
 
 /// On a paused clock, on the thread that calls it.
 fn in_a_world<T>(played: impl Future<Output = T>) -> T {

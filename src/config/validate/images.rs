@@ -1,9 +1,10 @@
 //! Images: built here, or given by reference.
 
 use super::*;
+use crate::config::credential_files::is_credential_file;
 use crate::config::interpolate::is_credential;
 
-impl Check {
+impl Check<'_> {
     /// `--image KEY=REF` by key.
     pub(super) fn given_images(&mut self, settings: &Settings, request: &Request) -> BTreeMap<String, String> {
         let keys: Vec<&str> = settings.images.0.iter().map(|(key, _)| key.value.as_str()).collect();
@@ -168,6 +169,13 @@ impl Check {
                 return None;
             }
             Secret::From(SecretSource { file: Some(file), env: None }) => {
+                if is_credential_file(file.value(), &self.root, self.env) {
+                    self.error_with(
+                        file.place,
+                        format!("build secret `{}`: `{}` holds credentials of the run itself", id.value, file.shown()),
+                        "have a step write the token that the build needs into a file of its own",
+                    );
+                }
                 BuildSecretSource::File(self.root.join(file.value()))
             }
             Secret::From(SecretSource { file: None, env: Some(env) }) => {

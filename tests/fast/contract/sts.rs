@@ -5,9 +5,13 @@ use crate::contract::scripted_server::{
 };
 use crate::recorded_events::RecordedEvents;
 use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
-use fargate_deploy::events::{Event, Sink};
+use fargate_deploy::commands::cleanup_state::CleanupState;
+use fargate_deploy::commands::post::post;
+use fargate_deploy::events::{Event, Sink, Took};
 use fargate_deploy::ports::{CallErrorKind, Identity as _, Tasks as _};
 use fargate_deploy::retry::each_within;
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::redact::Secret;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,6 +65,36 @@ async fn another_audience_is_asked_for_where_one_is_given() {
     let inputs = SessionInputs { audience: Some("sts.amazonaws.com.cn/x y".to_owned()), ..job(&played, &[ROLE]) };
     open(&inputs).await.unwrap();
     assert!(played.asked()[0].uri.ends_with("&audience=sts.amazonaws.com.cn%2Fx%20y"), "{:?}", played.asked()[0].uri);
+}
+
+#[tokio::test]
+async fn what_is_done_after_the_job_is_done_as_the_run_itself() {
+    let played = ScriptedServer::start().await;
+    played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut env = played.job_env();
+    for (name, value) in [
+        ("RUNNER_TEMP", folder.path().to_str().unwrap()),
+        ("GITHUB_REPOSITORY", "org/shop"),
+        ("GITHUB_RUN_ID", "17"),
+        ("GITHUB_RUN_ATTEMPT", "2"),
+        ("GITHUB_JOB", "deploy"),
+        ("FARGATE_DEPLOY_OIDC_AUDIENCE", "sts.amazonaws.com.cn"),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    let told = Arc::new(RecordedEvents::default());
+    let killed = CleanupState::new(told.clone(), &env, None, vec![ROLE.into()]);
+    killed.emit(Event::LeaseAcquired {
+        service: ServiceRef { cluster: "shop".into(), name: "web".into() },
+        parameter: "/fargate-deploy/shop/web/1".to_owned(),
+        generation: 1,
+        token: Secret::new("token-of-the-lease"),
+        took: Took::default(),
+    });
+    post(&env, told).await;
+    assert_eq!(played.asked_for("GET")[0].uri, "/token?api-version=2.0&audience=sts.amazonaws.com.cn");
+    assert_eq!(played.asked_for(BY_TOKEN)[0].form("RoleSessionName"), "shop-17");
 }
 
 /// Notes what had been asked when each secret was masked.

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const CONFIG: &str = "region: eu-central-1\nrole: arn:aws:iam::111122223333:role/deploy\ncluster: shop\n\
     images: { app: { repository: shop, context: . } }\nservices: { web: { containers: { app: app } } }\n";
 
+const MERGED: u64 = 8;
+
 /// A job of the scene's repository, in a folder of its own.
 struct Job {
     scene: Scene,
@@ -70,9 +72,32 @@ impl Job {
         label: Option<&str>,
         interrupt: impl Future<Output = ()>,
     ) -> Result<Success, Failure> {
-        let options = Options { label: label.map(str::to_owned), ..Options::default() };
+        let options = Options { label: label.map(str::to_owned), only: request.only.clone(), ..Options::default() };
         let how = PlanOptions { options, comments: true, ..PlanOptions::default() };
         plan(&request, how, &self.env, self.folder.path(), self.told.clone(), interrupt).await.result
+    }
+
+    /// On `push`, of what pull request [`MERGED`] was merged as.
+    async fn on_merge() -> Self {
+        let mut job = Self::of("push", json!({})).await;
+        job.env.insert("GITHUB_SHA".to_owned(), "cafe".to_owned());
+        let merged = PullRequest { number: MERGED, head: "beef".to_owned(), merged_as: Some("cafe".to_owned()) };
+        job.scene.github().add_pull_request(merged);
+        job.write("fargate-deploy.yml", CONFIG);
+        job
+    }
+
+    /// As a plan left it.
+    fn shows_a_plan(&self, label: Option<&str>) {
+        let shown = marker("fargate-deploy.yml", label).body("### plan\n\ntext · merging deploys this");
+        self.scene.github().add_comment(MERGED, BOT, &shown);
+    }
+
+    async fn deploy(&self, options: Options) -> Failure {
+        let config = load(&Request::default(), &self.env, self.folder.path()).unwrap();
+        let context = RunContext::read(&self.env, self.folder.path());
+        let deploying = deploy::deploy(config, options, &context, &self.env, self.told.clone(), std::future::pending());
+        Box::pin(deploying).await.result.unwrap_err()
     }
 
     fn bodies(&self, pull: u64) -> Vec<String> {
@@ -116,6 +141,81 @@ async fn two_configs_and_two_labels_have_comments_of_their_own() {
     let keys: Vec<_> = job.bodies(PULL).iter().map(|body| Marker::of(body).unwrap().key).collect();
     let keys: Vec<_> = keys.iter().map(|key| (key.config.as_str(), key.label.as_str())).collect();
     assert_eq!(keys, [("a.yml", ""), ("b.yml", ""), ("b.yml", "canary")]);
+}
+
+#[tokio::test]
+async fn jobs_of_a_matrix_over_the_services_have_a_comment_each_without_a_label() {
+    let job = Job::on_pull_request().await;
+    job.write("fargate-deploy.yml", "servces: {}\n");
+    let plans: [&[&str]; 5] = [&["web"], &["worker"], &["worker", "web"], &["web", "worker", "web"], &[]];
+    for only in plans {
+        let request = Request { only: only.iter().map(|key| (*key).to_owned()).collect(), ..Request::default() };
+        job.plan(request, None).await.unwrap_err();
+    }
+    let keys: Vec<_> = job.bodies(PULL).iter().map(|body| Marker::of(body).unwrap().key.label).collect();
+    assert_eq!(keys, ["only web", "only worker", "only web, worker", ""]);
+}
+
+#[tokio::test]
+async fn a_deploy_of_a_part_finishes_the_comment_of_that_part_or_of_the_whole() {
+    let of_web = || Options { only: vec!["web".to_owned()], ..Options::default() };
+    let job = Job::on_merge().await;
+    job.shows_a_plan(None);
+    job.shows_a_plan(Some("only web"));
+    job.shows_a_plan(Some("only worker"));
+    job.deploy(of_web()).await;
+    let are_open: Vec<_> = job.bodies(MERGED).iter().map(|body| body.contains("merging deploys this")).collect();
+    assert_eq!(are_open, [true, false, true]);
+
+    let job = Job::on_merge().await;
+    job.shows_a_plan(None);
+    job.deploy(of_web()).await;
+    assert!(!job.bodies(MERGED)[0].contains("merging deploys this"), "{:?}", job.bodies(MERGED));
+}
+
+#[tokio::test]
+async fn a_deploy_of_the_merge_that_cannot_begin_is_said_where_the_plan_is() {
+    let job = Job::on_merge().await;
+    job.shows_a_plan(None);
+    assert_eq!(job.deploy(Options::default()).await.reason, Reason::Identity);
+    let body = job.bodies(MERGED).remove(0);
+    assert!(body.contains("❌ failed: identity") && !body.contains("merging deploys this"), "{body}");
+
+    let job = Job::on_merge().await;
+    job.shows_a_plan(None);
+    job.write("fargate-deploy.yml", &format!("{CONFIG}servces: {{}}\n"));
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_fargate-deploy"));
+    program.env_clear().envs(&job.env).current_dir(job.folder.path()).arg("deploy");
+    let ended = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    let body = job.bodies(MERGED).remove(0);
+    assert!(body.contains("❌ failed: config") && body.contains("unknown key `servces`"), "{body}");
+    assert!(!body.contains("merging deploys this"), "{body}");
+}
+
+#[tokio::test]
+async fn a_deploy_that_may_not_read_or_edit_the_comment_says_once_what_is_missing() {
+    for (permissions, call) in [
+        (&[("contents", "read")][..], "ListComments"),
+        (&[("contents", "read"), ("pull_requests", "read")][..], "UpdateComment"),
+    ] {
+        let job = Job::on_merge().await;
+        job.shows_a_plan(None);
+        job.scene.github().set_account(job.scene.github().token(), BOT, permissions);
+        job.deploy(Options::default()).await;
+        assert!(job.scene.calls_of(call) > 0, "{call}");
+        let warnings = job.told.warnings();
+        let told: Vec<_> =
+            warnings.iter().filter(|warning| warning.contains("does not say how its plan ended")).collect();
+        assert_eq!(told.len(), 1, "{call}: {warnings:?}");
+        assert!(told[0].contains("permissions:\n") && told[0].contains("pull-requests: write"), "{call}: {}", told[0]);
+        assert!(job.bodies(MERGED)[0].contains("merging deploys this"), "{call}");
+    }
+    let job = Job::on_merge().await;
+    job.scene.fault("ListPullRequestsOfCommit", 9, FaultAction::AccessDenied);
+    job.deploy(Options::default()).await;
+    let warnings = job.told.warnings();
+    assert_eq!(warnings.iter().filter(|warning| warning.contains("pull-requests: write")).count(), 1, "{warnings:?}");
 }
 
 #[tokio::test]

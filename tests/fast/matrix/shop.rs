@@ -17,7 +17,7 @@ use fargate_deploy::context::RunContext;
 use fargate_deploy::render::log::{Detail, Log, Style};
 use fargate_deploy_core::comment::{Key, Marker};
 use fargate_deploy_core::outcome::Outcome;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -192,15 +192,19 @@ impl Shop {
 
     /// Of the pull request, with the comment.
     pub async fn plan(&self) -> Ended {
+        let head = json!({ "sha": "abc", "repo": { "full_name": "org/shop" } });
+        self.plan_on("pull_request", json!({ "pull_request": { "number": PULL, "state": "open", "head": head } })).await
+    }
+
+    /// With the comment, of the pull request that an event is about, if any.
+    pub async fn plan_on(&self, name: &str, event: Value) -> Ended {
         let (mut env, console) = (self.env(FIRST), Console::new());
         let folder = self.folder.path();
-        let head = json!({ "sha": "abc", "repo": { "full_name": "org/shop" } });
-        let event = json!({ "pull_request": { "number": PULL, "state": "open", "head": head } });
         let file = folder.join("event.json");
         std::fs::write(&file, event.to_string()).unwrap();
         std::fs::write(folder.join("fargate-deploy.yml"), CONFIG).unwrap();
         std::fs::write(folder.join("Dockerfile"), "FROM scratch\n").unwrap();
-        env.insert("GITHUB_EVENT_NAME".to_owned(), "pull_request".to_owned());
+        env.insert("GITHUB_EVENT_NAME".to_owned(), name.to_owned());
         env.insert("GITHUB_EVENT_PATH".to_owned(), file.display().to_string());
         let how = PlanOptions { builds_images: Some(false), comments: true, ..PlanOptions::default() };
         let request = Request::default();

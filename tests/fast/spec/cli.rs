@@ -138,6 +138,82 @@ fn an_empty_command_is_the_default_one() {
 }
 
 #[test]
+fn a_step_that_would_only_explain_itself_fails_and_says_so() {
+    let folder = repository();
+    for command in [
+        "deploy --help",
+        "deploy -h",
+        "--help",
+        "-h",
+        "--version",
+        "-V",
+        "plan --help",
+        "lock --help",
+        "help",
+        "help deploy",
+    ] {
+        let (code, printed) = step(folder.path(), &[("COMMAND", command)]);
+        assert_eq!(code, Some(2), "{command}: {printed}");
+        assert_eq!(printed.matches("::error").count(), 1, "{command}: {printed}");
+    }
+    let (_, printed) = step(folder.path(), &[("COMMAND", "deploy --help")]);
+    assert!(
+        printed.contains("input `command`: `deploy --help` only explains itself, and nothing was done"),
+        "{printed}"
+    );
+    let (output, out, _) = run(folder.path(), &["deploy", "--help"]);
+    assert!(output.status.success() && out.contains("--skip-release-commands"), "a person is helped: {out}");
+}
+
+#[test]
+fn what_somebody_outside_of_the_repository_can_start_does_not_deploy() {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), "servces: {}\n").unwrap();
+    let event = folder.path().join("event.json");
+    let deploy = |name: &str, payload: Option<serde_json::Value>| {
+        let _ = fs::remove_file(&event);
+        if let Some(payload) = payload {
+            fs::write(&event, payload.to_string()).unwrap();
+        }
+        let mut command = program(folder.path());
+        command.env("GITHUB_ACTIONS", "true").env("INPUT_COMMAND", "deploy").env("GITHUB_REPOSITORY", "org/app");
+        command.env("GITHUB_EVENT_NAME", name).env("GITHUB_EVENT_PATH", &event);
+        let (output, out, err) = outcome(&mut command);
+        assert_eq!(output.status.code(), Some(2), "{name}: {out}{err}");
+        (out + &err)
+            .contains(&format!("`deploy` on `{name}`: this run belongs to a pull request whose files are not known"))
+    };
+    let head = |name: &str, state: &str, merged: bool| {
+        let head = json!({"sha": "cafe", "repo": {"full_name": name}});
+        Some(json!({"pull_request": {"number": 7, "state": state, "merged": merged, "head": head}}))
+    };
+    let followed = |name: &str| Some(json!({"workflow_run": {"head_repository": {"full_name": name}}}));
+    let comment = |pull: serde_json::Value| Some(json!({"issue": {"number": 7, "pull_request": pull}}));
+    for (event, payload, is_refused) in [
+        ("pull_request", head("fork/app", "open", false), true),
+        ("pull_request_target", head("fork/app", "open", false), true),
+        ("workflow_run", followed("fork/app"), true),
+        ("issue_comment", comment(json!({})), true),
+        ("pull_request_target", head("fork/app", "closed", true), false),
+        ("pull_request", head("org/app", "open", false), false),
+        ("workflow_run", followed("org/app"), false),
+        ("issue_comment", comment(json!(null)), false),
+        ("push", Some(json!({})), false),
+        ("push", None, false),
+        ("workflow_dispatch", None, false),
+        // The event's file is not there, or says nothing of the pull request.
+        ("pull_request", None, true),
+        ("pull_request_target", None, true),
+        ("pull_request_review", Some(json!({})), true),
+        ("workflow_run", None, true),
+        ("workflow_run", Some(json!({"workflow_run": {}})), true),
+        ("issue_comment", Some(json!({})), true),
+    ] {
+        assert_eq!(deploy(event, payload.clone()), is_refused, "{event}: {payload:?}");
+    }
+}
+
+#[test]
 fn an_input_of_another_command_is_named_with_the_command_that_it_is_for() {
     let folder = repository();
     for (command, input, value, said) in [

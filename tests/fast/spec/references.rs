@@ -174,6 +174,24 @@ fn credentials_of_the_run_itself_are_not_referred_to() {
 }
 
 #[test]
+fn a_build_is_given_no_file_with_the_runs_own_credentials() {
+    let secret = |file: &str| {
+        with(&format!("images: {{ app: {{ repository: rr, build-secrets: {{ a: {{ file: {file} }} }} }} }}"))
+    };
+    for file in
+        ["~/.aws/credentials", "/root/.docker/config.json", "/home/ada/.netrc", "/root/.git-credentials", ".git/config"]
+    {
+        let told = refused(&secret(file));
+        let said = format!("build secret `a`: `{file}` holds credentials of the run itself");
+        assert!(told.contains(&said) && told.contains("fargate-deploy.yml:3:"), "{file}: {told}");
+    }
+    for file in [".npmrc", "/tmp/token"] {
+        let told = read(&secret(file));
+        assert!(told.is_ok(), "{file}: {told:?}");
+    }
+}
+
+#[test]
 fn a_default_can_hold_references_and_names_cannot() {
     let value = |written: &str| {
         let config = read(&with(&format!("release: [{{ name: m, command: ['{written}'] }}]")));
