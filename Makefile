@@ -41,7 +41,7 @@ missing = if [ -n "$$CI" ]; then echo 'check: $(1) is missing: $(2)' >&2; exit 1
 check: ## format, lints, dead code, dependencies and workflow audit, without running tests: what CI checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	$(CARGO) check --quiet --no-default-features
+	$(CARGO) clippy --quiet --no-default-features -- -D warnings
 	scripts/dead-code
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	elif [ -n "$$SKIP_CARGO_DENY" ]; then echo "check: cargo-deny is left out: $$SKIP_CARGO_DENY"; \

@@ -1,4 +1,4 @@
-//! Everything worth telling, as data. Steps emit; `render` writes the sentences. Nothing else prints.
+//! Everything worth telling, as data. Steps emit, and `render` writes the sentences.
 //!
 //! What is serialized here is documented in `docs/events.md`, and people's programs read it: a kind or a field keeps its
 //! name and its meaning.
@@ -308,7 +308,7 @@ pub enum Warning {
     LogNotRead { command: String, error: String },
     /// Which digests run could not be read.
     DigestsNotCompared { service: ServiceRef, error: String },
-    /// The role may not read the deployments of a service of the other environment.
+    /// The role may not read the service deployments of a service.
     DeploymentsNotReadable { service: ServiceRef, action: String },
     /// The credentials in the environment end with their session.
     CredentialsNotRenewable,

@@ -4,7 +4,8 @@
 //!
 //! [`cli`] and [`config`] turn raw inputs into one validated config. [`release::Release::run`] is the page that tells what is
 //! done with it; the [`steps`] that it names are a file each. Every choice is made in [`fargate_deploy_core`], which is pure.
-//! Every effect goes through [`ports`] and is carried out in [`adapters`]. What is worth saying is an [`events::Event`], and
+//! What reaches AWS, the Docker Engine, GitHub or a smoke check's address goes through [`ports`] and is carried out in
+//! [`adapters`]; files of the repository are read where they are needed. What is worth saying is an [`events::Event`], and
 //! [`render`] decides how it looks. [`commands`] has a page for each command. `aws_stage` is the stand-in for AWS behind
 //! `rehearse`.
 //!

@@ -1,5 +1,5 @@
-//! Every effect of the program on one page, in domain types only. The adapters implement these against AWS, the
-//! Docker Engine and HTTP; the specs implement them by hand and record the calls.
+//! What the program does beyond this machine, on one page, in domain types only. The adapters implement these against AWS, the
+//! Docker Engine, GitHub and HTTP; the tests implement them by hand and record the calls.
 
 use crate::config::BuildConfig;
 use crate::events::BuildStepState;

@@ -1,4 +1,4 @@
-//! How a run looks. The only module, beside `main`, that prints.
+//! How a run looks. What is printed besides is the results of commands (`lib.rs`) and the lines of `rehearse --serve`.
 
 pub mod ending;
 pub mod events;

@@ -1,5 +1,5 @@
 //! The grammar of the single values. Each rule is stated twice, as a function for us and as a pattern for editors (the
-//! published schema); `tests/spec/schema.rs` holds the two against each other. The patterns let `${...}` pass: what a
+//! published schema); `tests/fast/spec/schema.rs` holds the two against each other. The patterns let `${...}` pass: what a
 //! reference stands for is not known to an editor.
 
 use fargate_deploy_core::image::is_tag;

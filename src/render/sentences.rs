@@ -358,7 +358,7 @@ pub fn warning(warning: &Warning) -> String {
             "the running tasks of {service} could not be read, so their digests were not compared: {error}"
         ),
         Warning::DeploymentsNotReadable { service, action } => format!(
-            "the deployments of {service} may not be read (`{action}`): whether its last one succeeded is told from the service alone"
+            "the deployments of {service} may not be read (`{action}`): the service alone tells how they end"
         ),
         Warning::CredentialsNotRenewable => {
             "the AWS credentials in the environment end with their session and cannot be renewed: set `role`, so that a deploy may outlive them"

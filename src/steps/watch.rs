@@ -1,6 +1,6 @@
 //! Follows a deployment to its end. Nothing is decided here: the state machine asks, this page reads.
 
-use crate::events::{Event, Wait};
+use crate::events::{Event, Wait, Warning};
 use crate::evidence;
 use crate::poll::{History, Poll};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
@@ -10,6 +10,7 @@ use crate::rollout_in_progress::RolloutInProgress;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::rollout::{Ask, Death, Observation, RolloutEvent, Target, Verdict, deaths_of};
 use fargate_deploy_core::task_definition::TaskDefinition;
+use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -30,7 +31,7 @@ pub async fn watch(
     let step = context.begin(Event::RolloutWatched { service: of(), deployment: moving.target.deployment.clone() });
     let RolloutInProgress { rollout, target, began, since, fails_fast } = moving;
     let (target, fails_fast) = (&*target, *fails_fast);
-    let reader = Reader { service, target, history: History::new(*since), poll, aws: context.aws };
+    let reader = Reader { service, target, history: History::new(*since), poll, context, has_told: Cell::default() };
     let mut failures = 0;
     let mut looked: Option<Duration> = None;
     let mut last: Option<Duration> = None;
@@ -85,37 +86,50 @@ struct Reader<'a> {
     target: &'a Target,
     history: History,
     poll: &'a Poll,
-    aws: Aws<'a>,
+    context: &'a ReleaseContext<'a>,
+    has_told: Cell<bool>,
 }
 
 impl Reader<'_> {
     async fn read(&self, ask: &Ask) -> Observation {
         match ask {
-            Ask::Service => match self.poll.service(self.service, self.aws).await {
+            Ask::Service => match self.poll.service(self.service, self.context.aws).await {
                 Ok(found) => Observation::Service(found.map(Box::new)),
                 Err(e) => Observation::Unreadable(e.to_string()),
             },
-            Ask::List => optional(self.history.read(self.service, self.target, self.aws), Observation::Listed).await,
+            Ask::List => {
+                let list = self.history.read(self.service, self.target, self.context.aws);
+                self.optional(list, Observation::Listed).await
+            }
             Ask::ServiceDeployment(arn) => {
-                optional(self.poll.deployment(arn, self.aws), Observation::ServiceDeployment).await
+                self.optional(self.poll.deployment(arn, self.context.aws), Observation::ServiceDeployment).await
             }
             Ask::Tasks => {
-                let deaths = timeout(PATIENCE, deaths(self.service, self.target, self.aws)).await;
+                let deaths = timeout(PATIENCE, deaths(self.service, self.target, self.context.aws)).await;
                 Observation::Tasks(deaths.ok().and_then(Result::ok))
             }
         }
     }
-}
 
-/// A role or a stand-in without the ServiceDeployments API is no failure: DescribeServices is read instead.
-async fn optional<T>(call: impl Future<Output = Call<T>>, known: impl FnOnce(T) -> Observation) -> Observation {
-    match timeout(PATIENCE, call).await {
-        Ok(Ok(answer)) => known(answer),
-        Ok(Err(CallError {
-            kind: CallErrorKind::Denied | CallErrorKind::Invalid | CallErrorKind::NotFound, ..
-        })) => Observation::Denied,
-        Ok(Err(e)) => Observation::ApiUnreadable(e.to_string()),
-        Err(_) => Observation::ApiUnreadable(format!("no answer within {} s", PATIENCE.as_secs())),
+    /// A role or a stand-in without the ServiceDeployments API is no failure: DescribeServices is read instead. A missing
+    /// permission is said once.
+    async fn optional<T>(
+        &self,
+        call: impl Future<Output = Call<T>>,
+        known: impl FnOnce(T) -> Observation,
+    ) -> Observation {
+        match timeout(PATIENCE, call).await {
+            Ok(Ok(answer)) => known(answer),
+            Ok(Err(CallError { kind: CallErrorKind::Denied, action, .. })) => {
+                if !self.has_told.replace(true) {
+                    self.context.warn(Warning::DeploymentsNotReadable { service: self.service.clone(), action });
+                }
+                Observation::Denied
+            }
+            Ok(Err(CallError { kind: CallErrorKind::Invalid | CallErrorKind::NotFound, .. })) => Observation::Denied,
+            Ok(Err(e)) => Observation::ApiUnreadable(e.to_string()),
+            Err(_) => Observation::ApiUnreadable(format!("no answer within {} s", PATIENCE.as_secs())),
+        }
     }
 }
 

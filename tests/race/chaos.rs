@@ -56,7 +56,7 @@ fn holder(lease: &Value) -> Option<u64> {
 }
 
 /// `None`: between two points. An intent without a task is none of them: whoever succeeds it has to wait for five minutes,
-/// which `tests/story/lease.rs` does on a clock of its own.
+/// which `tests/fast/story/lease.rs` does on a clock of its own.
 fn point(lease: &Value, log: &str) -> Option<Point> {
     match &lease["task"] {
         Value::Null if log.contains("deployment ecs-svc/") => Some(Point::RollingOut),

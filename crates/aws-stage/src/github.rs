@@ -136,11 +136,6 @@ impl GitHub {
         }
     }
 
-    /// Removes a comment, as a person can.
-    pub fn delete_comment(&self, comment: u64) {
-        lock(&self.state).comments.retain(|found| found.id != comment);
-    }
-
     /// Locks the conversation of an issue or pull request: nobody can add a comment.
     pub fn lock_conversation(&self, issue: u64) {
         lock(&self.state).locked.insert(issue);

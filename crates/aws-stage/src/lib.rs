@@ -1,8 +1,9 @@
 //! The stage: an in-process stand-in for the AWS API surface that we use, running every task as a real container.
 //!
 //! Its semantics come from AWS's documentation, never from what our client happens to do. It listens on the loopback
-//! interface, speaks AWS's wire protocols, and is seeded through AWS's own calls: the Rust SDK, the AWS CLI and botocore
-//! work against it with nothing but `AWS_ENDPOINT_URL`.
+//! interface and speaks AWS's wire protocols: the Rust SDK, the AWS CLI and botocore work against it with nothing but
+//! `AWS_ENDPOINT_URL`. What AWS has no call for (a network, a repository's images, what a test wants to be played) is put into it
+//! by its own functions.
 
 #![warn(unreachable_pub)]
 #![expect(

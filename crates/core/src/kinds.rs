@@ -7,8 +7,22 @@ pub struct Kind {
     pub name: &'static str,
     /// Its doc comment, by lines.
     pub doc: &'static [&'static str],
+    /// The type of what it holds, where that has no name.
+    pub inner: Option<&'static str>,
     /// Name and type, as written in Rust.
     pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// The name of a type, if there is one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! inner {
+    () => {
+        None
+    };
+    ($inner:ty) => {
+        Some(stringify!($inner))
+    };
 }
 
 /// Declares an enum, and its `KINDS` beside it.
@@ -41,6 +55,7 @@ macro_rules! kinds {
                 $($crate::kinds::Kind {
                     name: stringify!($kind),
                     doc: &[$($doc),+],
+                    inner: $crate::inner!($($inner)?),
                     fields: &[$($((stringify!($field), stringify!($type))),*)?],
                 }),*
             ];

@@ -27,6 +27,7 @@ pub use history::{Listed, Newer, sort_out};
 
 use super::names::{DeploymentId, ServiceDeploymentArn, TaskDefinitionArn};
 use super::service::{Breaker, Counts, Service, ServiceDeployment, ServiceDeploymentStatus};
+use crate::kinds;
 use news::Reported;
 use serde::Serialize;
 use std::fmt;
@@ -87,6 +88,7 @@ pub enum Observation {
     ApiUnreadable(String),
 }
 
+kinds! {
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
@@ -108,6 +110,7 @@ pub enum Verdict {
     Lost { error: String },
     /// The service was deleted meanwhile.
     Gone { why: String },
+}
 }
 
 /// The predicate of a sentence about the deployment.

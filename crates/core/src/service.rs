@@ -48,13 +48,6 @@ impl Service {
     pub fn deployment(&self, id: &DeploymentId) -> Option<&Deployment> {
         self.deployments.iter().find(|d| &d.id == id)
     }
-
-    /// Nothing is moving: exactly one deployment, and it completed (or does not report a state).
-    pub fn is_settled(&self) -> bool {
-        matches!(self.deployments.as_slice(), [only] if only.role == Role::Primary
-            && matches!(only.state, State::Completed | State::Unreported)
-            && only.counts.is_full())
-    }
 }
 
 /// One entry of `deployments[]`.

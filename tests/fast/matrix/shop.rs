@@ -2,9 +2,9 @@
 
 use super::server::Server;
 use crate::story::fake::builder::FakeBuilder;
-use crate::story::fake::clock;
 use crate::story::fake::cloud::repository;
 use crate::story::fake::task::Run;
+use crate::story::fake::{clock, is_settled};
 use crate::story::scene::Scene;
 use aws_stage::github::{GitHub, PullRequest};
 use fargate_deploy::cli::{Arguments, Command as Given};
@@ -246,7 +246,7 @@ impl Shop {
             deployments: aws.service_deployments.len() - 1,
             revisions: aws.definitions["web"].len() - 1,
             runs: web.task_definition.short().to_owned(),
-            is_settled: web.is_settled(),
+            is_settled: is_settled(web),
             is_lease_released: newest["isReleased"].as_bool(),
             is_locked: aws.parameters.keys().any(|name| !name.ends_with(|c: char| c.is_ascii_digit())),
         }

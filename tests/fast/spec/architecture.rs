@@ -1,5 +1,6 @@
 //! The shape of the code, where the compiler does not keep it.
 
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 pub fn sources(folder: &str) -> Vec<(PathBuf, String)> {
@@ -50,6 +51,29 @@ fn sdk_types_stop_in_the_adapters() {
         let text = text.replace("reqwest::Url", "");
         for word in ["aws_sdk_", "aws_config", "bollard::", "reqwest::"] {
             assert!(!text.contains(word), "{name} names `{word}`");
+        }
+    }
+}
+
+/// What compiles with an older toolchain than its dependencies ask for compiles by luck, and cargo refuses it anyway.
+#[test]
+fn no_dependency_wants_a_newer_rust_than_we_say_is_enough() {
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        let ran = cargo.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    // Of other platforms nothing has been downloaded.
+    let about = cargo(&["-vV"]);
+    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let metadata = cargo(&["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let version = |text: &str| text.split('.').map(|n| n.parse().unwrap()).collect::<Vec<u32>>();
+    let ours = version(env!("CARGO_PKG_RUST_VERSION"));
+    for package in metadata["packages"].as_array().unwrap() {
+        if let Some(wanted) = package["rust_version"].as_str() {
+            assert!(version(wanted) <= ours, "{} wants Rust {wanted}", package["name"]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Terraform's plans and outputs as Terraform itself writes them: `tests/spec/terraform/make` made the files with 1.11.
+//! Terraform's plans and outputs as Terraform itself writes them: `tests/fast/spec/terraform/make` made the files with 1.11.
 
 use fargate_deploy_core::plan::document::Infrastructure;
 use fargate_deploy_core::terraform::{Outputs, TerraformSummary, Trouble};

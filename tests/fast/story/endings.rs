@@ -1,7 +1,7 @@
 //! How rollouts end, what is put back, and what is said about it.
 
 use crate::story::fake::rollout::Ending;
-use crate::story::fake::{definition_arn, digest_of};
+use crate::story::fake::{definition_arn, digest_of, is_settled};
 use crate::story::scene::{Scene, definition};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy_core::outcome::{Reason, Success};
@@ -18,7 +18,7 @@ fn rolls_out(ending: Ending) -> Scene {
 fn runs_before(scene: &Scene) -> bool {
     let aws = scene.cloud.aws();
     let web = &aws.services["web"];
-    web.task_definition.as_str() == definition_arn("web:41") && web.is_settled()
+    web.task_definition.as_str() == definition_arn("web:41") && is_settled(web)
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,6 +312,9 @@ async fn without_the_service_deployments_api_describe_services_is_enough() {
             }
         }
         assert_eq!(scene.journal.count("ecs:ListServiceDeployments"), 1, "asked once");
+        let warnings = scene.told.warnings();
+        let said = warnings.iter().filter(|line| line.contains("may not be read (`ecs:ListServiceDeployments`)"));
+        assert_eq!(said.count(), 1, "{warnings:?}");
     }
 }
 

@@ -160,11 +160,6 @@ impl PlanDocument {
         self.services.iter().filter(|s| !s.changes.is_empty()).count()
     }
 
-    /// How many risks are of a kind.
-    pub fn has(&self, kind: RiskKind) -> bool {
-        self.risks.iter().any(|risk| risk.kind == kind)
-    }
-
     /// Notes that the revision below a service is another one than when this plan was last shown.
     pub fn compare_bases(&mut self, shown: &Parts) {
         for service in &self.services {

@@ -6,15 +6,15 @@ use crate::spec::action_yml::{OUTPUTS, help_of};
 use clap::CommandFactory as _;
 use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
 use fargate_deploy::config::schema;
-use fargate_deploy::events::{Event, Wait, Warning};
+use fargate_deploy::events::{Event, Notice, Wait, Warning};
 use fargate_deploy_core::kinds::Kind;
 use fargate_deploy_core::outcome::Reason;
-use fargate_deploy_core::rollout::RolloutEvent;
+use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
 use serde_json::Value;
 
 const OPENS: &str = "<!-- generated: ";
 const CLOSES: &str = "<!-- /generated -->";
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     "config settings",
     "config image",
     "config secret",
@@ -30,6 +30,8 @@ const NAMES: [&str; 15] = [
     "news",
     "waits",
     "warnings",
+    "notices",
+    "verdicts",
 ];
 
 #[test]
@@ -72,6 +74,8 @@ fn table(name: &str) -> String {
         "news" => kinds("news", RolloutEvent::KINDS),
         "waits" => kinds("for", Wait::KINDS),
         "warnings" => kinds("warning", Warning::KINDS),
+        "notices" => kinds("notice", Notice::KINDS),
+        "verdicts" => kinds("verdict", Verdict::KINDS),
         "inputs" => inputs(),
         "outputs" => rows(&["output", "holds"], OUTPUTS.iter().map(|(n, what)| vec![code(n), (*what).to_owned()])),
         _ => {
@@ -153,11 +157,27 @@ fn kind(schema: &Value) -> String {
 fn kinds(tag: &str, kinds: &[Kind]) -> String {
     let row = |kind: &Kind| {
         let fields = kind.fields.iter().filter(|(_, kind)| *kind != "Secret");
-        let fields: Vec<_> = fields.map(|(name, kind)| field(&name.replace('_', "-"), kind)).collect();
+        let of_inner = kind.inner.map(inner);
+        let fields = fields.map(|(name, kind)| field(&name.replace('_', "-"), kind)).chain(of_inner);
+        let fields: Vec<_> = fields.filter(|field| !field.is_empty()).collect();
         let doc = kind.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
         vec![code(&kebab(kind.name)), fields.join(", "), doc]
     };
-    rows(&[tag, "fields", "says"], kinds.iter().filter(|kind| kind.name != "Mask").map(row))
+    let is_written = |kind: &&Kind| !["Mask", "ShowAs"].contains(&kind.name);
+    rows(&[tag, "fields", "says"], kinds.iter().filter(is_written).map(row))
+}
+
+/// The fields of what a kind holds.
+fn inner(of: &str) -> String {
+    match of {
+        "SmokeFailure" => "`url`, `within`, `answer` and what belongs to it".to_owned(),
+        "Counts" => "`desired`, `running`, `pending`".to_owned(),
+        "Risk" => "`level`, `kind`, `text`".to_owned(),
+        "Wait" => "`for` and what belongs to it".to_owned(),
+        "Warning" => "`warning` and what belongs to it".to_owned(),
+        "Notice" => "`notice` and what belongs to it".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn field(name: &str, kind: &str) -> String {

@@ -11,6 +11,7 @@ pub use crate::recorded_events::RecordedEvents;
 use async_trait::async_trait;
 use fargate_deploy::ports::Web;
 use fargate_deploy_core::image::Digest;
+use fargate_deploy_core::service::{Role, Service, State};
 use sha2::Digest as _;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -65,6 +66,13 @@ impl Journal {
     pub fn count(&self, start: &str) -> usize {
         self.0.borrow().iter().filter(|line| line.starts_with(start)).count()
     }
+}
+
+/// Nothing is moving: exactly one deployment, and it completed (or does not report a state).
+pub fn is_settled(service: &Service) -> bool {
+    matches!(service.deployments.as_slice(), [only] if only.role == Role::Primary
+        && matches!(only.state, State::Completed | State::Unreported)
+        && only.counts.is_full())
 }
 
 pub fn digest_of(content: &str) -> Digest {
