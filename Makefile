@@ -59,6 +59,6 @@ clean: ## remove what the build, the set-up and rehearsals made
 	scripts/setup --stop
 	@containers=$$(docker ps -aq --filter label=fargate-deploy.stage 2>/dev/null); \
 	  if [ -n "$$containers" ]; then docker rm -f $$containers >/dev/null; fi
-	@images=$$(docker images -q 'fargate-deploy-stage/*' 2>/dev/null); if [ -n "$$images" ]; then docker rmi -f $$images >/dev/null; fi
+	@images=$$(docker images -q 'fargate-deploy-stage-*' 2>/dev/null); if [ -n "$$images" ]; then docker rmi -f $$images >/dev/null; fi
 	@if [ -L target/postgres ]; then rm -rf "$$(readlink target/postgres)"; fi
 	rm -rf target

@@ -295,6 +295,11 @@ async fn furnish(stage: &Stage, setting: &Setting) -> String {
     let tasks = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     call("iam", "CreateRole", json!({"RoleName": "execution", "AssumeRolePolicyDocument": tasks.to_string()})).await;
+    let agent = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*", "Action": [
+        "ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "logs:CreateLogStream", "logs:PutLogEvents",
+        "ssm:GetParameters", "secretsmanager:GetSecretValue"]}]});
+    let agent = json!({"RoleName": "execution", "PolicyName": "agent", "PolicyDocument": agent.to_string()});
+    call("iam", "PutRolePolicy", agent).await;
     call("logs", "CreateLogGroup", json!({"logGroupName": "/ecs/web"})).await;
     call("ecs", "CreateCluster", json!({"clusterName": "shop"})).await;
     call("ecr", "CreateRepository", json!({"repositoryName": "shop/web"})).await;

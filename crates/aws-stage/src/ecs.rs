@@ -13,6 +13,7 @@ use super::api::Caller;
 use super::behavior::Behavior;
 use super::elb::Elb;
 use super::error::{AwsError, Reply};
+use super::iam::Iam;
 use super::logs::Logs;
 use super::registry::Registry;
 use super::request::text;
@@ -45,6 +46,7 @@ pub(crate) struct Deps {
     pub parameters: Arc<Parameters>,
     pub secrets: Arc<Secrets>,
     pub images: Arc<Registry>,
+    pub iam: Arc<Iam>,
     pub objects: Arc<Objects>,
     /// See [`TaskDeps::task_endpoint`].
     pub task_endpoint: String,
@@ -73,6 +75,7 @@ impl Ecs {
             parameters: deps.parameters.clone(),
             secrets: deps.secrets.clone(),
             images: deps.images.clone(),
+            iam: deps.iam.clone(),
         });
         let clusters = Arc::new(Clusters::new(&deps.account, &deps.region));
         let definitions = Arc::new(Definitions::new(&deps.account, &deps.region));

@@ -1,7 +1,9 @@
-//! IAM as far as federation and least privilege need it: roles with trust and inline policies, OIDC providers, and the
+//! IAM as far as federation and least privilege need it: roles with their policies and boundaries, OIDC providers, and the
 //! answer to "may this caller do that?".
 //!
-//! A role may do what its inline policies allow: without any, nothing. Root may do everything.
+//! A role may do what its policies allow, within its permissions boundary: without any policy, nothing. Root may do everything.
+
+mod managed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -10,8 +12,11 @@ use serde_json::{Value, json};
 
 use super::api::{Caller, partition};
 use super::error::{AwsError, Reply};
-use super::policy::{Context, Decision, Policy, Request, Use};
+use super::policy::{Context, Decision, Policy, Principal, Request, Use};
 use super::request::{list, lock, number, random_hex, required, text, texts};
+
+/// Who a task's roles trust.
+const TASKS: &str = "ecs-tasks.amazonaws.com";
 
 /// Roles and identity providers of every account.
 #[derive(Debug, Default)]
@@ -24,6 +29,8 @@ struct Account {
     roles: BTreeMap<String, Role>,
     /// By the URL without its scheme.
     providers: BTreeMap<String, Provider>,
+    /// Customer managed policies, by their ARN.
+    managed: BTreeMap<String, Policy>,
 }
 
 /// An IAM role.
@@ -43,6 +50,9 @@ pub(crate) struct Role {
     description: Option<String>,
     created: String,
     inline: BTreeMap<String, Policy>,
+    /// Managed policies, by their ARN.
+    attached: BTreeMap<String, Policy>,
+    boundary: Option<(String, Policy)>,
 }
 
 /// An OIDC identity provider.
@@ -74,7 +84,10 @@ impl Iam {
                 Ok(json!({}))
             }
             "UpdateRole" => {
-                account.role_mut(&body)?.max_session_duration = max_session_duration(&body)?;
+                let seconds = body.get("MaxSessionDuration").map(|_| max_session_duration(&body)).transpose()?;
+                let role = account.role_mut(&body)?;
+                role.max_session_duration = seconds.unwrap_or(role.max_session_duration);
+                role.description = text(&body, "Description").map(str::to_owned).or(role.description.take());
                 Ok(json!({}))
             }
             "UpdateAssumeRolePolicy" => {
@@ -101,10 +114,12 @@ impl Iam {
                 let names: Vec<_> = account.role(&body)?.inline.keys().cloned().collect();
                 Ok(json!({ "PolicyNames": names, "IsTruncated": false }))
             }
-            "ListAttachedRolePolicies" => {
-                account.role(&body)?;
-                Ok(json!({ "AttachedPolicies": [], "IsTruncated": false }))
-            }
+            "CreatePolicy"
+            | "AttachRolePolicy"
+            | "DetachRolePolicy"
+            | "ListAttachedRolePolicies"
+            | "PutRolePermissionsBoundary"
+            | "DeleteRolePermissionsBoundary" => managed::call(account, caller, operation, &body),
             "SimulatePrincipalPolicy" => simulate(account, &body),
             "CreateOpenIDConnectProvider" => create_provider(account, caller, &body),
             "GetOpenIDConnectProvider" => {
@@ -149,6 +164,34 @@ impl Iam {
         lock(&self.accounts).get(account)?.roles.get(name).filter(|role| role.arn == arn).cloned()
     }
 
+    /// A role of whichever account, which ECS may assume for tasks and which may do everything. One that is there stays.
+    pub(crate) fn insert_task_role(&self, arn: &str) -> Result<(), AwsError> {
+        let account = arn.split(':').nth(4).unwrap_or_default();
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let mut accounts = lock(&self.accounts);
+        let account = accounts.entry(account.to_owned()).or_default();
+        if account.roles.contains_key(name) {
+            return Ok(());
+        }
+        let statement = |members: Value| json!({ "Version": "2012-10-17", "Statement": [members] }).to_string();
+        let trust = statement(json!({ "Effect": "Allow", "Action": "sts:AssumeRole",
+            "Principal": { "Service": TASKS } }));
+        let all =
+            Policy::parse(&statement(json!({ "Effect": "Allow", "Action": "*", "Resource": "*" })), Use::Identity)?;
+        let mut role = Role::new(name, arn, Policy::parse(&trust, Use::Trust)?);
+        role.inline.insert("all".to_owned(), all);
+        account.roles.insert(name.to_owned(), role);
+        Ok(())
+    }
+
+    /// Whether ECS may assume a role for a task.
+    #[must_use]
+    pub(crate) fn trusts_tasks(&self, arn: &str) -> bool {
+        let tasks = Principal::Service(TASKS);
+        self.role(arn)
+            .is_some_and(|role| role.trust.trusts(tasks, "sts:AssumeRole", &Context::new()) == Decision::Allowed)
+    }
+
     /// The role whose session the caller is.
     #[must_use]
     pub(crate) fn role_of(&self, caller: &Caller) -> Option<Role> {
@@ -184,15 +227,21 @@ impl Iam {
         let mut keys = global_keys(caller, role.as_ref());
         keys.extend(context.iter().cloned());
         let request = Request { action, resource, context: &keys };
-        let by_role = role.map_or(Decision::ImplicitDeny, |role| role.decide(request));
+        let by_role = role.as_ref().map_or(Decision::ImplicitDeny, |role| role.by_policies(request));
+        let by_boundary = role.as_ref().map_or(Decision::Allowed, |role| role.by_boundary(request));
         let by_session =
             caller.session_policy.as_deref().map_or(Decision::Allowed, |policy| Policy::decide([policy], request));
-        let because = match (by_role, by_session) {
-            (Decision::Allowed, Decision::Allowed) => return Ok(()),
-            (Decision::ExplicitDeny, _) => "with an explicit deny in an identity-based policy".to_owned(),
-            (_, Decision::ExplicitDeny) => "with an explicit deny in a session policy".to_owned(),
-            (Decision::ImplicitDeny, _) => format!("because no identity-based policy allows the {action} action"),
-            (_, Decision::ImplicitDeny) => format!("because no session policy allows the {action} action"),
+        let by = [
+            ("an identity-based policy", "identity-based policy", by_role),
+            ("a permissions boundary", "permissions boundary", by_boundary),
+            ("a session policy", "session policy", by_session),
+        ];
+        let denied = by.iter().find(|(.., decision)| *decision == Decision::ExplicitDeny);
+        let not_allowed = by.iter().find(|(.., decision)| *decision == Decision::ImplicitDeny);
+        let because = match (denied, not_allowed) {
+            (Some((one, ..)), _) => format!("with an explicit deny in {one}"),
+            (None, Some((_, none, _))) => format!("because no {none} allows the {action} action"),
+            (None, None) => return Ok(()),
         };
         Err(AwsError::client(
             "AccessDeniedException",
@@ -202,8 +251,31 @@ impl Iam {
 }
 
 impl Role {
-    fn decide(&self, request: Request<'_>) -> Decision {
-        Policy::decide(self.inline.values(), request)
+    /// Without any policy.
+    fn new(name: &str, arn: &str, trust: Policy) -> Self {
+        Self {
+            name: name.to_owned(),
+            arn: arn.to_owned(),
+            id: format!("AROA{}", random_hex(8).to_uppercase()),
+            trust,
+            max_session_duration: 3600,
+            path: "/".to_owned(),
+            description: None,
+            created: iso_now(),
+            inline: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            boundary: None,
+        }
+    }
+
+    fn by_policies(&self, request: Request<'_>) -> Decision {
+        Policy::decide(self.inline.values().chain(self.attached.values()), request)
+    }
+
+    /// A boundary allows nothing by itself: it says what policies can allow at most.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html>
+    fn by_boundary(&self, request: Request<'_>) -> Decision {
+        self.boundary.as_ref().map_or(Decision::Allowed, |(_, policy)| Policy::decide([policy], request))
     }
 }
 
@@ -256,16 +328,14 @@ fn create_role(account: &mut Account, caller: &Caller, body: &Value) -> Reply {
         return Err(already_exists(format!("Role with name {name} already exists.")));
     }
     let path = text(body, "Path").unwrap_or("/");
+    let boundary = text(body, "PermissionsBoundary").map(|arn| account.managed_policy(arn)).transpose()?;
+    let arn = format!("arn:{}:iam::{}:role{path}{name}", partition(&caller.region), caller.account);
     let role = Role {
-        name: name.to_owned(),
-        arn: format!("arn:{}:iam::{}:role{path}{name}", partition(&caller.region), caller.account),
-        id: format!("AROA{}", random_hex(8).to_uppercase()),
-        trust,
         max_session_duration: max_session_duration(body)?,
         path: path.to_owned(),
         description: text(body, "Description").map(str::to_owned),
-        created: iso_now(),
-        inline: BTreeMap::new(),
+        boundary,
+        ..Role::new(name, &arn, trust)
     };
     let reply = json!({ "Role": described(&role) });
     account.roles.insert(name.to_owned(), role);
@@ -298,6 +368,10 @@ fn described(role: &Role) -> Value {
     });
     if let Some(description) = &role.description {
         described["Description"] = json!(description);
+    }
+    if let Some((arn, _)) = &role.boundary {
+        described["PermissionsBoundary"] =
+            json!({ "PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn });
     }
     described
 }
@@ -344,10 +418,11 @@ fn simulate(account: &Account, body: &Value) -> Reply {
     let mut results = Vec::new();
     for action in texts(body, "ActionNames") {
         for resource in &resources {
-            let decision = match role.decide(Request { action, resource, context: &context }) {
-                Decision::Allowed => "allowed",
-                Decision::ExplicitDeny => "explicitDeny",
-                Decision::ImplicitDeny => "implicitDeny",
+            let request = Request { action, resource, context: &context };
+            let decision = match (role.by_policies(request), role.by_boundary(request)) {
+                (Decision::Allowed, Decision::Allowed) => "allowed",
+                (Decision::ExplicitDeny, _) | (_, Decision::ExplicitDeny) => "explicitDeny",
+                _ => "implicitDeny",
             };
             results.push(json!({
                 "EvalActionName": action, "EvalResourceName": resource, "EvalDecision": decision,

@@ -18,6 +18,7 @@ pub mod call_log;
 mod cloudformation;
 mod containers;
 mod credentials;
+mod dependency;
 mod ecr;
 mod ecs;
 mod elb;
@@ -25,9 +26,11 @@ pub mod error;
 pub mod faults;
 pub mod github;
 mod iam;
+mod leftovers;
 mod logs;
 pub mod oidc;
 mod policy;
+mod programs;
 mod protocol;
 mod rds;
 pub mod registry;
@@ -41,17 +44,12 @@ mod sts;
 mod task_endpoint;
 mod validation;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use bollard::Docker;
-use bollard::models::NetworkCreateRequest;
-use bollard::query_parameters::{
-    InspectNetworkOptions, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptionsBuilder,
-};
+use bollard::query_parameters::InspectNetworkOptions;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -60,6 +58,7 @@ use behavior::Behavior;
 use call_log::{CallLog, CallRecord};
 use cloudformation::Stacks;
 use credentials::{Credentials, ROOT_ACCESS_KEY};
+pub use dependency::{Dependency, NotReady};
 use ecr::Ecr;
 use ecs::{Deps, Ecs};
 use elb::Elb;
@@ -67,8 +66,11 @@ use error::Reply;
 use faults::{FaultPlan, Faults};
 use github::GitHub;
 use iam::Iam;
+use leftovers::Folder;
+pub use leftovers::{LABEL, Swept, sweep_leftovers};
 use logs::Logs;
 use oidc::{GithubJob, Oidc};
+pub use programs::neutral_server;
 use rds::Databases;
 use registry::Registry;
 use request::random_hex;
@@ -117,30 +119,62 @@ pub struct Stage {
     failure_injection: behavior::FailureInjection,
     alarms: behavior::Alarms,
     servers: [AbortHandle; 2],
+    folder: Folder,
     open: bool,
 }
 
-/// The label of everything that a stage makes in the Engine; its value is the stage's id.
-pub const LABEL: &str = "fargate-deploy.stage";
+/// Why a stage did not open. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No Docker Engine answers, or it does not do what a stage needs.
+    #[error("the Docker Engine: {0}")]
+    Engine(bollard::errors::Error),
+    /// The port is taken, or not this user's to listen on.
+    #[error("cannot listen on `{0}`: {1}")]
+    Port(SocketAddr, std::io::Error),
+    /// The disk is full, or the folder for temporary files is not this user's to write to.
+    #[error("the folder `{}`: {}", .0.display(), .1)]
+    Folder(PathBuf, std::io::Error),
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
 
 impl Stage {
     /// Starts listening, and makes a Docker network for the tasks.
-    pub async fn start(options: StageOptions) -> anyhow::Result<Self> {
-        let engine = Docker::connect_with_defaults().context("cannot reach the Docker Engine")?;
-        engine.ping().await.context("cannot reach the Docker Engine")?;
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(options: StageOptions) -> Result<Self, StartError> {
+        let engine = Docker::connect_with_defaults().map_err(StartError::Engine)?;
+        engine.ping().await.map_err(StartError::Engine)?;
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port.unwrap_or(0)));
-        let listener = TcpListener::bind(wanted).await.with_context(|| format!("cannot listen on `{wanted}`"))?;
-        let address = listener.local_addr()?;
+        let listening = TcpListener::bind(wanted).await;
+        let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(|error| StartError::Port(wanted, error))?;
         let id = random_hex(6);
+        let no_folder = |error| StartError::Folder(std::env::temp_dir(), error);
+        let folder = Folder::make(&id).map_err(no_folder)?;
         let faults = options.faults.clone();
         let failure_injection = options.behavior.failure_injection.clone();
         let alarms = options.behavior.alarms.clone();
-        let gateway = make_network(&engine, &id).await?;
-        let (tasks, task_endpoint) = task_endpoint::listen(gateway).await.context("cannot listen for tasks")?;
-        let services = match assemble(options, address, &engine, &id, task_endpoint) {
-            Ok(services) => Arc::new(services),
+        let gateway = make_network(&engine, &id, &folder, address).await?;
+        let made = async {
+            let (tasks, task_endpoint) = task_endpoint::listen(gateway).await?;
+            let root = folder.path().join("registry");
+            let registry = Registry::new(
+                address,
+                &options.account,
+                &options.region,
+                root,
+                options.behavior.identical_push_to_immutable_tag,
+            );
+            let registry = Arc::new(registry.map_err(no_folder)?);
+            Ok((tasks, assemble(options, registry, &engine, &id, task_endpoint)?))
+        };
+        let (tasks, services) = match made.await {
+            Ok((tasks, services)) => (tasks, Arc::new(services)),
             Err(error) => {
-                sweep(&engine, &id).await;
+                leftovers::sweep(&engine, &id, None, &mut Swept::default()).await;
                 return Err(error);
             }
         };
@@ -149,7 +183,7 @@ impl Stage {
             tokio::spawn(server::serve(services.clone(), listener)).abort_handle(),
             tokio::spawn(task_endpoint::serve(services.clone(), tasks)).abort_handle(),
         ];
-        Ok(Self { services, engine, address, id, failure_injection, alarms, servers, open: true })
+        Ok(Self { services, engine, address, id, failure_injection, alarms, servers, folder, open: true })
     }
 
     /// The endpoint of every service: `http://127.0.0.1:PORT`.
@@ -162,6 +196,31 @@ impl Stage {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The stage's folder for temporary files, which goes with it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What kept the stage itself from playing AWS, if something did: a disk that is full.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.services.registry.trouble()
+    }
+
+    /// Starts what the application needs beside itself, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended, or did not become ready; its last lines. It goes with the stage all the same.
+    pub async fn start_dependency(&self, wanted: &Dependency) -> Result<(), NotReady> {
+        dependency::start(&self.engine, &self.id, wanted).await
+    }
+
+    /// The TCP ports that an image in the Engine says it listens on, lowest first.
+    pub async fn exposed_ports(&self, image: &str) -> Vec<u16> {
+        dependency::exposed_ports(&self.engine, image).await
     }
 
     /// One API call in-process, as the account's root: no faults, no policies, not in [`Stage::calls`]. Services go by
@@ -229,6 +288,14 @@ impl Stage {
         self.services.secrets.insert(arn, key, value);
     }
 
+    /// A role of whichever account for tasks, which may do everything: what it may do on AWS is not known here.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn insert_task_role(&self, arn: &str) -> Result<(), error::AwsError> {
+        self.services.iam.insert_task_role(arn)
+    }
+
     /// A stack that CloudFormation describes, with its outputs.
     pub fn insert_stack(&self, name: &str, outputs: &std::collections::BTreeMap<String, String>) {
         self.services.stacks.insert(name, outputs);
@@ -279,13 +346,14 @@ impl Stage {
             .to_vec()
     }
 
-    /// Stops listening and removes every container and network of this stage.
+    /// Stops listening and removes every container, volume, image, network and file of this stage.
     pub async fn shutdown(mut self) {
         self.open = false;
         self.servers.iter().for_each(AbortHandle::abort);
         self.services.ecs.shutdown().await;
         self.services.elb.shutdown().await;
-        sweep(&self.engine, &self.id).await;
+        let registry = self.address.to_string();
+        leftovers::sweep(&self.engine, &self.id, Some(&registry), &mut Swept::default()).await;
         self.services.registry.clear();
     }
 }
@@ -296,12 +364,12 @@ impl Drop for Stage {
         if !self.open {
             return;
         }
-        let id = self.id.clone();
+        let (id, registry) = (self.id.clone(), self.address.to_string());
         // A destructor cannot await, and the runtime around it may be ending: a thread with a runtime of its own can.
         let sweeper = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             if let (Ok(runtime), Ok(engine)) = (runtime, Docker::connect_with_defaults()) {
-                runtime.block_on(sweep(&engine, &id));
+                runtime.block_on(leftovers::sweep(&engine, &id, Some(&registry), &mut Swept::default()));
             }
         });
         let _ = sweeper.join();
@@ -309,32 +377,26 @@ impl Drop for Stage {
 }
 
 /// Makes the network of the tasks. The address that it reaches the host under, if the Engine says.
-async fn make_network(engine: &Docker, id: &str) -> anyhow::Result<Option<IpAddr>> {
-    let network = network_name(id);
-    let request = NetworkCreateRequest {
-        name: network.clone(),
-        labels: Some(HashMap::from([(LABEL.to_owned(), id.to_owned())])),
-        ..Default::default()
-    };
-    let made = engine.create_network(request).await;
-    made.with_context(|| format!("cannot make the Docker network `{network}`"))?;
-    let found = engine.inspect_network(&network, None::<InspectNetworkOptions>).await.ok();
+async fn make_network(
+    engine: &Docker,
+    id: &str,
+    folder: &Folder,
+    registry: SocketAddr,
+) -> Result<Option<IpAddr>, StartError> {
+    engine.create_network(leftovers::network(id, folder, registry)).await.map_err(StartError::Engine)?;
+    let found = engine.inspect_network(&leftovers::name(id), None::<InspectNetworkOptions>).await.ok();
     let configs = found.and_then(|found| found.ipam?.config).unwrap_or_default();
     Ok(configs.into_iter().find_map(|config| config.gateway?.split('/').next()?.parse().ok()))
 }
 
 fn assemble(
     options: StageOptions,
-    address: SocketAddr,
+    registry: Arc<Registry>,
     engine: &Docker,
     id: &str,
     task_endpoint: String,
 ) -> anyhow::Result<Services> {
     let StageOptions { account, region, behavior, github, .. } = options;
-    let root = std::env::temp_dir().join(network_name(id));
-    let registry = Registry::new(address, &account, &region, root, behavior.identical_push_to_immutable_tag)
-        .context("cannot make a place for image layers")?;
-    let registry = Arc::new(registry);
     let logs = Arc::new(Logs::new(&account, &region));
     let elb = Elb::new(&account, &region, behavior.clone());
     let parameters = Arc::new(Parameters::new(&account, &region, behavior.read_lags.parameter_list));
@@ -350,13 +412,14 @@ fn assemble(
         region,
         behavior,
         engine: engine.clone(),
-        network: network_name(id),
+        network: leftovers::name(id),
         label: format!("{LABEL}={id}"),
         logs: logs.clone(),
         elb: elb.clone(),
         parameters: parameters.clone(),
         secrets: secrets.clone(),
         images: registry.clone(),
+        iam: iam.clone(),
         objects: objects.clone(),
         task_endpoint,
     }));
@@ -379,27 +442,4 @@ fn assemble(
         faults: Faults::default(),
         call_log: CallLog::default(),
     })
-}
-
-/// Removes what carries the stage's label. What is already gone, or goes meanwhile, is fine.
-async fn sweep(engine: &Docker, id: &str) {
-    let filters = HashMap::from([("label", vec![format!("{LABEL}={id}")])]);
-    let every = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    for container in engine.list_containers(Some(every)).await.unwrap_or_default() {
-        if let Some(id) = container.id {
-            let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            let _ = engine.remove_container(&id, Some(force)).await;
-        }
-    }
-    let of_stage = ListVolumesOptionsBuilder::default().filters(&filters).build();
-    let volumes = engine.list_volumes(Some(of_stage)).await.ok().and_then(|found| found.volumes);
-    for volume in volumes.unwrap_or_default() {
-        let force = RemoveVolumeOptionsBuilder::default().force(true).build();
-        let _ = engine.remove_volume(&volume.name, Some(force)).await;
-    }
-    let _ = engine.remove_network(&network_name(id)).await;
-}
-
-fn network_name(id: &str) -> String {
-    format!("fargate-deploy-stage-{id}")
 }

@@ -68,6 +68,8 @@ pub(crate) struct Request<'a> {
 pub(crate) enum Principal<'a> {
     /// `Principal.Federated`: an identity provider's ARN.
     Federated(&'a str),
+    /// `Principal.Service`: `ecs-tasks.amazonaws.com`.
+    Service(&'a str),
     /// `Principal.AWS`: every name that stands for the caller: its account, its role, its session.
     Aws(&'a [String]),
 }
@@ -231,6 +233,7 @@ impl Statement {
         }
         let (kind, candidates) = match principal {
             Principal::Federated(provider) => ("Federated", vec![provider]),
+            Principal::Service(service) => ("Service", vec![service]),
             Principal::Aws(names) => ("AWS", names.iter().map(String::as_str).collect()),
         };
         let named = self.principal.get(kind).and_then(strings).unwrap_or_default();

@@ -29,6 +29,7 @@ pub struct Registry {
     uploads: Mutex<HashMap<String, upload::Shared>>,
     passwords: Mutex<HashMap<String, Grant>>,
     internal: String,
+    trouble: Mutex<Option<String>>,
 }
 
 /// One private registry: AWS has one per account and Region.
@@ -90,7 +91,19 @@ impl Registry {
             uploads: Mutex::default(),
             passwords: Mutex::new(HashMap::from([(internal.clone(), grant)])),
             internal,
+            trouble: Mutex::default(),
         })
+    }
+
+    /// Why layers could not be kept, if that happened.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// The disk does not take what was pushed.
+    pub(super) fn note_trouble(&self, error: &std::io::Error) {
+        lock(&self.trouble).get_or_insert_with(|| format!("`{}`: {error}", self.root.display()));
     }
 
     /// Where Docker reaches the registry.

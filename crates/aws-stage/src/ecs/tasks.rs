@@ -2,6 +2,7 @@
 
 mod container;
 mod environment;
+mod execution_role;
 mod images;
 mod life;
 mod prepare;
@@ -14,6 +15,7 @@ pub(crate) use shape::describe;
 use super::task::{ContainerView, Health, Status, TaskSpec, TaskView};
 use crate::behavior::{Behavior, InjectedFailure};
 use crate::containers::Containers;
+use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::registry::Registry;
 use crate::request::{epoch_seconds, lock, random_hex};
@@ -41,6 +43,7 @@ pub(crate) struct TaskDeps {
     pub parameters: Arc<Parameters>,
     pub secrets: Arc<Secrets>,
     pub images: Arc<Registry>,
+    pub iam: Arc<Iam>,
 }
 
 /// Every task of the stage; a stopped one can be described for an hour.

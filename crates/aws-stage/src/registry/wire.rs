@@ -163,9 +163,18 @@ impl Visit<'_> {
                 Ok(body_of(StatusCode::OK, "application/json", document))
             }
         };
-        result.unwrap_or_else(|failure: io::Error| {
-            error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &failure.to_string())
-        })
+        result.unwrap_or_else(|failure: io::Error| self.failed(&failure))
+    }
+
+    /// Docker sends again for minutes what a registry answers with a 500 to, and what is denied it does not: a disk that is
+    /// full stays so.
+    fn failed(&self, failure: &io::Error) -> Response {
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
+        if kinds.contains(&failure.kind()) {
+            self.registry.note_trouble(failure);
+            return denied(&failure.to_string());
+        }
+        error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &failure.to_string())
     }
 
     async fn manifest(&self, repository: &str, reference: &str, body: Body) -> io::Result<Response> {
@@ -372,5 +381,26 @@ fn body_of(status: StatusCode, media_type: &str, body: impl Into<Body>) -> Respo
 fn set(response: &mut Response, name: &'static str, value: &str) {
     if let Ok(value) = value.parse() {
         response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_denied_so_that_docker_does_not_try_for_minutes_and_is_told() {
+        let root = std::env::temp_dir().join(format!("wire-test-{}", std::process::id()));
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let registry = Registry::new(address, "1", "eu-central-1", root, IdenticalPush::Accepted).unwrap();
+        let scope = Scope { account: "1".to_owned(), region: "eu-central-1".to_owned() };
+        let (method, headers) = (Method::PATCH, HeaderMap::new());
+        let visit = Visit { registry: &registry, scope, method: &method, query: &[], headers: &headers };
+        assert_eq!(visit.failed(&io::Error::other("a client went away")).status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(registry.trouble(), None);
+        assert_eq!(visit.failed(&io::Error::from(io::ErrorKind::StorageFull)).status(), StatusCode::FORBIDDEN);
+        assert!(registry.trouble().unwrap().contains("no storage space"), "{:?}", registry.trouble());
     }
 }

@@ -47,7 +47,19 @@ const PLAYED: [(&str, &str, &[&str]); 12] = [
         "",
         &["Name", "ClientRequestToken", "Description", "KmsKeyId", "SecretBinary", "SecretString", "Tags"],
     ),
-    ("CreateRole", "", &["Path", "RoleName", "AssumeRolePolicyDocument", "Description", "MaxSessionDuration", "Tags"]),
+    (
+        "CreateRole",
+        "",
+        &[
+            "Path",
+            "RoleName",
+            "AssumeRolePolicyDocument",
+            "Description",
+            "MaxSessionDuration",
+            "PermissionsBoundary",
+            "Tags",
+        ],
+    ),
     ("GetParametersByPath", "", &["Path", "Recursive", "WithDecryption", "MaxResults", "NextToken"]),
 ];
 

@@ -26,7 +26,21 @@ impl Fixture {
         import_busybox(&engine, &image).await;
         call(&stage, "ecs", "CreateCluster", json!({ "clusterName": "main" })).await;
         call(&stage, "logs", "CreateLogGroup", json!({ "logGroupName": "/ecs/app" })).await;
-        Self { stage, engine, image }
+        let trust = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Principal": { "Service": "ecs-tasks.amazonaws.com" }, "Action": "sts:AssumeRole" }] });
+        let role = json!({ "RoleName": "execution", "AssumeRolePolicyDocument": trust.to_string() });
+        call(&stage, "iam", "CreateRole", role).await;
+        let fixture = Self { stage, engine, image };
+        fixture.agent_may(&["logs:CreateLogStream", "logs:PutLogEvents"]).await;
+        fixture
+    }
+
+    /// What the execution role of every task may do.
+    async fn agent_may(&self, actions: &[&str]) {
+        let policy = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Action": actions, "Resource": "*" }] });
+        let body = json!({ "RoleName": "execution", "PolicyName": "agent", "PolicyDocument": policy.to_string() });
+        call(&self.stage, "iam", "PutRolePolicy", body).await;
     }
 
     /// A container that runs `script` and logs.
@@ -168,6 +182,112 @@ async fn a_container_finds_its_region_its_metadata_and_its_roles_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn environment_files_limits_an_init_process_and_a_read_only_root_are_as_on_fargate() {
+    let fixture = Fixture::new().await;
+    fixture.stage.insert_object("files", "app.env", b"# a comment\nFROM_FILE=one\nBOTH=file\nnothing\n".to_vec());
+    let script = "echo $FROM_FILE $BOTH; ulimit -n; /bin/busybox readlink /proc/1/exe; echo $$; /bin/busybox touch /x 2>/dev/null || echo read-only; /bin/busybox grep CapBnd /proc/self/status";
+    let mut app = fixture.container("app", script);
+    app["environmentFiles"] = json!([{ "type": "s3", "value": "arn:aws:s3:::files/app.env" }]);
+    app["environment"] = json!([{ "name": "BOTH", "value": "definition" }]);
+    app["ulimits"] = json!([{ "name": "nofile", "softLimit": 1234, "hardLimit": 2345 }]);
+    app["linuxParameters"] = json!({ "initProcessEnabled": true, "capabilities": { "drop": ["NET_RAW"] } });
+    app["readonlyRootFilesystem"] = json!(true);
+    let (_, log) = fixture.run(json!([app]), json!([])).await;
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines[..2], ["one definition", "1234"], "the definition wins over the file: {log}");
+    assert!(!lines[2].ends_with("busybox") && lines[3] != "1", "an init process is PID 1: {log}");
+    assert_eq!(lines[4], "read-only", "{log}");
+    let capabilities = u64::from_str_radix(lines[5].split_whitespace().last().unwrap(), 16).unwrap();
+    assert_eq!(capabilities & (1 << 13), 0, "NET_RAW was dropped: {log}");
+
+    let mut missing = fixture.container("app", "exit 0");
+    missing["environmentFiles"] = json!([{ "type": "s3", "value": "arn:aws:s3:::files/none.env" }]);
+    let (task, _) = fixture.run(json!([missing]), json!([])).await;
+    assert_eq!(task["stopCode"], "TaskFailedToStart");
+    let reason = task["stoppedReason"].as_str().unwrap();
+    assert!(reason.starts_with("ResourceInitializationError: failed to download env files"), "{reason}");
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_neutral_server_answers_every_request_again_and_again_and_hears_a_stop() {
+    let fixture = Fixture::new().await;
+    let architecture = fixture.engine.version().await.unwrap().arch.unwrap();
+    let program = aws_stage::neutral_server(&architecture, Some(8080)).unwrap();
+    let image = format!("stage-neutral-{}:1", fixture.stage.id());
+    crate::services::import_program(&fixture.engine, &image, "serve", &program).await;
+    let app = json!({
+        "name": "app", "image": image, "entryPoint": ["/serve"], "portMappings": [{ "containerPort": 8080 }],
+        "linuxParameters": { "initProcessEnabled": true },
+    });
+    let group = json!({
+        "Name": "neutral", "Protocol": "HTTP", "Port": 8080, "TargetType": "ip", "VpcId": "vpc-1", "HealthCheckPath": "/any",
+    });
+    let made = call(&fixture.stage, "elasticloadbalancing", "CreateTargetGroup", group).await;
+    let group = made["TargetGroups"][0]["TargetGroupArn"].clone();
+    let url = format!("http://{}/", fixture.stage.listener(group.as_str().unwrap()).unwrap());
+    let balancers = json!([{ "targetGroupArn": group, "containerName": "app", "containerPort": 8080 }]);
+    let definition = fixture.register(json!([app]), json!([])).await;
+    assert_eq!(fixture.deployed("neutral", &definition, balancers).await, "COMPLETED");
+    for _ in 0..3 {
+        assert_eq!(reqwest::get(&url).await.unwrap().status(), 200);
+    }
+    let listed = call(&fixture.stage, "ecs", "ListTasks", json!({ "cluster": "main" })).await;
+    let task = listed["taskArns"][0].clone();
+    call(&fixture.stage, "ecs", "StopTask", json!({ "cluster": "main", "task": task })).await;
+    let began = Instant::now();
+    loop {
+        let body = json!({ "cluster": "main", "tasks": [task] });
+        let found = call(&fixture.stage, "ecs", "DescribeTasks", body).await["tasks"][0].clone();
+        if found["lastStatus"] == "STOPPED" {
+            assert_eq!(found["containers"][0]["exitCode"], 143, "SIGTERM ended it, not SIGKILL");
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {found:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let engine = fixture.engine.clone();
+    fixture.end().await;
+    let force = RemoveImageOptionsBuilder::default().force(true).build();
+    engine.remove_image(&image, Some(force), None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_stops_where_its_execution_role_may_not_do_what_comes_before_its_containers() {
+    let fixture = Fixture::new().await;
+    let secret = json!([{ "name": "TOKEN", "valueFrom": "/shop/token" }]);
+    let parameter = json!({ "Name": "/shop/token", "Value": "t", "Type": "String" });
+    call(&fixture.stage, "ssm", "PutParameter", parameter).await;
+    let mut app = fixture.container("app", "echo up");
+    app["secrets"] = secret;
+    let ended = async |actions: &[&str]| {
+        fixture.agent_may(actions).await;
+        let (task, _) = fixture.run(json!([app]), json!([])).await;
+        let code = task["stopCode"].as_str().unwrap().to_owned();
+        (code, task["stoppedReason"].as_str().unwrap_or_default().to_owned())
+    };
+    for (actions, named) in [
+        (&["logs:*"][..], "ssm:GetParameters on resource: arn:aws:ssm:eu-central-1:123456789012:parameter/shop/token"),
+        (
+            &["ssm:*", "logs:PutLogEvents"],
+            "logs:CreateLogStream on resource: arn:aws:logs:eu-central-1:123456789012:log-group:/ecs/app",
+        ),
+    ] {
+        let (code, reason) = ended(actions).await;
+        assert_eq!(code, "TaskFailedToStart");
+        let is_told = reason.starts_with("ResourceInitializationError: ") && reason.contains(named);
+        assert!(is_told && reason.contains("assumed-role/execution/"), "{reason}");
+    }
+    assert_eq!(ended(&["ssm:GetParameters", "logs:*"]).await.0, "EssentialContainerExited");
+    call(&fixture.stage, "iam", "DeleteRolePolicy", json!({ "RoleName": "execution", "PolicyName": "agent" })).await;
+    call(&fixture.stage, "iam", "DeleteRole", json!({ "RoleName": "execution" })).await;
+    let (task, _) = fixture.run(json!([app]), json!([])).await;
+    let reason = task["stoppedReason"].as_str().unwrap();
+    assert!(reason.starts_with("ECS was unable to assume the role"), "{reason}");
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_container_has_a_log_stream() {
     let fixture = Fixture::new().await;
     let (_, log) = fixture.run(json!([fixture.container("app", "exit 0")]), json!([])).await;
@@ -190,8 +310,8 @@ async fn an_application_that_boots_slowly_is_given_the_time_that_aws_gives_it_an
     let group = made["TargetGroups"][0]["TargetGroupArn"].clone();
     let balancers = json!([{ "targetGroupArn": group, "containerName": "app", "containerPort": 8080 }]);
     let slow = fixture.register(json!([slow]), json!([])).await;
-    // Its own check fails 8 seconds long; the start period is longer.
-    let mut checked = fixture.container("app", &server(8));
+    // Its own check fails 12 seconds long; the start period is longer.
+    let mut checked = fixture.container("app", &server(12));
     let ask = "/bin/busybox wget -qO- http://127.0.0.1:8080/bin/busybox >/dev/null";
     checked["healthCheck"] =
         json!({ "command": ["CMD", "/bin/busybox", "sh", "-c", ask], "interval": 5, "retries": 1, "startPeriod": 60 });

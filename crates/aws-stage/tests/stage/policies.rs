@@ -40,6 +40,47 @@ async fn an_explicit_deny_says_so() {
 }
 
 #[tokio::test]
+async fn a_managed_policy_counts_once_it_is_attached_and_a_boundary_says_what_policies_can_allow_at_most() {
+    let stage = stage().await;
+    let credentials = restricted(&stage, "r", json!([allow(&["ecs:ListClusters"], "*")])).await;
+    let client = ecs(&stage, credentials);
+    let of = |statements: Value| json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+    let iam = async |operation: &str, body: Value| stage.call("iam", operation, body).await.unwrap();
+    let policy = async |name: &str, statements: Value| {
+        let made = iam("CreatePolicy", json!({ "PolicyName": name, "PolicyDocument": of(statements) })).await;
+        made["Policy"]["Arn"].as_str().unwrap().to_owned()
+    };
+    let families = || client.list_task_definition_families().send();
+    assert!(families().await.is_err());
+    let reads = policy("reads", json!([allow(&["ecs:ListTaskDefinitionFamilies"], "*")])).await;
+    iam("AttachRolePolicy", json!({ "RoleName": "r", "PolicyArn": reads })).await;
+    assert!(families().await.is_ok() && client.list_clusters().send().await.is_ok());
+
+    let limit = policy("limit", json!([allow(&["ecs:ListClusters", "ecs:RunTask"], "*")])).await;
+    iam("PutRolePermissionsBoundary", json!({ "RoleName": "r", "PermissionsBoundary": limit })).await;
+    assert!(client.list_clusters().send().await.is_ok());
+    let (_, message) = refusal(families().await);
+    let because = "because no permissions boundary allows the ecs:ListTaskDefinitionFamilies action";
+    assert!(message.ends_with(because), "{message}");
+    let (_, message) = refusal(client.run_task().task_definition("web").send().await);
+    assert!(message.ends_with("because no identity-based policy allows the ecs:RunTask action"), "{message}");
+
+    let denies = policy("denies", json!([{ "Effect": "Deny", "Action": "*", "Resource": "*" }])).await;
+    iam("PutRolePermissionsBoundary", json!({ "RoleName": "r", "PermissionsBoundary": denies })).await;
+    let (_, message) = refusal(client.list_clusters().send().await);
+    assert!(message.ends_with("with an explicit deny in a permissions boundary"), "{message}");
+    let none = stage
+        .call(
+            "iam",
+            "AttachRolePolicy",
+            json!({ "RoleName": "r", "PolicyArn": "arn:aws:iam::123456789012:policy/none" }),
+        )
+        .await;
+    assert_eq!(none.unwrap_err().code, "NoSuchEntity");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
 async fn registering_a_task_definition_needs_pass_role_on_both_of_its_roles() {
     let stage = stage().await;
     let pass = |roles: Value, service: &str| {

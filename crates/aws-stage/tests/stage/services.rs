@@ -119,13 +119,18 @@ pub async fn call(stage: &Stage, service: &str, operation: &str, body: Value) ->
 }
 
 pub async fn import_busybox(engine: &Docker, image: &str) {
-    let mut archive = tar::Builder::new(Vec::new());
     let busybox =
         std::fs::read("/bin/busybox").expect("these tests need a static busybox: apt-get install -y busybox-static");
+    import_program(engine, image, "bin/busybox", &busybox).await;
+}
+
+/// An image of one program, and a folder that everybody may write to.
+pub async fn import_program(engine: &Docker, image: &str, path: &str, program: &[u8]) {
+    let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
-    header.set_size(busybox.len() as u64);
+    header.set_size(program.len() as u64);
     header.set_mode(0o755);
-    archive.append_data(&mut header, "bin/busybox", busybox.as_slice()).unwrap();
+    archive.append_data(&mut header, path, program).unwrap();
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_size(0);

@@ -162,7 +162,7 @@ async fn shutting_down_or_dropping_removes_the_network_and_the_layers() {
     for dropped in [false, true] {
         let stage = stage().await;
         let network = format!("fargate-deploy-stage-{}", stage.id());
-        let directory = std::env::temp_dir().join(&network);
+        let directory = stage.folder().to_owned();
         assert!(docker.inspect_network(&network, None).await.is_ok());
         assert!(directory.exists());
         if dropped {
@@ -171,5 +171,6 @@ async fn shutting_down_or_dropping_removes_the_network_and_the_layers() {
             stage.shutdown().await
         }
         assert!(docker.inspect_network(&network, None).await.is_err());
+        assert!(!directory.exists(), "{}", directory.display());
     }
 }

@@ -49,6 +49,7 @@ async fn start(tasks: &Arc<Tasks>, view: &TaskView, monitors: &mut JoinSet<()>) 
     let arn = &view.arn;
     let failed = |reason: String| ("TaskFailedToStart".to_owned(), reason);
     tasks.change(arn, |entry| entry.view.status = Status::Pending);
+    tasks.check_execution_role(&view.spec, &view.id).map_err(failed)?;
     tasks.check_resources(&view.spec).map_err(failed)?;
     let mut images = vec![];
     for container in container::containers(&view.spec.definition) {
