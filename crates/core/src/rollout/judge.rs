@@ -195,7 +195,9 @@ impl Rollout {
     fn judge_failed(&mut self, read: &Read<'_>) {
         let since = self.failed.as_ref().map_or(read.at, |(since, _)| *since);
         let goes_back = self.target.breaker.rolls_back || read.service.alarms.rolls_back;
-        let may_switch = goes_back && self.target.before.is_some();
+        // A rollback is a part of the service deployment that it takes back: one that is over has none before it.
+        let is_over = matches!(self.api.ended, Some((_, Status::Stopped)));
+        let may_switch = goes_back && self.target.before.is_some() && !is_over;
         if !may_switch || read.at.saturating_sub(since) >= ROLLBACK_STARTS {
             self.failed(read, self.failure_reason("ECS gives no reason"));
         }

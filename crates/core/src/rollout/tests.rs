@@ -294,6 +294,21 @@ fn a_failed_first_deployment_has_nothing_to_go_back_to() {
 }
 
 #[test]
+fn a_failed_deployment_that_is_over_is_not_waited_for_until_it_might_go_back() {
+    let failed = || {
+        service(vec![because(deployment("ecs-svc/2", Role::Primary, NEW, State::Failed, 0), "tasks failed to start.")])
+    };
+    let over = |status: ServiceDeploymentStatus| {
+        play(vec![located(service_deployment(status.clone())), deployed(status), failed(), failed()])
+    };
+    assert_eq!(
+        over(ServiceDeploymentStatus::Stopped),
+        Some(Verdict::Failed { reason: "tasks failed to start.".to_owned() })
+    );
+    assert_eq!(over(ServiceDeploymentStatus::RollbackInProgress), None, "it goes back");
+}
+
+#[test]
 fn without_a_circuit_breaker_a_crash_loop_is_judged_by_us() {
     let mut without = target();
     without.breaker = Breaker::default();
