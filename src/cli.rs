@@ -181,6 +181,26 @@ pub struct RehearseFlags {
     /// Keep the stage open after the deploy
     #[arg(long)]
     pub keep: bool,
+    /// What serves before the release: a commit, `none` for a first release, `neutral` for a server that is not yours, or
+    /// `same` for these very files [default: the last commit whose rehearsal was good, else none]
+    #[arg(long, value_name = "COMMIT|none|neutral|same")]
+    pub previous: Option<String>,
+    /// How long the platform takes
+    #[arg(long, value_enum, default_value_t)]
+    pub pace: Pace,
+    /// Rehearse nothing: remove what rehearsals left that did not end by themselves
+    #[arg(long, exclusive = true)]
+    pub clean: bool,
+}
+
+/// How long AWS's own waits are in a rehearsal: provisioning, health check intervals, draining.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Pace {
+    /// As short as they can be
+    #[default]
+    Short,
+    /// As long as on AWS
+    Real,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -6,7 +6,7 @@
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::kinds;
 use fargate_deploy_core::names::{
-    ContainerName, DeploymentId, ImageKey, PinnedImage, ServiceRef, TaskArn, TaskDefinitionArn,
+    ContainerName, DeploymentId, ImageKey, PinnedImage, RoleArn, ServiceKey, ServiceRef, TaskArn, TaskDefinitionArn,
 };
 use fargate_deploy_core::plan::risk::Risk;
 use fargate_deploy_core::redact::{Secret, redact_json, without_credentials};
@@ -241,14 +241,20 @@ pub enum Event {
     /// Worth a note beside the run, and nothing wrong.
     Notice(Notice),
 
+    /// What rehearsals left that did not end by themselves is removed.
+    StageSwept { containers: usize, networks: usize, volumes: usize, images: usize, folders: usize },
     /// The stage of a rehearsal is furnished.
     StageOpened { url: String },
+    /// What serves in a rehearsal before the release does.
+    StagePrevious { previous: StagePrevious },
+    /// A container that the application needs beside itself is ready.
+    StageContainerReady { name: String, image: String },
     /// The images of its previous release are in its registry.
     StageImagesPushed,
     /// A command of its previous release ended well.
     StageCommandSucceeded { command: String },
-    /// Its previous release serves.
-    StageReady,
+    /// Its previous release serves, where it has one.
+    StageReady { serves: bool },
 
     /// The run is over: the exit code, and the word of the failure where there is one.
     RunEnded { exit_code: u8, failure_reason: Option<String> },
@@ -342,7 +348,28 @@ pub enum Notice {
     NoPullRequest { why: String },
     /// A service's tasks started, and neither a health check nor a smoke check says more.
     Unverified { service: ServiceRef },
+    /// The credentials of this machine may not assume the config's role, and are used as they are.
+    RoleNotAssumed { role: RoleArn, caller: String },
+    /// A rehearsal leaves a service's smoke checks out: it has no port that the stage could be asked at.
+    SmokeNotRehearsed { service: ServiceKey },
 }
+}
+
+/// What serves in a rehearsal before the release does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum StagePrevious {
+    /// Nothing: the release is the first.
+    None,
+    /// A server that is not the user's.
+    Neutral,
+    /// The files of the release itself.
+    Same,
+    Commit {
+        sha: String,
+        /// The last one whose rehearsal was good, as opposed to one that was asked for.
+        is_last_good: bool,
+    },
 }
 
 /// What GitHub's Deployment lacks.

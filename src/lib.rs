@@ -68,27 +68,44 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
         Err(help) if help.use_stderr() && is_in_actions(&env) => {
             return ExitCode::from(bad_input(&help, is_json, &env));
         }
-        Err(help) => {
+        Err(help) if help.use_stderr() => {
             let _ = help.print();
-            return ExitCode::from(if help.use_stderr() { Reason::Config.exit_code() } else { 0 });
+            return ExitCode::from(Reason::Config.exit_code());
         }
+        Err(help) => return ExitCode::from(written(help.print())),
     };
-    let out = &mut std::io::stdout();
     match &arguments.command {
-        Command::Version => {
-            let _ = writeln!(out, "fargate-deploy {}", cli::version());
-            ExitCode::SUCCESS
-        }
+        Command::Version => ExitCode::from(print(&format!("fargate-deploy {}\n", cli::version()))),
         Command::Schema => {
-            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&config::schema()).unwrap_or_default());
-            ExitCode::SUCCESS
+            let schema = serde_json::to_string_pretty(&config::schema()).unwrap_or_default();
+            ExitCode::from(print(&format!("{schema}\n")))
         }
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut <Arguments as clap::CommandFactory>::command(), "fargate-deploy", out);
-            ExitCode::SUCCESS
+            let mut script = vec![];
+            let mut command = <Arguments as clap::CommandFactory>::command();
+            clap_complete::generate(*shell, &mut command, "fargate-deploy", &mut script);
+            ExitCode::from(print(&String::from_utf8_lossy(&script)))
         }
         Command::Deploy(_) | Command::Plan(_) | Command::Rehearse(_) | Command::Lock(_) | Command::Post => {
             asynchronous(&arguments, &env)
+        }
+    }
+}
+
+/// Data for standard output. The exit code: of a command that is asked for nothing else, a reader's end is its end too.
+fn print(text: &str) -> u8 {
+    let mut out = std::io::stdout();
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// A reader that has seen enough is no failure; a full disk is one.
+fn written(result: std::io::Result<()>) -> u8 {
+    match result {
+        Ok(()) => 0,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: standard output: {error}");
+            Reason::Internal.exit_code()
         }
     }
 }
@@ -221,8 +238,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         }
         Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, sink.clone()).await {
             Ok(lines) => {
-                let _ = write!(std::io::stdout(), "{}", locks_as_printed(&lines, arguments.global.json, &log));
-                return 0;
+                return print(&locks_as_printed(&lines, arguments.global.json, &log));
             }
             Err(failure) => failure.into(),
         },
@@ -246,7 +262,11 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             _ if is_in_actions(env) => no_commands_in_markdown(&log.redacted(&text)),
             _ => log.redacted(&text),
         };
-        let _ = write!(std::io::stdout(), "{text}");
+        // What was asked for is the plan: one that could not be written was not made.
+        return match print(&text) {
+            0 => code,
+            unwritten => unwritten,
+        };
     }
     code
 }
@@ -304,6 +324,29 @@ async fn interrupted_twice() {
     interrupted().await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     interrupted().await;
+}
+
+/// The same, or the terminal is closed. A run that is told to outlive its terminal (`nohup`) does.
+#[cfg(feature = "rehearse")]
+pub(crate) async fn interrupted_or_hung_up() {
+    use tokio::signal::unix::{SignalKind, signal};
+    if ignores_hang_up() {
+        return interrupted().await;
+    }
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return interrupted().await };
+    tokio::select! {
+        () = interrupted() => {}
+        _ = hang_up.recv() => {}
+    }
+}
+
+/// Whether whoever started this process said so. Only Linux tells.
+#[cfg(feature = "rehearse")]
+fn ignores_hang_up() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // Signal 1 is the lowest bit.
+    ignored.is_some_and(|signals| signals & 1 == 1)
 }
 
 /// Resolves at SIGINT or SIGTERM. GitHub sends the first, 7.5 s later the second, and kills 2.5 s after that.

@@ -187,6 +187,24 @@ pub(super) struct Rehearse {
     pub stacks: Entries<Entries<Loose>>,
     /// The value of `${ssm:NAME}` in the rehearsal, by name.
     pub parameters: Entries<Loose>,
+    /// What the application needs beside itself, by the name under which it reaches it: started before it, removed after it.
+    #[schemars(extend("propertyNames" = {"pattern": syntax::KEY}))]
+    pub containers: Entries<RehearsedContainer>,
+}
+
+/// A container of a rehearsal that is none of the release: its database, for one.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RehearsedContainer {
+    /// The image, pulled where this machine does not have it.
+    pub image: Text,
+    /// Replaces the image's own command: a text runs through `sh -c`, a list is the argv.
+    pub command: Option<Command>,
+    /// Its environment.
+    #[serde(default)]
+    pub environment: Entries<Loose>,
+    /// Exits with 0 inside of it once it is ready (default: its health check, else that its ports answer).
+    pub ready: Option<Command>,
 }
 
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]

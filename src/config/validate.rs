@@ -2,19 +2,20 @@
 
 mod chosen;
 mod images;
+mod rehearsal;
 
 use super::decode::{Entries, Located, Loose, Text, Worded};
 use super::error::{ConfigError, Place};
 use super::file::{
-    CacheChoice, Command, Image, LockChoice, OnCancelChoice, OnFailureChoice, Rehearse, Release, ReuseChoice, Secret,
-    SecretSource, Service, Settings, Smoke, Span, WhenChoice,
+    CacheChoice, Image, LockChoice, OnCancelChoice, OnFailureChoice, Release, ReuseChoice, Secret, SecretSource,
+    Service, Settings, Smoke, Span, WhenChoice,
 };
 use super::request::Request;
 use super::suggestion::{nearest, suggestion};
 use super::tree::shown;
 use super::{
     BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, OnCancel, OnFailure,
-    RehearseConfig, ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
+    ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
 };
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::names::{ClusterName, ContainerName, ImageKey, RoleArn, ServiceKey, ServiceName, short};
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chosen::Chosen;
+use rehearsal::argv;
 
 const MINUTE: u64 = 60;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30 * MINUTE);
@@ -62,6 +64,7 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
     }
     let lock_timeout = check.span(settings.lock_timeout.as_ref(), "lock-timeout", DEFAULT_LOCK_TIMEOUT);
     let wait = check.span(settings.wait.as_ref(), "wait", DEFAULT_WAIT);
+    let rehearse = check.rehearsal(settings.rehearse.unwrap_or_default(), settings.terraform);
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
@@ -95,7 +98,7 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
         wait,
         require_plan: settings.require_plan.unwrap_or(false),
         force: settings.force_new_deployment.unwrap_or(false),
-        rehearse: rehearsal(settings.rehearse.unwrap_or_default(), settings.terraform),
+        rehearse,
         terraform_outputs: surroundings.terraform_outputs,
         shown_as: surroundings.shown_as,
     })
@@ -367,11 +370,7 @@ impl Check<'_> {
         if let Some(path) = &release.task_definition {
             self.file("task-definition", path);
         }
-        let command: Vec<Resolved> = match release.command.value {
-            Command::Shell(script) if script.value().trim().is_empty() => Vec::new(),
-            Command::Shell(script) => vec!["sh".into(), "-c".into(), script],
-            Command::Argv(argv) => argv.into_iter().map(|argument| argument.0).collect(),
-        };
+        let command = argv(release.command.value);
         if command.first().is_none_or(|program| program.value().is_empty()) {
             self.error(release.command.place, format!("release command `{}`: it is empty", release.name.shown()));
         } else if command[0].value() != "sh"
@@ -469,16 +468,6 @@ fn why_no_file(path: &std::path::Path) -> Option<&'static str> {
         (true, _) => None,
         (_, true) => Some("it is a folder"),
         _ => Some("there is no such file"),
-    }
-}
-
-fn rehearsal(rehearse: Rehearse, terraform: Option<Located<Text>>) -> RehearseConfig {
-    RehearseConfig {
-        values: values(rehearse.values),
-        terraform: values(rehearse.terraform),
-        stacks: rehearse.stacks.0.into_iter().map(|(stack, outputs)| (stack.value, values(outputs))).collect(),
-        parameters: values(rehearse.parameters),
-        terraform_at: terraform.map(|at| at.value().to_owned()),
     }
 }
 

@@ -110,7 +110,9 @@ pub fn service_state(state: ServiceState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fargate_deploy_core::outcome::{Reason, Record};
+    use fargate_deploy_core::image::Digest;
+    use fargate_deploy_core::names::PinnedImage;
+    use fargate_deploy_core::outcome::{ImageRecord, Reason, Record};
 
     #[test]
     fn outputs_are_set_on_failure_too() {
@@ -129,5 +131,14 @@ mod tests {
         assert_eq!(value["exit-code"], 0);
         assert_eq!(value["rolled-back"], false);
         assert_eq!(value["digest"], Value::Null);
+    }
+
+    #[test]
+    fn members_are_written_alike_wherever_they_are() {
+        let digest = Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap();
+        let image = ImageRecord { key: "app".into(), image: PinnedImage::of("shop", &digest), digest, is_new: true };
+        let record = Record { images: vec![image], ..Record::default() };
+        let value = json(&Outcome { result: Ok(Success::Deployed), record });
+        assert_eq!(value["images"][0]["is-new"], true);
     }
 }

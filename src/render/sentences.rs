@@ -1,6 +1,8 @@
 //! Every sentence of the log: what an [`Event`] says to a person.
 
-use crate::events::{BuildStepState, DeploymentProblem, Event, Notice, Running, Step, Took, Wait, Warning};
+use crate::events::{
+    BuildStepState, DeploymentProblem, Event, Notice, Running, StagePrevious, Step, Took, Wait, Warning,
+};
 use crate::lease::Owner;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
@@ -265,6 +267,26 @@ pub fn line(event: &Event) -> Option<Line> {
 
         Event::Waiting(wait) => waiting(wait),
 
+        Event::StageSwept { containers, networks, volumes, images, folders } => {
+            let all = [
+                (*containers, "container"),
+                (*networks, "network"),
+                (*volumes, "volume"),
+                (*images, "image"),
+                (*folders, "folder"),
+            ];
+            let parts: Vec<_> =
+                all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(*count, what)).collect();
+            let text = match parts.as_slice() {
+                [] => "no rehearsal left anything behind".to_owned(),
+                parts => format!("removed what earlier rehearsals left: {}", parts.join(", ")),
+            };
+            Line::new(Mark::Done, Step::Preflight, text)
+        }
+        Event::StagePrevious { previous } => Line::new(Progress, Step::Preflight, previous_release(previous)),
+        Event::StageContainerReady { name, image } => {
+            Line::new(Progress, Step::Preflight, format!("container `{name}` is ready ({image})"))
+        }
         Event::StageOpened { url } => Line::new(Started, Step::Preflight, format!("opening the stage at {url}")),
         Event::StageImagesPushed => {
             Line::new(Progress, Step::Preflight, "the previous release's images are in the stage's registry")
@@ -272,7 +294,24 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::StageCommandSucceeded { command } => {
             Line::new(Progress, Step::Preflight, format!("the previous release's command `{command}` exited with 0"))
         }
-        Event::StageReady => Line::new(Mark::Done, Step::Preflight, "the previous release serves on the stage"),
+        Event::StageReady { serves: true } => {
+            Line::new(Mark::Done, Step::Preflight, "the previous release serves on the stage")
+        }
+        Event::StageReady { serves: false } => {
+            Line::new(Mark::Done, Step::Preflight, "the stage is ready for a first release")
+        }
+    }
+}
+
+fn previous_release(previous: &StagePrevious) -> String {
+    match previous {
+        StagePrevious::None => "there is no previous release: this is rehearsed as the first one".to_owned(),
+        StagePrevious::Neutral => "the previous release is a server that is not yours".to_owned(),
+        StagePrevious::Same => "the previous release is built from the same files".to_owned(),
+        StagePrevious::Commit { sha, is_last_good } => {
+            let why = if *is_last_good { ", the last one whose rehearsal was good" } else { "" };
+            format!("the previous release is commit {}{why}", sha.get(..7).unwrap_or(sha))
+        }
     }
 }
 
@@ -403,6 +442,12 @@ pub fn notice(notice: &Notice) -> String {
         Notice::NoPullRequest { why } => format!("the plan is on no pull request: {why}"),
         Notice::Unverified { service } => format!(
             "{service}: its tasks started, nothing more was verified: it has neither a health check nor a smoke check"
+        ),
+        Notice::RoleNotAssumed { role, caller } => {
+            format!("`{role}` may not be assumed from here: this runs as `{caller}`, in the same account")
+        }
+        Notice::SmokeNotRehearsed { service } => format!(
+            "the smoke checks of `{service}` were not rehearsed: its image has no EXPOSE and its task definition no port, and a rehearsal asks nobody but the stage"
         ),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{BuildConfig, BuildSecretSource, Cache, read_text};
 use crate::error::build_failed;
-use crate::events::{Event, Step};
+use crate::events::{Event, Sink, Step};
 use crate::ports::{Build, BuildProgress, LocalImage, RegistryLogin};
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::ImageKey;
@@ -43,7 +43,7 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
         target: config.target.clone(),
         args: resolved::by_key(&config.args),
         labels: labels(config, provenance),
-        secrets: secrets(config, env, context)?,
+        secrets: secrets(config, env, context.sink)?,
         platform: Some(platform.to_owned()),
         cache_from: if inline_cache {
             moving_tags(config).map(|tag| format!("{name}:{tag}")).collect()
@@ -90,10 +90,14 @@ fn labels(config: &BuildConfig, provenance: &Provenance) -> BTreeMap<String, Str
     labels
 }
 
-fn secrets(
+/// The values of an image's build secrets, masked from here on.
+///
+/// # Errors
+/// `config`: one is not set or cannot be read.
+pub fn secrets(
     config: &BuildConfig,
     env: &BTreeMap<String, String>,
-    context: &ReleaseContext<'_>,
+    sink: &dyn Sink,
 ) -> Result<Vec<(String, Secret)>, Failure> {
     let mut secrets = vec![];
     for secret in &config.secrets {
@@ -108,7 +112,7 @@ fn secrets(
             BuildSecretSource::Value(value) => value.value().to_owned(),
         };
         let value = Secret::new(value);
-        context.sink.emit(Event::Mask(value.clone()));
+        sink.emit(Event::Mask(value.clone()));
         secrets.push((secret.id.clone(), value));
     }
     Ok(secrets)

@@ -2,7 +2,8 @@
 
 use crate::scene::{Images, Scene, Setting, definition};
 use fargate_deploy::adapters::aws::{AwsClient, Session, SessionInputs};
-use fargate_deploy::commands::rehearse::open;
+use fargate_deploy::cli::Pace;
+use fargate_deploy::commands::rehearse::{Wanted, Wish, open};
 use fargate_deploy::config::Request;
 use fargate_deploy::context::RunContext;
 use fargate_deploy::ports::{Outputs as _, Parameter, Parameters as _};
@@ -122,7 +123,9 @@ async fn a_rehearsal_has_the_values_for_itself_and_for_every_other_client_of_its
     let log = Arc::new(Log::new(Lines::default(), Style { detail: Detail::Verbose, fence: None }));
     let request = Request { environment: Some("staging".to_owned()), ..Request::default() };
     let env: Env = std::env::vars().collect();
-    let opened = open(&request, app.path(), None, &env, log.as_ref()).await.unwrap();
+    let wanted =
+        Wanted { request: &request, directory: app.path(), port: None, pace: Pace::Short, previous: &Wish::Same };
+    let opened = open(wanted, &env, log.as_ref()).await.unwrap();
 
     let exported = opened.exports();
     let pair = |line: &String| {

@@ -7,6 +7,7 @@ mod cli;
 pub mod config;
 mod docs;
 mod plan;
+mod policies;
 mod references;
 mod schema;
 mod terraform;

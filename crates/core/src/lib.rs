@@ -8,6 +8,7 @@
 pub mod comment;
 pub mod failure;
 pub mod github_deployment;
+pub mod iam_policy;
 pub mod image;
 pub mod kinds;
 pub mod markdown;

@@ -89,9 +89,12 @@ pub struct Record {
     pub offline_plan: Option<Box<OfflineDocument>>,
     /// `--detailed-exitcode`: a plan with changes ends with 2.
     pub has_detailed_exit_code: bool,
+    /// It was done on a stand-in for AWS that is gone afterwards, with all that was pushed and registered.
+    pub is_rehearsed: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ImageRecord {
     pub key: ImageKey,
     pub image: PinnedImage,
@@ -157,9 +160,15 @@ pub enum ServiceState {
     Unsteady,
 }
 
+/// Of a rehearsal: what its containers and services were is told, and is gone.
+const NOTHING_LEFT: &str = "this was a rehearsal: nothing of it is left on this machine";
+
 impl Record {
     /// The state now, one sentence a fact: which revision serves, whether commands were applied, what is left running.
     pub fn state(&self) -> Vec<String> {
+        if self.is_rehearsed && self.services.is_empty() && self.commands.is_empty() {
+            return vec![NOTHING_LEFT.to_owned()];
+        }
         let mut lines: Vec<String> = self.services.iter().map(ServiceRecord::sentence).collect();
         lines.extend(self.commands.iter().map(CommandRecord::sentence));
         if let Some((instance, snapshot)) = &self.snapshot {
@@ -168,6 +177,10 @@ impl Record {
         lines.extend(self.older_code_meets());
         if self.services.is_empty() && self.commands.is_empty() {
             lines.push("nothing was changed in ECS".to_owned());
+        }
+        if self.is_rehearsed {
+            lines.push(NOTHING_LEFT.to_owned());
+            return lines;
         }
         let pushed: Vec<_> = self.images.iter().filter(|i| i.is_new).map(|i| i.image.as_str()).collect();
         let untouched = self.services.iter().all(|s| s.state == ServiceState::Untouched);

@@ -212,4 +212,20 @@ pub struct RehearseConfig {
     pub parameters: BTreeMap<String, String>,
     /// Where the config says that Terraform's outputs are (`s3://...`): the stage holds them there.
     pub terraform_at: Option<String>,
+    /// What the application needs beside itself, in the order of the file.
+    pub containers: Vec<RehearsedContainer>,
+}
+
+/// A container that stands for something that AWS or somebody else runs: a database, a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RehearsedContainer {
+    /// The name under which the application's containers reach it.
+    pub name: String,
+    pub image: String,
+    /// The argv that replaces CMD; empty where the image's own runs.
+    pub command: Vec<Resolved>,
+    pub environment: BTreeMap<String, Resolved>,
+    /// The argv that exits with 0 inside of it once it is ready; empty where the image's own health check, or the ports that
+    /// it exposes, tell.
+    pub ready: Vec<Resolved>,
 }

@@ -59,7 +59,10 @@ impl EngineError {
                 "no SSH agent reaches a build here: give a deploy token as a build secret, and use it with \
                  `RUN --mount=type=secret,id=...`"
             }
-            Self::Auth { .. } => "log in to the registry, or check that the credentials may push to it",
+            Self::Auth { .. } => {
+                "log in to the registry, or check that the credentials may push to it; where ECR names no action it is \
+                 `ecr:BatchCheckLayerAvailability`"
+            }
             Self::RepositoryMissing { .. } => "create the repository first",
             Self::TagImmutable { .. } => "push under a new tag, or deploy the image that has this tag already",
             _ => return None,

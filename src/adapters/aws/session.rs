@@ -5,7 +5,7 @@ use super::identity::{Claims, IdentityFailure};
 use super::oidc::TokenSource;
 use super::sts::{Sts, session_name};
 use crate::adapters::network::{CONNECT_TIMEOUT, Network};
-use crate::events::{Event, Sink, Warning};
+use crate::events::{Event, Notice, Sink, Warning};
 use crate::retry::RetryPolicy;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion as _;
@@ -31,7 +31,8 @@ pub struct SessionInputs {
     pub env: BTreeMap<String, String>,
     /// From the config; else the environment's, else the profile's.
     pub region: Option<String>,
-    /// To be assumed in order: the first by GitHub OIDC, or from the ambient credentials where there is no OIDC.
+    /// To be assumed in order: the first by GitHub OIDC, or from the ambient credentials where there is no OIDC. Where those may
+    /// not assume it, and this is no job of GitHub Actions, they are used as they are, in the last role's account.
     pub roles: Vec<RoleArn>,
     /// Names the run in CloudTrail. What AWS does not allow in a session name becomes `-`.
     pub session_name: String,
@@ -86,8 +87,15 @@ impl Session {
         };
         let audience = inputs.audience.as_deref().unwrap_or("sts.amazonaws.com");
         let tokens = TokenSource::from_env(&inputs.env, audience, &network, Arc::clone(&sink), sts.retry_policy);
-        let credentials = Renewing::new(chain(inputs, &network, &region, sts.clone(), tokens.clone(), sink).await);
-        credentials.credentials().await?;
+        let chain = chain(inputs, &network, &region, sts.clone(), tokens.clone(), sink).await;
+        let own = match &chain.first {
+            First::Ambient { provider, wants_token_for: None } => Some(provider.clone()),
+            _ => None,
+        };
+        let mut credentials = Renewing::new(chain);
+        if let Err(failure) = credentials.credentials().await {
+            credentials = as_oneself(failure, own, inputs, &sts).await?;
+        }
         let provider = SharedCredentialsProvider::new(credentials.clone());
         let config = base.into_builder().credentials_provider(provider).build();
         let sts = Sts { config: config.clone(), ..sts };
@@ -189,6 +197,30 @@ async fn base_config(inputs: &SessionInputs, network: &Network, region: &str) ->
         loader = loader.profile_name(profile);
     }
     loader.load().await
+}
+
+/// On a person's own machine a role that trusts GitHub alone may not be assumed: what the person may do decides there, where it is
+/// in the role's own account. What is deployed to another account than the config's would be somebody else's.
+async fn as_oneself(
+    failure: IdentityFailure,
+    own: Option<SharedCredentialsProvider>,
+    inputs: &SessionInputs,
+    sts: &Sts,
+) -> Result<Renewing, IdentityFailure> {
+    let (IdentityFailure::ChainDenied { role, previous: None, .. }, Some(provider)) = (&failure, own) else {
+        return Err(failure);
+    };
+    let first = First::Ambient { provider, wants_token_for: None };
+    let own = Renewing::new(Chain { first, further: vec![], sts: sts.clone() });
+    let account_of = |arn: &str| arn.split(':').nth(4).map(str::to_owned);
+    let wanted = inputs.roles.last().and_then(|last| account_of(last.as_str()));
+    match sts.caller(own.credentials().await?).await {
+        Some(caller) if account_of(&caller) == wanted => {
+            sts.sink.emit(Event::Notice(Notice::RoleNotAssumed { role: role.clone(), caller }));
+            Ok(own)
+        }
+        _ => Err(failure),
+    }
 }
 
 async fn chain(

@@ -111,6 +111,14 @@ impl Sts {
         }
     }
 
+    /// Whose credentials they are. `None`: STS does not say.
+    pub(super) async fn caller(&self, credentials: Credentials) -> Option<String> {
+        let client = aws_sdk_sts::Client::from_conf(self.config().credentials_provider(credentials).build());
+        let ask = |limit| within(limit, client.get_caller_identity().send());
+        let answer = retry(self.retry_policy, ask, |error| again(may_pass(error))).await.ok()?;
+        answer.arn().map(str::to_owned)
+    }
+
     fn masked(
         &self,
         role: &RoleArn,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The task definitions of a rehearsal, in files of their own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Setting {
     /// `linux/amd64`: the Engine's own.
     platform: String,
@@ -23,15 +23,18 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Reads the task definition of each service, or makes one up where the config leaves it to AWS.
+    /// Reads the task definition of each service, or makes one up where the config leaves it to AWS, with one of `ports`.
+    /// They are written to `directory`.
     ///
     /// # Errors
-    /// `config`: a file that cannot be read or is no task definition.
-    pub async fn prepare(config: &Config, platform: &str) -> Result<Self, Failure> {
-        let directory =
-            std::env::temp_dir().join(format!("fargate-deploy-rehearsal-{}", crate::commands::deploy::random()));
-        let io =
-            |e: std::io::Error| Failure::new(Reason::Internal, format!("the folder `{}`: {e}", directory.display()));
+    /// `config`: a file that cannot be read or is no task definition. `unavailable`: the disk does not take them.
+    pub async fn prepare(
+        config: &Config,
+        platform: &str,
+        directory: PathBuf,
+        ports: &BTreeMap<ServiceKey, u16>,
+    ) -> Result<Self, Failure> {
+        let io = |e: std::io::Error| super::no_space(&format!("the folder `{}`: {e}", directory.display()));
         tokio::fs::create_dir_all(&directory).await.map_err(io)?;
         let mut definitions = BTreeMap::new();
         let mut own = BTreeMap::new();
@@ -46,7 +49,7 @@ impl Setting {
         for service in &config.services {
             let definition = match &service.task_definition {
                 Some(file) => read_definition(file).await?,
-                None => made_up(config, service),
+                None => made_up(config, service, ports.get(&service.key).copied()),
             };
             let definition = adapted(definition, platform, &format!("service `{}`", service.key))?;
             let text = serde_json::to_string_pretty(&definition.body).unwrap_or_default();
@@ -70,11 +73,7 @@ impl Setting {
         self.definitions.values().chain(self.own.values()).collect()
     }
 
-    pub fn platform(&self) -> &str {
-        &self.platform
-    }
-
-    /// The config as it is rehearsed.
+    /// The config as it is rehearsed: smoke checks ask the stage, or nobody.
     pub fn apply(&self, mut config: Config, env: &BTreeMap<String, String>) -> Config {
         for image in &mut config.images {
             if let ImageSource::Build(build) = &mut image.source {
@@ -87,18 +86,16 @@ impl Setting {
         }
         for service in &mut config.services {
             service.task_definition = Some(self.directory.join(format!("{}.json", service.key)));
-            let local = env.get(&super::url_variable(&service.key));
-            for check in &mut service.smoke {
-                if let Some(local) = local.filter(|local| !check.url.value().starts_with(local.as_str())) {
-                    check.url = format!("{local}{}", path(check.url.value())).into();
+            match env.get(&super::url_variable(&service.key)) {
+                Some(local) => {
+                    for check in &mut service.smoke {
+                        check.url = format!("{local}{}", path(check.url.value())).into();
+                    }
                 }
+                None => service.smoke.clear(),
             }
         }
         config
-    }
-
-    pub fn remove(&self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -132,7 +129,7 @@ pub fn path(url: &str) -> &str {
 
 /// The smallest definition that runs the service's containers: for a config that starts from the revision in AWS, which a
 /// rehearsal does not have.
-fn made_up(config: &Config, service: &ServiceConfig) -> TaskDefinition {
+fn made_up(config: &Config, service: &ServiceConfig, port: Option<u16>) -> TaskDefinition {
     let region = config.region.as_deref().unwrap_or("eu-central-1");
     let log = json!({"logDriver": "awslogs", "options": {
         "awslogs-group": format!("/ecs/{}", service.key), "awslogs-region": region, "awslogs-stream-prefix": service.key
@@ -140,9 +137,11 @@ fn made_up(config: &Config, service: &ServiceConfig) -> TaskDefinition {
     let containers: Vec<_> = service
         .containers
         .iter()
-        .map(|(name, _)| {
+        .enumerate()
+        .map(|(index, (name, _))| {
             let name = name.as_ref().map_or("app", ContainerName::as_str);
-            json!({"name": name, "image": "to-be-set", "essential": true, "logConfiguration": log})
+            let ports: Vec<_> = port.filter(|_| index == 0).map(|port| json!({"containerPort": port})).into_iter().collect();
+            json!({"name": name, "image": "to-be-set", "essential": true, "portMappings": ports, "logConfiguration": log})
         })
         .collect();
     let body = json!({

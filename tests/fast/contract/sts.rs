@@ -160,6 +160,40 @@ async fn outside_of_actions_roles_are_assumed_with_the_ambient_credentials() {
 }
 
 #[tokio::test]
+async fn on_ones_own_machine_a_role_that_trusts_github_alone_is_left_out_in_its_own_account_only() {
+    let denied = || {
+        sts_error(
+            403,
+            "AccessDenied",
+            "User: arn:aws:iam::111122223333:user/me is not authorized to perform: sts:AssumeRole",
+        )
+    };
+    let played = ScriptedServer::start().await;
+    played.on("AssumeRole", [denied()]).on("GetCallerIdentity", [caller_identity(), caller_identity()]);
+    let sink = Arc::new(RecordedEvents::default());
+    let own = SessionInputs { roles: vec![ROLE.into()], ..inputs(played.env()) };
+    let cloud = Session::open(&own, sink.clone()).await.map(AwsClient::new).unwrap();
+    cloud.caller().await.unwrap();
+    assert!(played.asked_for("GetCallerIdentity").iter().all(|asked| asked.signed_by() == "AKIDPLAIN"));
+    let said = serde_json::to_string(&sink.json()).unwrap();
+    assert!(said.contains(r#""notice":"role-not-assumed""#) && said.contains(r#""caller":"arn:aws:"#), "{said}");
+
+    let played = ScriptedServer::start().await;
+    played.on("AssumeRole", [denied()]).on("GetCallerIdentity", [caller_identity()]);
+    let foreign = ROLE.replace("111122223333", "999999999999");
+    let elsewhere = SessionInputs { roles: vec![foreign.as_str().into()], ..inputs(played.env()) };
+    assert!(matches!(open(&elsewhere).await.err().unwrap(), IdentityFailure::ChainDenied { .. }));
+
+    // A job has no person's credentials: its role is what was meant.
+    let played = ScriptedServer::start().await;
+    played.on("AssumeRole", [denied()]);
+    let mut env = played.env();
+    env.insert("GITHUB_ACTIONS".to_owned(), "true".to_owned());
+    let job = SessionInputs { roles: vec![ROLE.into()], ..inputs(env) };
+    assert!(matches!(open(&job).await.err().unwrap(), IdentityFailure::ChainDenied { .. }));
+}
+
+#[tokio::test]
 async fn a_session_about_to_end_is_renewed_with_a_fresh_token() {
     let played = ScriptedServer::start().await;
     played

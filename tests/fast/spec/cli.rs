@@ -50,6 +50,71 @@ fn the_schema_command_prints_the_published_schema() {
     assert!(out == fs::read_to_string(published).unwrap(), "they differ");
 }
 
+/// A command's standard output is a pipe that nobody reads any more, or a disk that is full.
+#[test]
+fn no_command_panics_where_nobody_reads_and_where_nothing_can_be_written() {
+    let folder = repository();
+    let commands: [&[&str]; 12] = [
+        &["version"],
+        &["--version"],
+        &["--help"],
+        &["schema"],
+        &["completions", "bash"],
+        &["completions", "fish"],
+        &["plan", "--offline", "--format", "json"],
+        &["plan", "--offline", "--format", "markdown"],
+        &["plan", "--offline", "--json", "--events", "-"],
+        &["deploy", "--json", "--config", "no-such-file.yml"],
+        &["lock", "status", "--json", "--config", "no-such-file.yml"],
+        &["rehearse", "--config", "no-such-file.yml"],
+    ];
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in commands {
+        let closed = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        for (what, output) in [
+            ("a closed pipe", program(folder.path()).args(arguments).stdout(closed()).output().unwrap()),
+            (
+                "closed pipes",
+                program(folder.path()).args(arguments).stdout(closed()).stderr(closed()).output().unwrap(),
+            ),
+            ("a full disk", program(folder.path()).args(arguments).stdout(full()).output().unwrap()),
+            (
+                "a full disk twice",
+                program(folder.path()).args(arguments).stdout(full()).stderr(full()).output().unwrap(),
+            ),
+        ] {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let code = output.status.code();
+            assert!(
+                code.is_some_and(|code| code != 101) && !said.contains("panicked"),
+                "{arguments:?}, {what}: {said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn data_that_a_full_disk_does_not_take_is_an_error_and_a_reader_that_has_seen_enough_is_none() {
+    let folder = repository();
+    for arguments in [&["version"][..], &["--help"], &["schema"], &["completions", "zsh"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = program(folder.path()).args(arguments).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(1) && said.contains("standard output: No space left"),
+            "{arguments:?}: {said}"
+        );
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(folder.path()).args(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
+
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {

@@ -678,3 +678,43 @@ fn a_remote_context_a_folder_as_dockerfile_and_a_name_that_ecr_refuses_are_said_
     }
     assert!(!said.contains("ghcr.io"), "{said}");
 }
+
+const CLUSTER: &str = "cluster: shop\nimages: { app: { repository: shop/web, context: . } }\nservices: { web: {} }\n";
+
+#[test]
+fn containers_of_a_rehearsal_have_their_commands_as_release_commands_do() {
+    let containers = r#"rehearse:
+  containers:
+    db:
+      image: postgres:16
+      environment: { POSTGRES_PASSWORD: "${env:PASSWORD}", PORT: 5432 }
+      ready: pg_isready -U postgres
+    queue: { image: "rabbitmq:4", command: [rabbitmq-server, --quiet] }
+"#;
+    let config =
+        read_with(&format!("{CLUSTER}{containers}"), &Request::default(), &[("PASSWORD", "hunter2hunter2")]).unwrap();
+    let [db, queue] = &config.rehearse.containers[..] else { panic!("{:?}", config.rehearse) };
+    assert_eq!((db.name.as_str(), db.image.as_str()), ("db", "postgres:16"));
+    assert_eq!(db.environment["POSTGRES_PASSWORD"].value(), "hunter2hunter2");
+    assert_eq!(db.environment["PORT"].value(), "5432");
+    let argv = |argv: &[fargate_deploy_core::resolved::Resolved]| fargate_deploy_core::resolved::values(argv).join(" ");
+    assert_eq!((argv(&db.ready), argv(&db.command)), ("sh -c pg_isready -U postgres".to_owned(), String::new()));
+    assert_eq!(argv(&queue.command), "rabbitmq-server --quiet");
+    assert!(!format!("{db:?}").contains("hunter2"), "what came by a reference is shown as it is written");
+}
+
+#[test]
+fn what_is_wrong_with_a_container_of_a_rehearsal_has_its_place() {
+    let read = |container: &str| read(&format!("{CLUSTER}rehearse: {{ containers: {container} }}\n")).unwrap_err();
+    assert_snapshot!(read("{ db: { imgae: postgres:16 } }"), @r"
+    fargate-deploy.yml:4:31: `db`: `image` is missing
+    fargate-deploy.yml:4:33: unknown key `imgae`
+      hint: did you mean `image`?
+    ");
+    for (container, expected) in [
+        ("{ 'my db': { image: postgres:16 } }", "fargate-deploy.yml:4:27: container `my db`: "),
+        ("{ db: { image: ' ' } }", "fargate-deploy.yml:4:40: container `db`: `image` is empty"),
+    ] {
+        assert!(read(container).starts_with(expected), "{}", read(container));
+    }
+}

@@ -74,6 +74,7 @@ fn schema_and_parser_take_the_same_good_documents() {
         "images: { app: { repository: shop, build-secrets: { npm: { env: NPM } }, create-repository: false } }",
         "environments: { production: { services: { web: { name: other } }, lock: none }, staging: }",
         "rehearse: { values: { 'arn:aws:ssm:eu-central-1:111122223333:parameter/x': 1 } }",
+        "rehearse: { containers: { db: { image: postgres:16, command: [a], environment: { A: 1 }, ready: pg_isready } } }",
         "region:",
     ];
     let mut refused = vec![];
@@ -136,6 +137,8 @@ fn schema_and_parser_refuse_the_same_bad_documents() {
         "environments: { production: , 'a b': }",
         "environments: { production: { environments: {} } }",
         "rehearse: { value: {} }",
+        "rehearse: { containers: { db: { command: a } } }",
+        "rehearse: { containers: { 'my db': { image: a } } }",
     ];
     let mut taken = vec![];
     for part in parts {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const OPENS: &str = "<!-- generated: ";
 const CLOSES: &str = "<!-- /generated -->";
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "config settings",
     "config image",
     "config secret",
@@ -22,6 +22,7 @@ const NAMES: [&str; 17] = [
     "config service",
     "config smoke",
     "config rehearse",
+    "config rehearsedcontainer",
     "commands",
     "exit codes",
     "inputs",
