@@ -36,5 +36,6 @@ mod resolved_values;
 mod rollbacks;
 mod scene;
 mod served;
+mod strict;
 mod support;
 mod unchanged;

@@ -38,6 +38,6 @@ async fn every_operation_answers_in_its_shape_and_refuses_what_its_model_forbids
         found["answered"], found["operations"], found["broken"]
     );
     assert_eq!(found["answered"], found["operations"]);
-    assert!(found["broken"].as_u64().unwrap() > 1000, "{found}");
+    assert!(found["broken"].as_u64().unwrap() > 1500, "{found}");
     assert!(output.status.success(), "{said}");
 }

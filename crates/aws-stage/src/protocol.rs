@@ -201,9 +201,11 @@ fn element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("<{name}>{content}</{name}>"));
 }
 
-/// As the content of an element.
+/// As the content of an element. Of the control characters XML has three; a client cannot read an answer with another.
 #[must_use]
 pub(crate) fn escaped(text: &str) -> String {
+    let is_of_xml = |c: &char| *c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}') || matches!(c, '\t' | '\n' | '\r');
+    let text: String = text.chars().filter(is_of_xml).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -267,6 +269,7 @@ mod tests {
 
     #[test]
     fn lists_become_members_and_text_is_escaped() {
+        assert_eq!(escaped("a\u{1}<\n\u{ffff}b"), "a&lt;\nb");
         let reply = Ok(json!({ "Names": ["a<b", "c"], "Role": { "Arn": "x&y" }, "Truncated": false, "Absent": null }));
         assert_eq!(
             xml_body("ListThings", "urn:n", &reply, "r"),
