@@ -60,6 +60,8 @@ pub enum Command {
     Rehearse(RehearseFlags),
     /// Who keeps deploys out, and a lock of your own
     Lock(LockFlags),
+    /// Write a config from what is there: a compose file, a Procfile, another platform's file
+    Init(InitFlags),
     /// The JSON Schema of the config
     Schema,
     /// Completions for a shell
@@ -201,6 +203,35 @@ pub enum Pace {
     Short,
     /// As long as on AWS
     Real,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct InitFlags {
+    /// The folder to read and to write to
+    #[arg(default_value = ".")]
+    pub directory: PathBuf,
+    /// Read this file of the folder [default: the first that is found]
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<String>,
+    /// Read a service that runs on AWS instead of a file
+    #[arg(long, value_name = "CLUSTER/SERVICE", conflicts_with = "from")]
+    pub service: Option<String>,
+    /// The AWS account, twelve digits
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub account: Option<String>,
+    /// Show what would be written, and write nothing
+    #[arg(long)]
+    pub print: bool,
+    /// Write over files that are there
+    #[arg(long)]
+    pub force: bool,
+}
+
+fn account(text: &str) -> Result<String, String> {
+    match text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err("an account id has 12 digits".to_owned()),
+    }
 }
 
 #[derive(Clone, Debug, Args)]

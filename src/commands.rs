@@ -4,6 +4,7 @@ pub mod cleanup_state;
 pub mod configure;
 pub mod deploy;
 pub mod github_deployment;
+pub mod init;
 pub mod lock;
 mod masks;
 pub mod plan;

@@ -86,9 +86,12 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
             clap_complete::generate(*shell, &mut command, "fargate-deploy", &mut script);
             ExitCode::from(print(&String::from_utf8_lossy(&script)))
         }
-        Command::Deploy(_) | Command::Plan(_) | Command::Rehearse(_) | Command::Lock(_) | Command::Post => {
-            asynchronous(&arguments, &env)
-        }
+        Command::Deploy(_)
+        | Command::Plan(_)
+        | Command::Rehearse(_)
+        | Command::Lock(_)
+        | Command::Init(_)
+        | Command::Post => asynchronous(&arguments, &env),
     }
 }
 
@@ -239,6 +242,17 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, sink.clone()).await {
             Ok(lines) => {
                 return print(&locks_as_printed(&lines, arguments.global.json, &log));
+            }
+            Err(failure) => failure.into(),
+        },
+        Command::Init(flags) => match commands::init::init(flags, arguments, env, &directory, &sink).await {
+            Ok(done) => {
+                let text = match arguments.global.json {
+                    true => format!("{}\n", json_line(&serde_json::to_string(&done).unwrap_or_default(), &log)),
+                    false => done.text(),
+                };
+                let _ = write!(std::io::stdout(), "{text}");
+                return 0;
             }
             Err(failure) => failure.into(),
         },

@@ -6,6 +6,7 @@ mod circles;
 mod cli;
 pub mod config;
 mod docs;
+mod init;
 mod plan;
 mod policies;
 mod references;

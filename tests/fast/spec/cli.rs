@@ -21,7 +21,7 @@ fn program(directory: &Path) -> Command {
     command
 }
 
-fn run(directory: &Path, arguments: &[&str]) -> (Output, String, String) {
+pub(super) fn run(directory: &Path, arguments: &[&str]) -> (Output, String, String) {
     outcome(program(directory).args(arguments))
 }
 
