@@ -62,6 +62,8 @@ pub enum Command {
     Lock(LockFlags),
     /// Write a config from what is there: a compose file, a Procfile, another platform's file
     Init(InitFlags),
+    /// Everything that can be seen before a deploy: changes nothing, reads no secret
+    Verify(VerifyFlags),
     /// The JSON Schema of the config
     Schema,
     /// Completions for a shell
@@ -203,6 +205,26 @@ pub enum Pace {
     Short,
     /// As long as on AWS
     Real,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct VerifyFlags {
+    /// From the files alone, without AWS
+    #[arg(long)]
+    pub offline: bool,
+    /// How what was found is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: VerifyFormat,
+}
+
+/// The forms of what `verify` finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum VerifyFormat {
+    #[default]
+    Text,
+    Json,
+    /// For GitHub's code scanning
+    Sarif,
 }
 
 #[derive(Clone, Debug, Default, Args)]

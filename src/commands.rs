@@ -12,6 +12,7 @@ mod plan_comment;
 pub mod post;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
+pub mod verify;
 
 pub(crate) use masks::mask_credentials;
 

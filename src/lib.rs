@@ -34,7 +34,7 @@ pub mod retry;
 pub mod rollout_in_progress;
 pub mod steps;
 
-use cli::{Arguments, Command, DeployFlags, Format};
+use cli::{Arguments, Command, DeployFlags, Format, VerifyFormat};
 use commands::deploy::{Options, conclude, random};
 use commands::plan::PlanOptions;
 use context::RunContext;
@@ -91,6 +91,7 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
         | Command::Rehearse(_)
         | Command::Lock(_)
         | Command::Init(_)
+        | Command::Verify(_)
         | Command::Post => asynchronous(&arguments, &env),
     }
 }
@@ -154,6 +155,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let is_data = match &arguments.command {
         Command::Rehearse(flags) => flags.serve,
         Command::Plan(flags) => flags.format != Format::Text,
+        Command::Verify(flags) => flags.format != VerifyFormat::Text,
         _ => false,
     } || arguments.global.json
         || arguments.global.events.as_deref() == Some(Path::new("-"));
@@ -245,6 +247,35 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             }
             Err(failure) => failure.into(),
         },
+        Command::Verify(flags) => {
+            let (request, interrupt) = (arguments.request(), interrupted());
+            match Box::pin(commands::verify::verify(&request, flags.offline, env, &directory, &sink, interrupt)).await {
+                Ok(checks) => {
+                    let is_json = arguments.global.json || flags.format == VerifyFormat::Json;
+                    let text = match flags.format {
+                        VerifyFormat::Sarif => {
+                            let file = request.file.as_deref().unwrap_or(Path::new("fargate-deploy.yml"));
+                            format!("{}\n", commands::verify::sarif(&checks, &file.display().to_string()))
+                        }
+                        _ if is_json => {
+                            format!("{}\n", json_line(&serde_json::to_string(&checks).unwrap_or_default(), &log))
+                        }
+                        _ => commands::verify::text(&checks),
+                    };
+                    let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
+                    match commands::verify::failure(&checks) {
+                        // What is data stays one document.
+                        Some(failure) if is_json || flags.format == VerifyFormat::Sarif => {
+                            log.finish(std::slice::from_ref(&failure.what));
+                            return failure.reason.exit_code();
+                        }
+                        Some(failure) => failure.into(),
+                        None => return 0,
+                    }
+                }
+                Err(failure) => failure.into(),
+            }
+        }
         Command::Init(flags) => match commands::init::init(flags, arguments, env, &directory, &sink).await {
             Ok(done) => {
                 let text = match arguments.global.json {

@@ -13,3 +13,4 @@ mod references;
 mod schema;
 mod terraform;
 mod values;
+mod verify;

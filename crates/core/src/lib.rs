@@ -29,4 +29,5 @@ pub mod task;
 pub mod task_definition;
 pub mod terraform;
 pub mod validated_config;
+pub mod verify;
 pub mod wording;

@@ -424,7 +424,7 @@ fn plan_service(
 }
 
 /// The containers that get an image of the release, and where it comes from.
-fn released(config: &Config, containers: &[(ContainerName, ImageKey)]) -> Vec<Released> {
+pub(crate) fn released(config: &Config, containers: &[(ContainerName, ImageKey)]) -> Vec<Released> {
     let of = |(container, key): &(ContainerName, ImageKey)| Released {
         container: container.clone(),
         is_from_ecr: is_from_ecr(config, key),
