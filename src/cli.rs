@@ -64,6 +64,8 @@ pub enum Command {
     Init(InitFlags),
     /// Everything that can be seen before a deploy: changes nothing, reads no secret
     Verify(VerifyFlags),
+    /// The least IAM policy for this config, and who may assume its role
+    Policy(PolicyFlags),
     /// The JSON Schema of the config
     Schema,
     /// Completions for a shell
@@ -225,6 +227,44 @@ pub enum VerifyFormat {
     Json,
     /// For GitHub's code scanning
     Sarif,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct PolicyFlags {
+    /// What the role is for
+    #[arg(value_enum, default_value_t)]
+    pub purpose: PolicyPurpose,
+    /// How it is printed; the two others than JSON have the role and its trust policy too
+    #[arg(long, value_enum, default_value_t)]
+    pub format: PolicyFormat,
+    /// The trust policy alone
+    #[arg(long, conflicts_with = "format")]
+    pub trust: bool,
+    /// Each action with the step that calls it, and what is not possible without
+    #[arg(long, conflicts_with_all = ["format", "trust"])]
+    pub explain: bool,
+    /// The AWS account, twelve digits [default: the one of the config's role]
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub account: Option<String>,
+    /// The repository whose jobs assume the role [default: the one of this job]
+    #[arg(long, value_name = "OWNER/REPO")]
+    pub github: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PolicyPurpose {
+    #[default]
+    Deploy,
+    /// Reads, and can run nothing: for pull requests
+    Plan,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PolicyFormat {
+    #[default]
+    Json,
+    Terraform,
+    Cloudformation,
 }
 
 #[derive(Clone, Debug, Default, Args)]

@@ -9,6 +9,7 @@ pub mod lock;
 mod masks;
 pub mod plan;
 mod plan_comment;
+pub mod policy;
 pub mod post;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;

@@ -91,6 +91,7 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
         | Command::Rehearse(_)
         | Command::Lock(_)
         | Command::Init(_)
+        | Command::Policy(_)
         | Command::Verify(_)
         | Command::Post => asynchronous(&arguments, &env),
     }
@@ -156,6 +157,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Rehearse(flags) => flags.serve,
         Command::Plan(flags) => flags.format != Format::Text,
         Command::Verify(flags) => flags.format != VerifyFormat::Text,
+        Command::Policy(_) => true,
         _ => false,
     } || arguments.global.json
         || arguments.global.events.as_deref() == Some(Path::new("-"));
@@ -272,6 +274,17 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                         Some(failure) => failure.into(),
                         None => return 0,
                     }
+                }
+                Err(failure) => failure.into(),
+            }
+        }
+        Command::Policy(flags) => {
+            let request = arguments.request();
+            match Box::pin(commands::policy::policy(flags, &request, env, &directory, &sink, interrupted())).await {
+                Ok((text, note)) => {
+                    let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
+                    log.finish(&note);
+                    return 0;
                 }
                 Err(failure) => failure.into(),
             }

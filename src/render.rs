@@ -5,5 +5,6 @@ pub mod events;
 pub mod log;
 pub mod outputs;
 pub mod plan;
+pub mod policy;
 pub mod sentences;
 pub mod summary;

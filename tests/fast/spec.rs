@@ -9,6 +9,7 @@ mod docs;
 mod init;
 mod plan;
 mod policies;
+mod policy;
 mod references;
 mod schema;
 mod terraform;

@@ -9,6 +9,7 @@ pub mod comment;
 pub mod failure;
 pub mod github_deployment;
 pub mod iam_policy;
+pub mod iam_role;
 pub mod image;
 pub mod kinds;
 pub mod markdown;

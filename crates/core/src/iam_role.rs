@@ -1,0 +1,174 @@
+//! What stands around a policy: why each action is in it, who may assume its role, and how large one may be.
+
+use crate::iam_policy::{Statement, document};
+use serde_json::{Value, json};
+
+/// What a role is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Deploy,
+    /// Reads, and can run nothing: for pull requests.
+    Plan,
+}
+
+/// What a role that only plans is allowed.
+const READS: [&str; 7] = [
+    "ecs:DescribeTaskDefinition",
+    "ecs:DescribeServices",
+    "ecr:GetAuthorizationToken",
+    "ecr:DescribeRepositories",
+    "ecr:DescribeImages",
+    "ecr:BatchGetImage",
+    "ecr:GetDownloadUrlForLayer",
+];
+
+/// The statements that a purpose needs, each with no more than its actions and their resources.
+#[must_use]
+pub fn of_purpose(statements: Vec<Statement>, purpose: Purpose) -> Vec<Statement> {
+    if purpose == Purpose::Deploy {
+        return statements;
+    }
+    let reads = |mut statement: Statement| {
+        statement.actions.retain(|action| READS.contains(action));
+        // A plan looks at services, and not at their history.
+        if statement.actions == ["ecs:DescribeServices"] {
+            statement.resources.retain(|resource| resource.contains(":service/"));
+        }
+        (!statement.actions.is_empty()).then_some(statement)
+    };
+    statements.into_iter().filter_map(reads).collect()
+}
+
+/// Why an action is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Why {
+    pub action: &'static str,
+    /// The step that calls it.
+    pub step: &'static str,
+    /// What is not possible without.
+    pub without: &'static str,
+}
+
+const fn why(action: &'static str, step: &'static str, without: &'static str) -> Why {
+    Why { action, step, without }
+}
+
+/// Every action that a policy of ours can have.
+pub const WHY: [Why; 34] = [
+    why(
+        "ecr:GetAuthorizationToken",
+        "push",
+        "nothing is pushed to ECR; a build goes without its cache and without private base images",
+    ),
+    why("ecs:DescribeTaskDefinition", "preflight", "nothing is deployed: the revision that runs cannot be read"),
+    why("ecr:BatchCheckLayerAvailability", "push", "nothing is pushed"),
+    why(
+        "ecr:BatchGetImage",
+        "push, promotion",
+        "no tag is put on an image that is there, and none is deployed by its digest",
+    ),
+    why("ecr:CompleteLayerUpload", "push", "nothing is pushed"),
+    why("ecr:DescribeImages", "preflight", "an image that is there is not found"),
+    why("ecr:DescribeRepositories", "preflight", "the repository is not found"),
+    why("ecr:GetDownloadUrlForLayer", "build", "a build goes without its cache"),
+    why("ecr:InitiateLayerUpload", "push", "nothing is pushed"),
+    why("ecr:PutImage", "push", "nothing is pushed"),
+    why("ecr:UploadLayerPart", "push", "nothing is pushed"),
+    why("ecr:CreateRepository", "push", "a repository that is missing stays missing"),
+    why("ecs:RegisterTaskDefinition", "register", "no revision is made"),
+    why(
+        "ecs:TagResource",
+        "register, release commands",
+        "revisions and tasks cannot carry the release that they are of",
+    ),
+    why("iam:PassRole", "register, release commands, rollout", "a task definition with a role is refused"),
+    why("ecs:RunTask", "release commands", "no release command runs"),
+    why("ecs:DescribeTasks", "release commands, watch", "a release command's end, and why tasks stopped, is not seen"),
+    why("ecs:ListTasks", "lease, watch", "a command that still runs, and tasks that stopped, are not found"),
+    why("ecs:DescribeServices", "preflight, watch", "nothing is deployed: the services cannot be read"),
+    why("ecs:UpdateService", "rollout, rollback", "no service moves"),
+    why("ecs:ListServiceDeployments", "watch", "a rollout is followed by the service alone"),
+    why("ecs:DescribeServiceDeployments", "watch", "a rollout is followed by the service alone"),
+    why("ecs:DescribeServiceRevisions", "watch", "what a deployment runs is not confirmed by its digest"),
+    why("ecs:StopServiceDeployment", "rollback", "a rollout that goes on cannot be stopped"),
+    why("logs:GetLogEvents", "release commands, watch", "a failure comes without the container's last lines"),
+    why("ssm:GetParametersByPath", "lease", "no lease: the deploy stops, unless the config says `lock: none`"),
+    why("ssm:PutParameter", "lease", "no lease: the deploy stops, unless the config says `lock: none`"),
+    why("ssm:DeleteParameter", "lease", "the lease is not given back: the next deploy waits until it is old"),
+    why("rds:CreateDBSnapshot", "snapshot", "the deploy stops before the first release command"),
+    why("rds:DescribeDBSnapshots", "snapshot", "the deploy stops before the first release command"),
+    why("cloudformation:DescribeStacks", "values from elsewhere", "`${cfn:...}` has no value"),
+    why("ssm:GetParameter", "values from elsewhere", "`${ssm:...}` has no value"),
+    why("s3:GetObject", "values from elsewhere", "`${tf:...}` has no value"),
+    why("s3:ListBucket", "values from elsewhere", "a state that is missing is called denied"),
+];
+
+/// IAM's limit for a managed policy, in characters without white space.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+pub const LARGEST: usize = 6144;
+
+/// As many documents as the limit asks for, each statement whole.
+#[must_use]
+pub fn documents(statements: &[Statement]) -> Vec<Value> {
+    let mut groups: Vec<Vec<Statement>> = vec![vec![]];
+    for statement in statements {
+        let fits = |group: &[Statement]| {
+            let with = [group, std::slice::from_ref(statement)].concat();
+            document(&with).to_string().len() <= LARGEST
+        };
+        match groups.last_mut() {
+            Some(group) if group.is_empty() || fits(group) => group.push(statement.clone()),
+            _ => groups.push(vec![statement.clone()]),
+        }
+    }
+    groups.iter().map(|group| document(group)).collect()
+}
+
+/// Who may assume the role: a job of this repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// `OWNER/REPO`.
+    pub repository: String,
+    /// The two numbers of the form of `sub` that names them; placeholders where they are not known.
+    pub owner_id: String,
+    pub repository_id: String,
+    /// The job's `environment`; without one, its branch `main`.
+    pub environment: Option<String>,
+}
+
+impl Job {
+    /// Both forms of `sub`: repositories that were created or renamed since 2026-07-15 have the second.
+    /// <https://docs.github.com/en/actions/reference/security/oidc>
+    #[must_use]
+    pub fn subjects(&self, purpose: Purpose) -> [String; 2] {
+        let of = match (purpose, &self.environment) {
+            (Purpose::Plan, _) => "pull_request".to_owned(),
+            (Purpose::Deploy, Some(name)) => format!("environment:{}", name.replace(':', "%3A")),
+            (Purpose::Deploy, None) => "ref:refs/heads/main".to_owned(),
+        };
+        let (owner, name) = self.repository.split_once('/').unwrap_or((self.repository.as_str(), ""));
+        [
+            format!("repo:{owner}/{name}:{of}"),
+            format!("repo:{owner}@{}/{name}@{}:{of}", self.owner_id, self.repository_id),
+        ]
+    }
+}
+
+const ISSUER: &str = "token.actions.githubusercontent.com";
+
+/// The trust policy of the role.
+#[must_use]
+pub fn trust(job: &Job, purpose: Purpose, partition: &str, account: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Federated": format!("arn:{partition}:iam::{account}:oidc-provider/{ISSUER}")},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": {
+                format!("{ISSUER}:aud"): "sts.amazonaws.com",
+                format!("{ISSUER}:sub"): job.subjects(purpose),
+            }},
+        }],
+    })
+}

@@ -1,0 +1,224 @@
+//! `policy`: what the role of this config must be allowed, no more and no less, and who may assume it.
+
+use crate::adapters::aws::AwsClient;
+use crate::cli::{PolicyFlags, PolicyFormat, PolicyPurpose};
+use crate::commands::bad_config;
+use crate::commands::configure::configure;
+use crate::commands::deploy::open_session;
+use crate::config::{self, Answers, Config, ImageSource, Needs, Request};
+use crate::context::RunContext;
+use crate::definition_file::read_definition;
+use crate::error::call_failed;
+use crate::events::Sink;
+use crate::render::policy::{Role, cloudformation, terraform};
+use fargate_deploy_core::iam_policy::{Granted, Statement, statements};
+use fargate_deploy_core::iam_role::{Job, LARGEST, Purpose, WHY, documents, of_purpose, trust};
+use fargate_deploy_core::image::ImageRef;
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::task_definition::TaskDefinition;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+type SharedSink = Arc<dyn Sink + Send + Sync>;
+
+/// The text of the policy, in the form that was asked for, and what is said beside it.
+///
+/// # Errors
+/// `config`: the account or the region is not known. `identity`, `permission`, `unavailable`: the config leaves values or task
+/// definitions to AWS, and it could not be asked.
+pub async fn policy(
+    flags: &PolicyFlags,
+    request: &Request,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: &SharedSink,
+    interrupt: impl Future<Output = ()>,
+) -> Result<(String, Vec<String>), Failure> {
+    let draft = config::draft(request, env, directory).map_err(|e| bad_config(&e))?;
+    let needs = draft.needs();
+    let config = match &needs {
+        None => draft.finish(&Answers::default()).map_err(|e| bad_config(&e))?,
+        Some(_) => configure(request, env, directory, Arc::clone(sink), interrupt).await?,
+    };
+    let region = config.region.clone().ok_or_else(|| {
+        Failure::new(Reason::Config, "the region is not known").with_next("name it in the config, or with `--region`")
+    })?;
+    let account = flags.account.clone().or_else(|| account_of(&config)).ok_or_else(|| {
+        Failure::new(Reason::Config, "the account is not known")
+            .with_next("give it with `--account`, or `role` in the config")
+    })?;
+    let purpose = Purpose::from(flags.purpose);
+    let mut needed = of_purpose(needed(&config, &account, &region, env, sink).await?, purpose);
+    needed.extend(needs.iter().flat_map(|needs| elsewhere(needs, partition(&config), &account, &region)));
+    let job = job(flags, &config, env)?;
+    let name = role_name(&config, purpose);
+    let documents = documents(&needed);
+    let role = Role { name: &name, trust: trust(&job, purpose, partition(&config), &account), documents: &documents };
+    let text = match (flags.explain, flags.trust, flags.format) {
+        (true, ..) => explained(&needed),
+        (_, true, _) => pretty(&role.trust),
+        (_, _, PolicyFormat::Json) => match documents.as_slice() {
+            [only] => pretty(only),
+            several => pretty(&several.into()),
+        },
+        (_, _, PolicyFormat::Terraform) => terraform(&role),
+        (_, _, PolicyFormat::Cloudformation) => cloudformation(&role),
+    };
+    let mut notes = vec![];
+    if documents.len() > 1 && !flags.trust && !flags.explain {
+        notes.push(format!("IAM takes {LARGEST} characters in a policy: these are {} policies", documents.len()));
+    }
+    if !flags.explain
+        && (job.repository == "OWNER/REPO" || job.owner_id == "OWNER_ID")
+        && (flags.trust || flags.format != PolicyFormat::Json)
+    {
+        notes
+            .push("replace OWNER_ID and REPO_ID: gh api repos/OWNER/REPO --jq '.owner.id, .id' prints them".to_owned());
+    }
+    Ok((text, notes))
+}
+
+fn pretty(document: &serde_json::Value) -> String {
+    format!("{}\n", serde_json::to_string_pretty(document).unwrap_or_default())
+}
+
+async fn needed(
+    config: &Config,
+    account: &str,
+    region: &str,
+    env: &BTreeMap<String, String>,
+    sink: &SharedSink,
+) -> Result<Vec<Statement>, Failure> {
+    let mut of_services = vec![];
+    for service in &config.services {
+        let definition = match &service.task_definition {
+            Some(file) => read_definition(file).await?,
+            None => running(config, service, env, sink).await?,
+        };
+        of_services.push((service, definition));
+    }
+    let mut own = vec![];
+    for command in &config.release {
+        if let Some(file) = &command.task_definition {
+            own.push((command, read_definition(file).await?));
+        }
+    }
+    let services: Vec<_> = of_services.iter().map(|(service, definition)| (*service, definition)).collect();
+    let commands: Vec<_> = own.iter().map(|(command, definition)| (*command, definition)).collect();
+    Ok(statements(&Granted { config, account, region, services: &services, commands: &commands }))
+}
+
+/// The revision that a service runs, as whoever runs this may see it.
+async fn running(
+    config: &Config,
+    service: &config::ServiceConfig,
+    env: &BTreeMap<String, String>,
+    sink: &SharedSink,
+) -> Result<TaskDefinition, Failure> {
+    let context = RunContext::read(env, &config.root);
+    // Not as the role that the policy is for: it may not be there yet.
+    let session = open_session(config.region.clone(), vec![], &context, env, Arc::clone(sink)).await?;
+    let client = AwsClient::new(session);
+    let aws = client.ports();
+    let wanted = ServiceRef { cluster: service.cluster.clone(), name: service.name.clone() };
+    let found = aws.services.services(&[wanted]).await.map_err(|e| call_failed("describing the service", &e))?;
+    let found = found.into_iter().next().flatten().ok_or_else(|| {
+        let what = format!("service `{}`: its task definition is on AWS, and there is no such service", service.key);
+        Failure::new(Reason::Config, what).with_next("name a file as `task-definition`, or check `name` and `cluster`")
+    })?;
+    let running = aws.task_definitions.task_definition(found.task_definition.as_str()).await;
+    running.map_err(|e| call_failed("reading the task definition that it runs", &e))
+}
+
+fn partition(config: &Config) -> &str {
+    config.roles.first().and_then(|role| role.as_str().split(':').nth(1)).unwrap_or("aws")
+}
+
+/// What the config takes values from.
+fn elsewhere(needs: &Needs, partition: &str, account: &str, region: &str) -> Vec<Statement> {
+    let own = |service: &str, resource: String| format!("arn:{partition}:{service}:{region}:{account}:{resource}");
+    let statement =
+        |sid, action, resources: BTreeSet<String>| Statement { sid, actions: vec![action], resources, condition: None };
+    let or_arn =
+        |name: &str, of: &dyn Fn(&str) -> String| if name.starts_with("arn:") { name.to_owned() } else { of(name) };
+    let stacks = needs.stacks.keys().map(|name| or_arn(name, &|name| own("cloudformation", format!("stack/{name}/*"))));
+    let parameters = needs.parameters.keys().map(|name| {
+        // A version or a label is no part of its name.
+        let plain = if name.starts_with("arn:") { name } else { name.split(':').next().unwrap_or(name) };
+        or_arn(plain, &|name| own("ssm", format!("parameter/{}", name.trim_start_matches('/'))))
+    });
+    let objects = needs.terraform.iter().map(|(bucket, key, _)| format!("arn:{partition}:s3:::{bucket}/{key}"));
+    let buckets = needs.terraform.iter().map(|(bucket, ..)| format!("arn:{partition}:s3:::{bucket}"));
+    let all = [
+        statement("ReadStacks", "cloudformation:DescribeStacks", stacks.collect()),
+        statement("ReadParameters", "ssm:GetParameter", parameters.collect()),
+        statement("ReadState", "s3:GetObject", objects.collect()),
+        statement("FindState", "s3:ListBucket", buckets.collect()),
+    ];
+    all.into_iter().filter(|statement| !statement.resources.is_empty()).collect()
+}
+
+fn account_of(config: &Config) -> Option<String> {
+    let of_role = config.roles.last().and_then(|role| role.as_str().split(':').nth(4).map(str::to_owned));
+    let of_image = config.images.iter().find_map(|image| match &image.source {
+        ImageSource::Build(build) => ImageRef::parse(&build.repository).ok()?.ecr().map(|host| host.account),
+        ImageSource::Existing(_) => None,
+    });
+    of_role.or(of_image)
+}
+
+fn role_name(config: &Config, purpose: Purpose) -> String {
+    let named = config.roles.last().and_then(|role| role.as_str().rsplit('/').next());
+    match (purpose, named) {
+        (Purpose::Deploy, Some(name)) => name.to_owned(),
+        (Purpose::Deploy, None) => "fargate-deploy".to_owned(),
+        (Purpose::Plan, Some(name)) => format!("{}-plan", name.trim_end_matches("-deploy")),
+        (Purpose::Plan, None) => "fargate-deploy-plan".to_owned(),
+    }
+}
+
+/// The repository that deploys: the one of this job, or the one that was named.
+fn job(flags: &PolicyFlags, config: &Config, env: &BTreeMap<String, String>) -> Result<Job, Failure> {
+    let given = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
+    let repository =
+        flags.github.clone().or_else(|| given("GITHUB_REPOSITORY")).unwrap_or_else(|| "OWNER/REPO".to_owned());
+    if repository.split('/').filter(|part| !part.is_empty()).count() != 2 {
+        return Err(Failure::new(Reason::Config, format!("--github `{repository}`: expected OWNER/REPO")));
+    }
+    let is_this = flags.github.as_deref().is_none_or(|named| given("GITHUB_REPOSITORY").as_deref() == Some(named));
+    let id = |name: &str, unknown: &str| given(name).filter(|_| is_this).unwrap_or_else(|| unknown.to_owned());
+    Ok(Job {
+        repository,
+        owner_id: id("GITHUB_REPOSITORY_OWNER_ID", "OWNER_ID"),
+        repository_id: id("GITHUB_REPOSITORY_ID", "REPO_ID"),
+        environment: config.environment.clone().or_else(|| Some("production".to_owned())),
+    })
+}
+
+/// Action, the step that calls it, and what is not possible without.
+fn explained(statements: &[Statement]) -> String {
+    let mut lines = vec![];
+    for statement in statements {
+        for action in &statement.actions {
+            let why = WHY.iter().find(|why| why.action == *action);
+            let (step, without) = why.map_or(("", ""), |why| (why.step, why.without));
+            lines.push(format!("{action}\n    for: {step}\n    without: {without}\n"));
+        }
+        lines.push(format!(
+            "    on: {}\n\n",
+            statement.resources.iter().cloned().collect::<Vec<_>>().join("\n        ")
+        ));
+    }
+    lines.concat()
+}
+
+impl From<PolicyPurpose> for Purpose {
+    fn from(purpose: PolicyPurpose) -> Self {
+        match purpose {
+            PolicyPurpose::Deploy => Self::Deploy,
+            PolicyPurpose::Plan => Self::Plan,
+        }
+    }
+}
