@@ -18,6 +18,7 @@ mod cancellations;
 mod database;
 mod examples;
 mod identity;
+mod imports;
 mod interrupts;
 mod locks;
 mod ministack;

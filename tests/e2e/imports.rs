@@ -1,0 +1,64 @@
+//! From another platform's file to a green rehearsal, with no edit.
+
+use crate::program::{BINARY, scrubbed};
+use std::process::Output;
+use test_support::App;
+
+/// An application with one file of another platform: what `init` writes is rehearsed as it is.
+fn init_and_rehearse(file: &str, text: &str) -> String {
+    let app = App::new("", &serde_json::json!({}));
+    for ours in ["fargate-deploy.yml", "task-definition.json"] {
+        std::fs::remove_file(app.path().join(ours)).unwrap();
+    }
+    app.write(".dockerignore", "*.yml\n*.json\n*.toml\nProcfile\ncompose.yaml\n");
+    // Where `$PORT` is given, the application is told the port that it is said to listen at.
+    let dockerfile = std::fs::read_to_string(app.path().join("Dockerfile")).unwrap();
+    app.write("Dockerfile", &format!("{dockerfile}EXPOSE 3000\n"));
+    app.write(file, text);
+    let run = |arguments: &[&str]| -> Output {
+        scrubbed(BINARY).args(arguments).current_dir(app.path()).env("HOME", app.path()).output().unwrap()
+    };
+    let said = |output: &Output| {
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let written = run(&["init"]);
+    assert!(written.status.success(), "{}", said(&written));
+    let rehearsed = run(&["rehearse", "."]);
+    assert!(rehearsed.status.success(), "{}", said(&rehearsed));
+    said(&rehearsed)
+}
+
+#[test]
+fn a_compose_file_whose_service_migrates_and_serves() {
+    let said = init_and_rehearse(
+        "compose.yaml",
+        "services:\n  web:\n    build: .\n    command: sh -c '/bin/sh /app/migrate && exec /bin/sh /app/serve'\n    ports: ['3000:3000']\n    \
+         environment: { DATABASE_URL: 'postgres://a:b@db/x', MODE: 0755 }\n  db: { image: 'postgres:16' }\n",
+    );
+    assert!(said.contains("release command `migrate` was applied"), "{said}");
+}
+
+#[test]
+fn a_procfile_with_a_worker_and_a_release_command() {
+    let said = init_and_rehearse(
+        "Procfile",
+        "web: exec /bin/sh /app/serve\nworker: QUEUE=default exec /bin/sh /app/serve\nrelease: /bin/sh /app/migrate\n",
+    );
+    assert!(said.contains("release command `migrate` was applied"), "{said}");
+}
+
+#[test]
+fn a_railway_json() {
+    init_and_rehearse(
+        "railway.json",
+        r#"{"build": {"builder": "DOCKERFILE"}, "deploy": {"startCommand": "PORT=$PORT exec /bin/sh /app/serve", "preDeployCommand": ["/bin/sh /app/migrate"]}}"#,
+    );
+}
+
+#[test]
+fn a_fly_toml() {
+    init_and_rehearse(
+        "fly.toml",
+        "app = 'shop'\n[processes]\napp = '/bin/sh /app/serve'\n[deploy]\nrelease_command = '/bin/sh /app/migrate'\n[http_service]\ninternal_port = 3_000\n",
+    );
+}
