@@ -239,15 +239,15 @@ async fn what_the_application_needs_is_started_before_it_reached_by_name_and_rem
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_previous_release_is_built_with_the_build_secrets_of_around_the_rehearsal() {
-    let config = CONFIG.replace("context: . }", "context: ., build-secrets: { token: { env: GITHUB_TOKEN } } }");
+    let config = CONFIG.replace("context: . }", "context: ., build-secrets: { token: { env: NPM_TOKEN } } }");
     let shop = Shop::open(&config);
-    let build = "RUN --mount=type=secret,id=token,required=true [\"/bin/sh\", \"-c\", \"[ \\\"$(cat /run/secrets/token)\\\" = t0ken-of-the-job ]\"]\nCMD";
+    let build = "RUN --mount=type=secret,id=token,required=true [\"/bin/sh\", \"-c\", \"[ \\\"$(cat /run/secrets/token)\\\" = t0ken-of-the-registry ]\"]\nCMD";
     let dockerfile = std::fs::read_to_string(shop.app.path().join("Dockerfile")).unwrap();
     shop.app.write("Dockerfile", &dockerfile.replace("CMD", build));
-    let token = [("GITHUB_TOKEN", "t0ken-of-the-job")];
+    let token = [("NPM_TOKEN", "t0ken-of-the-registry")];
     shop.rehearse_with(&["--previous", "same"], &token).await.succeeded();
     let ended = shop.rehearse(&["--previous", "same"]).await;
-    ended.failed(2, &["build secret `token`: the variable `GITHUB_TOKEN` is not set"]);
+    ended.failed(2, &["build secret `token`: the variable `NPM_TOKEN` is not set"]);
     shop.is_clean();
 }
 

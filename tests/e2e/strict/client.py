@@ -20,6 +20,7 @@ import xml.etree.ElementTree as ElementTree
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 # How deep inputs are looked into: containers of a definition, and what is in those.
 DEPTH = 6
@@ -152,7 +153,7 @@ def hold(response_dict, operation_model, **_):
 # Texts for patterns that are not made up by rule.
 TEXTS = [
     "a", "aa", "/a", "app", "v1", "1", "sha256:" + "0" * 64, "arn:aws:iam::123456789012:role/aa", "AROAAAAAAAAAAAAAAAAA",
-    "arn:aws:ecs:eu-central-1:123456789012:cluster/aa", "123456789012", "https://a.test", "a" * 32, "a" * 40, "{}", "/a/",
+    "arn:aws:ecs:eu-central-1:123456789012:cluster/aa", "123456789012", "Name", "https://a.test", "a" * 32, "a" * 40, "{}", "/a/",
 ]
 
 
@@ -172,7 +173,7 @@ def sample(shape, depth=0):
         for text in TEXTS + ["a" * least, "A" * least]:
             if least <= len(text) <= most and fits(metadata.get("pattern"), text):
                 return text
-        raise ValueError(f"no sample for {shape.name}: {metadata}")
+        raise SystemExit(f"no sample for {shape.name}: {metadata}")
     return {
         "integer": metadata.get("min", 1), "long": metadata.get("min", 1), "boolean": True, "double": 1.0, "float": 1.0,
         "timestamp": 0, "blob": b"a",
@@ -224,8 +225,12 @@ def broken(shape, is_json, depth=0):
     if kind == "string":
         if metadata.get("enum"):
             yield "", "enum", "NOT_A_CHOICE_OF_AWS"
-        elif metadata.get("pattern") and not fits(metadata["pattern"], "\x01;\x01"):
-            yield "", "pattern", "\x01;\x01" + "a" * max(0, metadata.get("min", 0) - 3)
+        else:
+            padding = "a" * max(0, metadata.get("min", 0) - 3)
+            odd = [text + padding for text in ("* ;", "\u2028;*", "\x01;\x01")]
+            odd = [text for text in odd if not fits(metadata.get("pattern"), text)]
+            if odd:
+                yield "", "pattern", odd[0]
         if metadata.get("min"):
             yield "", f"at least {metadata['min']}", "a" * (metadata["min"] - 1)
         if metadata.get("max") and metadata["max"] < 100_000:
@@ -239,6 +244,13 @@ def broken(shape, is_json, depth=0):
             yield "", f"at most {metadata['max']}", metadata["max"] + 1
     if kind in ("integer", "long", "boolean", "double") and is_json:
         yield "", "type", "no number" if kind != "boolean" else "no boolean"
+
+
+def holds_nothing(value):
+    """Whether a part of it is empty, and so not in a form."""
+    if isinstance(value, dict):
+        return not value or any(holds_nothing(inner) for inner in value.values())
+    return isinstance(value, list) and (not value or any(holds_nothing(inner) for inner in value))
 
 
 def encodable(value):
@@ -269,6 +281,8 @@ class Raw:
         self.body = json.dumps(encodable(value)).encode() if self.is_json else None
         try:
             self.client._make_api_call(operation, {} if self.is_json else value)
+        except ResponseParserError as error:
+            return "no answer that can be read", 500, str(error)
         except ClientError as error:
             answer = error.response
             return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"].get("Message", "")
@@ -285,13 +299,11 @@ def break_everything(session, endpoint, offered):
                 continue
             of = f"{raw.model.signing_name}:{name}"
             for path, why, value in broken(operation.input_shape, raw.is_json):
-                counts[of] = counts.get(of, 0) + 1
-                try:
-                    refusal = raw.ask(name, value)
-                except (TypeError, AttributeError, ValueError):
-                    # A form has no words for it.
-                    counts[of] -= 1
+                # A form has no words for what is empty.
+                if not raw.is_json and holds_nothing(value):
                     continue
+                counts[of] = counts.get(of, 0) + 1
+                refusal = raw.ask(name, value)
                 if refusal is None:
                     findings.append({"input": of, "at": path, "breaks": why, "why": "it is accepted"})
                 elif refusal[0] not in REFUSALS or refusal[1] >= 500:
