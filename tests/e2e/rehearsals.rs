@@ -303,6 +303,15 @@ async fn what_a_killed_rehearsal_left_goes_with_the_next_one_and_what_lives_stay
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_is_to_fail_fails_however_quick_it_is() {
+    let shop = Shop::open(CONFIG);
+    shop.app.write("app/migrate", "exit 0\n");
+    let ended = shop.rehearse(&["--fault", "migration-fails"]).await;
+    ended.failed(5, &["✗ release-command: ", "137"]);
+    shop.is_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_rehearsal_says_that_it_is_gone_and_leaves_nothing() {
     let shop = Shop::open(CONFIG);
     shop.app.write("app/migrate", "echo migrating for long\nsleep 600\n");

@@ -219,7 +219,8 @@ impl Failure {
         }
         let is_auth =
             ["unauthorized", "no basic auth credentials", "denied", "authentication required", "authorization"];
-        if has(&is_auth) || has(&["401 Unauthorized", "403 Forbidden"]) {
+        // A HEAD request is refused without a word.
+        if has(&is_auth) || has(&["401 Unauthorized", "403 Forbidden", "parsing HTTP 403 response"]) {
             let registry = registry_of(&target.repository).to_owned();
             return Self::Final(EngineError::Auth { registry, why: said });
         }
@@ -324,6 +325,7 @@ mod tests {
                 "auth",
             ),
             ("denied: Your authorization token has expired. Reauthenticate and try again.", "auth"),
+            ("error parsing HTTP 403 response body: unexpected end of JSON input: \"\"", "auth"),
             ("name unknown: The repository with name 'web' does not exist in the registry with id '1'", "missing"),
             (
                 "tag invalid: The image tag 'v1' already exists in the 'web' repository and cannot be overwritten because the tag is immutable.",

@@ -160,13 +160,7 @@ async fn wait_for(tasks: &Arc<Tasks>, arn: &str, container: &Container) -> Resul
 /// Runs until somebody wants it stopped, or an essential container has ended.
 async fn run(tasks: &Arc<Tasks>, view: &TaskView) -> (String, String) {
     let arn = &view.arn;
-    let is_of_service = view.spec.started_by.as_deref().is_some_and(|by| by.starts_with("ecs-svc/"));
-    let kills = match tasks.failure_injection(arn) {
-        InjectedFailure::CrashNewTasks => is_of_service,
-        InjectedFailure::FailOneOffs => !is_of_service,
-        _ => false,
-    };
-    if kills {
+    if is_killed(tasks, view) {
         for container in tasks.get(arn).into_iter().flat_map(|v| v.containers) {
             if let Some(id) = container.container_id {
                 tasks.containers.signal(&id, "SIGKILL").await;
@@ -230,6 +224,16 @@ async fn stop(tasks: &Arc<Tasks>, view: &TaskView, stop_code: &str, reason: &str
 }
 
 /// Log, health and end of one container, through its restarts.
+/// Whether its containers are to be killed, as a fault that was asked for.
+fn is_killed(tasks: &Tasks, view: &TaskView) -> bool {
+    let is_of_service = view.spec.started_by.as_deref().is_some_and(|by| by.starts_with("ecs-svc/"));
+    match tasks.failure_injection(&view.arn) {
+        InjectedFailure::CrashNewTasks => is_of_service,
+        InjectedFailure::FailOneOffs => !is_of_service,
+        _ => false,
+    }
+}
+
 async fn monitor(tasks: Arc<Tasks>, view: TaskView, container: Container, id: String) {
     let name = container::name(&container).to_owned();
     let stream = container::log_stream(&container, &view.id);
@@ -254,9 +258,12 @@ async fn monitor(tasks: Arc<Tasks>, view: TaskView, container: Container, id: St
         }
     };
     health.abort();
+    // One that is to be killed and was quicker has not ended well either.
+    let is_killed = is_killed(&tasks, &view);
+    let killed = |code: i64| if code == 0 && is_killed { 137 } else { code };
     tasks.change_container(&view.arn, &name, |c| {
         c.status = Status::Stopped;
-        c.exit_code = exit.map(|e| e.code);
+        c.exit_code = exit.map(|e| killed(e.code));
         if exit.is_some_and(|e| e.out_of_memory) {
             c.reason = Some("OutOfMemoryError: Container killed due to memory usage".to_owned());
         }
