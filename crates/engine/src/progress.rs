@@ -120,7 +120,9 @@ impl Steps {
         if let StepState::Failed { why } = &state {
             // Steps that were running beside the failing one end as cancelled; they are not the cause.
             let is_consequence = why.contains("context canceled");
-            if !is_consequence && self.failed.is_none() {
+            // A build goes on without a cache that cannot be read.
+            let is_cache_import = step.name.starts_with("importing cache manifest");
+            if !is_consequence && !is_cache_import && self.failed.is_none() {
                 self.failed = Some(vertex.digest.clone());
             }
         }
@@ -183,6 +185,17 @@ mod tests {
         let aux = Value::String(STANDARD.encode(status.encode_to_vec()));
         steps.trace(&aux, now, &mut |event| seen.push(event));
         seen
+    }
+
+    #[test]
+    fn a_cache_that_could_not_be_read_is_not_the_step_that_failed() {
+        let mut steps = Steps::default();
+        let failed = |name: &str| Vertex { name: name.to_owned(), error: "not found".to_owned(), ..vertex(name) };
+        let cache = failed("importing cache manifest from registry/app:cache");
+        follow(&mut steps, StatusResponse { vertexes: vec![cache], ..Default::default() }, Instant::now());
+        assert_eq!(steps.failure().0, None);
+        follow(&mut steps, StatusResponse { vertexes: vec![failed("RUN make")], ..Default::default() }, Instant::now());
+        assert_eq!(steps.failure().0.as_deref(), Some("RUN make"));
     }
 
     #[test]
