@@ -22,8 +22,9 @@ test: setup ## every test: unit, wire level, real containers, the action's shim
 	@if compgen -G 'action/test/*.test.js' >/dev/null; then $(TOOLS) node --test action/test/*.test.js; fi
 	$(TOOLS) $(CARGO) test --workspace --no-fail-fast
 
-soak: setup ## a million worlds of the model of ECS, every cell of the matrices, 25 rounds of twenty racing deploys; MODEL_WORLDS, SOAK_ROUNDS, RACE_SEED choose others
+soak: setup ## a million worlds of the model of ECS, every cell of the matrices, ten thousand interleavings of releases, 25 rounds of twenty racing deploys; MODEL_WORLDS, SOAK_ROUNDS, RACE_SEED choose others
 	MATRIX=all $(TOOLS) $(CARGO) test --test fast matrix:: -- --nocapture
+	KILLS=all INTERLEAVINGS=$${INTERLEAVINGS:-10000} $(TOOLS) $(CARGO) test --test fast -- story::kills story::interleavings --nocapture
 	MODEL_WORLDS=$${MODEL_WORLDS:-1000000} $(TOOLS) $(CARGO) test --test fast model:: -- --nocapture
 	MATRIX=all SOAK_ROUNDS=$${SOAK_ROUNDS:-25} $(TOOLS) $(CARGO) test --test race -- --nocapture
 

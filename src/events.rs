@@ -300,6 +300,8 @@ pub enum Warning {
     Plan(Risk),
     /// The lease was taken from a run that ended without releasing it.
     LeaseTakenOver { service: ServiceRef },
+    /// A newer run of the same repository has deployed the service while this one waited: it is left to that.
+    LeftToNewerRun { service: ServiceRef, run: String },
     /// A sign of life could not be written into the lease.
     LeaseNotRenewed { service: ServiceRef, error: String },
     /// Whether this run still holds the lease could not be read.
@@ -352,6 +354,12 @@ pub enum Notice {
     RoleNotAssumed { role: RoleArn, caller: String },
     /// A rehearsal leaves a service's smoke checks out: it has no port that the stage could be asked at.
     SmokeNotRehearsed { service: ServiceKey },
+    /// Release commands that a flag leaves out of the release.
+    CommandsLeftOut { flag: String, commands: Vec<String> },
+    /// A service comes after another one, which `--only` leaves out: it does not wait for it.
+    OrderLeftOut { service: ServiceKey, after: ServiceKey },
+    /// A service's desired count is 0: nothing of it started, so nothing of it was verified.
+    NothingStarted { service: ServiceRef },
 }
 }
 

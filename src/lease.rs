@@ -57,8 +57,6 @@ const STALE_READS: u32 = 15;
 /// Generations that stay readable as history, and keep a late reader from creating their names again. With the newest
 /// one they are a single page of GetParametersByPath.
 const KEPT: u64 = 8;
-/// What is remembered of commands that ended well; a parameter holds 4 KiB.
-const REMEMBERED: usize = 8;
 /// Between two looks at a lease, or at a task, of somebody else.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -70,6 +68,12 @@ pub struct Lease {
     generation: u64,
     service: ServiceRef,
     claim: RefCell<Claim>,
+    /// The release's first lease, whose renewals keep this one too; `None`: this is it.
+    first: Option<Rc<Lease>>,
+    /// The run that held it when this one came.
+    held_by: Option<String>,
+    /// What the parameter says, as far as that is known.
+    written: RefCell<Option<Claim>>,
     /// Tasks of earlier holders that are not known to have stopped.
     left: RefCell<Vec<ClaimedTask>>,
     /// An order of an earlier holder may still be on its way, until [`STALE`] after `since`.
@@ -95,6 +99,8 @@ pub struct LeaseRequest<'a> {
     pub run: &'a RunKey,
     /// Different for every process.
     pub token: &'a str,
+    /// The first lease that the release took: where it is renewed, so is this one. SSM takes three writes a second.
+    pub first: Option<&'a Rc<Lease>>,
 }
 
 /// A service whose lease is to be taken, and what the parameters of it said before any was.
@@ -139,10 +145,10 @@ pub async fn acquire(
 ) -> Result<Lease, Failure> {
     let step = context.begin(Event::LeaseRequested { service: service.clone() });
     let path = path(service);
-    let mut seen: Option<(Generation, Instant)> = None;
+    let mut seen: Option<(Signs, Instant)> = None;
     let mut told: Option<Owner> = None;
-    // The last generation that had ended when the run came.
-    let waits_since = first.generations.last().map_or(0, Generation::last_ended);
+    let held_by = first.generations.last().filter(|newest| !newest.is_released());
+    let held_by = held_by.and_then(Generation::owner).map(|owner| owner.run.clone());
     let mut first = Some((first, asked));
     loop {
         // What was read was true at some time after `asked`: a process that is suspended after the read has not seen the
@@ -158,16 +164,21 @@ pub async fn acquire(
             return Err(manual_lock.refuses(service));
         }
         let newest = found.generations.pop();
-        let unchanged_since = match (&newest, &seen) {
-            (Some(newest), Some((last, since))) if newest == last => *since,
+        let signs = match newest.clone() {
+            Some(newest) => Some((renewal_of(&newest, context.aws).await?, newest)),
+            None => None,
+        };
+        let unchanged_since = match (&signs, &seen) {
+            (Some(signs), Some((last, since))) if signs == last => *since,
             _ => Instant::now(),
         };
-        seen = newest.clone().map(|generation| (generation, unchanged_since));
+        seen = signs.map(|signs| (signs, unchanged_since));
         let unchanged = asked.saturating_duration_since(unchanged_since);
         if let Some(kind) = may_take_over(newest.as_ref(), request.run, unchanged, context.aws).await
-            && let Some((lease, found)) =
+            && let Some((mut lease, found)) =
                 create_generation(service, &path, newest.as_ref(), kind, request, context).await?
         {
+            lease.held_by = held_by;
             if newest.as_ref().is_some_and(|held| !held.is_released()) {
                 context.warn(Warning::LeaseTakenOver { service: service.clone() });
             }
@@ -178,10 +189,11 @@ pub async fn acquire(
                 token: Secret::new(request.token),
                 took: step.took(),
             });
-            if let Err(failure) = lease.gives_way(waits_since, &request, &found) {
+            // A person's lock that came with the lease holds.
+            if let Some(manual_lock) = &found.manual_lock {
                 lease.release(context.aws).await;
                 step.emit(Event::LeaseReleased { parameter: lease.name.clone() });
-                return Err(failure);
+                return Err(manual_lock.refuses(service));
             }
             return Ok(lease);
         }
@@ -200,6 +212,16 @@ pub async fn acquire(
         }
         sleep(PAUSE).await;
     }
+}
+
+/// What shows that a holder is alive: what its release's first lease says, and its own.
+type Signs = (Option<String>, Generation);
+
+async fn renewal_of(held: &Generation, aws: Aws<'_>) -> Result<Option<String>, Failure> {
+    let Some(parameter) = held.claim.as_ref().and_then(|claim| claim.renewed_by.as_deref()) else { return Ok(None) };
+    let path = parameter.rsplit_once('/').map_or(parameter, |(path, _)| path);
+    let found = aws.parameters.parameters_under(path).await.map_err(|e| claim::denied(&e))?;
+    Ok(found.into_iter().find(|(name, _)| name == parameter).map(|(_, value)| value))
 }
 
 /// What earlier runs have left behind at a service.
@@ -224,8 +246,9 @@ pub async fn left_behind(services: impl Iterator<Item = &ServiceRef>, run: &RunK
     join_all(looks).await
 }
 
-/// Renews what `leases` says is held, while `body` runs: also while a further one is waited for. Each by itself: a write
-/// that hangs keeps no other lease from being renewed.
+/// Renews what `leases` says is held, while `body` runs: also while a further one is waited for. That is one write for all of
+/// a release, of its first lease, and one of each that has something new to say. Each by itself: where the first one's hangs,
+/// the others are renewed too.
 pub async fn hold<T>(
     leases: impl Fn() -> Vec<Rc<Lease>>,
     context: &ReleaseContext<'_>,
@@ -240,8 +263,11 @@ pub async fn hold<T>(
             tokio::select! {
                 Some(written) = writes.next() => writing.retain(|lease| !Rc::ptr_eq(lease, &written)),
                 _ = due.tick() => {
+                    let hanging = writing.clone();
+                    let hangs = |lease: &Rc<Lease>| hanging.iter().any(|other| Rc::ptr_eq(other, lease));
                     for lease in leases() {
-                        if !writing.iter().any(|other| Rc::ptr_eq(other, &lease)) {
+                        let is_due = lease.first.as_ref().is_none_or(hangs) || lease.has_news();
+                        if is_due && !hangs(&lease) {
                             writing.push(Rc::clone(&lease));
                             writes.push(async move {
                                 lease.renew(context).await;
@@ -264,16 +290,27 @@ impl Lease {
         &self.service
     }
 
+    /// The run, by its URL, that was releasing the service when this one came for the lease.
+    pub fn held_by(&self) -> Option<&str> {
+        self.held_by.as_deref()
+    }
+
     /// Asked right before each order: is this still the newest generation, and until when may the order go out?
     ///
     /// # Errors
     /// `locked`: another run took over. Ours changes nothing further. `unavailable`: that cannot be told.
     pub async fn check(&self, aws: Aws<'_>) -> Result<Fence, Failure> {
-        if (self.clock)().saturating_sub(self.last_write.get()) >= FRESH {
-            self.write(aws).await.map_err(|e| call_failed("renewing the lease", &e))?;
+        if (self.clock)().saturating_sub(self.last_sign()) >= FRESH {
+            let is_renewed = match &self.first {
+                Some(first) => first.write(aws).await.is_ok(),
+                None => false,
+            };
+            if !is_renewed {
+                self.write(aws).await.map_err(|e| call_failed("renewing the lease", &e))?;
+            }
         }
         for _ in 0..STALE_READS {
-            let fence = Fence::new(self.last_write.get() + FENCE, self.clock);
+            let fence = Fence::new(self.last_sign() + FENCE, self.clock);
             match chain(&self.path, aws).await?.generations.pop() {
                 Some(newest) if newest.number == self.generation => {
                     self.confirmed.replace(Some(fence.clone()));
@@ -419,9 +456,7 @@ impl Lease {
         let mut claim = self.claim.borrow_mut();
         claim.task = None;
         claim.succeeded.retain(|done| done.command != command);
-        claim.succeeded.push(SucceededCommand { command: command.to_owned(), task: task.to_string() });
-        let surplus = claim.succeeded.len().saturating_sub(REMEMBERED);
-        claim.succeeded.drain(..surplus);
+        claim.succeeded.push(SucceededCommand { command: command.to_owned(), task: task.id().to_owned() });
         self.left.borrow_mut().clear();
     }
 
@@ -490,35 +525,14 @@ impl Lease {
         self.sent.replace(Some(fence.clone()));
     }
 
-    /// Who waited gives way to a newer run that deployed meanwhile; and a person's lock that came with the lease holds.
-    fn gives_way(&self, since: u64, ours: &LeaseRequest<'_>, found: &Chain) -> Result<(), Failure> {
-        if let Some(manual_lock) = &found.manual_lock {
-            return Err(manual_lock.refuses(&self.service));
-        }
-        let meanwhile = found.generations.iter().filter(|g| g.number > since && g.number < self.generation);
-        let newer = meanwhile.filter_map(|g| g.claim.as_ref()).find(|c| c.has_deployed && c.is_newer_than(ours));
-        match newer {
-            Some(newer) => {
-                let what =
-                    format!("{}: the newer {} deployed while this run waited for its turn", self.service, newer.owner);
-                Err(Failure::new(Reason::Superseded, what)
-                    .with_next("nothing: to go back to this commit, start this run again"))
-            }
-            None => Ok(()),
-        }
+    /// The service was told to move under this lease, or may have been.
+    pub fn has_moved(&self) -> bool {
+        self.has_moved.get()
     }
 
-    /// The release under it was a good one.
-    pub fn note_deployed(&self) {
-        self.claim.borrow_mut().has_deployed = true;
-    }
-
-    /// The release has come to an end: where the service was told to move, its commands are run again by whoever deploys
-    /// it again.
+    /// A release that has moved a service has come to an end: its commands are run again by whoever deploys it again.
     pub fn forget_commands(&self) {
-        if self.has_moved.get() {
-            self.claim.borrow_mut().succeeded.clear();
-        }
+        self.claim.borrow_mut().succeeded.clear();
     }
 
     /// Lets the next one in. A task that still runs, or an order that may still arrive, keeps its claim; what was noted and
@@ -552,14 +566,28 @@ impl Lease {
         }
     }
 
+    /// When a sign of life that arrived was sent last.
+    fn last_sign(&self) -> Duration {
+        let own = self.last_write.get();
+        self.first.as_ref().map_or(own, |first| own.max(first.last_write.get()))
+    }
+
+    /// What was noted since the last write.
+    fn has_news(&self) -> bool {
+        let claim = self.claim.borrow();
+        self.written.borrow().as_ref() != Some(&*claim)
+    }
+
     /// Every write is a sign of life: no two say the same.
     async fn write(&self, aws: Aws<'_>) -> Result<(), CallError> {
         let _one_at_a_time = self.writing.lock().await;
+        aws.parameters.write_turn().await;
         self.claim.borrow_mut().heartbeat += 1;
-        let text = text(&self.claim.borrow());
+        let claim = self.claim.borrow().clone();
         let sent = (self.clock)();
-        aws.parameters.put_parameter(&self.name, &text).await?;
+        aws.parameters.put_parameter(&self.name, &text(&claim)).await?;
         self.last_write.set(sent);
+        self.written.replace(Some(claim));
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ pub mod events;
 mod evidence;
 pub mod fence;
 pub mod lease;
+pub mod pace;
 pub mod poll;
 pub mod ports;
 mod registered;

@@ -203,6 +203,8 @@ pub trait Repositories {
 pub trait Parameters {
     /// `ssm:PutParameter` with `Overwrite=false`: `Conflict` when it exists. Atomic.
     async fn create_parameter(&self, name: &str, value: &str) -> Call<()>;
+    /// Returns when AWS's limits let the next write go out: what is measured from its sending is measured from then.
+    async fn write_turn(&self) {}
     /// `ssm:PutParameter` with `Overwrite=true`.
     async fn put_parameter(&self, name: &str, value: &str) -> Call<()>;
     /// `ssm:GetParametersByPath`, all pages: name and value.

@@ -4,10 +4,14 @@
 mod cancellation;
 mod commands;
 mod images;
+mod newer;
+mod progress;
 mod ready_images;
 mod review;
 mod rollback;
 mod rollouts;
+mod service_rollout;
+mod serving;
 mod unchanged;
 
 pub use cancellation::cancelled;
@@ -22,6 +26,7 @@ use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
 use crate::steps::{authenticate, preflight, register};
 use cancellation::{LAST_LOOK, LAST_WRITES, run_alongside};
+use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
 use fargate_deploy_core::plan::document::{PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::{Before, Found, Plan, Provenance, ServicePlan};
@@ -84,6 +89,8 @@ pub struct Release<'a> {
     plan: RefCell<Rc<Plan>>,
     images: ReadyImages,
     leases: RefCell<Vec<Rc<Lease>>>,
+    /// Services that a newer run has deployed while this one waited, and the run.
+    left_to_newer: RefCell<Vec<(ServiceKey, String)>>,
     revisions: RefCell<Vec<Revision>>,
 }
 
@@ -100,6 +107,7 @@ impl<'a> Release<'a> {
             plan: RefCell::default(),
             images: ReadyImages::new(order.config.images.len()),
             leases: RefCell::default(),
+            left_to_newer: RefCell::default(),
             revisions: RefCell::default(),
         }
     }
@@ -107,44 +115,53 @@ impl<'a> Release<'a> {
     /// # Errors
     /// Every expected bad ending.
     pub async fn run(self) -> Result<Success, Failure> {
-        let releasing = lease::hold(|| self.leases.borrow().clone(), &self.context, self.release());
+        // On the heap: a release is a deep story, and some threads have small stacks.
+        let releasing = lease::hold(|| self.leases.borrow().clone(), &self.context, Box::pin(self.release()));
         let ended = self.until_cancelled(releasing).await;
         self.release_leases(&ended).await;
         ended
     }
 
     async fn release(&self) -> Result<Success, Failure> {
+        self.require_what_is_promised()?;
         self.authenticate().await?;
         self.read_production().await?;
         if self.order.is_dry_run {
-            return self.show_plan().await;
+            let planned = self.show_plan().await?;
+            return self.require_reviewed_plan().map(|()| planned);
         }
         self.require_reviewed_plan()?;
-        run_alongside(self.deploy(), self.build_images()).await
+        run_alongside(Box::pin(self.deploy()), self.build_images()).await
     }
 
     /// While images are still being built: what does not need them.
     async fn deploy(&self) -> Result<Success, Failure> {
         self.first_images().await?;
         if self.changes_nothing() && !self.has_left_something().await {
-            return self.confirm_unchanged().await;
+            return Box::pin(self.confirm_unchanged()).await;
         }
+        let seen_first = self.plan();
         self.acquire_leases().await?;
         self.wait_for_left_tasks(self.started_by_first_command()).await?;
         self.read_services_again().await?;
+        self.give_way_to_newer(&seen_first)?;
         self.first_images().await?;
         // Another command may be the first to be run now.
         self.wait_for_left_tasks(self.started_by_first_command()).await?;
         if self.changes_nothing() {
-            return self.confirm_unchanged().await;
+            return Box::pin(self.confirm_unchanged()).await;
         }
         self.require_reviewed_plan()?;
         self.run_commands_before().await?;
         self.register_task_definitions().await?;
-        let success = self.move_services().await?;
-        self.run_commands_after().await?;
+        let assignments = self.assignments().await;
+        let serving = Box::pin(self.move_services(&assignments)).await?;
+        let mut serving = Box::pin(self.confirm_serving(serving, &assignments)).await?;
+        if self.run_commands_after().await? {
+            serving = Box::pin(self.confirm_serving(serving, &assignments)).await?;
+        }
         self.confirm_leases().await?;
-        Ok(success)
+        self.success_beside_newer(self.success_of(&serving))
     }
 
     async fn authenticate(&self) -> Result<(), Failure> {
@@ -161,6 +178,7 @@ impl<'a> Release<'a> {
         self.choose(before)?;
         if !is_dry_run {
             self.plan().warnings.iter().for_each(|risk| self.context.warn(Warning::Plan(risk.clone())));
+            self.tell_what_is_left_out();
         }
         Ok(())
     }
@@ -181,7 +199,9 @@ impl<'a> Release<'a> {
     async fn read_once_more(&self, settle: Option<Duration>) -> Result<(), Failure> {
         let found = self.found.get().cloned().unwrap_or_default();
         let config = &self.order.config;
-        self.choose(preflight::services_again(config, found, settle, self.earlier_attempt(), &self.context).await?)
+        let known = self.plan().services.iter().map(|s| s.running.clone()).collect();
+        let again = preflight::services_again(config, found, known, settle, self.earlier_attempt(), &self.context);
+        self.choose(again.await?)
     }
 
     /// The URL of this run, where an attempt of it came before this one.
@@ -232,8 +252,10 @@ impl<'a> Release<'a> {
         let deadline = Instant::now() + wait;
         let plan = self.plan();
         let services = lease::in_order(plan.services.iter().map(|s| &s.service), self.context.aws).await?;
-        let request = LeaseRequest { owner: &self.order.owner, run: &self.order.run, token: &self.order.token };
         for service in services {
+            let first = self.leases.borrow().first().cloned();
+            let Order { owner, run, token, .. } = self.order;
+            let request = LeaseRequest { owner, run, token, first: first.as_ref() };
             let lease = lease::acquire(service, request, deadline, &self.context).await?;
             self.leases.borrow_mut().push(Rc::new(lease));
         }
@@ -276,11 +298,9 @@ impl<'a> Release<'a> {
             let _ = tokio::time::timeout(LAST_LOOK, self.look_at_running_commands()).await;
         }
         let leases = self.leases.take();
-        if !is_cancelled && !matches!(ended, Err(failure) if failure.reason == Reason::Timeout) {
+        let is_over = !is_cancelled && !matches!(ended, Err(failure) if failure.reason == Reason::Timeout);
+        if is_over && leases.iter().any(|lease| lease.has_moved()) {
             leases.iter().for_each(|lease| lease.forget_commands());
-        }
-        if matches!(ended, Ok(Success::Deployed | Success::DeployedNotVerified)) {
-            leases.iter().for_each(|lease| lease.note_deployed());
         }
         let releasing = join_all(leases.iter().map(|lease| lease.release(self.context.aws)));
         let patience = if is_cancelled { LAST_WRITES } else { retry::CALL };
@@ -311,17 +331,26 @@ impl<'a> Release<'a> {
         self.register_ready(&images).await
     }
 
-    /// Registers the services whose images are ready, and that have no revision yet.
+    /// Registers the services whose images are ready, and that have no revision yet: those of a family one after the other,
+    /// since equal ones are one revision, and AWS makes one of a family at a time.
     async fn register_ready(&self, images: &Images) -> Result<(), Failure> {
         let plan = self.plan();
         let is_new = |s: &&ServicePlan| !self.revisions.borrow().iter().any(|r| r.key == s.key);
         let is_ready = |s: &&ServicePlan| has_all(images, s.containers.iter().map(|(_, key)| key));
-        let ready = plan.services.iter().filter(is_new).filter(is_ready);
-        let registering = ready.map(|s| {
-            register::register(s, plan.number, images, &self.order.provenance, self.earlier_attempt(), &self.context)
-        });
-        for registered in join_all(registering).await {
-            let revision = registered?;
+        let mut families: BTreeMap<&str, Vec<&ServicePlan>> = BTreeMap::new();
+        for service in plan.services.iter().filter(is_new).filter(is_ready) {
+            families.entry(service.base.family()).or_default().push(service);
+        }
+        let registering = families.values().map(|services| self.register_family(services, plan.number, images));
+        join_all(registering).await.into_iter().collect()
+    }
+
+    async fn register_family(&self, services: &[&ServicePlan], number: u64, images: &Images) -> Result<(), Failure> {
+        for service in services {
+            let registered = self.revisions.borrow().clone();
+            let (provenance, earlier) = (&self.order.provenance, self.earlier_attempt());
+            let revision =
+                register::register(service, number, images, provenance, earlier, &registered, &self.context).await?;
             if let Some(service) = self.context.record.borrow_mut().service_mut(&revision.key) {
                 service.target = Some(revision.arn.clone());
             }

@@ -27,6 +27,12 @@ impl RolloutInProgress {
         }
     }
 
+    /// The same deployment once more, from its beginning: how it ended is no answer any more. `seen_events` are no news.
+    #[must_use]
+    pub fn again(&self, seen_events: Vec<String>) -> Self {
+        Self { fails_fast: self.fails_fast, ..Self::new(self.target.clone(), seen_events, self.since) }
+    }
+
     /// Where the ServiceDeployments API has shown it.
     pub fn service_deployment(&self) -> Option<&ServiceDeploymentArn> {
         self.rollout.service_deployment()

@@ -95,9 +95,8 @@ pub async fn deploy_with(
     let comments = PlanComments { context, label: label.as_deref(), is_of_only, env, sink: sink.as_ref() };
     let beginning = async {
         let required = match &options.required_plan {
-            _ if options.is_dry_run => RequiredPlan::None,
             Some(digest) => RequiredPlan::Shown(Shown { digest: digest.clone(), ..Shown::default() }),
-            None if config.require_plan => comments.required_plan(&config).await,
+            None if config.require_plan && !options.is_dry_run => comments.required_plan(&config).await,
             None => RequiredPlan::None,
         };
         let opened = open(config.clone(), options.clone(), context, env, &held, Arc::clone(&sink)).await?;

@@ -56,15 +56,20 @@ pub async fn plan(
     let is_foreign = context.is_fork_pull_request;
     let may_write = !is_foreign || matches!(context.event.as_deref(), Some("issue_comment" | "workflow_run"));
     let comments = how.comments && may_write && (by_design.is_none() || how.is_offline || is_foreign);
+    if let Some(refused) = by_design.and_then(|why| refuse_without_aws(&how, why)) {
+        return refused.into();
+    }
+    let terraform_plan = how.terraform_plan.clone();
+    let terraform_plan = terraform_plan.as_deref();
     let (mut outcome, is_shown) = match by_design {
-        Some(why) => (offline(request, directory, why, None, env, sink.as_ref()).await, false),
+        Some(why) => (offline(request, directory, why, None, terraform_plan, env, sink.as_ref()).await, false),
         None => match online(request, how, &context, env, directory, Arc::clone(&sink), interrupt.clone()).await {
             (Outcome { result: Err(failure), .. }, _)
                 if failure.reason == Reason::Identity && has_no_token(&context, env) =>
             {
                 let why = "this pull request's job has no identity on AWS (it lacks `id-token: write`)";
                 let next = advice(&[Permission::IdToken, Permission::WritePullRequests]);
-                (offline(request, directory, why, Some(next), env, sink.as_ref()).await, false)
+                (offline(request, directory, why, Some(next), terraform_plan, env, sink.as_ref()).await, false)
             }
             ending => ending,
         },
@@ -104,7 +109,7 @@ async fn online(
         Ok(config) => config,
         Err(failure) => return failed(failure),
     };
-    let infrastructure = match terraform(how.terraform_plan.as_deref(), directory, &config) {
+    let infrastructure = match terraform(how.terraform_plan.as_deref(), directory, &config.terraform_outputs) {
         Ok(infrastructure) => infrastructure,
         Err(failure) => return failed(failure),
     };
@@ -130,13 +135,13 @@ async fn online(
     (outcome, true)
 }
 
-fn terraform(file: Option<&Path>, directory: &Path, config: &Config) -> Result<Option<Infrastructure>, Failure> {
+fn terraform(file: Option<&Path>, directory: &Path, taken: &[String]) -> Result<Option<Infrastructure>, Failure> {
     let Some(file) = file else { return Ok(None) };
     let failed = |why: String| Failure::new(Reason::Config, format!("Terraform plan `{}`: {why}", file.display()));
     // As Terraform's outputs: plans of large systems are tens of megabytes.
     let bytes = config::read_file(&directory.join(file), 64 * 1024 * 1024).map_err(|why| failed(why.to_string()))?;
     let summary = TerraformSummary::parse(&bytes).map_err(failed)?;
-    Ok(Some(Infrastructure::of(&summary, &config.terraform_outputs)))
+    Ok(Some(Infrastructure::of(&summary, taken)))
 }
 
 fn is_pull_request(context: &RunContext) -> bool {
@@ -165,11 +170,26 @@ fn without_identity(how: &PlanOptions, context: &RunContext, env: &BTreeMap<Stri
         .then_some("a pull request of Dependabot has no identity on AWS, by design")
 }
 
+/// What a person asked for together with `--offline`, and what cannot be done without AWS: it is not left out in silence. Who is
+/// offline by design has not chosen it.
+fn refuse_without_aws(how: &PlanOptions, why: &str) -> Option<Failure> {
+    let flag = match how {
+        PlanOptions { options: Options { required_plan: Some(_), .. }, .. } => "--require-plan",
+        PlanOptions { builds_images: Some(true), .. } => "--build",
+        _ => return None,
+    };
+    (why == OFFLINE).then(|| {
+        Failure::new(Reason::Config, format!("`{flag}` cannot be done with `--offline`: it needs what is in AWS"))
+            .with_next(format!("leave one of them out: `{flag}`, or `--offline`"))
+    })
+}
+
 async fn offline(
     request: &Request,
     directory: &Path,
     why: &str,
     next: Option<String>,
+    terraform_plan: Option<&Path>,
     env: &BTreeMap<String, String>,
     sink: &dyn Sink,
 ) -> Outcome {
@@ -191,6 +211,11 @@ async fn offline(
         None => Event::Notice(Notice::PlannedOffline { why: why.to_owned() }),
     });
     document.next = next;
+    // Which outputs the config takes is known where its values are.
+    document.infrastructure = match terraform(terraform_plan, directory, &[]) {
+        Ok(infrastructure) => infrastructure,
+        Err(failure) => return failure.into(),
+    };
     let mut problems = document.problems.clone();
     let record = Record { offline_plan: Some(Box::new(document)), ..Record::default() };
     let result = match problems.is_empty() {

@@ -47,10 +47,17 @@ pub enum LockFlag {
 const ONLY_IMAGE: &str = "app";
 
 impl Request {
-    /// The same file for the environment that images are promoted from. Other flags are about the deploy, not about it.
+    /// The same file for the environment that images are promoted from, and of it the services that are deployed here. Other
+    /// flags are about the deploy, not about it.
     #[must_use]
     pub fn source(&self) -> Self {
-        Self { file: self.file.clone(), environment: self.from.clone(), ..Self::default() }
+        Self {
+            file: self.file.clone(),
+            environment: self.from.clone(),
+            only: self.only.clone(),
+            skip_release_commands: true,
+            ..Self::default()
+        }
     }
 
     /// The flags that only mean something without a file, of those that were given.

@@ -69,7 +69,12 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
         return Err(check.errors);
     }
     let only: Vec<ServiceKey> = surroundings.request.only.iter().map(|key| key.as_str().into()).collect();
-    let chosen = Chosen::of(images, services, release, &only);
+    let (chosen, needed) = Chosen::of(images, services, release, &only);
+    let needed = needed.iter().filter(|_| !surroundings.request.skip_release_commands);
+    let errors: Vec<_> = needed.map(|(command, service)| needs_command(command, service)).collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     Ok(Config {
         file: surroundings.file,
         root: surroundings.root,
@@ -102,6 +107,16 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
         terraform_outputs: surroundings.terraform_outputs,
         shown_as: surroundings.shown_as,
     })
+}
+
+fn needs_command(command: &str, service: &ServiceKey) -> ConfigError {
+    ConfigError::new(format!(
+        "`--only`: release command `{command}` of service `{service}` would be left out, and has to run before its image is \
+         deployed"
+    ))
+    .hint(format!(
+        "name `{service}` too; or add `--skip-release-commands`, where what it does has been done or is not needed"
+    ))
 }
 
 struct Check<'a> {

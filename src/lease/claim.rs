@@ -1,6 +1,5 @@
 //! What the parameters of a lease say.
 
-use super::LeaseRequest;
 use super::manual_lock::{self, ManualLock};
 use super::owner::Owner;
 use crate::error::call_failed;
@@ -40,12 +39,12 @@ pub struct Claim {
     pub run: RunKey,
     #[serde(default)]
     pub is_released: bool,
-    /// The release under it was a good one: its services serve what it deployed.
-    #[serde(default)]
-    pub has_deployed: bool,
     /// Counts the writes: each is a sign of life.
     #[serde(default, rename = "beat")]
     pub heartbeat: u64,
+    /// The parameter of the release's first lease: as long as that is renewed, so is this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_by: Option<String>,
     /// UpdateService or StopServiceDeployment is about to be sent, or is on its way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_updating: bool,
@@ -66,7 +65,7 @@ pub struct Claim {
 pub struct SucceededCommand {
     /// Tells it from every other command of the run.
     pub command: String,
-    /// The task that ran it.
+    /// The id of the task that ran it.
     pub task: String,
 }
 
@@ -91,16 +90,6 @@ impl Claim {
     /// each other and wait for each other.
     pub(super) fn is_earlier_attempt_of(&self, run: &RunKey) -> bool {
         !run.key.is_empty() && self.run.key == run.key && self.run.is_earlier_than(run)
-    }
-
-    /// A later run of the same repository than ours, both started once: GitHub numbers runs in the order in which they
-    /// were triggered. Whoever starts an old run again wants the old commit.
-    pub(super) fn is_newer_than(&self, ours: &LeaseRequest<'_>) -> bool {
-        let number = |run: &RunKey| run.key.parse::<u64>().ok().filter(|_| run.attempt == "1");
-        let repository =
-            |owner: &Owner| owner.run.split_once("/actions/runs/").map(|(repository, _)| repository.to_owned());
-        let is_later = number(&self.run).zip(number(ours.run)).is_some_and(|(theirs, ours)| theirs > ours);
-        is_later && repository(&self.owner).is_some_and(|theirs| repository(ours.owner) == Some(theirs))
     }
 }
 
@@ -138,11 +127,6 @@ impl Generation {
         self.claim.as_ref().is_some_and(|claim| claim.is_updating && !claim.is_released)
     }
 
-    /// The newest that had ended when this one was the newest.
-    pub fn last_ended(&self) -> u64 {
-        if self.is_released() { self.number } else { self.number.saturating_sub(1) }
-    }
-
     pub fn owner(&self) -> Option<&Owner> {
         self.claim.as_ref().map(|claim| &claim.owner)
     }
@@ -154,8 +138,20 @@ pub(super) fn path(service: &ServiceRef) -> String {
     format!("/fargate-deploy/{}/{}/lease", short(service.cluster.as_str()), short(service.name.as_str()))
 }
 
+/// A standard parameter holds this much.
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html>
+const MOST: usize = 4096;
+
+/// As much as fits: the commands that succeeded longest ago are left out first. Their tasks are looked up in AWS.
 pub(super) fn text(claim: &Claim) -> String {
-    serde_json::to_string(claim).unwrap_or_default()
+    let mut claim = claim.clone();
+    loop {
+        let text = serde_json::to_string(&claim).unwrap_or_default();
+        if text.len() <= MOST || claim.succeeded.is_empty() {
+            return text;
+        }
+        claim.succeeded.remove(0);
+    }
 }
 
 /// What is under the path of a service's lease.

@@ -158,13 +158,14 @@ pub(super) async fn create_generation(
         owner: request.owner.clone(),
         run: request.run.clone(),
         is_released: false,
-        has_deployed: false,
         heartbeat: 0,
+        renewed_by: request.first.map(|first| first.name.clone()),
         is_updating: false,
         task: None,
         succeeded: vec![],
         release: None,
     };
+    aws.parameters.write_turn().await;
     let sent = (context.clock)();
     match aws.parameters.create_parameter(&name, &text(&claim)).await {
         Ok(()) => {}
@@ -195,6 +196,9 @@ pub(super) async fn create_generation(
         path: path.to_owned(),
         generation,
         service: service.clone(),
+        first: request.first.cloned(),
+        held_by: None,
+        written: RefCell::new(Some(claim.clone())),
         claim: RefCell::new(Claim { task: left.first().cloned(), succeeded, release: last_release(chain), ..claim }),
         left: RefCell::new(left),
         follows_order: Cell::new(follows_order),

@@ -40,6 +40,22 @@ impl Release<'_> {
         }
     }
 
+    /// Ends `work` when `end` resolves, but for what `is_needed` to be known. `None`: it has not ended.
+    pub(super) async fn unless<T>(
+        &self,
+        end: impl Future<Output = ()>,
+        work: impl Future<Output = T>,
+        is_needed: impl Fn(&Self) -> bool,
+    ) -> Option<T> {
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            ended = &mut work => return Some(ended),
+            () = end => {}
+        }
+        self.poll_while(&mut work, is_needed).await
+    }
+
     /// Goes on with `work` as long as `is_needed`. `None`: it is not, and `work` has not ended.
     async fn poll_while<T>(
         &self,

@@ -5,7 +5,7 @@ use super::ready_images::{Images, has_all};
 use crate::config::When;
 use crate::events::Event;
 use crate::steps::{release as command, snapshot};
-use fargate_deploy_core::outcome::{CommandState, Failure};
+use fargate_deploy_core::outcome::{CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, Plan};
 use fargate_deploy_core::snapshot::snapshot_name;
 use futures_util::future::join_all;
@@ -28,15 +28,18 @@ impl Release<'_> {
         Ok(())
     }
 
-    pub(super) async fn run_commands_after(&self) -> Result<(), Failure> {
+    /// Whether there was one to run.
+    pub(super) async fn run_commands_after(&self) -> Result<bool, Failure> {
         if self.order.is_unwatched {
-            return Ok(());
+            return Ok(false);
         }
         let (plan, images) = (self.plan(), self.images.all().await?);
+        let mut has_run = false;
         for planned in self.commands_at(&plan, When::After) {
             self.run_command_after(planned, &plan, &images).await?;
+            has_run = true;
         }
-        Ok(())
+        Ok(has_run)
     }
 
     /// Runs it, and notes in every lease that no later run owes it.
@@ -46,7 +49,10 @@ impl Release<'_> {
         plan: &Plan,
         images: &Images,
     ) -> Result<(), Failure> {
-        self.run_command(planned, plan, images).await?;
+        self.run_command(planned, plan, images).await.map_err(|failure| match failure.reason {
+            Reason::ReleaseCommand => Failure { reason: Reason::AfterCommand, ..failure },
+            _ => failure,
+        })?;
         let leases = self.leases.borrow().clone();
         leases.iter().for_each(|lease| lease.note_command_after(&planned.command.name));
         join_all(leases.iter().map(|lease| lease.renew(&self.context))).await;

@@ -1,7 +1,8 @@
 //! The plan instead of the release, and the release only if it is what was reviewed.
 
 use super::{Release, RequiredPlan};
-use crate::events::Event;
+use crate::config::ServiceConfig;
+use crate::events::{Event, Notice};
 use crate::steps::{build, push};
 use fargate_deploy_core::outcome::{Failure, Reason, Success};
 use fargate_deploy_core::plan::{ImageAction, ImagePlan};
@@ -51,6 +52,43 @@ impl Release<'_> {
             env: &self.order.env,
         };
         build::build(what, &self.context).await.map(drop)
+    }
+
+    /// Refuses what a flag would break of what the config promises, before anything is read.
+    ///
+    /// # Errors
+    /// `config`: `--no-wait` with services that wait for others.
+    pub(super) fn require_what_is_promised(&self) -> Result<(), Failure> {
+        let waits = |s: &&ServiceConfig| !s.after.is_empty();
+        match self.order.config.services.iter().find(waits).filter(|_| self.order.is_unwatched) {
+            Some(service) => {
+                let what = format!(
+                    "`--no-wait`: service `{}` comes after `{}`, and nothing would wait for that to serve",
+                    service.key, service.after[0]
+                );
+                Err(Failure::new(Reason::Config, what)
+                    .with_next("leave `--no-wait` out, or deploy them one after the other with `--only`"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Says what flags leave out of the release.
+    pub(super) fn tell_what_is_left_out(&self) {
+        let left_out = &self.order.config.left_out;
+        let tell = |notice| self.context.emit(Event::Notice(notice));
+        let commands = |flag: &str, commands: Vec<String>| {
+            if !commands.is_empty() {
+                tell(Notice::CommandsLeftOut { flag: flag.to_owned(), commands });
+            }
+        };
+        commands("--only", left_out.commands.clone());
+        if self.order.is_unwatched {
+            commands("--no-wait", self.names_of_commands_after());
+        }
+        for (service, after) in left_out.after.clone() {
+            tell(Notice::OrderLeftOut { service, after });
+        }
     }
 
     /// Stops a deploy that would do something else than what was reviewed.

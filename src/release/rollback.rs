@@ -1,8 +1,9 @@
 //! When a release is bad: say why it failed, put back what it changed, confirm that it serves.
 
 use super::Release;
-use super::rollouts::{ServiceRollout, is_in_progress_elsewhere, state_of};
-use crate::config::OnFailure;
+use super::progress::{Progress, is_in_progress_elsewhere};
+use super::service_rollout::{Assignment, Evidence, STILL_MOVING, ServiceRollout, Turn, WayBack, state_of};
+use crate::config::{OnCancel, OnFailure};
 use crate::evidence;
 use crate::poll::Poll;
 use crate::retry;
@@ -15,120 +16,140 @@ use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollback::{Restore, Trouble, decide};
 use fargate_deploy_core::rollout::Verdict;
 use fargate_deploy_core::service::State;
-use fargate_deploy_core::smoke::SmokeFailure;
-use futures_util::future::join_all;
-
-const STILL_MOVING: &str = "was still rolling out when the release was given up";
+use tokio::sync::watch::Sender;
 
 impl Release<'_> {
-    /// Why a service did not come to serve, with the evidence that AWS still has.
-    pub(super) async fn failure_of(&self, bad: &ServiceRollout<'_>) -> Failure {
-        let revision = bad.revision.arn.short();
-        let ended = bad.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), ToString::to_string);
-        let what = format!("{}: {revision} {ended}", bad.service.service);
-        let reason = match bad.verdict {
-            Some(Verdict::Superseded { .. }) => Reason::Superseded,
-            Some(Verdict::TimedOut { .. }) => Reason::Timeout,
-            Some(Verdict::Unsteady { .. } | Verdict::Gone { .. }) => Reason::Unsteady,
-            Some(Verdict::Lost { .. }) => Reason::Unavailable,
-            _ => Reason::RolledBack,
-        };
-        let mut failure = Failure::new(reason, what);
-        if matches!(reason, Reason::RolledBack | Reason::Unsteady | Reason::Timeout)
-            && let Some(moving) = &bad.moving
-        {
-            let found = evidence::of_deployment(
-                self.context.aws,
-                &bad.service.service,
-                &moving.target.deployment,
-                &bad.revision.definition,
-            );
-            let found = retry::all_within(retry::EVIDENCE, found).await;
-            failure = failure.with_evidence(found.lines).with_log(found.log);
-        }
-        failure.with_next(match reason {
-            Reason::Superseded => "nothing: the newer deployment decides what serves".to_owned(),
-            Reason::Timeout => format!(
-                "ECS goes on; look again with: aws ecs describe-services --cluster {} --services {}, or raise `wait`",
-                bad.service.service.cluster, bad.service.service.name
-            ),
-            Reason::Unavailable => format!(
-                "ECS goes on; look at it with: aws ecs describe-services --cluster {} --services {}, and run this again when \
-                 that answers: it follows what goes on, and verifies it",
-                bad.service.service.cluster, bad.service.service.name
-            ),
-            Reason::Unsteady => format!(
-                "look at the service now: aws ecs describe-services --cluster {} --services {}",
-                bad.service.service.cluster, bad.service.service.name
-            ),
-            _ => "mend what the lines above show and push again".to_owned(),
+    /// What AWS still has to say of a service that did not come to serve.
+    pub(super) fn evidence_of<'s>(
+        &'s self,
+        bad: &ServiceRollout<'s>,
+    ) -> impl Future<Output = (Vec<String>, Vec<String>)> + use<'s> {
+        let (aws, service, definition) = (self.context.aws, bad.service, &bad.revision.definition);
+        let deployment = bad.moving.as_ref().map(|moving| moving.target.deployment.clone());
+        let wanted = bad.evidence;
+        retry::all_within(retry::EVIDENCE, async move {
+            match (wanted, deployment) {
+                (Evidence::StoppedTasks, Some(deployment)) => {
+                    let found = evidence::of_deployment(aws, &service.service, &deployment, definition).await;
+                    (found.lines, found.log)
+                }
+                (Evidence::RunningTask, _) => {
+                    let arns = aws.tasks.running_tasks(&service.service).await.unwrap_or_default();
+                    let task = arns.first().zip(service.containers.first());
+                    let Some((task, (container, _))) = task else { return Default::default() };
+                    (vec![], evidence::last_lines(aws, definition, container, task).await)
+                }
+                _ => Default::default(),
+            }
         })
     }
 
-    /// The release serves, and does not answer as it should.
-    pub(super) async fn failure_of_smoke(&self, done: &ServiceRollout<'_>, why: &SmokeFailure) -> Failure {
-        let mut log = vec![];
-        let running = self.context.aws.tasks.running_tasks(&done.service.service);
-        if let Ok(arns) = retry::each_within(retry::EVIDENCE, running).await
-            && let (Some(task), Some((container, _))) = (arns.first(), done.service.containers.first())
-        {
-            let lines = evidence::last_lines(self.context.aws, &done.revision.definition, container, task);
-            log = retry::all_within(retry::EVIDENCE, lines).await;
+    /// Goes back where the release does: at once where it is bad itself, else when what comes after it is back, so that an
+    /// older service never meets a newer one that was deployed to come after it.
+    pub(super) async fn go_back_in_order<'p>(
+        &self,
+        mut rollout: ServiceRollout<'p>,
+        all: &[Assignment],
+        progress: &Sender<Progress>,
+        poll: &Poll,
+    ) -> Turn<'p> {
+        let key = rollout.service.key.clone();
+        if progress.borrow().is_given_up() && !rollout.caused_failure {
+            let comes_after = |other: &&Assignment| other.service.after.contains(&key);
+            let are_back =
+                |p: &Progress| all.iter().filter(comes_after).all(|other| p.back.contains(&other.service.key));
+            let _ = progress.subscribe().wait_for(are_back).await;
         }
-        Failure::new(Reason::RolledBack, format!("{}: smoke check failed: {why}", done.service.service))
-            .with_log(log)
-            .with_next("find out why the new release does not answer, and push again")
+        let goes_back = self.goes_back(&rollout, &progress.borrow());
+        let turn = match goes_back {
+            true => {
+                let back = self.go_back(&mut rollout, poll).await;
+                Turn::WentBack(Box::new(rollout), back)
+            }
+            false => Turn::Stays(Box::new(rollout)),
+        };
+        progress.send_modify(|p| {
+            p.back.insert(key);
+        });
+        turn
     }
 
-    /// Puts back what `on-failure` says of the services that changed, and watches each until it serves again.
-    pub(super) async fn roll_back_services(&self, mut failure: Failure, rollouts: Vec<ServiceRollout<'_>>) -> Failure {
-        let policy = self.plan().settings.on_failure;
-        if is_in_progress_elsewhere(&failure) {
-            return failure;
+    fn goes_back(&self, rollout: &ServiceRollout<'_>, progress: &Progress) -> bool {
+        let settings = &self.plan().settings;
+        // What ECS, or somebody newer, works on is left alone; so is what cannot be read: it may well be good.
+        let is_elsewhere = matches!(rollout.verdict, Some(Verdict::TimedOut { .. } | Verdict::Superseded { .. }));
+        let is_lost = matches!(rollout.verdict, Some(Verdict::Lost { .. }));
+        let is_asked_for = match settings.on_failure {
+            OnFailure::RollbackAll => progress.takes_all_back(),
+            OnFailure::RollbackFailed => rollout.caused_failure && !is_elsewhere,
+            OnFailure::Leave => false,
+        } || progress.is_cancelled && settings.on_cancel == OnCancel::Rollback;
+        is_asked_for && rollout.moving.is_some() && rollout.can_go_back && !is_lost
+    }
+
+    /// A failure with the state that it leaves: what its reason promises holds for every service.
+    pub(super) fn ending(&self, mut failure: Failure, turns: &[Turn<'_>]) -> Failure {
+        let on_failure = self.plan().settings.on_failure;
+        let (mut went_back, mut unconfirmed, mut lost, mut not_started) = (vec![], vec![], vec![], vec![]);
+        for turn in turns {
+            match turn {
+                Turn::NotStarted(service) => not_started.push(service.service.to_string()),
+                Turn::WentBack(rollout, back) => {
+                    went_back.push(&rollout.service.key);
+                    if let WayBack::Unconfirmed(why) = back {
+                        unconfirmed.push(why.clone());
+                    }
+                }
+                Turn::Stays(rollout) if matches!(rollout.verdict, Some(Verdict::Lost { .. })) => {
+                    lost.push(format!("{}: the service cannot be read", rollout.service.service));
+                }
+                Turn::Stays(rollout) if rollout.caused_failure && !rollout.can_go_back => {
+                    let (service, runs) = (&rollout.service.service, rollout.revision.arn.short());
+                    unconfirmed.push(format!("{service}: {runs} ran before this release too, and is left as it is"));
+                }
+                Turn::Stays(_) => {}
+            }
         }
-        if policy == OnFailure::Leave {
-            return leave_as_is(failure, &rollouts);
-        }
-        let goes_back =
-            |r: &ServiceRollout<'_>| r.moving.is_some() && (policy == OnFailure::RollbackAll || r.caused_failure);
-        // Nothing is put back over what cannot be read, and it may well be good.
-        let is_lost = |r: &ServiceRollout<'_>| matches!(r.verdict, Some(Verdict::Lost { .. }));
-        let (lost, going): (Vec<_>, Vec<_>) = rollouts.into_iter().filter(goes_back).partition(is_lost);
-        if going.is_empty() && !lost.is_empty() {
-            return failure;
-        }
-        let keys: Vec<_> = going.iter().map(|r| r.service.key.clone()).collect();
-        let poll = Poll::default();
-        let has_changed = !going.is_empty();
-        let endings =
-            join_all(going.into_iter().map(|r| retry::each_within(retry::GOING_BACK, self.restore(r, &poll)))).await;
-        if has_changed {
+        if is_in_progress_elsewhere(&failure) && went_back.is_empty() {
+            unconfirmed.clear();
+        } else if on_failure == OnFailure::Leave {
+            failure = leave_as_is(failure, turns);
+        } else if !went_back.is_empty() {
             // Whatever stopped the release, this is the state that it leaves.
-            let are_superseded = keys.iter().all(|key| self.is_superseded(key));
+            let are_superseded = went_back.iter().all(|key| self.is_superseded(key));
             failure.reason = if are_superseded { Reason::Superseded } else { Reason::RolledBack };
+            unconfirmed.extend(lost);
         }
-        let mut unconfirmed: Vec<String> = endings.into_iter().filter_map(Result::err).collect();
-        unconfirmed.extend(lost.iter().map(|r| format!("{}: the service cannot be read", r.service.service)));
+        unconfirmed.extend(self.deleted());
         if !unconfirmed.is_empty() {
             failure.reason = Reason::Unsteady;
             failure.next =
                 Some("a person is needed: put the previous revision back and see why it does not serve".to_owned());
             failure.evidence.extend(unconfirmed);
         }
+        if promises_untouched(failure.reason) && self.has_moved_something() {
+            failure.reason = Reason::Unsteady;
+        }
+        if !not_started.is_empty() {
+            let names = not_started.join(", ");
+            let next = failure.next.take().filter(|next| !next.starts_with("nothing"));
+            let again = format!("{names} not started: run this again to go on with what is left");
+            failure.next = Some(next.map_or_else(|| again.clone(), |next| format!("{next}; {again}")));
+        }
         failure
     }
 
-    /// What a cancelled run can still do with `on-cancel: rollback`: one order a service, whose end it does not see.
-    pub(super) async fn request_rollback(&self, rollout: ServiceRollout<'_>) {
-        let (service, Some(moving)) = (rollout.service, &rollout.moving) else { return };
-        let decided =
-            decide(trouble(&rollout), &service.before.task_definition, moving.service_deployment(), is_first(service));
-        let lease = self.lease_of(service);
-        match roll_back(service, &decided, moving, lease.as_deref(), &self.context).await {
-            Ordered::AlreadyBack => self.context.set_state(&service.key, ServiceState::RolledBack),
-            Ordered::LeaseLost => self.context.set_state(&service.key, ServiceState::Superseded),
-            _ => {}
-        }
+    /// Services of which nothing serves any more.
+    fn deleted(&self) -> Vec<String> {
+        let record = self.context.record.borrow();
+        let gone = record.services.iter().filter(|s| s.state == ServiceState::Gone);
+        gone.map(|s| format!("{}: the service was deleted", s.service)).collect()
+    }
+
+    fn has_moved_something(&self) -> bool {
+        use ServiceState::{Gone, RolledBack, Superseded, Untouched};
+        let record = self.context.record.borrow();
+        record.services.iter().any(|s| !matches!(s.state, Untouched | RolledBack | Superseded | Gone))
     }
 
     /// Minutes can have passed since ours was seen to be the primary deployment.
@@ -149,77 +170,84 @@ impl Release<'_> {
         }
     }
 
-    /// Puts one service back.
-    ///
-    /// # Errors
-    /// Why it could not be confirmed.
-    async fn restore(&self, mut rollout: ServiceRollout<'_>, poll: &Poll) -> Result<(), String> {
+    /// Puts one service back. A run that is told to end meanwhile has ordered it, and does not see it through.
+    async fn go_back(&self, rollout: &mut ServiceRollout<'_>, poll: &Poll) -> WayBack {
+        self.answers_interrupt.set(true);
+        let going = match retry::each_within(retry::GOING_BACK, self.order_back(rollout, poll)).await {
+            Going::Ended(back) => return back,
+            going => going,
+        };
+        tokio::select! {
+            biased;
+            () = self.interrupt.clone() => WayBack::Unconfirmed("the run was told to end".to_owned()),
+            back = retry::each_within(retry::GOING_BACK, self.see_through(rollout.service, going, poll)) => back,
+        }
+    }
+
+    async fn order_back(&self, rollout: &mut ServiceRollout<'_>, poll: &Poll) -> Going {
         let (service, context) = (rollout.service, &self.context);
-        self.read_again(&mut rollout, poll).await;
+        self.read_again(rollout, poll).await;
         // A newer deployment decides what serves; ours changes nothing any more.
         if let Some(verdict @ Verdict::Superseded { .. }) = &rollout.verdict {
             context.set_state(&service.key, state_of(verdict));
-            return Ok(());
+            return Going::Ended(WayBack::Confirmed);
         }
         let lease = self.lease_of(service);
-        let lease = lease.as_deref();
         let arn = rollout.moving.as_ref().and_then(RolloutInProgress::service_deployment);
-        let decided = decide(trouble(&rollout), &service.before.task_definition, arn, is_first(service));
+        let decided = decide(trouble(rollout), &service.before.task_definition, arn, is_first(service));
         let why = rollout.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), ToString::to_string);
-        let Some(mut moving) = rollout.moving else { return Ok(()) };
-        let (watched, is_ours) = match roll_back(service, &decided, &moving, lease, context).await {
-            Ordered::AlreadyBack => {
-                return self.rolled_back(service);
-            }
-            Ordered::Superseded | Ordered::LeaseLost => {
-                context.set_state(&service.key, ServiceState::Superseded);
-                return Ok(());
-            }
-            Ordered::Left(why) => {
-                context.set_state(&service.key, ServiceState::Unsteady);
-                return Err(format!("{}: {why}", service.service));
-            }
-            Ordered::WatchOurs => {
-                moving = moving.going_back(&why);
-                (watch::watch(&service.service, &service.running, &mut moving, poll, context).await, true)
-            }
-            Ordered::Watch(mut going) => {
-                (watch::watch(&service.service, &service.running, &mut going, poll, context).await, false)
-            }
-        };
-        let (back, is_back) = match watched {
-            Verdict::RolledBack { .. } if is_ours => return self.rolled_back(service),
-            Verdict::Superseded { .. } => {
-                context.set_state(&service.key, ServiceState::Superseded);
-                return Ok(());
-            }
-            // It completed, or failed for good, in the moment in which it was told to go back.
-            Verdict::Stable(_) | Verdict::Failed { .. } if is_ours => {
-                let again = Restore::UpdateService(service.before.task_definition.clone());
-                match roll_back(service, &again, &moving, lease, context).await {
-                    Ordered::Superseded | Ordered::LeaseLost => {
-                        context.set_state(&service.key, ServiceState::Superseded);
-                        return Ok(());
-                    }
-                    Ordered::Watch(mut going) => {
-                        let back = watch::watch(&service.service, &service.running, &mut going, poll, context).await;
-                        let is_back = matches!(back, Verdict::Stable(_));
-                        (back, is_back)
-                    }
-                    _ => (watched, false),
-                }
-            }
-            // The deployment of the previous revision: here only its own completion means that it serves.
-            back => {
-                let is_back = matches!(back, Verdict::Stable(_));
-                (back, is_back)
-            }
-        };
-        if is_back {
-            return self.rolled_back(service);
+        let Some(moving) = rollout.moving.take() else { return Going::Ended(WayBack::Confirmed) };
+        match roll_back(service, &decided, &moving, lease.as_deref(), context).await {
+            Ordered::AlreadyBack => Going::Ended(self.rolled_back(service)),
+            Ordered::Superseded | Ordered::LeaseLost => Going::Ended(self.superseded(service)),
+            Ordered::Left(why) => Going::Ended(WayBack::Unconfirmed(format!("{}: {why}", service.service))),
+            Ordered::WatchOurs => Going::ByEcs(Box::new(moving.going_back(&why))),
+            Ordered::Watch(going) => Going::ByUs(going),
         }
-        context.set_state(&service.key, ServiceState::Unsteady);
-        Err(format!("{}: going back to {} {}", service.service, service.before.task_definition.short(), back))
+    }
+
+    /// Watches a service on its way back until its previous revision serves again.
+    async fn see_through(&self, service: &ServicePlan, going: Going, poll: &Poll) -> WayBack {
+        let context = &self.context;
+        let watched = async |moving: &mut RolloutInProgress| {
+            watch::watch(&service.service, &service.running, moving, poll, context).await
+        };
+        let back = match going {
+            Going::Ended(back) => return back,
+            // The deployment of the previous revision: here only its own completion means that it serves.
+            Going::ByUs(mut moving) => watched(&mut moving).await,
+            Going::ByEcs(mut moving) => match watched(&mut moving).await {
+                Verdict::RolledBack { .. } => return self.rolled_back(service),
+                // It completed, or failed for good, in the moment in which it was told to go back.
+                ended @ (Verdict::Stable(_) | Verdict::Failed { .. }) => {
+                    let again = Restore::UpdateService(service.before.task_definition.clone());
+                    let lease = self.lease_of(service);
+                    match roll_back(service, &again, &moving, lease.as_deref(), context).await {
+                        Ordered::Superseded | Ordered::LeaseLost => return self.superseded(service),
+                        Ordered::Watch(mut going) => watched(&mut going).await,
+                        _ => return self.not_back(service, &ended),
+                    }
+                }
+                Verdict::Superseded { .. } => return self.superseded(service),
+                ended => return self.not_back(service, &ended),
+            },
+        };
+        match back {
+            Verdict::Stable(_) => self.rolled_back(service),
+            Verdict::Superseded { .. } => self.superseded(service),
+            ended => self.not_back(service, &ended),
+        }
+    }
+
+    fn not_back(&self, service: &ServicePlan, ended: &Verdict) -> WayBack {
+        self.context.set_state(&service.key, ServiceState::Unsteady);
+        let to = service.before.task_definition.short();
+        WayBack::Unconfirmed(format!("{}: going back to {to} {ended}", service.service))
+    }
+
+    fn superseded(&self, service: &ServicePlan) -> WayBack {
+        self.context.set_state(&service.key, ServiceState::Superseded);
+        WayBack::Confirmed
     }
 
     fn is_superseded(&self, key: &ServiceKey) -> bool {
@@ -227,16 +255,35 @@ impl Release<'_> {
         record.service_mut(key).is_some_and(|noted| noted.state == ServiceState::Superseded)
     }
 
-    fn rolled_back(&self, service: &ServicePlan) -> Result<(), String> {
+    fn rolled_back(&self, service: &ServicePlan) -> WayBack {
         self.context.set_state(&service.key, ServiceState::RolledBack);
-        Ok(())
+        WayBack::Confirmed
     }
 }
 
+/// A service that was told to go back.
+enum Going {
+    Ended(WayBack),
+    /// ECS rolls the release's own deployment back.
+    ByEcs(Box<RolloutInProgress>),
+    /// By a deployment of the previous revision.
+    ByUs(Box<RolloutInProgress>),
+}
+
+/// Reasons that say of a run that it has touched no service.
+fn promises_untouched(reason: Reason) -> bool {
+    use Reason::{Build, Config, Identity, Permission, PlanStale, Push, ReleaseCommand};
+    matches!(reason, Build | Config | Identity | Permission | PlanStale | Push | ReleaseCommand)
+}
+
 /// `on-failure: leave`: only what ECS itself put back is back.
-fn leave_as_is(mut failure: Failure, rollouts: &[ServiceRollout<'_>]) -> Failure {
+fn leave_as_is(mut failure: Failure, turns: &[Turn<'_>]) -> Failure {
     let is_back = |r: &ServiceRollout<'_>| r.moving.is_none() || matches!(r.verdict, Some(Verdict::RolledBack { .. }));
-    if failure.reason != Reason::Unavailable && !rollouts.iter().filter(|r| r.caused_failure).all(is_back) {
+    let mut bad = turns.iter().filter_map(|turn| match turn {
+        Turn::Stays(rollout) if rollout.caused_failure => Some(rollout),
+        _ => None,
+    });
+    if failure.reason != Reason::Unavailable && !bad.all(|rollout| is_back(rollout)) {
         failure.reason = Reason::Unsteady;
         failure.next =
             Some("`on-failure` is `leave`: push a release that works, or put the previous one back".to_owned());

@@ -1,162 +1,271 @@
-//! The services' rollouts: each starts when those that it comes after serve and answer, and all go on or none.
+//! The services' rollouts: each starts when those that it comes after serve and answer, and all go on or none. A service
+//! that is known to be bad goes back at once, whatever the others do.
 
 use super::Release;
-use super::cancellation::{cancelled, run_alongside};
-use crate::config::{OnCancel, OnFailure};
+use super::cancellation::cancelled;
+use super::progress::{Progress, first_failure};
+use super::service_rollout::{
+    Assignment, Evidence, ServiceRollout, Turn, failure_of, failure_of_smoke, follow, note, state_of,
+};
+use crate::config::OnCancel;
+use crate::error::call_failed;
 use crate::events::{Event, Notice};
 use crate::lease::{Lease, ReleaseRecord};
 use crate::poll::Poll;
-use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
-use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState, Success};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollout::Verdict;
-use fargate_deploy_core::service::Counts;
-use futures_util::future::{FutureExt as _, join_all};
-use std::collections::BTreeSet;
+use fargate_deploy_core::service::{Counts, Service, State};
+use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::sync::watch::Sender;
+use tokio::time::Instant;
 
 /// The runner kills 10 s after the first signal.
 const LAST_CALLS: Duration = Duration::from_secs(4);
-
-/// A service that was told to run another revision, and how that ended.
-pub(super) struct ServiceRollout<'a> {
-    pub service: &'a ServicePlan,
-    pub revision: &'a Revision,
-    /// `None`: ECS made no deployment of it.
-    pub moving: Option<RolloutInProgress>,
-    /// `None`: it was still rolling out when the release was given up.
-    pub verdict: Option<Verdict>,
-    /// It is why the release cannot stay.
-    pub caused_failure: bool,
-}
-
-/// What the services of a release know of each other.
-#[derive(Default)]
-struct Progress {
-    completed: BTreeSet<ServiceKey>,
-    stop: StopMode,
-    /// In the order in which they happened.
-    failures: Vec<Failure>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum StopMode {
-    #[default]
-    GoOn,
-    /// What is rolling out is followed to its end; nothing else starts.
-    StartNothing,
-    /// What is rolling out goes back.
-    Abort,
-}
-
-/// How one service's turn ended.
-enum Turn<'a> {
-    /// The release was over before it.
-    NotStarted,
-    Ended(Box<ServiceRollout<'a>>),
-}
+/// A read can be of the world before the one that was read last: what it shows is looked at this often, so long apart.
+const LOOKS: u32 = 3;
+const APART: Duration = Duration::from_secs(2);
 
 impl Release<'_> {
-    /// Rolls out every service that changes.
+    /// What is to be done about each service: those that a newer run has deployed are left to it.
+    pub(super) async fn assignments(&self) -> Vec<Assignment> {
+        let (plan, revisions) = (self.plan(), self.revisions.borrow().clone());
+        let left = self.left_to_newer.borrow().clone();
+        let services = plan.services.iter().filter(|s| !left.iter().any(|(key, _)| *key == s.key));
+        let each = services.filter_map(|s| Some((s, revisions.iter().find(|r| r.key == s.key)?)));
+        let each = each.map(async |(service, revision)| match revision.is_unchanged && !plan.settings.force {
+            true => self.staying(service).await,
+            false => Assignment {
+                service: service.clone(),
+                revision: revision.clone(),
+                stays: false,
+                is_owed: true,
+                can_go_back: true,
+            },
+        });
+        join_all(each).await
+    }
+
+    /// Rolls out every service that changes, and sees that the others serve and answer.
     ///
     /// # Errors
     /// The failure that came first, after what had changed went back as `on-failure` says; `cancelled`.
-    pub(super) async fn move_services(&self) -> Result<Success, Failure> {
-        let plan = self.plan();
-        let revisions = self.revisions.borrow().clone();
-        let pairs = plan.services.iter().filter_map(|s| Some((s, revisions.iter().find(|r| r.key == s.key)?)));
-        let (going, staying): (Vec<_>, Vec<_>) =
-            pairs.partition(|(_, r)| !r.is_unchanged || self.plan().settings.force);
-        let completed = staying.iter().map(|(service, _)| service.key.clone()).collect();
+    pub(super) async fn move_services<'p>(
+        &self,
+        assignments: &'p [Assignment],
+    ) -> Result<Vec<ServiceRollout<'p>>, Failure> {
         let poll = Poll::default();
-        let progress = Sender::new(Progress { completed, ..Progress::default() });
-        let all = join_all(going.into_iter().map(|(s, r)| self.run_service(s, r, &progress, &poll)));
-        let turns = match self.plan().settings.on_cancel {
-            OnCancel::Leave => all.await,
-            OnCancel::Rollback => {
-                self.answers_interrupt.set(true);
-                let cancelling = self.interrupt.clone().map(|()| stop(&progress, StopMode::Abort, cancelled()));
-                run_alongside(all, cancelling).await
-            }
-        };
-        let ended = |turn| match turn {
-            Turn::NotStarted => None,
-            Turn::Ended(rollout) => Some(*rollout),
-        };
-        let rollouts: Vec<ServiceRollout<'_>> = turns.into_iter().filter_map(ended).collect();
-        let Some(failure) = first_failure(progress.borrow().failures.clone()) else {
-            self.answers_interrupt.set(false);
-            if self.order.is_unwatched {
-                return Ok(Success::Started);
-            }
-            let is_empty =
-                |r: &ServiceRollout<'_>| matches!(r.verdict, Some(Verdict::Stable(Counts { desired: 0, .. })));
-            return Ok(match rollouts.iter().any(is_empty) {
-                true => Success::DeployedNotVerified,
-                false => Success::Deployed,
-            });
-        };
-        if failure.reason == Reason::Cancelled {
-            let requested = join_all(rollouts.into_iter().map(|r| self.request_rollback(r)));
-            // Whatever has not been ordered by then is said to be unknown.
-            let _ = tokio::time::timeout(LAST_CALLS, requested).await;
-            return Err(failure);
-        }
-        self.answers_interrupt.set(false);
-        Err(self.roll_back_services(failure, rollouts).await)
+        let mut progress = Progress::default();
+        progress.completed.extend(self.left_to_newer.borrow().iter().map(|(key, _)| key.clone()));
+        let progress = Sender::new(progress);
+        self.answers_interrupt.set(self.plan().settings.on_cancel == OnCancel::Rollback);
+        let all = assignments.iter().map(|one| self.run_service(one, assignments, &progress, &poll));
+        let turns = self.answering_interrupt(&progress, join_all(all)).await;
+        self.conclude(&progress, turns)
     }
 
-    /// Waits for its turn, rolls out, and says whether the service came to serve.
+    /// What services serve, as the whole release's success.
+    pub(super) fn success_of(&self, rollouts: &[ServiceRollout<'_>]) -> Success {
+        if self.order.is_unwatched {
+            return Success::Started;
+        }
+        let is_empty = |r: &ServiceRollout<'_>| matches!(r.verdict, Some(Verdict::Stable(Counts { desired: 0, .. })));
+        if rollouts.iter().all(is_empty) {
+            return Success::DeployedNotVerified;
+        }
+        for empty in rollouts.iter().filter(|r| is_empty(r)) {
+            self.context.emit(Event::Notice(Notice::NothingStarted { service: empty.service.service.clone() }));
+        }
+        Success::Deployed
+    }
+
+    /// Goes on with `work` when the run is told to end, where that is answered by orders to go back, as long as there is
+    /// time for them. `None`: there was not; whatever has not been ordered by then is said to be unknown.
+    pub(super) async fn answering_interrupt<T>(
+        &self,
+        progress: &Sender<Progress>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let time_is_over = async {
+            self.interrupt.clone().await;
+            if self.answers_interrupt.get() {
+                progress.send_modify(|p| p.is_cancelled = true);
+            }
+            tokio::time::sleep(LAST_CALLS).await;
+        };
+        tokio::select! {
+            biased;
+            () = time_is_over => None,
+            ended = work => Some(ended),
+        }
+    }
+
+    /// What the turns come to.
+    ///
+    /// # Errors
+    /// As of [`Self::move_services`].
+    pub(super) fn conclude<'p>(
+        &self,
+        progress: &Sender<Progress>,
+        turns: Option<Vec<Turn<'p>>>,
+    ) -> Result<Vec<ServiceRollout<'p>>, Failure> {
+        self.answers_interrupt.set(false);
+        let failures = progress.borrow().failures();
+        if turns.is_none() || progress.borrow().is_cancelled {
+            return Err(cancelled().with_evidence(failures.into_iter().map(|failure| failure.what).collect()));
+        }
+        let turns = turns.unwrap_or_default();
+        match first_failure(failures) {
+            Some(failure) => Err(self.ending(failure, &turns)),
+            None => {
+                let serving = |turn| match turn {
+                    Turn::Stays(rollout) | Turn::WentBack(rollout, _) => Some(*rollout),
+                    Turn::NotStarted(_) => None,
+                };
+                Ok(turns.into_iter().filter_map(serving).collect())
+            }
+        }
+    }
+
+    /// Waits for its turn, rolls out, says whether the service came to serve, and goes back where the release does.
     async fn run_service<'p>(
         &self,
-        service: &'p ServicePlan,
-        revision: &'p Revision,
+        assignment: &'p Assignment,
+        all: &[Assignment],
         progress: &Sender<Progress>,
         poll: &Poll,
     ) -> Turn<'p> {
-        let is_turn =
-            |p: &Progress| p.stop != StopMode::GoOn || service.after.iter().all(|key| p.completed.contains(key));
+        let service = &assignment.service;
+        let is_turn = |p: &Progress| p.is_over() || service.after.iter().all(|key| p.completed.contains(key));
         // The sender is borrowed: it cannot be gone.
         let _ = progress.subscribe().wait_for(is_turn).await;
-        if progress.borrow().stop != StopMode::GoOn {
-            return Turn::NotStarted;
+        if progress.borrow().is_over() {
+            progress.send_modify(|p| {
+                p.is_dropped(&service.key);
+                p.back.insert(service.key.clone());
+            });
+            return Turn::NotStarted(service);
         }
-        let mut rollout = ServiceRollout { service, revision, moving: None, verdict: None, caused_failure: false };
-        let checked = match self.roll_out_and_watch(&mut rollout, progress, poll).await {
-            Ok(()) if !self.order.is_unwatched => self.check_deployed(&rollout).await,
-            other => other,
+        let mut rollout = ServiceRollout::of(assignment);
+        let deploying = Box::pin(self.deploy_service(assignment, &mut rollout, poll));
+        let given_up = async {
+            let _ = progress.subscribe().wait_for(Progress::is_given_up).await;
         };
-        match checked {
-            Err(failure) => {
-                rollout.caused_failure = true;
-                stop(progress, consequence(&failure, self.plan().settings.on_failure), failure);
-            }
-            Ok(()) if rollout.verdict.is_some() => {
-                if let Some(lease) = self.lease_of(service).filter(|_| !self.order.is_unwatched) {
-                    lease.note_verified();
-                }
-                progress.send_modify(|p| {
-                    p.completed.insert(service.key.clone());
-                });
-            }
-            Ok(()) => {}
+        let worked = self.unless(given_up, deploying, |release| release.is_updating(service)).await;
+        if let (Some(Ok(())), Some(lease), false) = (&worked, self.lease_of(service), self.order.is_unwatched) {
+            lease.note_verified();
         }
-        Turn::Ended(Box::new(rollout))
+        self.end_turn(rollout, worked, all, progress, poll).await
     }
 
-    /// UpdateService, and to the end of the deployment, or until the release is given up.
-    async fn roll_out_and_watch(
+    /// Says how it went, waits until that is known of all or one goes back, and goes back with it.
+    pub(super) async fn end_turn<'p>(
         &self,
-        rollout: &mut ServiceRollout<'_>,
+        mut rollout: ServiceRollout<'p>,
+        worked: Option<Result<(), Failure>>,
+        all: &[Assignment],
         progress: &Sender<Progress>,
         poll: &Poll,
+    ) -> Turn<'p> {
+        let key = &rollout.service.key;
+        match worked {
+            Some(Ok(())) => progress.send_modify(|p| p.has_come_to_serve(key)),
+            Some(Err(failure)) => {
+                rollout.caused_failure = true;
+                let on_failure = self.plan().settings.on_failure;
+                progress.send_modify(|p| p.has_failed(key, failure, on_failure));
+            }
+            None => progress.send_modify(|p| p.is_dropped(key)),
+        }
+        if !rollout.caused_failure {
+            let _ = progress.subscribe().wait_for(|p| p.is_given_up() || p.has_decided(all.len())).await;
+        }
+        // Nobody is kept from going back by what only explains it.
+        let (key, found) = (key.clone(), self.evidence_of(&rollout));
+        let found = async {
+            tokio::select! {
+                biased;
+                () = self.interrupt.clone() => Default::default(),
+                found = found => found,
+            }
+        };
+        let (turn, (lines, log)) = tokio::join!(Box::pin(self.go_back_in_order(rollout, all, progress, poll)), found);
+        progress.send_modify(|p| p.adds_evidence(&key, lines, log));
+        turn
+    }
+
+    fn is_updating(&self, service: &ServicePlan) -> bool {
+        let mut record = self.context.record.borrow_mut();
+        record.service_mut(&service.key).is_some_and(|noted| noted.state == ServiceState::Updating)
+    }
+
+    async fn deploy_service(
+        &self,
+        assignment: &Assignment,
+        rollout: &mut ServiceRollout<'_>,
+        poll: &Poll,
     ) -> Result<(), Failure> {
+        match (assignment.stays, self.order.is_unwatched) {
+            (true, true) => rollout.verdict = Some(Verdict::Stable(assignment.service.before.counts)),
+            (true, false) => self.look_at_staying(assignment, rollout, poll).await?,
+            (false, _) => self.roll_out_and_watch(rollout, poll).await?,
+        }
+        if self.order.is_unwatched { Ok(()) } else { self.check_deployed(rollout).await }
+    }
+
+    /// Right before a service is told to move: whoever has deployed it since the plan was made is newer.
+    ///
+    /// # Errors
+    /// `superseded`; `unsteady`: it was deleted. Nothing of it was changed.
+    pub(super) async fn still_as_planned(&self, service: &ServicePlan, poll: &Poll) -> Result<Service, Failure> {
+        let (of, context) = (&service.service, &self.context);
+        let mut found = None;
+        for look in 0..LOOKS {
+            // Those that start together are read together, once each of them has said so.
+            poll.services.wait(of, Instant::now() + if look == 0 { Duration::ZERO } else { APART }).await;
+            tokio::task::yield_now().await;
+            let read = poll.service(of, context.aws).await;
+            found = read.map_err(|e| call_failed(&format!("reading {of} before it is moved"), &e))?;
+            let is_there = found.as_ref().is_some_and(|now| now.status == "ACTIVE");
+            let primary = found.as_ref().and_then(|now| now.primary()).map(|p| &p.id);
+            if is_there && primary == service.before.primary().map(|p| &p.id) {
+                break;
+            }
+            if look + 1 == LOOKS {
+                return Err(self.moved_meanwhile(service, found.filter(|_| is_there)));
+            }
+        }
+        found.ok_or_else(|| self.moved_meanwhile(service, None))
+    }
+
+    fn moved_meanwhile(&self, service: &ServicePlan, now: Option<Service>) -> Failure {
+        let (of, context) = (&service.service, &self.context);
+        match now {
+            Some(now) => {
+                context.set_state(&service.key, ServiceState::Superseded);
+                let by = now.primary().map_or(now.task_definition.short(), |p| p.task_definition.short()).to_owned();
+                Failure::new(Reason::Superseded, format!("{of}: {by} was deployed while this release was under way"))
+                    .with_next("nothing: the newer deployment decides what serves")
+            }
+            None => {
+                context.set_state(&service.key, ServiceState::Gone);
+                Failure::new(
+                    Reason::Unsteady,
+                    format!("{of}: the service was deleted while this release was under way"),
+                )
+                .with_next("create the service again, or take it out of the config, and run this again")
+            }
+        }
+    }
+
+    /// UpdateService, and to the end of the deployment.
+    async fn roll_out_and_watch(&self, rollout: &mut ServiceRollout<'_>, poll: &Poll) -> Result<(), Failure> {
         let ServiceRollout { service, revision, .. } = *rollout;
         let (context, settings) = (&self.context, &self.plan().settings);
+        self.still_as_planned(service, poll).await?;
         // A revision that runs already is rolled only by force.
         let force = revision.is_unchanged;
         let lease = self.lease_of(service);
@@ -174,17 +283,40 @@ impl Release<'_> {
             rollout.verdict = Some(Verdict::Stable(service.before.counts));
             return Ok(());
         };
-        let aborted = async {
-            let _ = progress.subscribe().wait_for(|p| p.stop == StopMode::Abort).await;
-        };
-        rollout.verdict = tokio::select! {
-            biased;
-            verdict = watch::watch(&service.service, &revision.definition, moving, poll, context) => Some(verdict),
-            () = aborted => None,
-        };
-        if let Some(verdict) = &rollout.verdict {
-            context.set_state(&service.key, state_of(verdict));
+        let verdict = watch::watch(&service.service, &revision.definition, moving, poll, context).await;
+        context.set_state(&service.key, state_of(&verdict));
+        rollout.verdict = Some(verdict);
+        Ok(())
+    }
+
+    /// A service that is not told to move serves too, or the release does not.
+    async fn look_at_staying(
+        &self,
+        assignment: &Assignment,
+        rollout: &mut ServiceRollout<'_>,
+        poll: &Poll,
+    ) -> Result<(), Failure> {
+        let (service, context) = (&assignment.service, &self.context);
+        let now = self.still_as_planned(service, poll).await?;
+        let Some(primary) = now.primary() else { return Ok(()) };
+        let serves = matches!(primary.state, State::Completed | State::Unreported)
+            && primary.counts.running >= primary.counts.desired;
+        let moving = rollout.moving.insert(follow(service, primary, &self.plan().settings));
+        if assignment.is_owed || assignment.can_go_back || !serves {
+            note(service, moving, context);
         }
+        let verdict = match serves && !assignment.is_owed {
+            true => Verdict::Stable(primary.counts),
+            false => {
+                let verdict = watch::watch(&service.service, &rollout.revision.definition, moving, poll, context).await;
+                context.set_state(&service.key, state_of(&verdict));
+                verdict
+            }
+        };
+        if assignment.can_go_back {
+            context.set_state(&service.key, state_of(&verdict));
+        }
+        rollout.verdict = Some(verdict);
         Ok(())
     }
 
@@ -207,77 +339,39 @@ impl Release<'_> {
     ///
     /// # Errors
     /// How its deployment ended, or what is wrong with what serves now.
-    pub(super) async fn check_deployed(&self, rollout: &ServiceRollout<'_>) -> Result<(), Failure> {
+    pub(super) async fn check_deployed(&self, rollout: &mut ServiceRollout<'_>) -> Result<(), Failure> {
         let (service, context) = (rollout.service, &self.context);
         let counts = match &rollout.verdict {
             None => return Ok(()),
             Some(Verdict::Stable(counts)) => counts,
-            Some(_) => return Err(self.failure_of(rollout).await),
+            Some(_) => return Err(failure_of(rollout)),
         };
         let Some(moving) = &rollout.moving else { return Ok(()) };
-        let manifests: Vec<_> =
-            context.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
-        let (id, definition) = (&moving.target.deployment, &rollout.revision.definition);
-        let verified = verify::verify(&service.service, id, definition, &manifests, context);
-        let (verified, looked) = tokio::join!(verified, self.confirm_lease(service));
-        looked?;
-        verified.map_err(|why| {
-            Failure::new(Reason::RolledBack, format!("{}: {why}", service.service))
-                .with_next("find out who moved the tag or pushed the image, and deploy again")
-        })?;
+        let definition = &rollout.revision.definition;
+        if rollout.is_new {
+            let manifests: Vec<_> =
+                context.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
+            let verified = verify::verify(&service.service, &moving.target.deployment, definition, &manifests, context);
+            let (verified, looked) = tokio::join!(verified, self.confirm_lease(service));
+            looked?;
+            verified.map_err(|why| {
+                Failure::new(Reason::RolledBack, format!("{}: {why}", service.service))
+                    .with_next("find out who moved the tag or pushed the image, and deploy again")
+            })?;
+        }
         if counts.desired == 0 {
             return Ok(());
         }
         let is_checked = definition.has_health_check() || !service.before.target_groups.is_empty();
-        if service.smoke.is_empty() && !is_checked {
+        if rollout.is_new && service.smoke.is_empty() && !is_checked {
             context.emit(Event::Notice(Notice::Unverified { service: service.service.clone() }));
         }
         for check in &service.smoke {
             if let Err(why) = smoke::smoke(check, context).await {
-                return Err(self.failure_of_smoke(rollout, &why).await);
+                rollout.evidence = Evidence::RunningTask;
+                return Err(failure_of_smoke(service, &why));
             }
         }
         Ok(())
-    }
-}
-
-fn stop(progress: &Sender<Progress>, mode: StopMode, failure: Failure) {
-    progress.send_modify(|p| {
-        p.stop = p.stop.max(mode);
-        p.failures.push(failure);
-    });
-}
-
-/// What a failure means for the others.
-fn consequence(failure: &Failure, on_failure: OnFailure) -> StopMode {
-    match on_failure {
-        OnFailure::RollbackAll if !is_in_progress_elsewhere(failure) => StopMode::Abort,
-        _ => StopMode::StartNothing,
-    }
-}
-
-/// Slow or replaced is not bad: what ECS, or somebody newer, is working on is left alone.
-pub(super) fn is_in_progress_elsewhere(failure: &Failure) -> bool {
-    matches!(failure.reason, Reason::Timeout | Reason::Superseded | Reason::Locked)
-}
-
-/// The first that is bad, else the first; what else happened is evidence.
-pub(super) fn first_failure(mut failures: Vec<Failure>) -> Option<Failure> {
-    let at = failures.iter().position(|f| !is_in_progress_elsewhere(f)).unwrap_or(0);
-    if failures.is_empty() {
-        return None;
-    }
-    let first = failures.remove(at);
-    Some(first.with_evidence(failures.into_iter().map(|other| other.what).collect()))
-}
-
-pub(super) fn state_of(verdict: &Verdict) -> ServiceState {
-    match verdict {
-        Verdict::Stable(_) => ServiceState::Serving,
-        Verdict::RolledBack { .. } => ServiceState::RolledBack,
-        Verdict::Superseded { .. } => ServiceState::Superseded,
-        Verdict::TimedOut { .. } => ServiceState::RollingOut,
-        Verdict::Lost { .. } => ServiceState::Unknown,
-        Verdict::Failed { .. } | Verdict::Unsteady { .. } | Verdict::Gone { .. } => ServiceState::Unsteady,
     }
 }

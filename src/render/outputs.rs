@@ -1,6 +1,7 @@
 //! The outputs of a run: the Action's, and the one object of `--json`. Set on failure too.
 
 use fargate_deploy_core::outcome::{CommandState, Failure, Outcome, ServiceState, Success};
+use fargate_deploy_core::plan::document::Published;
 use serde_json::{Value, json};
 
 /// The Action's outputs, in the order of `action.yml`. A value that is not known is empty.
@@ -48,10 +49,10 @@ pub fn json(outcome: &Outcome) -> Value {
         );
     }
     if let Some(plan) = &record.plan {
-        object.insert("plan".to_owned(), json!(plan));
+        object.insert("plan".to_owned(), json!(Published::plan(plan)));
     }
     if let Some(plan) = &record.offline_plan {
-        object.insert("plan".to_owned(), json!(plan));
+        object.insert("plan".to_owned(), json!(Published::offline(plan)));
     }
     object.insert("state".to_owned(), json!(record.state()));
     object.insert("images".to_owned(), json!(record.images));
@@ -103,6 +104,7 @@ pub fn service_state(state: ServiceState) -> &'static str {
         ServiceState::RollingBack => "rolling-back",
         ServiceState::RolledBack => "rolled-back",
         ServiceState::Superseded => "superseded",
+        ServiceState::Gone => "deleted",
         ServiceState::Unsteady => "unsteady",
     }
 }

@@ -6,6 +6,7 @@ pub mod text;
 
 use crate::cli::Format;
 use fargate_deploy_core::outcome::Record;
+use fargate_deploy_core::plan::document::Published;
 use markdown::CommentContext;
 use serde_json::json;
 
@@ -30,8 +31,8 @@ pub fn summary(record: &Record) -> Option<String> {
 /// What standard output gets in a form that is no text.
 pub fn printed(format: Format, record: &Record) -> String {
     match (format, &record.plan, &record.offline_plan) {
-        (Format::Json, Some(plan), _) => format!("{}\n", json!(plan)),
-        (Format::Json, None, Some(plan)) => format!("{}\n", json!(plan)),
+        (Format::Json, Some(plan), _) => format!("{}\n", json!(Published::plan(plan))),
+        (Format::Json, None, Some(plan)) => format!("{}\n", json!(Published::offline(plan))),
         (Format::Markdown, Some(plan), _) => markdown::summary(plan, CommentContext::default()),
         (Format::Markdown, None, Some(plan)) => markdown::offline(plan, None),
         _ => String::new(),

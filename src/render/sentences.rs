@@ -137,7 +137,7 @@ pub fn line(event: &Event) -> Option<Line> {
             Line::done(Step::Register, format!("{} for r{release}", revision.short()), *took)
         }
         Event::RevisionFound { revision, .. } => {
-            let text = format!("an earlier attempt of this run has registered {}", revision.short());
+            let text = format!("this release has registered {} already", revision.short());
             Line::new(Skipped, Step::Register, text)
         }
         Event::RevisionUnchanged { service, revision } => {
@@ -375,6 +375,9 @@ pub fn warning(warning: &Warning) -> String {
         Warning::LeaseTakenOver { service } => {
             format!("the lease of {service} was taken over from a run that ended without releasing it")
         }
+        Warning::LeftToNewerRun { service, run } => {
+            format!("{service}: the newer {run} deployed it while this run waited for its turn: it is left as it is")
+        }
         Warning::LeaseNotConfirmed { service, error } => {
             format!("whether this run still holds the lease of {service} could not be read: {error}")
         }
@@ -449,6 +452,16 @@ pub fn notice(notice: &Notice) -> String {
         Notice::SmokeNotRehearsed { service } => format!(
             "the smoke checks of `{service}` were not rehearsed: its image has no EXPOSE and its task definition no port, and a rehearsal asks nobody but the stage"
         ),
+        Notice::CommandsLeftOut { flag, commands } => {
+            let names: Vec<_> = commands.iter().map(|name| format!("`{name}`")).collect();
+            format!("release commands left out by `{flag}`: {}", names.join(", "))
+        }
+        Notice::OrderLeftOut { service, after } => {
+            format!("service `{service}` does not wait for `{after}`, which `--only` leaves out")
+        }
+        Notice::NothingStarted { service } => {
+            format!("{service}: its desired count is 0, so nothing of it started, and nothing was verified")
+        }
     }
 }
 

@@ -7,13 +7,14 @@ use crate::events::{Event, Running, Wait, Warning};
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
-use fargate_deploy_core::names::{ImageKey, ServiceRef};
+use fargate_deploy_core::names::{ClusterName, ImageKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, ServiceBefore};
 use fargate_deploy_core::service::{Service, State};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -34,7 +35,7 @@ pub async fn preflight(
         images: Some(config.images.len()),
         again: false,
     });
-    let services = services(config, None, earlier_attempt, &step, context).await?;
+    let services = services(config, None, vec![], earlier_attempt, &step, context).await?;
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
         find_image(image, tags, sha, platform_of(image, config, &services), context)
@@ -46,19 +47,21 @@ pub async fn preflight(
     Ok(Before { services, found: Found { images, definitions } })
 }
 
-/// The services again, once nothing else moves them; what else preflight `found` stays.
+/// The services again, once nothing else moves them; what else preflight `found` stays, and the definitions of revisions that
+/// are `known` do.
 ///
 /// # Errors
 /// As [`preflight`]; `locked`: another deployment is still rolling out after `settle`.
 pub async fn services_again(
     config: &Config,
     found: Found,
+    known: Vec<TaskDefinition>,
     settle: Option<Duration>,
     earlier_attempt: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<Before, Failure> {
     let step = context.begin(Event::PreflightStarted { services: config.services.len(), images: None, again: true });
-    let services = services(config, settle, earlier_attempt, &step, context).await?;
+    let services = services(config, settle, known, earlier_attempt, &step, context).await?;
     step.emit(Event::ServicesRead { running: what_runs(config, &services), took: step.took() });
     Ok(Before { services, found })
 }
@@ -81,13 +84,14 @@ fn platform_of(image: &ImageConfig, config: &Config, services: &[ServiceBefore])
 async fn services(
     config: &Config,
     settle: Option<Duration>,
+    known: Vec<TaskDefinition>,
     earlier_attempt: Option<&str>,
     step: &StepLog<'_>,
     context: &ReleaseContext<'_>,
 ) -> Result<Vec<ServiceBefore>, Failure> {
     let found = settled(config, settle, step, context).await?;
     let describing = config.services.iter().zip(found);
-    try_join_all(describing.map(|(chosen, service)| describe(chosen, service, earlier_attempt, context))).await
+    try_join_all(describing.map(|(chosen, service)| describe(chosen, service, &known, earlier_attempt, context))).await
 }
 
 /// Describes all services, and waits while another deployment of one is rolling out: one that started now would leave
@@ -101,14 +105,7 @@ async fn settled(
     let names: Vec<_> = config.services.iter().map(reference).collect();
     let began = Instant::now();
     loop {
-        let answers = context.aws.services.services(&names).await.map_err(|e| match e.kind {
-            CallErrorKind::NotFound => Failure::new(
-                Reason::Config,
-                format!("cluster `{}` does not exist in {}", names[0].cluster, context.aws.identity.region()),
-            )
-            .with_next("check `cluster` and `region`; `aws ecs list-clusters` shows what there is"),
-            _ => call_failed("describing the services", &e),
-        })?;
+        let answers = described(&names, context).await?;
         let mut found = vec![];
         for (name, answer) in names.iter().zip(answers) {
             let Some(service) = answer.filter(|s| s.status != "INACTIVE") else {
@@ -145,6 +142,25 @@ async fn settled(
     }
 }
 
+/// What is there of each service, cluster by cluster: AWS does not say which one it does not know.
+async fn described(names: &[ServiceRef], context: &ReleaseContext<'_>) -> Result<Vec<Option<Service>>, Failure> {
+    let clusters: BTreeSet<&ClusterName> = names.iter().map(|name| &name.cluster).collect();
+    let region = context.aws.identity.region();
+    let reads = clusters.into_iter().map(async |cluster| {
+        let of_cluster: Vec<_> = names.iter().filter(|name| name.cluster == *cluster).cloned().collect();
+        let found = context.aws.services.services(&of_cluster).await.map_err(|e| match e.kind {
+            CallErrorKind::NotFound => {
+                Failure::new(Reason::Config, format!("cluster `{cluster}` does not exist in {region}"))
+                    .with_next("check `cluster` and `region`; `aws ecs list-clusters` shows what there is")
+            }
+            _ => call_failed("describing the services", &e),
+        })?;
+        Ok(of_cluster.into_iter().zip(found).collect::<Vec<_>>())
+    });
+    let found: BTreeMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
+    Ok(names.iter().map(|name| found.get(name).cloned().flatten()).collect())
+}
+
 /// Before anything else is read of a service: one whose task sets or resources others manage has no task definition that
 /// could be described, or one that is not ours to change.
 fn refuse(names: &[ServiceRef], found: &[Service]) -> Result<(), Failure> {
@@ -166,16 +182,19 @@ fn is_moving(service: &Service) -> bool {
 async fn describe(
     chosen: &ServiceConfig,
     service: Service,
+    known: &[TaskDefinition],
     earlier_attempt: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<ServiceBefore, Failure> {
-    let doing = format!("reading the task definition that {} runs", service.name);
-    let running = context
-        .aws
-        .task_definitions
-        .task_definition(service.task_definition.as_str())
-        .await
-        .map_err(|e| call_failed(&doing, &e))?;
+    let runs = &service.task_definition;
+    // A revision never changes.
+    let running = match known.iter().find(|definition| definition.arn().as_ref() == Some(runs)) {
+        Some(known) => known.clone(),
+        None => {
+            let read = context.aws.task_definitions.task_definition(runs.as_str()).await;
+            read.map_err(|e| call_failed(&format!("reading the task definition that {} runs", service.name), &e))?
+        }
+    };
     let base = match &chosen.task_definition {
         Some(file) => read_definition(file).await?,
         None => running.clone(),

@@ -19,6 +19,8 @@ pub struct Revision {
     pub is_unchanged: bool,
 }
 
+/// An equal one of those that are `registered` for other services of the release is taken again.
+///
 /// # Errors
 /// `config` (AWS refuses the definition) or `permission`: services untouched.
 pub async fn register(
@@ -27,6 +29,7 @@ pub async fn register(
     images: &[(ImageKey, PinnedImage)],
     provenance: &Provenance,
     earlier_attempt: Option<&str>,
+    registered: &[Revision],
     context: &ReleaseContext<'_>,
 ) -> Result<Revision, Failure> {
     let definition = service.definition(number, images, provenance);
@@ -36,6 +39,15 @@ pub async fn register(
         return Ok(Revision { key: service.key.clone(), arn, definition: service.running.clone(), is_unchanged: true });
     }
     let of = || service.service.clone();
+    let is_same = |other: &&Revision| {
+        !other.is_unchanged
+            && other.definition.family() == definition.family()
+            && compare::differences(&other.definition, &definition).is_empty()
+    };
+    if let Some(equal) = registered.iter().find(is_same) {
+        context.emit(Event::RevisionFound { service: of(), revision: equal.arn.clone() });
+        return Ok(Revision { key: service.key.clone(), ..equal.clone() });
+    }
     if let Some(arn) = left_by(earlier_attempt, &definition, context).await {
         context.record.borrow_mut().registered.push(arn.clone());
         context.emit(Event::RevisionFound { service: of(), revision: arn.clone() });

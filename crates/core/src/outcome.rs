@@ -155,6 +155,8 @@ pub enum ServiceState {
     RollingBack,
     RolledBack,
     Superseded,
+    /// It was deleted.
+    Gone,
     /// ECS took the new revision, and then the service could not be read any more.
     Unknown,
     Unsteady,
@@ -239,6 +241,7 @@ impl ServiceRecord {
             ServiceState::RollingBack => format!("{name}: ECS is still going back to {previous}"),
             ServiceState::RolledBack => format!("{name}: {previous} serves again, confirmed"),
             ServiceState::Superseded => format!("{name}: a newer deployment owns it"),
+            ServiceState::Gone => format!("{name}: the service was deleted"),
             ServiceState::Unknown => {
                 format!(
                     "{name}: ECS took {target}, and could not be read since: what serves is not known; before it {previous} served"

@@ -27,6 +27,8 @@ pub struct TerraformSummary {
     pub drift: Vec<String>,
     /// Address and reason of what Terraform puts off to a later plan.
     pub deferred: Vec<(String, String)>,
+    /// Addresses of the actions that are run beside the changes.
+    pub actions: Vec<String>,
     /// Planning ended with an error: this is only what was found until then.
     pub is_errored: bool,
     /// More plans are needed after this one, as with `-target` or deferred changes.
@@ -127,9 +129,9 @@ impl TerraformSummary {
         plan::summarize(bytes)
     }
 
-    /// Nothing to apply: no resource and no output changes.
+    /// Nothing to apply: no resource and no output changes, and no action is run.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.outputs.is_empty() && self.deferred.is_empty()
+        self.changes.is_empty() && self.outputs.is_empty() && self.deferred.is_empty() && self.actions.is_empty()
     }
 
     pub fn destroyed(&self) -> impl Iterator<Item = &ResourceChange> {

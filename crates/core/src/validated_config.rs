@@ -27,8 +27,8 @@ pub struct Config {
     pub release: Vec<ReleaseCommand>,
     /// In the order of the file; with `--only` those alone, with the images and release commands that are theirs.
     pub services: Vec<ServiceConfig>,
-    /// Keys of the services that `--only` leaves out.
-    pub left_out: Vec<ServiceKey>,
+    /// What `--only` leaves out.
+    pub left_out: LeftOut,
     /// The RDS instance of which a snapshot is taken before the first release command.
     pub snapshot: Option<String>,
     /// What becomes of the release's other services when one fails.
@@ -197,6 +197,16 @@ pub enum Lock {
         wait: Duration,
     },
     None,
+}
+
+/// What `--only` leaves out of a release.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeftOut {
+    pub services: Vec<ServiceKey>,
+    /// Release commands of those services.
+    pub commands: Vec<String>,
+    /// A service, and one that it comes after and does not wait for.
+    pub after: Vec<(ServiceKey, ServiceKey)>,
 }
 
 /// What `rehearse` cannot know from the rest.

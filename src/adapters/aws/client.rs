@@ -2,6 +2,7 @@
 
 use super::failure::{is_about_clock, is_expired, lost, no_session};
 use super::session::Session;
+use crate::pace::Pace;
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::retry::{Again, retry};
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub struct AwsClient {
     pub(super) session: Session,
     pub(super) ecs: aws_sdk_ecs::Client,
     pub(super) ssm: aws_sdk_ssm::Client,
+    pub(super) pace: Pace,
 }
 
 impl AwsClient {
@@ -29,6 +31,7 @@ impl AwsClient {
             ecs: aws_sdk_ecs::Client::from_conf(ecs.build()),
             ssm: aws_sdk_ssm::Client::from_conf(ssm.build()),
             session,
+            pace: Pace::default(),
         }
     }
 
@@ -53,8 +56,19 @@ impl AwsClient {
         send: impl AsyncFn() -> Call<T>,
         may_pass: impl Fn(&CallError) -> bool,
     ) -> Call<T> {
+        let send = &send;
+        // What is waited for AWS's limits is not of the time for which a call is repeated.
+        self.pace.turn(action).await;
         // On the heap: what awaits a call is nested deeply enough without it.
-        let attempt = |limit| Box::pin(self.attempt(action, &send, limit));
+        let attempt = |limit| {
+            Box::pin(async move {
+                let answer = self.attempt(action, send, limit).await;
+                if matches!(&answer, Err(error) if error.kind == CallErrorKind::Throttled) {
+                    self.pace.was_throttled(action);
+                }
+                answer
+            })
+        };
         let again = |error: &CallError| if may_pass(error) { Again::Soon } else { Again::Never };
         retry(self.session.retry_policy(), attempt, again).await
     }

@@ -3,6 +3,7 @@
 
 use super::client::AwsClient;
 use super::failure::call_error;
+use crate::pace;
 use crate::ports::{Call, CallErrorKind, Parameter, Parameters};
 use async_trait::async_trait;
 use aws_sdk_ssm::types::ParameterType;
@@ -24,6 +25,10 @@ impl Parameters for AwsClient {
             }
             answer => answer,
         }
+    }
+
+    async fn write_turn(&self) {
+        self.pace.turn(pace::WRITES).await;
     }
 
     async fn put_parameter(&self, name: &str, value: &str) -> Call<()> {

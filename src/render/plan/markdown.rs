@@ -6,7 +6,9 @@ use super::text;
 use fargate_deploy_core::markdown::{advice, code, fence, fit, one_line, plain, prose};
 use fargate_deploy_core::names::short;
 use fargate_deploy_core::outcome::Failure;
-use fargate_deploy_core::plan::document::{Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService};
+use fargate_deploy_core::plan::document::{
+    Decision, Infrastructure, PlanDocument, PlannedAction, PlannedImage, PlannedService,
+};
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::{Level, Risk};
 use fargate_deploy_core::task_definition::change::Change;
@@ -53,17 +55,13 @@ pub fn summary(plan: &PlanDocument, context: CommentContext<'_>) -> String {
         services(plan.services.iter().map(|service| short(service.service.name.as_str())))
     );
     let of = |level: Level| plan.risks.iter().filter(move |risk| risk.level == level);
-    alert(&mut out, "CAUTION", of(Level::Caution).map(risk_line).chain(infrastructure_cautions(plan)));
+    let cautions = infrastructure_cautions(plan.infrastructure.as_ref());
+    alert(&mut out, "CAUTION", of(Level::Caution).map(risk_line).chain(cautions));
     alert(&mut out, "WARNING", of(Level::Warning).map(risk_line));
     images(&mut out, &plan.images);
     table(&mut out, plan);
     commands(&mut out, plan);
-    if let Some(infrastructure) = &plan.infrastructure {
-        out.push_str(&format!("\n**Terraform:** {}\n", plain(&infrastructure.headline)));
-        if !infrastructure.lines.is_empty() {
-            folded(&mut out, "Terraform, resource by resource", &fence("", &infrastructure.lines.join("\n")));
-        }
-    }
+    infrastructure(&mut out, plan.infrastructure.as_ref());
     for service in plan.services.iter().filter(|s| !s.changes.is_empty()) {
         let title = format!("Full difference of {}: {} to r{}", service.service, service.running, plan.release);
         folded(&mut out, &title, &fence("diff", &difference(service)));
@@ -118,8 +116,16 @@ fn risk_line(risk: &Risk) -> String {
     prose(&risk.text)
 }
 
-fn infrastructure_cautions(plan: &PlanDocument) -> Vec<String> {
-    let cautions = plan.infrastructure.iter().flat_map(|i| &i.cautions);
+fn infrastructure(out: &mut String, infrastructure: Option<&Infrastructure>) {
+    let Some(infrastructure) = infrastructure else { return };
+    out.push_str(&format!("\n**Terraform:** {}\n", plain(&infrastructure.headline)));
+    if !infrastructure.lines.is_empty() {
+        folded(out, "Terraform, resource by resource", &fence("", &infrastructure.lines.join("\n")));
+    }
+}
+
+fn infrastructure_cautions(infrastructure: Option<&Infrastructure>) -> Vec<String> {
+    let cautions = infrastructure.into_iter().flat_map(|i| &i.cautions);
     cautions.map(|line| format!("Terraform: {}", prose(line))).collect()
 }
 
@@ -302,8 +308,10 @@ pub fn offline(plan: &OfflineDocument, label: Option<&str>) -> String {
     if let Some(next) = &plan.next {
         out.push_str(&format!("\n**Next:** {}", advice(next)));
     }
-    alert(&mut out, "CAUTION", plan.problems.iter().map(|p| prose(p)));
+    let cautions = infrastructure_cautions(plan.infrastructure.as_ref());
+    alert(&mut out, "CAUTION", plan.problems.iter().map(|p| prose(p)).chain(cautions));
     alert(&mut out, "WARNING", plan.warnings.iter().map(|w| prose(w)));
+    infrastructure(&mut out, plan.infrastructure.as_ref());
     out.push('\n');
     for image in &plan.images {
         let context = match &image.context {

@@ -3,7 +3,7 @@
 use crate::render::log::clean;
 use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::plan::document::{
-    Decision, PlanDocument, PlannedAction, PlannedImage, PlannedService, PlannedSettings, PlannedSmoke,
+    Decision, Infrastructure, PlanDocument, PlannedAction, PlannedImage, PlannedService, PlannedSettings, PlannedSmoke,
 };
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::Level;
@@ -22,11 +22,7 @@ pub fn lines(plan: &PlanDocument) -> Vec<String> {
         };
         lines.push(format!("  {level:<8} {}", risk.text));
     }
-    if let Some(infrastructure) = &plan.infrastructure {
-        lines.extend(infrastructure.cautions.iter().map(|line| format!("  CAUTION  Terraform: {line}")));
-        lines.push(format!("  infra    Terraform: {}", infrastructure.headline));
-        lines.extend(infrastructure.lines.iter().map(|line| format!("           {line}")));
-    }
+    lines.extend(plan.infrastructure.iter().flat_map(of_terraform));
     lines.extend(plan.images.iter().map(|i| format!("  image    {}: {}", i.key, image(i))));
     for command in &plan.release_commands {
         lines.push(format!(
@@ -175,11 +171,21 @@ pub fn value(value: &Value) -> String {
     }
 }
 
+fn of_terraform(infrastructure: &Infrastructure) -> Vec<String> {
+    let mut lines: Vec<String> =
+        infrastructure.cautions.iter().map(|line| format!("  CAUTION  Terraform: {line}")).collect();
+    lines.push(format!("  infra    Terraform: {}", infrastructure.headline));
+    lines.extend(infrastructure.lines.iter().map(|line| format!("           {line}")));
+    lines
+}
+
+/// Of a plan without AWS.
 pub fn offline_lines(plan: &OfflineDocument) -> Vec<String> {
     let of = plan.environment.as_ref().map(|name| format!(" for {name}")).unwrap_or_default();
     let mut lines = vec![String::new(), format!("offline plan{of}: {}", plan.why)];
     lines.extend(plan.problems.iter().map(|p| format!("  PROBLEM  {p}")));
     lines.extend(plan.warnings.iter().map(|w| format!("  warning  {w}")));
+    lines.extend(plan.infrastructure.iter().flat_map(of_terraform));
     for image in &plan.images {
         let context = match &image.context {
             Some(facts) => {

@@ -399,7 +399,9 @@ services:
     let request = Request { only: vec!["worker".to_owned()], ..Request::default() };
     let config = read_with(text, &request, &[]).unwrap();
     let keys: Vec<_> = config.services.iter().map(|s| s.key.as_str()).collect();
-    assert_eq!((keys, config.left_out.as_slice()), (vec!["worker"], ["web".into()].as_slice()));
+    assert_eq!((keys, config.left_out.services.as_slice()), (vec!["worker"], ["web".into()].as_slice()));
+    assert_eq!(config.left_out.commands, ["migrate"]);
+    assert_eq!(config.left_out.after, [("worker".into(), "web".into())]);
     assert_eq!(
         config.services[0].after,
         [] as [fargate_deploy_core::names::ServiceKey; 0],
@@ -407,6 +409,25 @@ services:
     );
     assert_eq!(config.images.iter().map(|i| i.key.as_str()).collect::<Vec<_>>(), ["jobs"]);
     assert_eq!(config.release.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["requeue"]);
+}
+
+#[test]
+fn only_does_not_leave_out_what_has_to_run_before_the_image_that_it_deploys() {
+    let text = "\
+cluster: shop
+images: { app: { repository: shop/app } }
+release: [{ name: migrate, service: web, command: x }, { name: reindex, service: web, command: x, when: after }]
+services: { web: { containers: { app: app } }, worker: { containers: { app: app } } }
+";
+    let request = Request { only: vec!["worker".to_owned()], ..Request::default() };
+    assert_snapshot!(read_with(text, &request, &[]).unwrap_err(), @r"
+    `--only`: release command `migrate` of service `web` would be left out, and has to run before its image is deployed
+      hint: name `web` too; or add `--skip-release-commands`, where what it does has been done or is not needed
+    ");
+    let skips = Request { skip_release_commands: true, ..request };
+    assert!(read_with(text, &skips, &[]).is_ok());
+    let both = Request { only: vec!["worker".to_owned(), "web".to_owned()], ..Request::default() };
+    assert_eq!(read_with(text, &both, &[]).unwrap().release.len(), 2);
 }
 
 #[test]

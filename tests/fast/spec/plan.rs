@@ -4,7 +4,8 @@ use fargate_deploy::config::*;
 use fargate_deploy::render::plan::markdown::{COMMENT, CommentContext, comment, summary};
 use fargate_deploy::render::plan::text;
 use fargate_deploy_core::image::Digest;
-use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, RunOptions, Shown};
+use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, Published, RunOptions, Shown};
+use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::RiskKind;
 use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, Plan, ServiceBefore};
 use fargate_deploy_core::service::{Alarms, Breaker, Controller, Counts, Service, Strategy};
@@ -124,7 +125,7 @@ impl World {
             images: vec![ImageConfig { key: "app".into(), source: build("app", &["{short-sha}"]) }],
             release: vec![],
             services: vec![],
-            left_out: vec![],
+            left_out: fargate_deploy::config::LeftOut::default(),
             snapshot: None,
             on_failure: OnFailure::RollbackAll,
             fail_fast: false,
@@ -391,12 +392,6 @@ fn every_choice_of_how_a_release_is_carried_out_is_in_the_digest_and_in_the_text
         let new = definition("web", json!({"image": "app:new"}));
         World::new().with("web", &same, &new).with("api", &definition("api", json!({})), &definition("api", json!({})))
     };
-    let check = || SmokeCheck {
-        url: "https://shop.example/health".into(),
-        status: 200,
-        within: Duration::from_secs(60),
-        contains: None,
-    };
     type Change = fn(&mut World);
     let changes: [(&str, Change); 17] = [
         ("after", |w| w.config.services[0].after = vec!["api".into()]),
@@ -447,6 +442,15 @@ fn every_choice_of_how_a_release_is_carried_out_is_in_the_digest_and_in_the_text
     assert_ne!(longer.planned().digest, checked.digest);
 }
 
+fn check() -> SmokeCheck {
+    SmokeCheck {
+        url: "https://shop.example/health".into(),
+        status: 200,
+        within: Duration::from_secs(60),
+        contains: None,
+    }
+}
+
 fn built_with(world: &mut World, change: impl FnOnce(&mut BuildConfig)) {
     let ImageSource::Build(build) = &mut world.config.images[0].source else { panic!("the image is built") };
     change(build);
@@ -472,6 +476,61 @@ fn without_watching_no_command_runs_after_the_rollout_and_services_are_called_af
     assert_eq!(calls(&world, "ecs:RunTask"), ["migrate"]);
     world.run.is_unwatched = true;
     assert_eq!(calls(&world, "ecs:RunTask"), Vec::<String>::new());
+}
+
+/// The schema takes the plan, and names every member of it.
+fn fits_schema(plan: &Value, definition: &str) {
+    let schema: Value = serde_json::from_str(include_str!("../../../fargate-deploy.plan.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator.iter_errors(plan).map(|e| format!("{e} at {}", e.instance_path())).collect();
+    assert_eq!(errors, [""; 0], "{plan:#}");
+    fn undescribed(value: &Value, schema: &Value, at: &str) -> Vec<String> {
+        let Some(known) = schema["properties"].as_object() else { return vec![] };
+        let members = value.as_object().into_iter().flatten();
+        members
+            .flat_map(|(name, value)| {
+                let at = format!("{at}/{name}");
+                match (known.get(name), value.get(0)) {
+                    (None, _) => vec![at],
+                    (Some(schema), Some(first)) => undescribed(first, &schema["items"], &at),
+                    (Some(schema), None) => undescribed(value, schema, &at),
+                }
+            })
+            .collect()
+    }
+    assert_eq!(undescribed(plan, &schema["$defs"][definition], ""), [""; 0]);
+}
+
+#[test]
+fn the_plan_for_programs_has_a_version_and_is_what_its_schema_says() {
+    let new = definition("web", json!({"image": "app:new"}));
+    let mut world = World::new().with("web", &definition("web", json!({})), &new).migrating(&["yarn", "warm"]);
+    world.config.services[0].smoke = vec![check()];
+    let plan = json!(Published::plan(&world.planned()));
+    fits_schema(&plan, "plan");
+    assert_eq!((&plan["format-version"], &plan["is-offline"]), (&json!("1.0"), &json!(false)));
+    let offline = OfflineDocument::of(&world.config, "`--offline`", &vec![], &vec![]);
+    let offline = json!(Published::offline(&offline));
+    fits_schema(&offline, "offline-plan");
+    assert_eq!(offline["is-offline"], true);
+}
+
+#[test]
+fn what_flags_leave_out_is_in_the_plan() {
+    let new = definition("web", json!({"image": "app:new"}));
+    let mut world = World::new().with("web", &definition("web", json!({})), &new).migrating(&["yarn", "warm"]);
+    world.config.release[0].when = When::After;
+    world.config.left_out.commands = vec!["seed".to_owned()];
+    world.config.left_out.after = vec![("web".into(), "api".into())];
+    world.run.is_unwatched = true;
+    let said = text::lines(&world.planned()).join("\n");
+    for expected in [
+        "release command `seed`: left out by `--only`, with its service",
+        "service `web`: does not wait for `api`, which `--only` leaves out",
+        "release command `migrate`: left out by `--no-wait`: the next run owes it",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
 }
 
 /// Forty services that all come after each other are ordered at once.

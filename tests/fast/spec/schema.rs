@@ -4,7 +4,6 @@ use super::config::{GOOD, repository};
 use crate::loaded::parse;
 use fargate_deploy::config::{Request, schema};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// `UPDATE=1 cargo test --test fast spec::schema` writes it.
@@ -31,7 +30,19 @@ fn schema_takes(source: &str) -> Result<(), String> {
 
 fn parser_takes(source: &str) -> Result<(), String> {
     let folder = repository();
-    let env = BTreeMap::from([("A".to_owned(), "eu-central-1".to_owned())]);
+    let values = [
+        ("A", "eu-central-1"),
+        ("B", "true"),
+        ("C", "leave"),
+        ("F", "leave"),
+        ("K", "off"),
+        ("L", "none"),
+        ("N", "204"),
+        ("R", "never"),
+        ("T", "2m"),
+        ("W", "after"),
+    ];
+    let env = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let request = Request { environment: Some("production".to_owned()), ..Request::default() };
     parse(source, &request, &env, folder.path()).map(|_| ()).map_err(|errors| errors.to_string())
 }
@@ -76,6 +87,18 @@ fn schema_and_parser_take_the_same_good_documents() {
         "rehearse: { values: { 'arn:aws:ssm:eu-central-1:111122223333:parameter/x': 1 } }",
         "rehearse: { containers: { db: { image: postgres:16, command: [a], environment: { A: 1 }, ready: pg_isready } } }",
         "region:",
+        "force-new-deployment: ${env:B}\nfail-fast: '${env:B}'",
+        "lock: ${env:L}\non-failure: '${env:F}'\non-cancel: ${env:C}",
+        "release: [{ name: m, command: rake, when: '${env:W}', timeout: '${env:T}' }]",
+        "services: { web: { smoke: [{ url: 'https://a.test', status: '${env:N}' }] } }",
+        "services: { web: { containers: , after: } }",
+        "images: { app: { repository: shop, build-args: , cache: '${env:K}', reuse: '${env:R}', create-repository: '${env:B}' } }",
+        "wait: 1m\nfail-fast: true\nlock: none\nenvironments: { production: { wait: , fail-fast: , lock: } }",
+        "images: { app: { repository: shop, target: x, build-args: { A: 1 } } }
+environments: { production: { images: { app: { target: , build-args: { A: } } } } }",
+        "services: { web: { containers: { app: app }, smoke: [{ url: 'https://a.test' }] } }
+environments: { production: { services: { web: { containers: { app: app }, smoke: } } } }",
+        "environments: { production: { images: { app: { context: . } } } }",
     ];
     let mut refused = vec![];
     for source in parts.iter().map(|part| with(part)).chain([GOOD.to_owned()]) {
@@ -136,6 +159,8 @@ fn schema_and_parser_refuse_the_same_bad_documents() {
         "environments: { production: { regoin: x } }",
         "environments: { production: , 'a b': }",
         "environments: { production: { environments: {} } }",
+        "environments: { production: { release: [{ name: m, command: x, timeout: 1 }] } }",
+        "environments: { production: { images: { app: { repsitory: } } } }",
         "rehearse: { value: {} }",
         "rehearse: { containers: { db: { command: a } } }",
         "rehearse: { containers: { 'my db': { image: a } } }",

@@ -17,7 +17,7 @@ fn summary(name: &str) -> TerraformSummary {
 /// As text shows it, what needs a look first.
 fn shown(plan: &TerraformSummary, taken: &[&str]) -> String {
     let taken: Vec<String> = taken.iter().map(|name| (*name).to_owned()).collect();
-    let Infrastructure { headline, cautions, lines } = Infrastructure::of(plan, &taken);
+    let Infrastructure { headline, cautions, lines, .. } = Infrastructure::of(plan, &taken);
     let cautions = cautions.into_iter().map(|caution| format!("CAUTION {caution}"));
     std::iter::once(headline).chain(cautions).chain(lines).collect::<Vec<_>>().join("\n")
 }
@@ -126,6 +126,49 @@ fn drift_deferred_changes_and_actions_of_a_later_format_are_told() {
     });
     let plan = TerraformSummary::parse(plan.to_string().as_bytes()).unwrap();
     assert_snapshot!(shown(&plan, &[]));
+}
+
+fn with(members: Value) -> TerraformSummary {
+    let mut plan = json!({"format_version": "1.2", "planned_values": {}, "resource_changes": []});
+    plan.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    TerraformSummary::parse(plan.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn no_headline_of_a_good_plan_is_given_to_one_that_is_not() {
+    let deferred = json!([{"reason": "x", "resource_change": {"address": "a.b", "change": {"actions": ["create"]}}}]);
+    let cases = [
+        (json!({}), "nothing to apply"),
+        (json!({"action_invocations": [{"address": "action.aws_lambda_invoke.warm"}]}), "1 action is run"),
+        (json!({"deferred_changes": deferred}), "1 change is put off"),
+        (json!({"complete": false}), "nothing to apply; more plans are needed after this one"),
+        (json!({"errored": true}), "planning failed; until then: nothing"),
+    ];
+    for (members, expected) in cases {
+        let plan = with(members);
+        assert_eq!(shown(&plan, &[]).lines().next(), Some(expected));
+        assert_eq!(plan.is_empty() && !plan.is_errored && !plan.is_incomplete, expected == "nothing to apply");
+    }
+}
+
+#[test]
+fn an_ephemeral_resource_that_a_plan_opens_is_no_change() {
+    let open = json!({"address": "ephemeral.a.b", "mode": "managed", "change": {"actions": ["open"]}});
+    let of_mode = json!({"address": "ephemeral.a.c", "mode": "ephemeral", "change": {"actions": ["create"]}});
+    assert!(with(json!({"resource_changes": [open, of_mode]})).is_empty());
+}
+
+#[test]
+fn what_is_no_clear_no_is_sensitive() {
+    for mark in [json!(true), json!("false"), json!(1), json!({"a": "x"})] {
+        let change = json!({"actions": ["update"], "before": "a", "after": "b", "after_sensitive": mark});
+        assert!(with(json!({"output_changes": {"url": change}})).outputs[0].is_sensitive, "{mark}");
+    }
+    for mark in [json!("true"), json!(1), json!({})] {
+        let outputs = json!({"url": {"sensitive": mark, "type": "string", "value": "hunter2"}});
+        let outputs = Outputs::parse(outputs.to_string().as_bytes()).unwrap();
+        assert!(outputs.get("url").unwrap_err().to_string().contains("is sensitive"), "{mark}");
+    }
 }
 
 #[test]

@@ -267,7 +267,7 @@ async fn a_forced_update_whose_answer_is_lost_is_not_sent_twice_because_of_a_rea
         scene.cloud.service_lag.set(Duration::from_secs(lag));
         scene.cloud.lose_answer("ecs:UpdateService", 0);
         // That it could not be looked at first says nothing either.
-        scene.cloud.fail("ecs:DescribeServices", CallErrorKind::Unreachable, 2, 1);
+        scene.cloud.fail("ecs:DescribeServices", CallErrorKind::Unreachable, 3, 1);
         let ended = scene.deploy().await;
         assert_eq!(ended.success(), Success::Deployed, "{lag} s: {ended:?}");
         assert_eq!(scene.effects(), ["ecs:UpdateService web -> web:42 by force"], "{lag} s");
@@ -374,7 +374,7 @@ async fn a_foreign_revision_that_was_rolled_out_before_stays_the_one_to_go_back_
 #[tokio::test(start_paused = true)]
 async fn a_service_that_cannot_be_read_any_more_has_not_failed_and_aws_is_unavailable() {
     let scene = rolls_out(Ending::Succeeds);
-    scene.cloud.fail("ecs:DescribeServices", CallErrorKind::Unreachable, 2, usize::MAX);
+    scene.cloud.fail("ecs:DescribeServices", CallErrorKind::Unreachable, 3, usize::MAX);
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::Unavailable, "{ended:?}");
     assert!(ended.failure().what.contains("what serves is unknown"), "{}", ended.failure().what);

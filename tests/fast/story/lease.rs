@@ -66,7 +66,7 @@ pub async fn take_of(
     wait: Duration,
     context: &ReleaseContext<'_>,
 ) -> Result<Lease, Failure> {
-    let request = LeaseRequest { owner: &order.owner, run: &order.run, token: &order.token };
+    let request = LeaseRequest { owner: &order.owner, run: &order.run, token: &order.token, first: None };
     let first = in_order([service].into_iter(), context.aws).await?.remove(0);
     acquire(first, request, Instant::now() + wait, context).await
 }
@@ -479,39 +479,6 @@ async fn a_persons_lock_that_comes_with_the_claim_is_seen_after_it() {
     let failure = take(&scene, &scene.order, seconds(1)).await.unwrap_err();
     assert!(failure.what.contains("locked by ada"), "{}", failure.what);
     assert_eq!(scene.lease("web")["isReleased"], true);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_run_that_waited_gives_way_to_a_newer_one_that_deployed_meanwhile() {
-    for (newer, attempt, has_deployed, expected) in [
-        ("1002", "1", true, Some(Reason::Superseded)),
-        ("1002", "1", false, None),
-        ("1000", "1", true, None),
-        // Started again on purpose: whoever does that wants this commit.
-        ("1002", "2", true, None),
-    ] {
-        let scene = Scene::without_migration();
-        let held = take(&scene, &order(newer, "1", "b"), seconds(1)).await.unwrap();
-        let ours = order("1001", attempt, "c");
-        let (taken, ()) = tokio::join!(take(&scene, &ours, seconds(600)), async {
-            sleep(seconds(30)).await;
-            if has_deployed {
-                held.note_deployed();
-            }
-            held.release(scene.cloud.ports()).await;
-        });
-        assert_eq!(taken.err().map(|f| f.reason), expected, "{newer} {attempt} {has_deployed}");
-    }
-}
-
-/// An old run that somebody starts when the newer one has ended is how people go back.
-#[tokio::test(start_paused = true)]
-async fn a_run_that_did_not_wait_gives_way_to_nobody() {
-    let scene = Scene::without_migration();
-    let held = take(&scene, &order("1002", "1", "b"), seconds(1)).await.unwrap();
-    held.note_deployed();
-    held.release(scene.cloud.ports()).await;
-    take(&scene, &order("1001", "1", "c"), seconds(1)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -619,3 +619,21 @@ async fn there_is_nothing_to_resume_after_a_good_release_or_of_another_commit() 
     let failure = resume(&scene.order.config, Some("def456"), scene.cloud.ports()).await.unwrap_err();
     assert!(failure.what.contains("web:42 is of commit abc123, and this is def456"), "{failure:?}");
 }
+
+/// `web` serves the release, `worker` does not.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_moved_some_of_its_services_is_resumed_too() {
+    let mut scene = Scene::without_migration().with_worker();
+    scene.order.config.services[1].after = vec!["web".into()];
+    tokio::select! {
+        ended = scene.deploy() => panic!("{ended:?}"),
+        () = async {
+            while scene.journal.count("ecs:UpdateService web") == 0 {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        } => {}
+    }
+    let left = resume(&scene.order.config, Some("abc123"), scene.cloud.ports()).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert!(left[0].reference.as_str().contains("@sha256:"), "{left:?}");
+}

@@ -224,3 +224,28 @@ async fn a_task_that_has_ended_is_not_said_to_be_running_by_a_cancelled_run() {
         assert_eq!(scene.lease("web")["isReleased"], true);
     }
 }
+
+/// A parameter of SSM holds 4 KiB.
+#[tokio::test(start_paused = true)]
+async fn a_release_of_many_commands_is_remembered_within_what_a_parameter_holds() {
+    let mut scene = Scene::without_migration();
+    let named = |n: usize, when: When| ReleaseCommand {
+        name: format!("{n:02}-a-command-with-quite-a-long-name-of-its-own"),
+        when,
+        ..migration()
+    };
+    scene.order.config.release = (0..30).map(|n| named(n, if n < 20 { When::Before } else { When::After })).collect();
+    // Killed while the last of those before the services runs.
+    let seen = async {
+        while scene.journal.count("ecs:RunTask") < 20 {
+            sleep(seconds(1)).await;
+        }
+    };
+    tokio::select! {
+        ended = scene.deploy() => panic!("{ended:?}"),
+        () = seen => {}
+    }
+    let ended = scene.deploy_order(&next_attempt(&scene)).await;
+    assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), 30, "each once");
+}

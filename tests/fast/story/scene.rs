@@ -130,7 +130,7 @@ fn config() -> Config {
         images: vec![ImageConfig { key: "app".into(), source: ImageSource::Build(Box::new(build_config("shop-app"))) }],
         release: vec![migration()],
         services: vec![service_config("web")],
-        left_out: vec![],
+        left_out: LeftOut::default(),
         snapshot: None,
         on_failure: OnFailure::RollbackAll,
         fail_fast: false,

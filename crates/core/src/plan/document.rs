@@ -42,6 +42,32 @@ pub struct PlanDocument {
     pub infrastructure: Option<Infrastructure>,
 }
 
+/// The form of plans for programs: a member that is taken away or changes its meaning is a new major version.
+pub const FORMAT_VERSION: &str = "1.0";
+
+/// A plan for programs: [`PlanDocument`], or without AWS [`super::offline::OfflineDocument`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Published<'a, D> {
+    format_version: &'static str,
+    /// Made from the files alone: a document with other members.
+    is_offline: bool,
+    #[serde(flatten)]
+    document: &'a D,
+}
+
+impl<'a> Published<'a, PlanDocument> {
+    pub fn plan(document: &'a PlanDocument) -> Self {
+        Self { format_version: FORMAT_VERSION, is_offline: false, document }
+    }
+}
+
+impl<'a> Published<'a, super::offline::OfflineDocument> {
+    pub fn offline(document: &'a super::offline::OfflineDocument) -> Self {
+        Self { format_version: FORMAT_VERSION, is_offline: true, document }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decision {
@@ -235,8 +261,14 @@ fn planned_service(service: &ServicePlan, differences: &[Difference], config: &C
 
 fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], run: RunOptions) -> Vec<String> {
     let mut lines = vec![];
-    for left_out in &config.left_out {
-        lines.push(format!("service `{left_out}`: left out by `--only`"));
+    for service in &config.left_out.services {
+        lines.push(format!("service `{service}`: left out by `--only`"));
+    }
+    for command in &config.left_out.commands {
+        lines.push(format!("release command `{command}`: left out by `--only`, with its service"));
+    }
+    for (service, after) in &config.left_out.after {
+        lines.push(format!("service `{service}`: does not wait for `{after}`, which `--only` leaves out"));
     }
     for service in services {
         let Some(before) = plan.service(&service.key).map(|s| &s.before) else { continue };
@@ -259,6 +291,11 @@ fn untouched(plan: &Plan, config: &Config, services: &[PlannedService], run: Run
             lines.push("release commands: left out by `--skip-release-commands`".to_owned());
         } else if services.iter().all(|s| !s.moves) {
             lines.push("release commands: no service moves, so none runs".to_owned());
+        } else if run.is_unwatched {
+            for command in plan.commands.iter().filter(|c| c.command.when == When::After) {
+                let name = &command.command.name;
+                lines.push(format!("release command `{name}`: left out by `--no-wait`: the next run owes it"));
+            }
         }
     }
     lines

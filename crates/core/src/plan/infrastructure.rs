@@ -11,6 +11,8 @@ pub struct Infrastructure {
     /// Destroys, replacements, and outputs that the config takes and the plan touches.
     pub cautions: Vec<String>,
     pub lines: Vec<String>,
+    /// The same as data.
+    pub summary: TerraformSummary,
 }
 
 impl Infrastructure {
@@ -33,9 +35,10 @@ impl Infrastructure {
             };
             format!("{sign} output {}", output.name)
         }));
+        lines.extend(summary.actions.iter().map(|address| format!("> {address}: is run")));
         lines.extend(summary.deferred.iter().map(|(address, why)| format!("? {address}: put off: {why}")));
         lines.extend(summary.drift.iter().map(|address| format!("! {address}: changed outside of Terraform")));
-        Self { headline: headline(summary), cautions, lines }
+        Self { headline: headline(summary), cautions, lines, summary: summary.clone() }
     }
 }
 
@@ -52,11 +55,27 @@ fn headline(summary: &TerraformSummary) -> String {
     ];
     let parts: Vec<_> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    match (parts.is_empty(), summary.outputs.len(), summary.is_incomplete) {
-        (true, 0, _) => "nothing to apply".to_owned(),
-        (true, outputs, _) => format!("{outputs} outputs change"),
-        (false, _, true) => format!("{}; more plans are needed after this one", parts.join(", ")),
-        (false, ..) => parts.join(", "),
+    let mut parts = parts;
+    let beside = [
+        (summary.actions.len(), "action is run", "actions are run"),
+        (summary.deferred.len(), "change is put off", "changes are put off"),
+    ];
+    parts.extend(beside.into_iter().filter(|(count, ..)| *count > 0).map(|(count, one, many)| match count {
+        1 => format!("1 {one}"),
+        many_of => format!("{many_of} {many}"),
+    }));
+    if parts.is_empty() && !summary.outputs.is_empty() {
+        parts.push(format!("{} outputs change", summary.outputs.len()));
+    }
+    let found = match parts.is_empty() {
+        true if summary.is_errored => "nothing".to_owned(),
+        true => "nothing to apply".to_owned(),
+        false => parts.join(", "),
+    };
+    match (summary.is_errored, summary.is_incomplete) {
+        (true, _) => format!("planning failed; until then: {found}"),
+        (false, true) => format!("{found}; more plans are needed after this one"),
+        (false, false) => found,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can be said about a release from its files alone: a pull request from a fork has no identity on AWS, by design.
 
+use super::document::Infrastructure;
 use crate::names::{ImageKey, ServiceKey};
 use crate::resolved::joined;
 use crate::task_definition::{TaskDefinition, validate};
@@ -33,6 +34,9 @@ pub struct OfflineDocument {
     pub images: Vec<OfflineImage>,
     pub services: Vec<OfflineService>,
     pub release_commands: Vec<String>,
+    /// A Terraform plan that was given beside the config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub infrastructure: Option<Infrastructure>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -72,6 +76,7 @@ impl OfflineDocument {
             images: vec![],
             services: vec![],
             release_commands: vec![],
+            infrastructure: None,
         }
     }
 
@@ -121,6 +126,7 @@ impl OfflineDocument {
             images: images.collect(),
             services: services.collect(),
             release_commands: config.release.iter().map(|c| format!("{}: {}", c.name, joined(&c.command))).collect(),
+            infrastructure: None,
         }
     }
 }

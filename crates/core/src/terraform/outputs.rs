@@ -67,7 +67,8 @@ impl Outputs {
             let known = self.0.keys().cloned().collect();
             return Err(OutputError::Missing { part: name.to_owned(), within: None, known });
         };
-        if output.get("sensitive").and_then(Value::as_bool) == Some(true) {
+        // What is no clear no is a yes.
+        if !matches!(output.get("sensitive"), None | Some(Value::Null | Value::Bool(false))) {
             return Err(OutputError::Sensitive { name: name.to_owned() });
         }
         let mut value = &output["value"];

@@ -14,6 +14,11 @@ struct Plan {
     resource_drift: Vec<Resource>,
     #[serde(default)]
     deferred_changes: Vec<Deferred>,
+    /// Since Terraform 1.14: what is run beside the changes.
+    #[serde(default)]
+    action_invocations: Vec<Invocation>,
+    #[serde(default)]
+    deferred_action_invocations: Vec<Value>,
     #[serde(default)]
     output_changes: BTreeMap<String, Change>,
     #[serde(default)]
@@ -44,6 +49,11 @@ struct Deferred {
 }
 
 #[derive(Deserialize)]
+struct Invocation {
+    address: String,
+}
+
+#[derive(Deserialize)]
 struct Change {
     #[serde(default)]
     actions: Vec<String>,
@@ -65,7 +75,8 @@ struct Change {
 pub(super) fn summarize(bytes: &[u8]) -> Result<TerraformSummary, String> {
     let document = document(bytes)?;
     let plan: Plan = serde_json::from_value(document).map_err(|e| format!("not a plan of Terraform: {e}"))?;
-    let managed = |resource: &&Resource| resource.mode != "data";
+    // Ephemeral resources are opened for a plan and closed after it: nothing of them stays.
+    let managed = |resource: &&Resource| !["data", "ephemeral"].contains(&resource.mode.as_str());
     let mut changes: Vec<_> = plan.resource_changes.iter().filter(managed).filter_map(Resource::summary).collect();
     changes.sort_by(|a, b| (a.action, &a.address).cmp(&(b.action, &b.address)));
     let is_gone = |name: &String| {
@@ -90,8 +101,9 @@ pub(super) fn summarize(bytes: &[u8]) -> Result<TerraformSummary, String> {
         output_names,
         drift: drifted.map(|resource| resource.address.clone()).collect(),
         deferred: plan.deferred_changes.iter().map(Deferred::summary).collect(),
+        actions: plan.action_invocations.into_iter().map(|invocation| invocation.address).collect(),
         is_errored: plan.errored,
-        is_incomplete: plan.complete == Some(false),
+        is_incomplete: plan.complete == Some(false) || !plan.deferred_action_invocations.is_empty(),
         terraform_version: plan.terraform_version,
     })
 }
@@ -156,7 +168,7 @@ fn output((name, change): (&String, &Change)) -> Option<OutputChange> {
         name: name.clone(),
         action: change.output_action()?,
         is_known: !holds_true(&change.after_unknown),
-        is_sensitive: holds_true(&change.after_sensitive) || holds_true(&change.before_sensitive),
+        is_sensitive: may_hide(&change.after_sensitive) || may_hide(&change.before_sensitive),
     })
 }
 
@@ -199,7 +211,7 @@ impl Change {
     fn action(&self) -> Option<Action> {
         let actions: Vec<&str> = self.actions.iter().map(String::as_str).collect();
         match actions.as_slice() {
-            [] | ["no-op" | "read"] => None,
+            [] | ["no-op" | "read" | "open" | "renew" | "close"] => None,
             ["create"] => Some(Action::Create),
             ["delete"] => Some(Action::Destroy),
             ["delete", "create"] | ["create", "delete"] => Some(Action::Replace),
@@ -230,7 +242,7 @@ impl Change {
         let mut marks = [Some(&self.before_sensitive), Some(&self.after_sensitive)];
         let mut shown = String::new();
         for step in path {
-            if marks.iter().flatten().any(|mark| mark.as_bool() == Some(true)) {
+            if marks.iter().flatten().any(|mark| !is_open(mark)) {
                 break;
             }
             match step {
@@ -270,6 +282,20 @@ fn holds_true(mark: &Value) -> bool {
         Value::Object(members) => members.values().any(holds_true),
         _ => false,
     }
+}
+
+/// A mark of sensitive parts: what is neither `false` nor a list or map of marks is taken for `true`.
+fn may_hide(mark: &Value) -> bool {
+    match mark {
+        Value::Array(items) => items.iter().any(may_hide),
+        Value::Object(members) => members.values().any(may_hide),
+        mark => !is_open(mark),
+    }
+}
+
+/// The mark says that nothing is hidden at this very place.
+fn is_open(mark: &Value) -> bool {
+    matches!(mark, Value::Null | Value::Bool(false) | Value::Array(_) | Value::Object(_))
 }
 
 /// `action_reason` in words; one of a later version as it is.

@@ -117,11 +117,20 @@ fn without_default(text: &str) -> (String, String) {
     (text.to_owned(), chosen.map(|(_, word)| code(word)).unwrap_or_default())
 }
 
+/// That a reference can stand for a value is said once for all of them.
+fn without_reference(schema: &Value) -> &Value {
+    match schema["anyOf"].as_array().map(Vec::as_slice) {
+        Some([own, reference]) if reference["pattern"].as_str().is_some_and(|p| p.starts_with(r"\$\{(env")) => own,
+        _ => schema,
+    }
+}
+
 fn kind(schema: &Value) -> String {
+    let schema = without_reference(schema);
     if let Some(name) = schema["$ref"].as_str() {
         let all = fargate_deploy::config::schema();
         let name = name.trim_start_matches("#/$defs/");
-        let target = &all["$defs"][name];
+        let target = without_reference(&all["$defs"][name]);
         return match (name, target["enum"].as_array()) {
             (_, Some(words)) => words.iter().filter_map(Value::as_str).map(code).collect::<Vec<_>>().join(", "),
             ("Span", _) => "duration".to_owned(),

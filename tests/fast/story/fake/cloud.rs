@@ -5,6 +5,7 @@ use super::ecs::Aws;
 use super::{ACCOUNT, Journal, REGION, REGISTRY, RUN};
 use async_trait::async_trait;
 use fargate_deploy::fence::may_send;
+use fargate_deploy::pace::Pace;
 use fargate_deploy::ports::*;
 use fargate_deploy::retry::{Again, RetryPolicy, retry};
 use fargate_deploy_core::image::Digest;
@@ -20,6 +21,9 @@ use tokio::time::{Instant, sleep};
 
 /// Half of the time that a call takes: the other half is the answer's way back.
 pub const WAY: Duration = Duration::from_millis(40);
+
+/// A standard parameter's value.
+const LARGEST_PARAMETER: usize = 4096;
 
 struct Fault {
     action: String,
@@ -82,6 +86,44 @@ pub struct FakeCloud {
     freezes: RefCell<Vec<Freeze>>,
     frozen: RefCell<BTreeMap<String, Instant>>,
     pub region: Cell<&'static str>,
+    pace: Pace,
+    /// AWS's limits: calls beyond them are refused.
+    buckets: RefCell<Option<Buckets>>,
+}
+
+/// What is left in each bucket, and when that was.
+#[derive(Default)]
+struct Buckets {
+    left: BTreeMap<&'static str, (f64, Instant)>,
+    refused: usize,
+}
+
+/// By the name of the bucket: what it holds, what it gets back a second, and which calls take of it.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/request-throttling.html>, and AWS's support of SSM.
+const BUCKETS: [(&str, f64, f64, &[&str]); 9] = [
+    ("register", 20.0, 1.0, &["ecs:RegisterTaskDefinition"]),
+    ("update", 50.0, 5.0, &["ecs:UpdateService"]),
+    ("services", 100.0, 20.0, &["ecs:DescribeServices"]),
+    ("tasks", 100.0, 20.0, &["ecs:DescribeTasks", "ecs:ListTasks"]),
+    ("definitions", 50.0, 20.0, &["ecs:DescribeTaskDefinition"]),
+    ("deployments", 50.0, 20.0, &["ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments"]),
+    ("revisions", 50.0, 20.0, &["ecs:DescribeServiceRevisions"]),
+    ("parameters", 40.0, 40.0, &["ssm:GetParametersByPath"]),
+    ("writes", 3.0, 3.0, &["ssm:PutParameter"]),
+];
+
+impl Buckets {
+    fn take(&mut self, action: &str) -> bool {
+        let Some((name, burst, rate, _)) = BUCKETS.iter().find(|(.., actions)| actions.contains(&action)) else {
+            return true;
+        };
+        let (left, since) = self.left.get(name).copied().unwrap_or((*burst, Instant::now()));
+        let now = (left + since.elapsed().as_secs_f64() * rate).min(*burst);
+        let is_there = now >= 1.0;
+        self.left.insert(name, (if is_there { now - 1.0 } else { now }, Instant::now()));
+        self.refused += usize::from(!is_there);
+        is_there
+    }
 }
 
 impl FakeCloud {
@@ -102,7 +144,19 @@ impl FakeCloud {
             freezes: RefCell::default(),
             frozen: RefCell::default(),
             region: Cell::new(REGION),
+            pace: Pace::default(),
+            buckets: RefCell::default(),
         }
+    }
+
+    /// From now on calls beyond AWS's limits are refused.
+    pub fn limit_rates(&self) {
+        self.buckets.replace(Some(Buckets::default()));
+    }
+
+    /// How many calls were refused for their rate.
+    pub fn refused(&self) -> usize {
+        self.buckets.borrow().as_ref().map_or(0, |buckets| buckets.refused)
     }
 
     /// What AWS knows now.
@@ -127,6 +181,10 @@ impl FakeCloud {
     async fn attempt(&self, action: &str, limit: Duration) -> Call<()> {
         if !may_send() {
             return Err(error(action, CallErrorKind::Invalid));
+        }
+        if !self.buckets.borrow_mut().as_mut().is_none_or(|buckets| buckets.take(action)) {
+            self.pace.was_throttled(action);
+            return Err(error(action, CallErrorKind::Throttled));
         }
         let outage = {
             let mut troubles = self.troubles.borrow_mut();
@@ -224,6 +282,9 @@ impl FakeCloud {
         };
         let line = format!("{action} {detail}").trim_end().to_owned();
         self.thaw(&line, Moment::BeforeSending).await;
+        if self.buckets.borrow().is_some() {
+            self.pace.turn(action).await;
+        }
         retry(RetryPolicy::of(Duration::from_millis(500)), |limit| self.attempt(action, limit), again).await?;
         self.journal.note(line.clone());
         self.thaw(&line, Moment::OnItsWay).await;
@@ -261,7 +322,7 @@ fn shown(tag: &str) -> &str {
 }
 
 fn names(services: &[ServiceRef]) -> String {
-    services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" ")
+    services.iter().map(|s| short(s.name.as_str())).collect::<Vec<_>>().join(" ")
 }
 
 /// `web 3` of `/fargate-deploy/shop/web/lease/3`.
@@ -292,15 +353,16 @@ impl Services for FakeCloud {
                 Some((since, service)) if since.elapsed() < self.service_lag.get() => Some(service.clone()),
                 _ => aws.services.get(name).cloned(),
             };
-            Ok(services.iter().map(|s| shown(s.name.as_str())).collect())
+            Ok(services.iter().map(|s| shown(short(s.name.as_str()))).collect())
         })
         .await
     }
 
     async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service> {
-        let detail = format!("{} -> {}{}", service.name, to.short(), if force { " by force" } else { "" });
+        let detail =
+            format!("{} -> {}{}", short(service.name.as_str()), to.short(), if force { " by force" } else { "" });
         self.call("ecs:UpdateService", &detail, |aws| {
-            let name = service.name.as_str();
+            let name = short(service.name.as_str());
             let before = aws.services.get(name).cloned().unwrap();
             self.outdated.borrow_mut().insert(name.to_owned(), (Instant::now(), before));
             Ok(aws.update(name, to, force))
@@ -309,8 +371,8 @@ impl Services for FakeCloud {
     }
 
     async fn service_deployments(&self, service: &ServiceRef, since: f64) -> Call<Vec<ServiceDeploymentArn>> {
-        self.call("ecs:ListServiceDeployments", service.name.as_str(), |aws| {
-            let ours = aws.service_deployments.iter().filter(|(name, _)| name == service.name.as_str());
+        self.call("ecs:ListServiceDeployments", short(service.name.as_str()), |aws| {
+            let ours = aws.service_deployments.iter().filter(|(name, _)| name == short(service.name.as_str()));
             let is_listed = |arn| aws.listed_from.get(arn).is_none_or(|from| *from <= Instant::now());
             let ours = ours.filter(|(_, d)| d.created_at >= since && is_listed(&d.arn));
             Ok(ours.map(|(_, d)| d.arn.clone()).collect())
@@ -400,7 +462,7 @@ impl Tasks for FakeCloud {
 
     async fn stopped_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
         self.call("ecs:ListTasks", &format!("stopped of {}", service.name), |aws| {
-            let of_service = aws.tasks.iter().filter(|t| t.service.as_deref() == Some(service.name.as_str()));
+            let of_service = aws.tasks.iter().filter(|t| t.service.as_deref() == Some(short(service.name.as_str())));
             Ok(of_service.filter(|t| t.task.is_stopped()).map(|t| t.task.arn.clone()).collect())
         })
         .await
@@ -408,7 +470,7 @@ impl Tasks for FakeCloud {
 
     async fn running_tasks(&self, service: &ServiceRef) -> Call<Vec<TaskArn>> {
         self.call("ecs:ListTasks", &format!("running of {}", service.name), |aws| {
-            let of_service = aws.tasks.iter().filter(|t| t.service.as_deref() == Some(service.name.as_str()));
+            let of_service = aws.tasks.iter().filter(|t| t.service.as_deref() == Some(short(service.name.as_str())));
             Ok(of_service.filter(|t| !t.task.is_stopped()).map(|t| t.task.arn.clone()).collect())
         })
         .await
@@ -506,6 +568,9 @@ impl Repositories for FakeCloud {
 impl Parameters for FakeCloud {
     async fn create_parameter(&self, name: &str, value: &str) -> Call<()> {
         self.call("ssm:PutParameter", &format!("create {}", lease_of(name)), |aws| {
+            if value.len() > LARGEST_PARAMETER {
+                return Err(error("ssm:PutParameter", CallErrorKind::Invalid));
+            }
             if aws.parameters.contains_key(name) {
                 return Err(error("ssm:PutParameter", CallErrorKind::Conflict));
             }
@@ -513,6 +578,12 @@ impl Parameters for FakeCloud {
             Ok(())
         })
         .await
+    }
+
+    async fn write_turn(&self) {
+        if self.buckets.borrow().is_some() {
+            self.pace.turn(fargate_deploy::pace::WRITES).await;
+        }
     }
 
     async fn put_parameter(&self, name: &str, value: &str) -> Call<()> {
@@ -528,6 +599,9 @@ impl Parameters for FakeCloud {
             _ => "held",
         };
         self.call("ssm:PutParameter", &format!("{} {says}", lease_of(name)), |aws| {
+            if value.len() > LARGEST_PARAMETER {
+                return Err(error("ssm:PutParameter", CallErrorKind::Invalid));
+            }
             aws.parameters.insert(name.to_owned(), value.to_owned());
             Ok(())
         })

@@ -35,6 +35,8 @@ pub struct Aws {
     pub tasks: Vec<RunningTask>,
     pub tokens: BTreeMap<String, String>,
     pub asked_tokens: Vec<String>,
+    /// Every UpdateService that started a deployment: when, of which service, from and to what.
+    pub updates: Vec<(Instant, String, TaskDefinitionArn, TaskDefinitionArn)>,
     /// Every RunTask, in the order in which they came.
     pub asked_tasks: Vec<RunTask>,
     pub logs: BTreeMap<String, Vec<LogEvent>>,

@@ -41,6 +41,7 @@ impl Aws {
             return service.clone();
         }
         let previous = service.task_definition.clone();
+        self.updates.push((Instant::now(), name.to_owned(), previous.clone(), to.clone()));
         let ending = self.endings.get_mut(name).and_then(|e| e.pop_front()).unwrap_or(Ending::Succeeds);
         let id = self.start_deployment(name, to);
         self.record_service_deployment(name, &id, to);

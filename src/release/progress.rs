@@ -1,0 +1,103 @@
+//! What the services of a release know of each other while they are rolled out.
+
+use crate::config::OnFailure;
+use fargate_deploy_core::names::ServiceKey;
+use fargate_deploy_core::outcome::{Failure, Reason};
+use std::collections::BTreeSet;
+
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// They serve and answer: what comes after them may start.
+    pub completed: BTreeSet<ServiceKey>,
+    /// Of these it is known whether they came to serve, or that they are not started.
+    decided: BTreeSet<ServiceKey>,
+    /// They are back, or need not go back: what they come after may go back.
+    pub back: BTreeSet<ServiceKey>,
+    stop: StopMode,
+    /// The run was told to end, and answers that here.
+    pub is_cancelled: bool,
+    /// In the order in which they happened.
+    failures: Vec<(ServiceKey, Failure)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum StopMode {
+    #[default]
+    GoOn,
+    /// What is rolling out is followed to its end; nothing else starts.
+    StartNothing,
+    /// What is rolling out goes back.
+    Abort,
+}
+
+impl Progress {
+    /// Nothing else starts.
+    pub fn is_over(&self) -> bool {
+        self.stop != StopMode::GoOn || self.is_cancelled
+    }
+
+    /// The release is given up as a whole: nothing that rolls out is followed any further.
+    pub fn is_given_up(&self) -> bool {
+        self.stop == StopMode::Abort || self.is_cancelled
+    }
+
+    /// Every service of the release goes back.
+    pub fn takes_all_back(&self) -> bool {
+        self.stop == StopMode::Abort
+    }
+
+    pub fn has_decided(&self, services: usize) -> bool {
+        self.decided.len() >= services
+    }
+
+    pub fn has_come_to_serve(&mut self, key: &ServiceKey) {
+        self.completed.insert(key.clone());
+        self.decided.insert(key.clone());
+    }
+
+    /// It is not started, or is given up before it came to serve.
+    pub fn is_dropped(&mut self, key: &ServiceKey) {
+        self.decided.insert(key.clone());
+    }
+
+    pub fn has_failed(&mut self, key: &ServiceKey, failure: Failure, on_failure: OnFailure) {
+        self.decided.insert(key.clone());
+        self.stop = self.stop.max(consequence(&failure, on_failure));
+        self.failures.push((key.clone(), failure));
+    }
+
+    /// What AWS still had to say of a failure by then.
+    pub fn adds_evidence(&mut self, key: &ServiceKey, lines: Vec<String>, log: Vec<String>) {
+        for (_, failure) in self.failures.iter_mut().filter(|(of, _)| of == key) {
+            failure.evidence.extend(lines.iter().cloned());
+            failure.log.extend(log.iter().cloned());
+        }
+    }
+
+    pub fn failures(&self) -> Vec<Failure> {
+        self.failures.iter().map(|(_, failure)| failure.clone()).collect()
+    }
+}
+
+/// What a failure means for the others.
+fn consequence(failure: &Failure, on_failure: OnFailure) -> StopMode {
+    match on_failure {
+        OnFailure::RollbackAll if !is_in_progress_elsewhere(failure) => StopMode::Abort,
+        _ => StopMode::StartNothing,
+    }
+}
+
+/// Slow or replaced is not bad: what ECS, or somebody newer, is working on is left alone.
+pub(super) fn is_in_progress_elsewhere(failure: &Failure) -> bool {
+    matches!(failure.reason, Reason::Timeout | Reason::Superseded | Reason::Locked)
+}
+
+/// The first that is bad, else the first; what else happened is evidence.
+pub(super) fn first_failure(mut failures: Vec<Failure>) -> Option<Failure> {
+    let at = failures.iter().position(|f| !is_in_progress_elsewhere(f)).unwrap_or(0);
+    if failures.is_empty() {
+        return None;
+    }
+    let first = failures.remove(at);
+    Some(first.with_evidence(failures.into_iter().map(|other| other.what).collect()))
+}
