@@ -93,6 +93,8 @@ fn service(is_done: bool, running: i64) -> Service {
         volume_configurations: vec![],
         has_managed_tags: false,
         target_groups: vec![],
+        load_balanced: None,
+        grace_seconds: None,
         deployments: vec![Deployment {
             id: "ecs-svc/2".into(),
             role: Role::Primary,

@@ -66,6 +66,11 @@ pub enum Command {
     Verify(VerifyFlags),
     /// The least IAM policy for this config, and who may assume its role
     Policy(PolicyFlags),
+    /// A cause of a failure, or an exit code, in full
+    Explain {
+        /// `missing-variable`, `rolled-back`, `6`
+        code: String,
+    },
     /// The JSON Schema of the config
     Schema,
     /// Completions for a shell

@@ -1,6 +1,7 @@
 //! From a call that failed to a failure that a person can act on.
 
 use crate::ports::{BuildFailure, BuildFailureKind, CallError, CallErrorKind};
+use fargate_deploy_core::cause::{self, Seen};
 use fargate_deploy_core::outcome::Place;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::permission::{Permission, advice};
@@ -26,6 +27,11 @@ pub fn call_failed(while_doing: &str, error: &CallError) -> Failure {
         CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(
             "AWS could not be reached: check the network, HTTPS_PROXY and AWS_ENDPOINT_URL, then run it again",
         ),
+    };
+    let failure = match error.kind {
+        // It passes by itself, or nothing is known.
+        CallErrorKind::Throttled | CallErrorKind::Unreachable => failure,
+        _ => failure.because(while_doing, cause::find(&Seen::refused(format!("{}: {}", error.code, error.message)))),
     };
     match &error.request_id {
         Some(id) => failure.with_evidence(vec![format!("AWS request id {id}")]),
@@ -73,8 +79,11 @@ pub fn build_failed(what: &str, failure: BuildFailure) -> Failure {
         BuildFailureKind::Engine | BuildFailureKind::Build => Reason::Build,
         BuildFailureKind::Push | BuildFailureKind::Login => Reason::Push,
     };
+    let refused = matches!(failure.kind, BuildFailureKind::Push | BuildFailureKind::Login);
+    let cause = cause::find(&Seen::refused(failure.message.as_str())).filter(|_| refused);
     let mut told = Failure::new(reason, format!("{what}: {}", failure.message)).with_log(failure.log);
     told.next = failure.hint;
+    told = told.because(what, cause);
     told.place = failure.at.map(|(file, line)| Place { file, line, column: 1 });
     told
 }

@@ -3,6 +3,7 @@
 //! What is serialized here is documented in `docs/events.md`, and people's programs read it: a kind or a field keeps its
 //! name and its meaning.
 
+use fargate_deploy_core::cause::Cause;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::kinds;
 use fargate_deploy_core::names::{
@@ -207,6 +208,8 @@ pub enum Event {
     RolloutNews { service: ServiceRef, #[serde(flatten)] news: RolloutEvent },
     /// What its stopped tasks tell.
     RolloutEvidence { service: ServiceRef, text: String },
+    /// Why its tasks end, while it still goes on.
+    RolloutExplained { service: ServiceRef, #[serde(flatten)] cause: Cause },
     /// How it ended.
     RolloutEnded { service: ServiceRef, revision: TaskDefinitionArn, #[serde(flatten)] verdict: Verdict, took: Took },
 

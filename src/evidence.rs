@@ -1,7 +1,10 @@
 //! Why did it fail? The evidence that AWS keeps for an hour: stopped tasks, exit codes, the last lines of the container.
 
+use crate::explanation::{self, Deployment};
 use crate::ports::{Aws, LogStream};
-use fargate_deploy_core::names::{ContainerName, DeploymentId, ServiceRef, TaskArn};
+use fargate_deploy_core::cause::Cause;
+use fargate_deploy_core::names::{ContainerName, TaskArn};
+use fargate_deploy_core::rollout::Target;
 use fargate_deploy_core::task::{ContainerState, Task};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::wording::counted;
@@ -15,29 +18,23 @@ pub struct Evidence {
     pub log: Vec<String>,
     /// How several tasks ended alike, one after the other: the next one will end like that too.
     pub crash_loop: Option<String>,
+    /// What all of it means.
+    pub cause: Option<Cause>,
 }
 
 /// What the stopped tasks of one deployment tell. Best effort: a failure is never hidden by a failed look at it.
-pub async fn of_deployment(
-    aws: Aws<'_>,
-    service: &ServiceRef,
-    deployment: &DeploymentId,
-    definition: &TaskDefinition,
-) -> Evidence {
-    let stopped = match aws.tasks.stopped_tasks(service).await {
-        Ok(arns) => arns,
-        Err(e) => return Evidence::unknown(format!("its stopped tasks could not be listed: {e}")),
+pub async fn of_deployment(aws: Aws<'_>, target: &Target, deployment: &Deployment<'_>) -> Evidence {
+    let (mut tasks, unknown) = match stopped(aws, deployment).await {
+        Ok(tasks) => (tasks, None),
+        Err(why) => (vec![], Some(why)),
     };
-    let mut tasks = match aws.tasks.tasks(&service.cluster, &stopped).await {
-        Ok(tasks) => tasks,
-        Err(e) => return Evidence::unknown(format!("its stopped tasks could not be read: {e}")),
-    };
-    tasks.retain(|t| t.started_by.as_deref() == Some(deployment.as_str()));
+    tasks.retain(|t| t.started_by.as_deref() == Some(target.deployment.as_str()));
     tasks.sort_by(|a, b| b.stopped_at.unwrap_or(f64::MAX).total_cmp(&a.stopped_at.unwrap_or(f64::MAX)));
     // What the scheduler cleared away afterwards is a consequence, told only where there is nothing else.
     if tasks.iter().any(|t| !is_cleared_away(t)) {
         tasks.retain(|t| !is_cleared_away(t));
     }
+    let explanation::Explanation { cause, mut log } = explanation::of_deployment(aws, deployment, &tasks).await;
     let mut lines: Vec<(String, usize)> = vec![];
     for task in &tasks {
         let sentence = ending(task);
@@ -51,22 +48,20 @@ pub async fn of_deployment(
         .into_iter()
         .take(5)
         .map(|(sentence, count)| format!("{} stopped: {sentence}", counted(count, "task")))
+        .chain(unknown)
         .collect();
-    // The newest task can have died without a line; then an older one speaks.
-    for task in tasks.iter().take(3) {
-        let Some(container) = culprit(task) else { continue };
-        let log = last_lines(aws, definition, &container.name, &task.arn).await;
-        if !log.is_empty() {
-            return Evidence { lines, log, crash_loop };
-        }
-    }
-    Evidence { lines, log: vec![], crash_loop }
+    let log = log.split_off(log.len().saturating_sub(LOG_LINES));
+    Evidence { lines, log, crash_loop, cause }
 }
 
-impl Evidence {
-    fn unknown(why: String) -> Self {
-        Self { lines: vec![why], ..Self::default() }
-    }
+/// # Errors
+/// Why they are not known.
+async fn stopped(aws: Aws<'_>, deployment: &Deployment<'_>) -> Result<Vec<Task>, String> {
+    let service = deployment.service;
+    let arns = aws.tasks.stopped_tasks(service).await;
+    let arns = arns.map_err(|e| format!("its stopped tasks could not be listed: {e}"))?;
+    let tasks = aws.tasks.tasks(&service.cluster, &arns).await;
+    tasks.map_err(|e| format!("its stopped tasks could not be read: {e}"))
 }
 
 /// Two or more tasks of one deployment that ended by themselves, with the same exit of the same container.
@@ -94,18 +89,12 @@ pub async fn last_lines(
     container: &ContainerName,
     task: &TaskArn,
 ) -> Vec<String> {
-    let Some(stream) = stream(definition, container, task) else { return vec![] };
+    let Some(stream) = LogStream::of(definition, container, task) else { return vec![] };
     aws.logs
         .log_tail(&stream, LOG_LINES)
         .await
         .map(|events| events.into_iter().map(|e| e.message).collect())
         .unwrap_or_default()
-}
-
-/// Where a container of a task logs to.
-pub fn stream(definition: &TaskDefinition, container: &ContainerName, task: &TaskArn) -> Option<LogStream> {
-    let (group, prefix, region) = definition.log_destination(container)?;
-    Some(LogStream { group, stream: format!("{prefix}/{container}/{}", task.id()), region })
 }
 
 /// How a task ended, in one line without its id, so that equal endings can be counted.
@@ -137,12 +126,4 @@ fn meaning(code: i64) -> &'static str {
         143 => " (SIGTERM)",
         _ => "",
     }
-}
-
-/// The container that is to blame: one that failed by itself, else one that was unhealthy, else the first.
-fn culprit(task: &Task) -> Option<&ContainerState> {
-    let failed = |c: &&ContainerState| c.exit_code.is_some_and(|code| code != 0 && code != 143);
-    let unhealthy = |c: &&ContainerState| c.health.as_deref() == Some("UNHEALTHY");
-    let containers = &task.containers;
-    containers.iter().find(failed).or_else(|| containers.iter().find(unhealthy)).or_else(|| containers.first())
 }

@@ -22,6 +22,7 @@ mod definition_file;
 pub mod error;
 pub mod events;
 mod evidence;
+mod explanation;
 pub mod fence;
 pub mod lease;
 pub mod pace;
@@ -87,6 +88,15 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
             clap_complete::generate(*shell, &mut command, "fargate-deploy", &mut script);
             ExitCode::from(print(&String::from_utf8_lossy(&script)))
         }
+        Command::Explain { code } => match commands::explain::explain(code) {
+            Ok(lines) => ExitCode::from(print(&format!("{}\n", lines.join("\n")))),
+            Err(failure) => {
+                let style = Style { detail: Detail::Normal, fence: is_in_actions(&env).then(random) };
+                let mut json = is_json.then(std::io::stdout);
+                let log = Log::new(beside_data(is_json), style);
+                ExitCode::from(conclude(&failure.into(), json.as_mut(), &env, &log))
+            }
+        },
         Command::Deploy(_)
         | Command::Plan(_)
         | Command::Rehearse(_)

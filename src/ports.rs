@@ -4,11 +4,12 @@
 use crate::config::BuildConfig;
 use crate::events::BuildStepState;
 use async_trait::async_trait;
+use fargate_deploy_core::cause::{SeenTarget, TargetCheck, WayOut};
 use fargate_deploy_core::comment::{Comment, Viewer};
 use fargate_deploy_core::github_deployment::{DeploymentStatus, NewDeployment};
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::{
-    ClusterName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
+    ClusterName, ContainerName, ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskArn, TaskDefinitionArn,
 };
 use fargate_deploy_core::plan::offline::ContextFacts;
 use fargate_deploy_core::redact::Secret;
@@ -94,13 +95,23 @@ pub struct Aws<'a> {
     pub parameters: &'a dyn Parameters,
     pub snapshots: &'a dyn Snapshots,
     pub outputs: &'a dyn Outputs,
+    pub surroundings: &'a dyn Surroundings,
 }
 
 impl<'a> Aws<'a> {
     /// Every port on one client.
     pub fn of<C>(client: &'a C) -> Self
     where
-        C: Identity + Services + TaskDefinitions + Tasks + Logs + Repositories + Parameters + Snapshots + Outputs,
+        C: Identity
+            + Services
+            + TaskDefinitions
+            + Tasks
+            + Logs
+            + Repositories
+            + Parameters
+            + Snapshots
+            + Outputs
+            + Surroundings,
     {
         Self {
             identity: client,
@@ -112,6 +123,7 @@ impl<'a> Aws<'a> {
             parameters: client,
             snapshots: client,
             outputs: client,
+            surroundings: client,
         }
     }
 }
@@ -233,6 +245,37 @@ pub trait Outputs {
     async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>>;
 }
 
+/// What is around a task, for whoever explains why it failed. A role may lack each of these permissions, and nothing
+/// but an explanation depends on them.
+#[async_trait(?Send)]
+pub trait Surroundings {
+    /// `elasticloadbalancing:DescribeTargetHealth` of one target group.
+    async fn target_health(&self, target_group: &str) -> Call<Vec<SeenTarget>>;
+    /// `elasticloadbalancing:DescribeTargetGroups`: how one checks its targets. `None` when there is none.
+    async fn target_check(&self, target_group: &str) -> Call<Option<TargetCheck>>;
+    /// `ec2:DescribeSubnets`.
+    async fn subnets(&self, ids: &[String]) -> Call<Vec<Subnet>>;
+    /// `ec2:DescribeRouteTables` of a VPC.
+    async fn route_tables(&self, vpc: &str) -> Call<Vec<RouteTable>>;
+}
+
+/// A subnet as EC2 describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subnet {
+    pub id: String,
+    pub vpc: String,
+    pub free_addresses: Option<u64>,
+}
+
+/// A route table: where everything goes that has no route of its own, and for which subnets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTable {
+    /// For every subnet that no other table names.
+    pub is_main: bool,
+    pub subnets: Vec<String>,
+    pub way_out: WayOut,
+}
+
 /// A parameter's value, where it is none of our business not to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parameter {
@@ -289,6 +332,14 @@ pub struct LogStream {
     pub stream: String,
     /// `awslogs-region`, where it differs from the cluster's.
     pub region: Option<String>,
+}
+
+impl LogStream {
+    /// Where a container of a task logs to, if that is CloudWatch.
+    pub fn of(definition: &TaskDefinition, container: &ContainerName, task: &TaskArn) -> Option<Self> {
+        let (group, prefix, region) = definition.log_destination(container)?;
+        Some(Self { group, stream: format!("{prefix}/{container}/{}", task.id()), region })
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! A service on its way to another revision.
 
+use fargate_deploy_core::cause::Cause;
 use fargate_deploy_core::names::ServiceDeploymentArn;
 use fargate_deploy_core::rollout::{Rollout, Target};
 use tokio::time::Instant;
@@ -14,6 +15,8 @@ pub struct RolloutInProgress {
     pub since: f64,
     /// A crash loop is a failure, whatever the circuit breaker's threshold.
     pub fails_fast: bool,
+    /// Why its tasks end, once that was said.
+    pub explained: Option<Cause>,
 }
 
 impl RolloutInProgress {
@@ -24,6 +27,7 @@ impl RolloutInProgress {
             began: Instant::now(),
             since,
             fails_fast: false,
+            explained: None,
         }
     }
 

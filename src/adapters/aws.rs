@@ -19,6 +19,7 @@ pub mod session;
 mod sigv4;
 mod ssm;
 mod sts;
+mod surroundings;
 
 pub use crate::adapters::network::Network;
 pub use client::AwsClient;

@@ -19,6 +19,7 @@ use crate::release_context::ReleaseContext;
 use crate::render::log::{Log, no_command_in_json};
 use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
+use fargate_deploy_core::cause::{self, Seen};
 use fargate_deploy_core::names::{RoleArn, short};
 use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record};
 use fargate_deploy_core::plan::Provenance;
@@ -201,7 +202,9 @@ pub fn no_identity(failure: &IdentityFailure) -> Failure {
         IdentityFailure::Unavailable { .. } => Reason::Unavailable,
         _ => Reason::Identity,
     };
-    Failure::new(reason, failure.to_string()).with_next(failure.hint())
+    let what = failure.to_string();
+    let cause = cause::find(&Seen::refused(what.as_str()));
+    Failure::new(reason, what).with_next(failure.hint()).with_cause(cause)
 }
 
 fn order(

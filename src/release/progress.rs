@@ -1,7 +1,8 @@
 //! What the services of a release know of each other while they are rolled out.
 
 use crate::config::OnFailure;
-use fargate_deploy_core::names::ServiceKey;
+use fargate_deploy_core::cause::Cause;
+use fargate_deploy_core::names::{ServiceKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use std::collections::BTreeSet;
 
@@ -66,17 +67,33 @@ impl Progress {
         self.failures.push((key.clone(), failure));
     }
 
-    /// What AWS still had to say of a failure by then.
-    pub fn adds_evidence(&mut self, key: &ServiceKey, lines: Vec<String>, log: Vec<String>) {
+    /// What AWS still had to say of a failure of `service` by then.
+    pub fn adds_evidence(&mut self, key: &ServiceKey, service: &ServiceRef, found: &Explained) {
         for (_, failure) in self.failures.iter_mut().filter(|(of, _)| of == key) {
-            failure.evidence.extend(lines.iter().cloned());
-            failure.log.extend(log.iter().cloned());
+            let mut explained = failure.clone();
+            explained.evidence.extend(found.lines.iter().cloned());
+            explained.log.extend(found.log.iter().cloned());
+            // What goes on, or needs a person, is still to be looked at, whatever its cause.
+            let next = explained.next.clone().filter(|_| explained.reason != Reason::RolledBack);
+            let mut explained = explained.because(&service.to_string(), found.cause.clone());
+            if let (Some(next), Some(cause)) = (next, &explained.cause) {
+                explained.next = Some(format!("{}; then {next}", cause.next));
+            }
+            *failure = explained;
         }
     }
 
     pub fn failures(&self) -> Vec<Failure> {
         self.failures.iter().map(|(_, failure)| failure.clone()).collect()
     }
+}
+
+/// What AWS still has to say of a failure, and what it means.
+#[derive(Debug, Default)]
+pub(super) struct Explained {
+    pub lines: Vec<String>,
+    pub log: Vec<String>,
+    pub cause: Option<Cause>,
 }
 
 /// What a failure means for the others.

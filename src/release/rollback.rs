@@ -1,10 +1,11 @@
 //! When a release is bad: say why it failed, put back what it changed, confirm that it serves.
 
 use super::Release;
-use super::progress::{Progress, is_in_progress_elsewhere};
+use super::progress::{Explained, Progress, is_in_progress_elsewhere};
 use super::service_rollout::{Assignment, Evidence, STILL_MOVING, ServiceRollout, Turn, WayBack, state_of};
 use crate::config::{OnCancel, OnFailure};
 use crate::evidence;
+use crate::explanation::Deployment;
 use crate::poll::Poll;
 use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
@@ -20,26 +21,34 @@ use tokio::sync::watch::Sender;
 
 impl Release<'_> {
     /// What AWS still has to say of a service that did not come to serve.
-    pub(super) fn evidence_of<'s>(
-        &'s self,
-        bad: &ServiceRollout<'s>,
-    ) -> impl Future<Output = (Vec<String>, Vec<String>)> + use<'s> {
+    pub(super) fn evidence_of<'s>(&'s self, bad: &ServiceRollout<'s>) -> impl Future<Output = Explained> + use<'s> {
         let (aws, service, definition) = (self.context.aws, bad.service, &bad.revision.definition);
-        let deployment = bad.moving.as_ref().map(|moving| moving.target.deployment.clone());
+        let target = bad.moving.as_ref().map(|moving| moving.target.clone());
+        let reason = bad.verdict.as_ref().and_then(Verdict::reason).map(str::to_owned);
         let wanted = bad.evidence;
         retry::all_within(retry::EVIDENCE, async move {
-            match (wanted, deployment) {
-                (Evidence::StoppedTasks, Some(deployment)) => {
-                    let found = evidence::of_deployment(aws, &service.service, &deployment, definition).await;
-                    (found.lines, found.log)
+            match (wanted, target) {
+                (Evidence::StoppedTasks, Some(target)) => {
+                    let deployment = Deployment {
+                        service: &service.service,
+                        definition,
+                        since: target.created_at,
+                        reason: reason.as_deref(),
+                        is_over: true,
+                    };
+                    let found = Box::pin(evidence::of_deployment(aws, &target, &deployment)).await;
+                    Explained { lines: found.lines, log: found.log, cause: found.cause }
                 }
                 (Evidence::RunningTask, _) => {
                     let arns = aws.tasks.running_tasks(&service.service).await.unwrap_or_default();
                     let task = arns.first().zip(service.containers.first());
-                    let Some((task, (container, _))) = task else { return Default::default() };
-                    (vec![], evidence::last_lines(aws, definition, container, task).await)
+                    let Some((task, (container, _))) = task else { return Explained::default() };
+                    Explained {
+                        log: evidence::last_lines(aws, definition, container, task).await,
+                        ..Explained::default()
+                    }
                 }
-                _ => Default::default(),
+                _ => Explained::default(),
             }
         })
     }

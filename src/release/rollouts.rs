@@ -184,7 +184,7 @@ impl Release<'_> {
             let _ = progress.subscribe().wait_for(|p| p.is_given_up() || p.has_decided(all.len())).await;
         }
         // Nobody is kept from going back by what only explains it.
-        let (key, found) = (key.clone(), self.evidence_of(&rollout));
+        let (key, service, found) = (key.clone(), &rollout.service.service, self.evidence_of(&rollout));
         let found = async {
             tokio::select! {
                 biased;
@@ -192,8 +192,8 @@ impl Release<'_> {
                 found = found => found,
             }
         };
-        let (turn, (lines, log)) = tokio::join!(Box::pin(self.go_back_in_order(rollout, all, progress, poll)), found);
-        progress.send_modify(|p| p.adds_evidence(&key, lines, log));
+        let (turn, found) = tokio::join!(Box::pin(self.go_back_in_order(rollout, all, progress, poll)), found);
+        progress.send_modify(|p| p.adds_evidence(&key, service, &found));
         turn
     }
 

@@ -124,7 +124,7 @@ pub(super) fn failure_of(bad: &mut ServiceRollout<'_>) -> Failure {
              verifies it"
         ),
         Reason::Unsteady => format!("look at the service now: {look}"),
-        _ => "mend what the lines above show and push again".to_owned(),
+        _ => "fix what the lines above show and push again".to_owned(),
     })
 }
 

@@ -44,7 +44,7 @@ pub fn json(outcome: &Outcome) -> Value {
             "failure".to_owned(),
             json!({
                 "reason": failure.reason, "what": failure.what, "evidence": failure.evidence,
-                "log": failure.log, "next": failure.next, "place": failure.place,
+                "log": failure.log, "next": failure.next, "place": failure.place, "cause": failure.cause,
             }),
         );
     }

@@ -226,6 +226,10 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::RolloutEvidence { service, text } => {
             Line::new(Progress, Step::RollOut, format!("{}: {text}", service.name))
         }
+        Event::RolloutExplained { service, cause } => {
+            let likely = cause.alternatives().map(|likely| format!(" ({likely})")).unwrap_or_default();
+            Line::new(Progress, Step::RollOut, format!("{}: cause: {}{likely}", service.name, cause.sentence))
+        }
         Event::RolloutEnded { service, revision, verdict: Verdict::Stable(counts), took } => Line::done(
             Step::RollOut,
             format!("{service} serves {}: {}/{} running", revision.short(), counts.running, counts.desired),

@@ -6,12 +6,14 @@ use crate::config::When;
 use crate::error::{call_failed, sentence};
 use crate::events::{Event, Wait, Warning};
 use crate::evidence;
+use crate::explanation;
 pub use crate::lease::RunKey;
 use crate::lease::{self, ClaimedTask, Lease};
 use crate::ports::{CallError, CallErrorKind, LogStream, RunTask};
 use crate::registered::newest_equal;
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
+use fargate_deploy_core::cause::{self, Cause, Seen};
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn, TaskDefinitionArn, short};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
@@ -65,7 +67,7 @@ pub async fn run(
             }
         };
         set(context, plan, Some(&task), CommandState::Running);
-        let stream = evidence::stream(&definition, &plan.container, &task);
+        let stream = LogStream::of(&definition, &plan.container, &task);
         let (ended, has_output) = wait(&task, &request.cluster, stream.as_ref(), plan, began, &step, context).await?;
         let verdict = judge_with_output(&ended, &plan.container, has_output);
         match lease {
@@ -96,14 +98,25 @@ pub async fn run(
     let what = format!("release command `{}` {verdict}", plan.command.name);
     let log = evidence::last_lines(context.aws, &definition, &plan.container, &task);
     let log = retry::all_within(retry::EVIDENCE, log).await;
+    let explained =
+        Box::pin(explanation::of_command(context.aws, &plan.command.name, &plan.container, &definition, &ended));
+    let cause = retry::all_within(retry::EVIDENCE, explained).await.cause;
+    let next = next(plan, &verdict, cause.as_ref());
     Err(Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {}: {}", task.id(), evidence::ending(&ended))])
         .with_log(log)
-        .with_next(next(plan, &verdict)))
+        .because(&format!("release command `{}`", plan.command.name), cause)
+        .with_next(next))
 }
 
-fn next(plan: &CommandPlan, verdict: &TaskVerdict) -> String {
+fn next(plan: &CommandPlan, verdict: &TaskVerdict, cause: Option<&Cause>) -> String {
     let first = match verdict {
+        // What may be applied in part comes before the cause.
+        TaskVerdict::NeverStarted { .. } | TaskVerdict::ExitedWith { .. } | TaskVerdict::NoExitCode { .. }
+            if cause.is_some() =>
+        {
+            cause.map_or("", |cause| cause.next.as_str())
+        }
         TaskVerdict::NeverStarted { .. } if verdict.is_worth_another_try() => "AWS did not start it: run this again",
         TaskVerdict::NeverStarted { .. } => "fix what kept it from starting and push again",
         TaskVerdict::Killed { .. } => "look at what it has applied, then run this again",
@@ -330,7 +343,9 @@ async fn start(
                 "" => "RunTask started nothing, and AWS gives no reason".to_owned(),
                 why => format!("RunTask started nothing: {why}"),
             };
-            return Err(not_started(plan, Failure::new(Reason::ReleaseCommand, what)));
+            let cause = cause::find(&Seen::refused(what.as_str()));
+            let failure = Failure::new(Reason::ReleaseCommand, what).because("RunTask started nothing", cause);
+            return Err(not_started(plan, failure));
         }
         step.emit(Event::CommandWithoutCapacity { command: plan.command.name.clone(), reason });
         // The same token would replay the same failure.
@@ -516,6 +531,7 @@ fn still_running(plan: &CommandPlan, task: &TaskArn, status: &str) -> Failure {
     let what = format!("release command `{name}` is still running after {after} s: it was not stopped");
     Failure::new(Reason::ReleaseCommand, what)
         .with_evidence(vec![format!("task {} is {status}", task.id())])
+        .with_cause(cause::find(&Seen { command: Some(name.clone()), passed_deadline: Some(after), ..Seen::default() }))
         .with_next("wait for it to end and deploy again, or raise its `timeout`; until it ends no other release starts")
 }
 

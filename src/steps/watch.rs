@@ -2,11 +2,13 @@
 
 use crate::events::{Event, Wait, Warning};
 use crate::evidence;
+use crate::explanation::Deployment;
 use crate::poll::{History, Poll};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
+use fargate_deploy_core::cause::Cause;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::rollout::{Ask, Death, Observation, RolloutEvent, Target, Verdict, deaths_of};
 use fargate_deploy_core::task_definition::TaskDefinition;
@@ -29,7 +31,7 @@ pub async fn watch(
 ) -> Verdict {
     let of = || service.clone();
     let step = context.begin(Event::RolloutWatched { service: of(), deployment: moving.target.deployment.clone() });
-    let RolloutInProgress { rollout, target, began, since, fails_fast } = moving;
+    let RolloutInProgress { rollout, target, began, since, fails_fast, explained } = moving;
     let (target, fails_fast) = (&*target, *fails_fast);
     let reader = Reader { service, target, history: History::new(*since), poll, context, has_told: Cell::default() };
     let mut failures = 0;
@@ -57,8 +59,16 @@ pub async fn watch(
         if rollout.verdict().is_none() && (is_news || is_due) {
             failures = rollout.failures();
             looked = Some(began.elapsed());
-            let evidence = evidence::of_deployment(context.aws, service, &target.deployment, definition);
+            let deployment = Deployment { service, definition, since: target.created_at, reason: None, is_over: false };
+            let evidence = Box::pin(evidence::of_deployment(context.aws, target, &deployment));
             let evidence = retry::all_within(retry::POLL, evidence).await;
+            // Once; and once more where the first was not certain.
+            let is_new =
+                |cause: &Cause| explained.as_ref().is_none_or(|told| !told.is_certain() && told.code != cause.code);
+            if let Some(cause) = evidence.cause.filter(is_new) {
+                step.emit(Event::RolloutExplained { service: of(), cause: cause.clone() });
+                *explained = Some(cause);
+            }
             for text in evidence.lines.into_iter().filter(|_| has_failures) {
                 step.emit(Event::RolloutEvidence { service: of(), text });
             }

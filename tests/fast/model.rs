@@ -193,6 +193,7 @@ fn aws<'a>(reads: &'a Reads<'a>) -> Aws<'a> {
         parameters: &Unused,
         snapshots: &Unused,
         outputs: &Unused,
+        surroundings: &Unused,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod fake;
 pub mod scene;
 
 mod cancel;
+mod causes;
 mod endings;
 mod graph;
 mod interleavings;
@@ -20,6 +21,7 @@ mod promotion;
 mod race;
 mod refusals;
 mod release;
+mod screens;
 mod several_leases;
 mod several_services;
 mod takeover;

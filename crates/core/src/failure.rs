@@ -1,5 +1,6 @@
 //! Expected bad endings: values with an exit code, a word and a promise about the state.
 
+use crate::cause::Cause;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -129,11 +130,13 @@ pub struct Failure {
     /// What to do now.
     pub next: Option<String>,
     pub place: Option<Place>,
+    /// Why, where the table of causes knows it: `what`, `evidence` and `next` say it already.
+    pub cause: Option<Box<Cause>>,
 }
 
 impl Failure {
     pub fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, what: what.into(), evidence: vec![], log: vec![], next: None, place: None }
+        Self { reason, what: what.into(), evidence: vec![], log: vec![], next: None, place: None, cause: None }
     }
 
     #[must_use]
@@ -154,6 +157,31 @@ impl Failure {
         self
     }
 
+    /// The cause of what is told already.
+    #[must_use]
+    pub fn with_cause(mut self, cause: Option<Cause>) -> Self {
+        self.cause = cause.map(Box::new);
+        self
+    }
+
+    /// With the cause for its headline, after `of`. What was the headline is evidence then, and what proves the cause
+    /// follows where it is not told already; in place of general advice stands what to do about this cause.
+    #[must_use]
+    pub fn because(mut self, of: &str, cause: Option<Cause>) -> Self {
+        let Some(cause) = cause else { return self };
+        let is_named = cause.sentence.starts_with(of);
+        let headline = if is_named { cause.sentence.clone() } else { format!("{of}: {}", cause.sentence) };
+        let before = std::mem::replace(&mut self.what, headline);
+        let before = before.strip_prefix(&format!("{of}: ")).map(str::to_owned).unwrap_or(before);
+        let told = std::mem::take(&mut self.evidence);
+        let proof = cause.evidence.iter().filter(|text| !told.iter().any(|told| told.contains(text.as_str())));
+        let proof: Vec<String> = proof.cloned().collect();
+        self.evidence = cause.alternatives().into_iter().chain([before]).chain(told).chain(proof).collect();
+        self.next = Some(cause.next.clone());
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
     /// As it may leave the run: every text of it, before it is escaped or cut for wherever it goes. What was escaped does
     /// not look like the secret any more, and a cut leaves a part of it.
     #[must_use]
@@ -164,6 +192,7 @@ impl Failure {
             evidence: all(self.evidence),
             log: all(self.log),
             next: self.next.as_deref().map(&redacted),
+            cause: self.cause.map(|cause| Box::new(cause.redacted(&redacted))),
             ..self
         }
     }

@@ -5,6 +5,7 @@
 //! observations of a rolling deployment mean), [`task`] (what a stopped task means) and [`rollback`] (what to
 //! put back after a failure).
 
+pub mod cause;
 pub mod comment;
 pub mod failure;
 pub mod github_deployment;

@@ -113,6 +113,16 @@ pub enum Verdict {
 }
 }
 
+impl Verdict {
+    /// Why ECS ended the deployment, in its own words.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::RolledBack { reason, .. } | Self::Failed { reason } | Self::Unsteady { reason } => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 /// The predicate of a sentence about the deployment.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,6 +33,10 @@ pub struct Service {
     pub has_managed_tags: bool,
     /// Target group ARNs behind the service.
     pub target_groups: Vec<String>,
+    /// The container and the port of it that a load balancer sends requests to.
+    pub load_balanced: Option<(String, u16)>,
+    /// `healthCheckGracePeriodSeconds`.
+    pub grace_seconds: Option<u64>,
     pub deployments: Vec<Deployment>,
     /// Newest first, as AWS sends them.
     pub events: Vec<ServiceEvent>,

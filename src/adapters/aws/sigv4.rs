@@ -172,6 +172,19 @@ pub(super) fn each(
     }
 }
 
+/// Calls `found` with every element directly within, and its name.
+pub(super) fn every(within: &mut ScopedDecoder<'_, '_>, found: &mut dyn FnMut(&str, &mut ScopedDecoder<'_, '_>)) {
+    while let Some(mut child) = within.next_tag() {
+        let name = child.start_el().local().to_owned();
+        found(&name, &mut child);
+    }
+}
+
+/// The text of an element; empty where it has none.
+pub(super) fn text_of(element: &mut ScopedDecoder<'_, '_>) -> String {
+    try_data(element).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
 /// Name and text of the elements directly within.
 pub(super) fn fields(within: &mut ScopedDecoder<'_, '_>) -> Vec<(String, String)> {
     let mut fields = vec![];

@@ -88,6 +88,10 @@ fn rows() -> Vec<Row> {
         parameter("/a"): "GetParameter" => ok(json!({ "Parameter": { "Type": "String", "Value": "1" } }));
         create_snapshot("db", "before"): "CreateDBSnapshot" => xml();
         snapshot("before"): "DescribeDBSnapshots" => xml();
+        target_health("arn:tg"): "DescribeTargetHealth" => xml();
+        target_check("arn:tg"): "DescribeTargetGroups" => xml();
+        subnets(&["subnet-1".to_owned()]): "DescribeSubnets" => xml();
+        route_tables("vpc-1"): "DescribeRouteTables" => xml();
         stack_outputs("base"): "DescribeStacks" => stack();
         object("states", "key"): "GET" => text(200, "state");
     }
@@ -127,9 +131,15 @@ fn digest() -> Digest {
 /// Where errors are XML, as in the Query protocol and S3.
 fn refusal(call: &str, status: u16, code: &str) -> Answer {
     match call {
-        "GetCallerIdentity" | "DescribeStacks" | "CreateDBSnapshot" | "DescribeDBSnapshots" | "GET" => {
-            sts_error(status, code, "no")
-        }
+        "GetCallerIdentity"
+        | "DescribeStacks"
+        | "CreateDBSnapshot"
+        | "DescribeDBSnapshots"
+        | "GET"
+        | "DescribeTargetHealth"
+        | "DescribeTargetGroups"
+        | "DescribeSubnets"
+        | "DescribeRouteTables" => sts_error(status, code, "no"),
         _ => error(status, code, "no"),
     }
 }

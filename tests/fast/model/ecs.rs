@@ -649,6 +649,8 @@ fn before(setting: &Setting) -> Service {
         volume_configurations: vec![],
         has_managed_tags: false,
         target_groups: vec!["arn:aws:elasticloadbalancing:eu-central-1:111122223333:targetgroup/web/1".to_owned()],
+        load_balanced: None,
+        grace_seconds: None,
         deployments,
         events: vec![ServiceEvent {
             id: "event-old".to_owned(),

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use fargate_deploy::ports::*;
+use fargate_deploy_core::cause::{SeenTarget, TargetCheck};
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::plan::offline::ContextFacts;
@@ -154,5 +155,25 @@ impl Builder for Unused {
 impl Web for Unused {
     async fn get(&self, _: &str, _: Duration) -> Result<(u16, String), String> {
         unreachable!()
+    }
+}
+
+/// Nothing is known, as for a role that may not look.
+#[async_trait(?Send)]
+impl Surroundings for Unused {
+    async fn target_health(&self, _: &str) -> Call<Vec<SeenTarget>> {
+        Ok(vec![])
+    }
+
+    async fn target_check(&self, _: &str) -> Call<Option<TargetCheck>> {
+        Ok(None)
+    }
+
+    async fn subnets(&self, _: &[String]) -> Call<Vec<Subnet>> {
+        Ok(vec![])
+    }
+
+    async fn route_tables(&self, _: &str) -> Call<Vec<RouteTable>> {
+        Ok(vec![])
     }
 }

@@ -107,6 +107,8 @@ fn service(name: &str, definition: &TaskDefinition) -> Service {
         volume_configurations: vec![],
         has_managed_tags: false,
         target_groups: vec!["arn:tg".to_owned()],
+        load_balanced: None,
+        grace_seconds: None,
         deployments: vec![],
         events: vec![],
         current_service_deployment: None,

@@ -28,9 +28,10 @@ async fn a_rollback_by_ecs_is_a_failure_with_the_evidence_of_its_tasks() {
         let ended = scene.deploy().await;
         assert_eq!(ended.reason(), Reason::RolledBack, "{ended:?}");
         let failure = ended.failure();
-        assert!(failure.what.contains("web:42 was rolled back to web:41"), "{}", failure.what);
+        assert_eq!(failure.what, "shop/web: container `app` ended with exit code 1; it said: crash 3: no such table");
+        assert!(failure.evidence[0].contains("web:42 was rolled back to web:41"), "{:?}", failure.evidence);
         assert_eq!(
-            failure.evidence,
+            failure.evidence[1..],
             ["3 tasks stopped: EssentialContainerExited: Essential container in task exited; \
               container `app`: exit code 1"]
         );
@@ -73,10 +74,12 @@ async fn a_crash_loop_without_a_breaker_is_stopped_through_its_own_deployment() 
     let scene = rolls_out(Ending::CrashLoops).change_service("web", |s| s.breaker = NO_BREAKER);
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::RolledBack, "{ended:?}");
+    let failure = ended.failure();
+    assert!(failure.what.contains("it said: crash"), "the headline is the cause: {}", failure.what);
     assert!(
-        ended.failure().what.contains("tasks in a row failed to start, and no circuit breaker is on"),
-        "{}",
-        ended.failure().what
+        failure.evidence[0].contains("tasks in a row failed to start, and no circuit breaker is on"),
+        "{:?}",
+        failure.evidence
     );
     assert_eq!(scene.effects().last().unwrap(), "ecs:StopServiceDeployment");
     assert_eq!(ended.state()[0], "shop/web: r7 (web:41) serves again, confirmed");
@@ -334,7 +337,8 @@ async fn evidence_that_may_not_be_read_does_not_hide_the_failure() {
     scene.cloud.deny("ecs:ListTasks");
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::RolledBack, "{ended:?}");
-    assert!(ended.failure().evidence[0].contains("could not be listed"), "{ended:?}");
+    assert!(ended.failure().evidence.iter().any(|e| e.contains("could not be listed")), "{ended:?}");
+    assert!(ended.failure().evidence.iter().any(|e| e.contains("web:42 was rolled back to web:41")), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,10 @@ async fn fails(scene: &Scene, expected: &str) -> Ended {
     let ended = scene.deploy().await;
     assert_eq!(ended.reason(), Reason::ReleaseCommand, "{ended:?}");
     assert_eq!(ended.reason().exit_code(), 5);
-    assert!(ended.failure().what.contains(expected), "{expected}: {}", ended.failure().what);
+    // The headline is the cause where there is one; how the task ended is evidence then.
+    let failure = ended.failure();
+    let told = std::iter::once(&failure.what).chain(&failure.evidence).any(|text| text.contains(expected));
+    assert!(told, "{expected}: {failure:?}");
     assert_eq!(scene.journal.count("ecs:UpdateService"), 0);
     assert!(ended.state()[0].contains("untouched, r7 (web:4"), "{:?}", ended.state());
     ended
@@ -33,9 +36,11 @@ async fn fails(scene: &Scene, expected: &str) -> Ended {
 async fn a_migration_that_exits_with_1_stops_the_release_and_says_its_last_lines() {
     let run = Run::exits(1).says(2.0, "migrating 0007").says(29.9, "relation already exists");
     let scene = Scene::new().next_runs([run]);
-    let ended = fails(&scene, "release command `migrate` failed: exit code 1").await;
+    let ended = fails(&scene, "failed: exit code 1").await;
     assert_eq!(ended.failure().log, ["migrating 0007", "relation already exists"]);
-    assert!(ended.failure().evidence[0].contains("container `app`: exit code 1"));
+    let failure = ended.failure();
+    assert_eq!(failure.what, "release command `migrate` ended with exit code 1; it said: relation already exists");
+    assert!(failure.evidence.iter().any(|e| e.contains("container `app`: exit code 1")), "{failure:?}");
     assert_eq!(*command(&ended), CommandState::Failed { exit_code: Some(1) });
     assert!(ended.state()[1].contains("exited with 1"), "{:?}", ended.state());
     assert!(ended.state()[1].contains("may be applied"), "{:?}", ended.state());
@@ -56,7 +61,7 @@ async fn a_migration_that_was_killed_as_its_task_failed_to_start_may_be_applied_
     for run in runs {
         let scene = Scene::new().next_runs([run]);
         let ended = fails(&scene, "was killed before it ended, it may be applied in part").await;
-        assert!(ended.failure().what.ends_with(why), "{}", ended.failure().what);
+        assert!(ended.failure().evidence.iter().any(|e| e.ends_with(why)), "{:?}", ended.failure());
         assert!(ended.state()[1].contains("may be applied in part"), "{:?}", ended.state());
         assert!(matches!(command(&ended), CommandState::Killed { .. }), "{:?}", command(&ended));
         assert!(!format!("{ended:?}").contains("nothing of it was applied"), "{ended:?}");
@@ -242,7 +247,7 @@ async fn missing_capacity_is_tried_again_with_another_token() {
 async fn capacity_that_stays_missing_fails_at_the_timeout() {
     let runs = (0..200).map(|_| Run::refused("Capacity is unavailable at this time"));
     let scene = Scene::new().next_runs(runs);
-    fails(&scene, "did not start: RunTask started nothing: Capacity is unavailable").await;
+    fails(&scene, "did not start: RunTask started nothing: Fargate has no free capacity").await;
     assert_eq!(scene.lease("web")["isReleased"], true);
 }
 

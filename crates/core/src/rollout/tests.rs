@@ -69,6 +69,8 @@ pub(crate) fn world(deployments: Vec<Deployment>) -> Service {
         volume_configurations: vec![],
         has_managed_tags: false,
         target_groups: vec![],
+        load_balanced: None,
+        grace_seconds: None,
         deployments,
         events: vec![],
         current_service_deployment: None,

@@ -6,7 +6,7 @@
 mod containers;
 mod fargate;
 mod references;
-mod size;
+pub(crate) mod size;
 #[cfg(test)]
 mod table;
 mod types;

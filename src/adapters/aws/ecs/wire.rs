@@ -75,6 +75,10 @@ pub(super) fn service(s: &Value) -> Service {
         volume_configurations: volume_configurations(s),
         has_managed_tags: flag(s, "enableECSManagedTags"),
         target_groups: list(s, "loadBalancers").iter().filter_map(|lb| maybe(lb, "targetGroupArn")).collect(),
+        load_balanced: list(s, "loadBalancers")
+            .iter()
+            .find_map(|lb| Some((maybe(lb, "containerName")?, u16::try_from(number(lb, "containerPort")?).ok()?))),
+        grace_seconds: number(s, "healthCheckGracePeriodSeconds").and_then(|seconds| u64::try_from(seconds).ok()),
         deployments: list(s, "deployments").iter().map(deployment).collect(),
         events: list(s, "events").iter().map(event).collect(),
         current_service_deployment: s["currentServiceDeployment"].as_str().map(Into::into),

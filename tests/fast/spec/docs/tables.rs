@@ -5,8 +5,10 @@ use super::{Page, assert_none, pages};
 use crate::spec::action_yml::{OUTPUTS, help_of};
 use clap::CommandFactory as _;
 use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
+use fargate_deploy::commands::explain::readable;
 use fargate_deploy::config::schema;
 use fargate_deploy::events::{Event, Notice, Wait, Warning};
+use fargate_deploy_core::cause::{Row, codes};
 use fargate_deploy_core::kinds::Kind;
 use fargate_deploy_core::outcome::Reason;
 use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
@@ -14,7 +16,8 @@ use serde_json::Value;
 
 const OPENS: &str = "<!-- generated: ";
 const CLOSES: &str = "<!-- /generated -->";
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
+    "causes",
     "config settings",
     "config image",
     "config secret",
@@ -69,6 +72,7 @@ fn rewritten(page: &Page, seen: &mut Vec<String>) -> String {
 fn table(name: &str) -> String {
     match name {
         "config settings" => keys(&schema()),
+        "causes" => causes(),
         "commands" => commands(),
         "exit codes" => exit_codes(),
         "events" => kinds("event", Event::KINDS),
@@ -86,6 +90,36 @@ fn table(name: &str) -> String {
             keys(kinds.iter().find(|(kind, _)| kind.eq_ignore_ascii_case(wanted)).unwrap().1)
         }
     }
+}
+
+/// A section for each cause: what is said, how certain it is, what to do, and what to know.
+fn causes() -> String {
+    let section = |row: &Row| {
+        let likely: Vec<String> = row.likely.iter().map(|likely| format!("- {}\n", shown(likely))).collect();
+        let likely = match likely.as_slice() {
+            [] => String::new(),
+            all => format!("\nIt can be either, and both are said:\n\n{}", all.concat()),
+        };
+        format!(
+            "\n## {}\n\n{}.\n\n> {}\n{likely}\n**Do:** {}\n\n{}\n",
+            row.code,
+            row.title,
+            shown(row.cause),
+            shown(row.next),
+            row.more
+        )
+    };
+    codes().map(section).collect::<Vec<_>>().concat() + "\n"
+}
+
+/// A sentence of the table, with the names of its values. Outside of code `<` would be markup.
+fn shown(template: &str) -> String {
+    let parts = readable(template);
+    let parts = parts.split('`').enumerate().map(|(at, part)| match at % 2 {
+        1 => part.to_owned(),
+        _ => part.replace('<', "&lt;").replace('>', "&gt;"),
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn keys(object: &Value) -> String {

@@ -8,6 +8,7 @@ use fargate_deploy::fence::may_send;
 use fargate_deploy::pace::Pace;
 use fargate_deploy::ports::*;
 use fargate_deploy::retry::{Again, RetryPolicy, retry};
+use fargate_deploy_core::cause::{SeenTarget, TargetCheck};
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::*;
 use fargate_deploy_core::redact::Secret;
@@ -653,6 +654,25 @@ impl Snapshots for FakeCloud {
             }))
         })
         .await
+    }
+}
+
+#[async_trait(?Send)]
+impl Surroundings for FakeCloud {
+    async fn target_health(&self, _: &str) -> Call<Vec<SeenTarget>> {
+        self.call("elasticloadbalancing:DescribeTargetHealth", "", |aws| Ok(aws.target_health.clone())).await
+    }
+
+    async fn target_check(&self, _: &str) -> Call<Option<TargetCheck>> {
+        self.call("elasticloadbalancing:DescribeTargetGroups", "", |aws| Ok(aws.target_check.clone())).await
+    }
+
+    async fn subnets(&self, _: &[String]) -> Call<Vec<Subnet>> {
+        self.call("ec2:DescribeSubnets", "", |aws| Ok(aws.subnets.clone())).await
+    }
+
+    async fn route_tables(&self, vpc: &str) -> Call<Vec<RouteTable>> {
+        self.call("ec2:DescribeRouteTables", vpc, |aws| Ok(aws.route_tables.clone())).await
     }
 }
 

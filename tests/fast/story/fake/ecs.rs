@@ -3,7 +3,8 @@
 use super::rollout::Ending;
 use super::task::{Run, RunningTask};
 use super::{ACCOUNT, REGION, definition_arn};
-use fargate_deploy::ports::{LogEvent, Parameter, RegistryImage, Repository, RunTask};
+use fargate_deploy::ports::{LogEvent, Parameter, RegistryImage, Repository, RouteTable, RunTask, Subnet};
+use fargate_deploy_core::cause::{SeenTarget, TargetCheck};
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRevisionArn, TaskDefinitionArn};
 use fargate_deploy_core::service::*;
 use fargate_deploy_core::task_definition::TaskDefinition;
@@ -59,8 +60,24 @@ pub struct Aws {
     /// How long ListServiceDeployments does not show a new one.
     pub listing_lag: Duration,
     pub listed_from: BTreeMap<ServiceDeploymentArn, Instant>,
+    /// How the tasks of a service die, where that is not of a missing table.
+    pub dying: BTreeMap<String, Dying>,
+    pub target_health: Vec<SeenTarget>,
+    pub target_check: Option<TargetCheck>,
+    pub subnets: Vec<Subnet>,
+    pub route_tables: Vec<RouteTable>,
     agenda: Agenda,
     counter: u64,
+}
+
+/// How a task ends, and what its container `app` said before.
+#[derive(Clone)]
+pub struct Dying {
+    pub stop_code: &'static str,
+    pub reason: &'static str,
+    pub exit_code: Option<i64>,
+    pub container_reason: Option<&'static str>,
+    pub says: Vec<&'static str>,
 }
 
 impl Aws {
@@ -160,6 +177,8 @@ impl Aws {
             volume_configurations: vec![],
             has_managed_tags: false,
             target_groups: vec![],
+            load_balanced: None,
+            grace_seconds: None,
             deployments: vec![Deployment {
                 id: id.as_str().into(),
                 role: Role::Primary,

@@ -208,6 +208,7 @@ impl Aws {
         if self.services[name].primary().is_none_or(|p| p.id != *id) {
             return;
         }
+        let dying = self.dying.get(name).cloned();
         let ours = self.deployment(name, id).unwrap();
         ours.failed_tasks += 1;
         let (failures, runs) = (ours.failed_tasks, ours.task_definition.clone());
@@ -216,6 +217,12 @@ impl Aws {
         }
         let arn = self.add_task(name, id, &runs, "RUNNING", vec![]);
         let stream = format!("app/app/{}", arn.id());
+        if let Some(dying) = dying {
+            dying.says.iter().for_each(|line| self.log(&stream, line));
+            let mut app = container("app", dying.exit_code);
+            app.reason = dying.container_reason.map(str::to_owned);
+            return self.stop(&arn, dying.stop_code, dying.reason, vec![app]);
+        }
         self.log(&stream, &format!("crash {failures}: no such table"));
         self.stop(
             &arn,

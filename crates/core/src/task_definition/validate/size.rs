@@ -85,7 +85,7 @@ fn within_the_task(definition: &TaskDefinition, cpu: Option<u64>, memory: Option
 }
 
 /// The memory sizes in MiB that Fargate offers for a number of CPU units.
-fn fargate_memory(cpu: u64) -> Option<Vec<u64>> {
+pub(crate) fn fargate_memory(cpu: u64) -> Option<Vec<u64>> {
     let range = |from: u64, to: u64, by: u64| (from..=to).step_by((by * 1024) as usize).collect();
     Some(match cpu {
         256 => vec![512, 1024, 2048],

@@ -1,0 +1,163 @@
+//! Why it failed: what is seen of it is gathered here, and the table of causes says what it means. Every look is
+//! optional: what may not be read, or not in time, leaves a cause that is less certain, and never hides the failure.
+
+use crate::ports::{Aws, EcrAddress, LogEvent, LogStream};
+use fargate_deploy_core::cause::{Cause, Seen, SeenLine, SeenNetwork, SeenSubnet, WayOut, find, most_telling};
+use fargate_deploy_core::image::ImageRef;
+use fargate_deploy_core::markdown::stripped;
+use fargate_deploy_core::names::{ContainerName, ServiceRef};
+use fargate_deploy_core::service::Service;
+use fargate_deploy_core::task::Task;
+use fargate_deploy_core::task_definition::TaskDefinition;
+use futures_util::future::join3;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How many lines of the culprit's log are read: an error stands before what follows from it.
+const LINES: usize = 200;
+/// How many tasks are asked for lines: the newest can have died without one.
+const TASKS: usize = 3;
+/// One look, with what is repeated of it.
+const LOOK: Duration = Duration::from_secs(4);
+
+/// A cause, as far as one was found, and the log that it was looked for in, oldest line first.
+#[derive(Debug, Default)]
+pub struct Explanation {
+    pub cause: Option<Cause>,
+    pub log: Vec<String>,
+}
+
+/// What is known of a failed deployment before its tasks are looked at.
+pub struct Deployment<'a> {
+    pub service: &'a ServiceRef,
+    pub definition: &'a TaskDefinition,
+    /// When it began, in seconds since the epoch: events before are not its own.
+    pub since: Option<f64>,
+    /// How ECS ended it, where it did.
+    pub reason: Option<&'a str>,
+    /// Nothing waits for the explanation. While a deployment goes on its tasks alone are looked at, so that reads of the
+    /// service itself are not kept waiting.
+    pub is_over: bool,
+}
+
+/// Of the tasks of one deployment that have stopped, none of which has to be there.
+pub async fn of_deployment(aws: Aws<'_>, deployment: &Deployment<'_>, tasks: &[Task]) -> Explanation {
+    let read = aws.services.services(std::slice::from_ref(deployment.service));
+    let service = match deployment.is_over {
+        true => timeout(LOOK, read).await.ok().and_then(Result::ok).and_then(|mut all| all.pop().flatten()),
+        false => None,
+    };
+    let mut seen = Seen { deployment_reason: deployment.reason.map(str::to_owned), ..Seen::default() }
+        .with_definition(deployment.definition);
+    if let Some(service) = &service {
+        seen = seen.with_service(service, deployment.since);
+    }
+    if let Some(task) = most_telling(tasks) {
+        seen = seen.with_task(task);
+        let alike = tasks.iter().filter(|other| other.arn != task.arn && other.stop_code == task.stop_code);
+        let asked: Vec<&Task> = std::iter::once(task).chain(alike).take(TASKS).collect();
+        read_log(aws, deployment.definition, &asked, &mut seen).await;
+    }
+    explained(aws, service.as_ref(), seen).await
+}
+
+/// Of the one task of a release command.
+pub async fn of_command(
+    aws: Aws<'_>,
+    command: &str,
+    container: &ContainerName,
+    definition: &TaskDefinition,
+    task: &Task,
+) -> Explanation {
+    let main = Some(container.to_string());
+    let mut seen = Seen { command: Some(command.to_owned()), main, ..Seen::default() };
+    seen = seen.with_definition(definition).with_task(task);
+    read_log(aws, definition, &[task], &mut seen).await;
+    explained(aws, None, seen).await
+}
+
+async fn explained(aws: Aws<'_>, service: Option<&Service>, mut seen: Seen) -> Explanation {
+    look_around(aws, service, &mut seen).await;
+    let log = seen.culprit().map(|c| c.log.iter().map(|line| line.text.clone()).collect()).unwrap_or_default();
+    Explanation { cause: find(&seen), log }
+}
+
+/// The culprit's log, of the first task that has one.
+async fn read_log(aws: Aws<'_>, definition: &TaskDefinition, tasks: &[&Task], seen: &mut Seen) {
+    let Some(name) = seen.culprit().map(|c| c.name.clone()) else { return };
+    let container = ContainerName::new(name.as_str());
+    for task in tasks {
+        let Some(stream) = LogStream::of(definition, &container, &task.arn) else { return };
+        let read = timeout(LOOK, aws.logs.log_tail(&stream, LINES)).await;
+        let lines: Vec<SeenLine> = read.ok().and_then(Result::ok).unwrap_or_default().into_iter().map(line).collect();
+        if !lines.is_empty() {
+            seen.container_mut(&name).log = lines;
+            return;
+        }
+    }
+}
+
+fn line(event: LogEvent) -> SeenLine {
+    SeenLine { at: Some(event.timestamp as f64 / 1000.0), text: stripped(&event.message) }
+}
+
+/// What else can tell causes apart, at once.
+async fn look_around(aws: Aws<'_>, service: Option<&Service>, seen: &mut Seen) {
+    let looks = seen.looks();
+    let targets = async {
+        let group = service.and_then(|s| s.target_groups.first()).filter(|_| looks.targets)?;
+        let health = timeout(LOOK, aws.surroundings.target_health(group)).await;
+        let check = timeout(LOOK, aws.surroundings.target_check(group)).await;
+        Some((health.ok().and_then(Result::ok).unwrap_or_default(), check.ok().and_then(Result::ok).flatten()))
+    };
+    let subnets = async {
+        let network = seen.network.clone().filter(|_| looks.network)?;
+        timeout(LOOK, of_subnets(aws, network)).await.ok().flatten()
+    };
+    let platform = async {
+        let image = seen.culprit().and_then(|c| c.image.clone()).filter(|_| looks.image)?;
+        timeout(LOOK, platform(aws, &image)).await.ok().flatten()
+    };
+    let (targets, subnets, platform) = join3(targets, subnets, platform).await;
+    if let Some((health, check)) = targets {
+        (seen.targets, seen.target_check) = (health, check);
+    }
+    if let Some(network) = subnets {
+        seen.network = Some(network);
+    }
+    if let Some((name, platform)) = seen.culprit().map(|c| c.name.clone()).zip(platform) {
+        seen.container_mut(&name).image_platform = Some(platform);
+    }
+}
+
+/// The same subnets with what EC2 tells of them.
+async fn of_subnets(aws: Aws<'_>, mut network: SeenNetwork) -> Option<SeenNetwork> {
+    let ids: Vec<String> = network.subnets.iter().map(|subnet| subnet.id.clone()).collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let found = aws.surroundings.subnets(&ids).await.ok()?;
+    let vpc = found.first()?.vpc.clone();
+    let tables = aws.surroundings.route_tables(&vpc).await.unwrap_or_default();
+    let way_out = |id: &String| -> Option<WayOut> {
+        let own = tables.iter().find(|table| table.subnets.contains(id));
+        own.or_else(|| tables.iter().find(|table| table.is_main)).map(|table| table.way_out)
+    };
+    let seen = |subnet: crate::ports::Subnet| SeenSubnet {
+        way_out: way_out(&subnet.id),
+        id: subnet.id,
+        free_addresses: subnet.free_addresses,
+    };
+    network.subnets = found.into_iter().map(seen).collect();
+    Some(network)
+}
+
+/// The only platform that an image of ECR is built for.
+async fn platform(aws: Aws<'_>, image: &str) -> Option<String> {
+    let reference = ImageRef::parse(image).ok()?;
+    let host = reference.ecr()?;
+    let address = EcrAddress { account: host.account, region: host.region };
+    let repository = aws.repositories.repository(Some(&address), &reference.repository).await.ok().flatten()?;
+    let wanted = reference.digest.as_ref().map(|digest| digest.as_str().to_owned()).or(reference.tag)?;
+    aws.repositories.image(&repository, &wanted).await.ok().flatten()?.platform
+}
