@@ -24,6 +24,7 @@ pub mod events;
 mod evidence;
 mod explanation;
 pub mod fence;
+mod in_progress;
 pub mod lease;
 pub mod pace;
 pub mod poll;

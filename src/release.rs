@@ -367,6 +367,7 @@ fn untouched(service: &ServicePlan) -> ServiceRecord {
         previous: service.before.task_definition.clone(),
         target: None,
         previous_release: service.running.release(),
+        is_unchecked: false,
         state: ServiceState::Untouched,
         url: service.smoke.first().and_then(|s| s.url.public_url()),
     }

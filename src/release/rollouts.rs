@@ -365,6 +365,9 @@ impl Release<'_> {
         let is_checked = definition.has_health_check() || !service.before.target_groups.is_empty();
         if rollout.is_new && service.smoke.is_empty() && !is_checked {
             context.emit(Event::Notice(Notice::Unverified { service: service.service.clone() }));
+            if let Some(noted) = context.record.borrow_mut().service_mut(&service.key) {
+                noted.is_unchecked = true;
+            }
         }
         for check in &service.smoke {
             if let Err(why) = smoke::smoke(check, context).await {

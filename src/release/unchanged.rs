@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::service_rollout::{Assignment, ServiceRollout, follow, note, state_of};
 use crate::config::When;
 use crate::events::Event;
+use crate::in_progress::is_in_progress;
 use crate::lease::ReleaseRecord;
 use crate::poll::Poll;
 use crate::rollout_in_progress::RolloutInProgress;
@@ -48,7 +49,8 @@ impl Release<'_> {
                 let verdict =
                     watch::watch(&service.service, &rollout.revision.definition, moving, &poll, context).await;
                 context.set_state(&service.key, state_of(&verdict));
-                let is_well = matches!(verdict, Verdict::Stable(_)) && !assignment.is_owed;
+                let is_checked = !assignment.is_owed && !self.is_unrecorded(service);
+                let is_well = matches!(verdict, Verdict::Stable(_)) && is_checked;
                 rollout.verdict = Some(verdict);
                 if is_well { Ok(()) } else { self.check_deployed(&mut rollout).await }
             };
@@ -97,9 +99,20 @@ impl Release<'_> {
     async fn unfinished(&self, service: &ServicePlan) -> Option<(Assignment, RolloutInProgress)> {
         let assignment = self.staying(service).await;
         let is_moving = |p: &Deployment| matches!(p.state, State::InProgress | State::Failed);
-        let primary = service.before.primary().filter(|primary| assignment.is_owed || is_moving(primary))?;
+        let is_short = |p: &Deployment| p.counts.running < p.counts.desired;
+        let primary = service.before.primary()?;
+        let is_unfinished =
+            assignment.is_owed || is_moving(primary) || is_short(primary) || self.is_unrecorded(service);
+        if !is_unfinished && !is_in_progress(&service.service, &service.before, self.context.aws).await {
+            return None;
+        }
         let moving = follow(service, primary, &self.plan().settings);
         Some((assignment, moving))
+    }
+
+    /// Without a lease nothing says that its smoke checks have passed.
+    fn is_unrecorded(&self, service: &ServicePlan) -> bool {
+        self.lock_wait().is_none() && !service.smoke.is_empty()
     }
 
     /// A service that runs what it should. What it ran before is known where an earlier attempt of this run has moved it, or

@@ -54,7 +54,10 @@ pub fn annotation(failure: &Failure, shown: impl Fn(&Path) -> PathBuf) -> String
 pub fn success(success: Success, record: &Record) -> Vec<String> {
     let release = record.release.map(|n| format!("r{n}")).unwrap_or_default();
     let headline = match success {
-        Success::Deployed => format!("✓ {release} is deployed and verified"),
+        Success::Deployed if record.services.iter().all(|s| !s.is_unchecked) => {
+            format!("✓ {release} is deployed and verified")
+        }
+        Success::Deployed => format!("✓ {release} is deployed; what has no check has started, and no more is known"),
         Success::DeployedNotVerified => {
             format!("✓ {release} is deployed, not verified: the desired count is 0, so nothing started")
         }

@@ -4,15 +4,16 @@ use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, Servic
 use crate::definition_file::read_definition;
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Running, Wait, Warning};
+use crate::in_progress::is_in_progress;
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::release_context::{ReleaseContext, StepLog};
 use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
 use fargate_deploy_core::names::{ClusterName, ImageKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, ServiceBefore};
-use fargate_deploy_core::service::{Service, State};
+use fargate_deploy_core::service::Service;
 use fargate_deploy_core::task_definition::TaskDefinition;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -125,7 +126,10 @@ async fn settled(
             found.push(service);
         }
         refuse(&names, &found)?;
-        let (Some(settle), Some(moving)) = (settle, found.iter().find(|s| is_moving(s))) else { return Ok(found) };
+        let Some(settle) = settle else { return Ok(found) };
+        let looks = names.iter().zip(&found).map(|(name, service)| is_in_progress(name, service, context.aws));
+        let in_progress = join_all(looks).await;
+        let Some((moving, _)) = found.iter().zip(in_progress).find(|(_, is)| *is) else { return Ok(found) };
         if began.elapsed() >= settle {
             return Err(Failure::new(
                 Reason::Locked,
@@ -172,11 +176,6 @@ fn refuse(names: &[ServiceRef], found: &[Service]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Reason::Config, problems.remove(0)).with_evidence(problems))
-}
-
-/// Somebody else's deployment makes progress. One that fails in a loop does not: a fix must be able to replace it.
-fn is_moving(service: &Service) -> bool {
-    service.primary().is_some_and(|p| p.state == State::InProgress && p.failed_tasks == 0)
 }
 
 async fn describe(

@@ -25,4 +25,5 @@ mod screens;
 mod several_leases;
 mod several_services;
 mod takeover;
+mod unfinished;
 mod values;

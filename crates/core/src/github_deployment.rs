@@ -143,6 +143,7 @@ mod tests {
             previous: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41".into(),
             target: None,
             previous_release: None,
+            is_unchecked: false,
             state: ServiceState::Serving,
             url: Some("https://shop.test/health".to_owned()),
         };

@@ -140,6 +140,8 @@ pub struct ServiceRecord {
     pub target: Option<TaskDefinitionArn>,
     /// Release number of the previous revision, where its tags tell.
     pub previous_release: Option<u64>,
+    /// Neither a health check nor a smoke check says more than that its tasks started.
+    pub is_unchecked: bool,
     pub state: ServiceState,
     pub url: Option<String>,
 }
@@ -298,6 +300,7 @@ mod tests {
                 previous: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:41".into(),
                 target: Some("arn:aws:ecs:eu-central-1:111122223333:task-definition/web:42".into()),
                 previous_release: Some(7),
+                is_unchecked: false,
                 state,
                 url: None,
             }],
