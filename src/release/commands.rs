@@ -118,7 +118,10 @@ impl Release<'_> {
     async fn run_command(&self, planned: &CommandPlan, plan: &Plan, images: &Images) -> Result<(), Failure> {
         let service = plan.service(&planned.service);
         let revision = self.revisions.borrow().iter().find(|r| r.key == planned.service).cloned();
-        let (Some(service), Some(revision)) = (service, revision) else { return Ok(()) };
+        let (Some(service), Some(revision)) = (service, revision) else {
+            let what = format!("release command `{}` has no service to run from", planned.command.name);
+            return Err(Failure::new(Reason::Internal, what));
+        };
         let definition = planned.definition(plan.number, &revision.definition, images, &self.order.provenance);
         let from = command::From { definition, revision: &revision.definition, arn: &revision.arn };
         let lease = self.lease_of(service);
