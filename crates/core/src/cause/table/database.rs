@@ -138,7 +138,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         code: "table-missing",
-        title: "A table is not in the database: a migration has not run",
+        title: "A table is not in the database",
         proofs: &[
             &[Line("relation \"{table}\" does not exist")],
             &[Line("Table '{table}' doesn't exist")],
@@ -146,8 +146,8 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("The table `{table}` does not exist in the current database")],
             &[Line("PG::UndefinedTable")],
         ],
-        cause: "{subject}: the table[ `{table}`] is not in the database: the migration that creates it has not run there",
-        next: "run the migration before the services move (a `release` command in the config), and see that it uses the same database",
+        cause: "{subject}: the table[ `{table}`] is not in the database that it asks",
+        next: "run the migration that creates it before the services move (a `release` command in the config), on the same database; where a migration asks for it, fix the name or the order",
         likely: &[],
         more: "`release` commands run once, before any service moves. Search path and schema matter too.",
     },
