@@ -13,7 +13,7 @@ use futures_util::future::join3;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How many lines of the culprit's log are read: an error stands before what follows from it.
+/// How many lines of the failed container's log are read: an error stands before what follows from it.
 const LINES: usize = 200;
 /// How many tasks are asked for lines: the newest can have died without one.
 const TASKS: usize = 3;
@@ -78,13 +78,13 @@ pub async fn of_command(
 
 async fn explained(aws: Aws<'_>, service: Option<&Service>, mut seen: Seen) -> Explanation {
     look_around(aws, service, &mut seen).await;
-    let log = seen.culprit().map(|c| c.log.iter().map(|line| line.text.clone()).collect()).unwrap_or_default();
+    let log = seen.failed_container().map(|c| c.log.iter().map(|line| line.text.clone()).collect()).unwrap_or_default();
     Explanation { cause: find(&seen), log }
 }
 
-/// The culprit's log, of the first task that has one.
+/// The log of the failed container, of the first task that has one.
 async fn read_log(aws: Aws<'_>, definition: &TaskDefinition, tasks: &[&Task], seen: &mut Seen) {
-    let Some(name) = seen.culprit().map(|c| c.name.clone()) else { return };
+    let Some(name) = seen.failed_container().map(|c| c.name.clone()) else { return };
     let container = ContainerName::new(name.as_str());
     for task in tasks {
         let Some(stream) = LogStream::of(definition, &container, &task.arn) else { return };
@@ -115,7 +115,7 @@ async fn look_around(aws: Aws<'_>, service: Option<&Service>, seen: &mut Seen) {
         timeout(LOOK, of_subnets(aws, network)).await.ok().flatten()
     };
     let platform = async {
-        let image = seen.culprit().and_then(|c| c.image.clone()).filter(|_| looks.image)?;
+        let image = seen.failed_container().and_then(|c| c.image.clone()).filter(|_| looks.image)?;
         timeout(LOOK, platform(aws, &image)).await.ok().flatten()
     };
     let (targets, subnets, platform) = join3(targets, subnets, platform).await;
@@ -125,7 +125,7 @@ async fn look_around(aws: Aws<'_>, service: Option<&Service>, seen: &mut Seen) {
     if let Some(network) = subnets {
         seen.network = Some(network);
     }
-    if let Some((name, platform)) = seen.culprit().map(|c| c.name.clone()).zip(platform) {
+    if let Some((name, platform)) = seen.failed_container().map(|c| c.name.clone()).zip(platform) {
         seen.container_mut(&name).image_platform = Some(platform);
     }
 }

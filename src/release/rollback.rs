@@ -14,7 +14,7 @@ use crate::steps::watch;
 use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
-use fargate_deploy_core::rollback::{Restore, Trouble, decide};
+use fargate_deploy_core::rollback::{Restore, RollbackCause, decide};
 use fargate_deploy_core::rollout::Verdict;
 use fargate_deploy_core::service::State;
 use tokio::sync::watch::Sender;
@@ -305,10 +305,10 @@ fn is_first(service: &ServicePlan) -> bool {
     service.before.primary().is_none_or(|p| !matches!(p.state, State::Completed | State::Unreported))
 }
 
-fn trouble<'r>(rollout: &'r ServiceRollout<'_>) -> Trouble<'r> {
+fn trouble<'r>(rollout: &'r ServiceRollout<'_>) -> RollbackCause<'r> {
     match &rollout.verdict {
-        Some(Verdict::Stable(_)) => Trouble::Unwanted,
-        None | Some(Verdict::TimedOut { .. }) => Trouble::UnwantedYetMoving,
-        Some(verdict) => Trouble::Verdict(verdict),
+        Some(Verdict::Stable(_)) => RollbackCause::Unwanted,
+        None | Some(Verdict::TimedOut { .. }) => RollbackCause::UnwantedYetMoving,
+        Some(verdict) => RollbackCause::Verdict(verdict),
     }
 }

@@ -7,7 +7,7 @@ use crate::ports::{Aws, Call, CallErrorKind};
 use fargate_deploy_core::names::{ImageKey, ServiceDeploymentArn, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::plan::running_revision;
-use fargate_deploy_core::promotion::{Promoted, Standing, promoted, users};
+use fargate_deploy_core::promotion::{Promoted, RunningService, promoted, users};
 use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
 use futures_util::future::try_join_all;
 
@@ -52,7 +52,7 @@ async fn stand(
     service: Service,
     aws: Aws<'_>,
     sink: &dyn Sink,
-) -> Result<Standing, Failure> {
+) -> Result<RunningService, Failure> {
     let doing = format!("reading the task definition that {} runs", service.name);
     let running = aws
         .task_definitions
@@ -68,7 +68,7 @@ async fn stand(
         Err(e) => return Err(call_failed(&format!("reading the deployments of {name}"), &e)),
     };
     let resolved = last.revision.filter(|r| r.task_definition == service.task_definition).map(|r| r.images);
-    Ok(Standing {
+    Ok(RunningService {
         key: config.key.clone(),
         service,
         running,

@@ -12,7 +12,7 @@ use crate::validated_config::Config;
 
 /// A service of the source environment as it is now.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct RunningService {
     pub key: ServiceKey,
     pub service: Service,
     /// The revision that it runs.
@@ -38,11 +38,11 @@ pub struct Promoted {
 ///
 /// # Errors
 /// `locked` while a rollout is on, else `config`: nothing was touched.
-pub fn promoted(source: &Config, wanted: &[ImageKey], standings: &[Standing]) -> Result<Vec<Promoted>, Failure> {
+pub fn promoted(source: &Config, wanted: &[ImageKey], standings: &[RunningService]) -> Result<Vec<Promoted>, Failure> {
     let environment = source.environment.as_deref().unwrap_or("the source");
     let mut promoted = vec![];
     for key in wanted {
-        let mut seen: Vec<(Promoted, &Standing)> = vec![];
+        let mut seen: Vec<(Promoted, &RunningService)> = vec![];
         for standing in standings {
             for container in containers(source, standing, key) {
                 is_fit(standing).map_err(|failure| told_of(failure, standing, environment))?;
@@ -78,18 +78,18 @@ pub fn users<'a>(source: &'a Config, wanted: &'a [ImageKey]) -> Vec<&'a crate::v
     source.services.iter().filter(|s| s.containers.iter().any(|(_, key)| wanted.contains(key))).collect()
 }
 
-fn told_of(failure: Failure, standing: &Standing, environment: &str) -> Failure {
+fn told_of(failure: Failure, standing: &RunningService, environment: &str) -> Failure {
     let what = format!("service `{}` of `{environment}`: {}", standing.service.name, failure.what);
     Failure { what, ..failure }
 }
 
-fn containers(source: &Config, standing: &Standing, image: &ImageKey) -> Vec<ContainerName> {
+fn containers(source: &Config, standing: &RunningService, image: &ImageKey) -> Vec<ContainerName> {
     let service = source.services.iter().find(|s| s.key == standing.key);
     let of_image = service.into_iter().flat_map(|s| &s.containers).filter(|(_, key)| key == image);
     of_image.filter_map(|(name, _)| name.clone().or_else(|| standing.running.sole_container())).collect()
 }
 
-fn is_fit(standing: &Standing) -> Result<(), Failure> {
+fn is_fit(standing: &RunningService) -> Result<(), Failure> {
     let service = &standing.service;
     let runs = service.task_definition.short();
     let refuse = |why: String, next: &str| Err(Failure::new(Reason::Config, why).with_next(next));
@@ -143,7 +143,7 @@ fn is_fit(standing: &Standing) -> Result<(), Failure> {
 }
 
 /// The digest in the task definition, or where that names a tag, the one that ECS resolved it to.
-fn image(key: &ImageKey, container: &ContainerName, standing: &Standing) -> Result<Promoted, String> {
+fn image(key: &ImageKey, container: &ContainerName, standing: &RunningService) -> Result<Promoted, String> {
     let runs = standing.service.task_definition.short();
     let Some(definition) = standing.running.container(container) else {
         let has = standing.running.container_names().join(", ");

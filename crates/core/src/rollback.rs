@@ -6,7 +6,7 @@ use super::service::Service;
 
 /// What happened to one service of a release that must not stay.
 #[derive(Clone, Copy, Debug)]
-pub enum Trouble<'a> {
+pub enum RollbackCause<'a> {
     /// Its own deployment ended like this.
     Verdict(&'a Verdict),
     /// It was deployed, and its smoke checks failed, or a sibling of the same release failed.
@@ -33,7 +33,7 @@ pub enum Restore {
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopServiceDeployment.html>
 #[must_use]
 pub fn decide(
-    trouble: Trouble<'_>,
+    trouble: RollbackCause<'_>,
     previous: &TaskDefinitionArn,
     deployment: Option<&ServiceDeploymentArn>,
     is_first: bool,
@@ -48,14 +48,14 @@ pub fn decide(
         (false, _, _) => Restore::UpdateService(previous.clone()),
     };
     match trouble {
-        Trouble::Verdict(Verdict::RolledBack { .. }) => Restore::AlreadyBack,
-        Trouble::Verdict(Verdict::Failed { .. }) | Trouble::UnwantedYetMoving => put_back(true),
-        Trouble::Verdict(Verdict::Stable(_)) | Trouble::Unwanted => put_back(false),
-        Trouble::Verdict(Verdict::Superseded { .. }) => Restore::Leave("a newer deployment owns the service"),
-        Trouble::Verdict(Verdict::TimedOut { .. }) => Restore::Leave("ECS is still working on it"),
-        Trouble::Verdict(Verdict::Unsteady { .. }) => Restore::Leave("going back has failed already"),
-        Trouble::Verdict(Verdict::Lost { .. }) => Restore::Leave("the service cannot be read"),
-        Trouble::Verdict(Verdict::Gone { .. }) => Restore::Leave("the service is gone"),
+        RollbackCause::Verdict(Verdict::RolledBack { .. }) => Restore::AlreadyBack,
+        RollbackCause::Verdict(Verdict::Failed { .. }) | RollbackCause::UnwantedYetMoving => put_back(true),
+        RollbackCause::Verdict(Verdict::Stable(_)) | RollbackCause::Unwanted => put_back(false),
+        RollbackCause::Verdict(Verdict::Superseded { .. }) => Restore::Leave("a newer deployment owns the service"),
+        RollbackCause::Verdict(Verdict::TimedOut { .. }) => Restore::Leave("ECS is still working on it"),
+        RollbackCause::Verdict(Verdict::Unsteady { .. }) => Restore::Leave("going back has failed already"),
+        RollbackCause::Verdict(Verdict::Lost { .. }) => Restore::Leave("the service cannot be read"),
+        RollbackCause::Verdict(Verdict::Gone { .. }) => Restore::Leave("the service is gone"),
     }
 }
 
@@ -189,21 +189,21 @@ mod tests {
         let timed_out = Verdict::TimedOut { last: Counts::default(), awaiting_hook: None, stage: None };
         let nowhere = Restore::Leave("no earlier deployment of this service completed: there is nothing to go back to");
         let cases = [
-            ("ECS went back", Trouble::Verdict(&back), true, false, Restore::AlreadyBack),
-            ("failed, ongoing", Trouble::Verdict(&failed), true, false, stop.clone()),
-            ("failed, its ARN unknown", Trouble::Verdict(&failed), false, false, update.clone()),
-            ("failed first deployment", Trouble::Verdict(&failed), true, true, nowhere.clone()),
-            ("smoke checks failed", Trouble::Unwanted, true, false, update),
-            ("smoke checks of a first deployment failed", Trouble::Unwanted, true, true, nowhere),
-            ("sibling failed while moving", Trouble::UnwantedYetMoving, true, false, stop),
+            ("ECS went back", RollbackCause::Verdict(&back), true, false, Restore::AlreadyBack),
+            ("failed, ongoing", RollbackCause::Verdict(&failed), true, false, stop.clone()),
+            ("failed, its ARN unknown", RollbackCause::Verdict(&failed), false, false, update.clone()),
+            ("failed first deployment", RollbackCause::Verdict(&failed), true, true, nowhere.clone()),
+            ("smoke checks failed", RollbackCause::Unwanted, true, false, update),
+            ("smoke checks of a first deployment failed", RollbackCause::Unwanted, true, true, nowhere),
+            ("sibling failed while moving", RollbackCause::UnwantedYetMoving, true, false, stop),
             (
                 "superseded",
-                Trouble::Verdict(&superseded),
+                RollbackCause::Verdict(&superseded),
                 true,
                 false,
                 Restore::Leave("a newer deployment owns the service"),
             ),
-            ("slow", Trouble::Verdict(&timed_out), true, false, Restore::Leave("ECS is still working on it")),
+            ("slow", RollbackCause::Verdict(&timed_out), true, false, Restore::Leave("ECS is still working on it")),
         ];
         for (name, trouble, is_known, is_first, expected) in cases {
             assert_eq!(decide(trouble, &previous, is_known.then_some(&arn), is_first), expected, "{name}");

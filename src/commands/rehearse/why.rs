@@ -38,7 +38,7 @@ pub async fn of_service(
     }
     evidence.truncate(5);
     for (task, definition) in tasks.iter().zip(definition.iter().cycle()) {
-        let Some(name) = culprit(task) else { continue };
+        let Some(name) = failed_container(task) else { continue };
         let log = last_lines(stage, definition, &name, task).await;
         if !log.is_empty() {
             return Why { evidence, log };
@@ -61,7 +61,7 @@ pub fn ending(task: &Value) -> String {
 }
 
 /// The container that failed by itself, else the first.
-fn culprit(task: &Value) -> Option<String> {
+fn failed_container(task: &Value) -> Option<String> {
     let containers = task["containers"].as_array()?;
     let failed = |c: &&Value| c["exitCode"].as_i64().is_some_and(|code| code != 0 && code != 143);
     let found = containers.iter().find(failed).or(containers.first())?;

@@ -39,7 +39,7 @@ fn asked(seen: &Seen) -> Option<(&SeenContainer, Option<u16>)> {
     };
     let container = match name {
         Some(name) => seen.container(name),
-        None => seen.culprit(),
+        None => seen.failed_container(),
     }?;
     let mapped = match container.ports.as_slice() {
         [only] => Some(*only),
@@ -129,7 +129,7 @@ pub(super) fn is_slow(case: &Case<'_>, values: &mut Values) -> bool {
 }
 
 pub(super) fn is_slow_for_its_check(case: &Case<'_>, values: &mut Values) -> bool {
-    let Some(container) = case.seen.culprit() else { return false };
+    let Some(container) = case.seen.failed_container() else { return false };
     let Some(ready) = ready_after(case.seen, container, None) else { return false };
     let borne = container.check_start_period.unwrap_or(0) + container.check_takes.unwrap_or(90);
     values.set("ready", ready.to_string());
@@ -151,7 +151,7 @@ fn ready_after(seen: &Seen, container: &SeenContainer, port: Option<u16>) -> Opt
 
 /// The port in the container's own check is not the one that the program tells of.
 pub(super) fn check_asks_elsewhere(case: &Case<'_>, values: &mut Values) -> bool {
-    let Some(container) = case.seen.culprit() else { return false };
+    let Some(container) = case.seen.failed_container() else { return false };
     let Some(command) = &container.check else { return false };
     let after_host = |host: &str| {
         let rest = &command[command.find(host)? + host.len()..];

@@ -27,12 +27,12 @@ pub(super) enum Sign {
     Said(&'static str),
     /// One text that has one of each.
     SaidBoth(&'static [&'static str], &'static [&'static str]),
-    /// A line of the culprit's log.
+    /// A line of the failed container's log.
     Line(&'static str),
     /// What a load balancer says of a target: code and description.
     Target(&'static str),
     StopCode(&'static str),
-    /// How the culprit ended.
+    /// How the failed container ended.
     Exit(&'static [i64]),
     /// What is no text.
     Is(fn(&Case<'_>, &mut Values) -> bool),
@@ -88,7 +88,7 @@ impl<'s> Case<'s> {
         let own = [seen.refusal.as_deref(), seen.stopped_reason.as_deref(), seen.deployment_reason.as_deref()];
         let reasons = seen.containers.iter().filter_map(|c| c.reason.as_deref());
         let events = seen.events.iter().map(String::as_str).filter(|_| with_events);
-        let log = seen.culprit().map(|c| super::log::telling(&c.log)).unwrap_or_default();
+        let log = seen.failed_container().map(|c| super::log::telling(&c.log)).unwrap_or_default();
         Self {
             seen,
             said: own.into_iter().flatten().chain(reasons).chain(events).filter(|s| !s.is_empty()).collect(),
@@ -141,7 +141,7 @@ impl<'s> Case<'s> {
             }
             Sign::StopCode(code) => self.seen.stop_code.as_deref() == Some(code),
             Sign::Exit(codes) => {
-                self.seen.culprit().and_then(|c| c.exit_code).is_some_and(|code| codes.contains(&code))
+                self.seen.failed_container().and_then(|c| c.exit_code).is_some_and(|code| codes.contains(&code))
             }
             Sign::Is(is) => is(self, values),
         }

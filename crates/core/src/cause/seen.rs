@@ -240,7 +240,7 @@ impl Seen {
     pub fn looks(&self) -> Looks {
         let reasons = self.containers.iter().filter_map(|c| c.reason.as_ref());
         let said: Vec<&String> = self.stopped_reason.iter().chain(reasons).chain(&self.events).collect();
-        let lines = self.culprit().into_iter().flat_map(|c| c.log.iter().map(|line| &line.text));
+        let lines = self.failed_container().into_iter().flat_map(|c| c.log.iter().map(|line| &line.text));
         let has = |text: &str, words: &[&str]| {
             let text = text.to_ascii_lowercase();
             words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
@@ -285,7 +285,7 @@ impl Seen {
 
     /// The container that is to blame: one that ended by itself, else the one that waits in vain or is unhealthy, else
     /// one that never ran. 137 and 143 are how ECS ends the others.
-    pub fn culprit(&self) -> Option<&SeenContainer> {
+    pub fn failed_container(&self) -> Option<&SeenContainer> {
         let own = |c: &&SeenContainer| c.exit_code.is_some_and(|code| !matches!(code, 0 | 137 | 143));
         let told = |c: &&SeenContainer| {
             c.reason

@@ -12,17 +12,19 @@ pub(super) fn has_private_address(_: &Case<'_>, values: &mut Values) -> bool {
 }
 
 pub(super) fn is_by_digest(case: &Case<'_>, values: &mut Values) -> bool {
-    let culprit = case.seen.culprit().and_then(|c| c.image.as_deref());
+    let image = case.seen.failed_container().and_then(|c| c.image.as_deref());
     let is_digest = values.get("wanted").is_some_and(|wanted| wanted.starts_with("sha256:"));
-    let reference = values.get("reference").or(culprit);
+    let reference = values.get("reference").or(image);
     is_digest || reference.is_some_and(|reference| reference.contains("@sha256:"))
 }
 
 /// The image's registry is of another account than the task's role.
 pub(super) fn is_of_other_account(case: &Case<'_>, values: &mut Values) -> bool {
     let ours = case.seen.execution_role.as_deref().and_then(|arn| arn.split(':').nth(4));
-    let host =
-        values.get("registry").or_else(|| case.seen.culprit()?.image.as_deref()).and_then(|r| r.split('.').next());
+    let host = values
+        .get("registry")
+        .or_else(|| case.seen.failed_container()?.image.as_deref())
+        .and_then(|r| r.split('.').next());
     match (host.map(str::to_owned), ours) {
         (Some(host), Some(ours)) if host.len() == 12 && host.bytes().all(|b| b.is_ascii_digit()) && host != ours => {
             values.set("other-account", host);
@@ -35,12 +37,12 @@ pub(super) fn is_of_other_account(case: &Case<'_>, values: &mut Values) -> bool 
 
 /// The image is for another architecture than the task definition.
 pub(super) fn is_for_other_platform(case: &Case<'_>, _: &mut Values) -> bool {
-    let image = case.seen.culprit().and_then(|c| c.image_platform.as_ref());
+    let image = case.seen.failed_container().and_then(|c| c.image_platform.as_ref());
     image.zip(case.seen.task_platform.as_ref()).is_some_and(|(image, task)| image != task)
 }
 
 pub(super) fn is_for_this_platform(case: &Case<'_>, _: &mut Values) -> bool {
-    let image = case.seen.culprit().and_then(|c| c.image_platform.as_ref());
+    let image = case.seen.failed_container().and_then(|c| c.image_platform.as_ref());
     image.zip(case.seen.task_platform.as_ref()).is_some_and(|(image, task)| image == task)
 }
 
@@ -53,7 +55,7 @@ pub(super) fn has_subnet_without_addresses(case: &Case<'_>, values: &mut Values)
 
 /// One of several containers: it ended, and the others had to.
 pub(super) fn is_beside(case: &Case<'_>, values: &mut Values) -> bool {
-    let found = case.seen.culprit().and_then(|culprit| beside(case.seen, culprit));
+    let found = case.seen.failed_container().and_then(|failed_container| beside(case.seen, failed_container));
     values.set("main", found.map(|main| main.name.clone()).unwrap_or_default());
     found.is_some()
 }
@@ -129,7 +131,7 @@ pub(super) fn cannot_progress(case: &Case<'_>, _: &mut Values) -> bool {
 }
 
 pub(super) fn has_exit_code(case: &Case<'_>, _: &mut Values) -> bool {
-    case.seen.culprit().is_some_and(|c| c.exit_code.is_some())
+    case.seen.failed_container().is_some_and(|c| c.exit_code.is_some())
 }
 
 /// Whose permission it is, by who told of it; and the statement that allows it.

@@ -42,6 +42,6 @@ pub(super) fn all() -> impl Iterator<Item = &'static Row> {
 
 /// Its own last words can be its cause: it ended by itself, and neither well nor by a signal of ECS.
 fn speaks_at_its_end(seen: &Seen) -> bool {
-    let code = seen.culprit().and_then(|c| c.exit_code);
+    let code = seen.failed_container().and_then(|c| c.exit_code);
     seen.ended_by_itself() && !matches!(code, Some(0 | 137 | 143))
 }

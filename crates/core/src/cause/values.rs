@@ -7,17 +7,17 @@ use crate::task_definition::validate::size::fargate_memory;
 /// What is known before anything was matched.
 pub(super) fn of_case(seen: &Seen) -> Values {
     let mut values = Values::default();
-    let subject = match (&seen.command, seen.culprit()) {
+    let subject = match (&seen.command, seen.failed_container()) {
         (Some(command), _) => format!("release command `{command}`"),
-        (None, Some(culprit)) if seen.ended_by_itself() && beside(seen, culprit).is_some() => {
-            format!("the essential container `{}`, whose end stops the whole task", culprit.name)
+        (None, Some(failed)) if seen.ended_by_itself() && beside(seen, failed).is_some() => {
+            format!("the essential container `{}`, whose end stops the whole task", failed.name)
         }
-        (None, Some(culprit)) => format!("container `{}`", culprit.name),
+        (None, Some(failed)) => format!("container `{}`", failed.name),
         (None, None) => "the task".to_owned(),
     };
     values.set("subject", subject);
-    if let Some(culprit) = seen.culprit() {
-        of_container(culprit, seen, &mut values);
+    if let Some(failed) = seen.failed_container() {
+        of_container(failed, seen, &mut values);
     }
     let mut set = |name: &'static str, value: Option<String>| values.set(name, value.unwrap_or_default());
     set("platform", seen.task_platform.clone());
@@ -160,12 +160,12 @@ pub(super) fn shortened(line: &str) -> String {
 }
 
 /// The container that the task is there for, where an essential one beside it is to blame.
-pub(super) fn beside<'s>(seen: &'s Seen, culprit: &SeenContainer) -> Option<&'s SeenContainer> {
+pub(super) fn beside<'s>(seen: &'s Seen, failed: &SeenContainer) -> Option<&'s SeenContainer> {
     let main = match seen.main_name() {
         Some(name) => seen.container(name),
         None => {
-            seen.containers.iter().find(|c| c.name != culprit.name && !c.ports.is_empty() && culprit.ports.is_empty())
+            seen.containers.iter().find(|c| c.name != failed.name && !c.ports.is_empty() && failed.ports.is_empty())
         }
     };
-    main.filter(|main| main.name != culprit.name && culprit.is_essential)
+    main.filter(|main| main.name != failed.name && failed.is_essential)
 }
