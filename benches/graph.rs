@@ -25,7 +25,7 @@ use fargate_deploy::events::{Event, Sink, Step};
 use fargate_deploy::release::Release;
 use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::Record;
-use scene::{Scene, definition, old_image, service_config};
+use scene::Scene;
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -129,13 +129,7 @@ async fn run(scene: &Scene, sink: &dyn Sink) {
 }
 
 async fn many(services: usize) {
-    let mut scene = Scene::new();
-    for n in 1..services {
-        let name = format!("web{n}");
-        let arn = scene.cloud.aws().add_definition(&definition(&name, &old_image("shop-app")), Some(7));
-        scene.cloud.aws().add_service(&name, &arn);
-        scene.order.config.services.push(service_config(&name));
-    }
+    let scene = Scene::of_services(services);
     let watch = Watch { began: Instant::now(), seen: Mutex::default() };
     run(&scene, &watch).await;
     let all: BTreeMap<&str, usize> =

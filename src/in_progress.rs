@@ -21,7 +21,7 @@ pub async fn is_in_progress(name: &ServiceRef, service: &Service, aws: Aws<'_>) 
 }
 
 /// The newest deployment of the service is ongoing, and none of its tasks has failed.
-pub async fn is_baking(name: &ServiceRef, aws: Aws<'_>) -> bool {
+async fn is_baking(name: &ServiceRef, aws: Aws<'_>) -> bool {
     let newest = async {
         let listed = aws.services.service_deployments(name, clock::now() - TWO_DAYS).await?;
         match listed.first() {

@@ -1,7 +1,7 @@
 //! What the services of a release know of each other while they are rolled out.
 
 use crate::config::OnFailure;
-use fargate_deploy_core::cause::Cause;
+use crate::evidence::Evidence;
 use fargate_deploy_core::names::{ServiceKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use std::collections::BTreeSet;
@@ -68,7 +68,7 @@ impl Progress {
     }
 
     /// What AWS still had to say of a failure of `service` by then.
-    pub fn adds_evidence(&mut self, key: &ServiceKey, service: &ServiceRef, found: &Explained) {
+    pub fn adds_evidence(&mut self, key: &ServiceKey, service: &ServiceRef, found: &Evidence) {
         for (_, failure) in self.failures.iter_mut().filter(|(of, _)| of == key) {
             let mut explained = failure.clone();
             explained.evidence.extend(found.lines.iter().cloned());
@@ -86,14 +86,6 @@ impl Progress {
     pub fn failures(&self) -> Vec<Failure> {
         self.failures.iter().map(|(_, failure)| failure.clone()).collect()
     }
-}
-
-/// What AWS still has to say of a failure, and what it means.
-#[derive(Debug, Default)]
-pub(super) struct Explained {
-    pub lines: Vec<String>,
-    pub log: Vec<String>,
-    pub cause: Option<Cause>,
 }
 
 /// What a failure means for the others.

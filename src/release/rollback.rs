@@ -1,7 +1,7 @@
 //! When a release is bad: say why it failed, put back what it changed, confirm that it serves.
 
 use super::Release;
-use super::progress::{Explained, Progress, is_in_progress_elsewhere};
+use super::progress::{Progress, is_in_progress_elsewhere};
 use super::service_rollout::{Assignment, Evidence, STILL_MOVING, ServiceRollout, Turn, WayBack, state_of};
 use crate::config::{OnCancel, OnFailure};
 use crate::evidence;
@@ -21,7 +21,10 @@ use tokio::sync::watch::Sender;
 
 impl Release<'_> {
     /// What AWS still has to say of a service that did not come to serve.
-    pub(super) fn evidence_of<'s>(&'s self, bad: &ServiceRollout<'s>) -> impl Future<Output = Explained> + use<'s> {
+    pub(super) fn evidence_of<'s>(
+        &'s self,
+        bad: &ServiceRollout<'s>,
+    ) -> impl Future<Output = evidence::Evidence> + use<'s> {
         let (aws, service, definition) = (self.context.aws, bad.service, &bad.revision.definition);
         let target = bad.moving.as_ref().map(|moving| moving.target.clone());
         let reason = bad.verdict.as_ref().and_then(Verdict::reason).map(str::to_owned);
@@ -36,19 +39,16 @@ impl Release<'_> {
                         reason: reason.as_deref(),
                         is_over: true,
                     };
-                    let found = Box::pin(evidence::of_deployment(aws, &target, &deployment)).await;
-                    Explained { lines: found.lines, log: found.log, cause: found.cause }
+                    Box::pin(evidence::of_deployment(aws, &target, &deployment)).await
                 }
                 (Evidence::RunningTask, _) => {
                     let arns = aws.tasks.running_tasks(&service.service).await.unwrap_or_default();
                     let task = arns.first().zip(service.containers.first());
-                    let Some((task, (container, _))) = task else { return Explained::default() };
-                    Explained {
-                        log: evidence::last_lines(aws, definition, container, task).await,
-                        ..Explained::default()
-                    }
+                    let Some((task, (container, _))) = task else { return Default::default() };
+                    let log = evidence::last_lines(aws, definition, container, task).await;
+                    evidence::Evidence { log, ..Default::default() }
                 }
-                _ => Explained::default(),
+                _ => Default::default(),
             }
         })
     }

@@ -2,6 +2,7 @@
 
 use super::client::AwsClient;
 use super::failure::unreadable;
+use super::query::{Query, dns_suffix};
 use super::sigv4::{ServiceError, SignedRequest, each, fields};
 use crate::ports::{Call, CallError, CallErrorKind, Outputs};
 use async_trait::async_trait;
@@ -10,6 +11,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 
 const MIB: usize = 1024 * 1024;
+
+const CLOUDFORMATION: Query =
+    Query { service: "cloudformation", endpoint: "CLOUDFORMATION", version: "2010-05-15", most_bytes: MIB };
 
 /// What stands for itself in a key of S3 as it is signed: unreserved characters and slashes.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -21,26 +25,7 @@ impl Outputs for AwsClient {
         const ACTION: &str = "cloudformation:DescribeStacks";
         // A stack of another region is asked for there, by its ARN.
         let region = stack.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)).unwrap_or(self.session.region());
-        let url = match self.session.endpoint("CLOUDFORMATION") {
-            Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
-            None => format!("https://cloudformation.{region}.{}/", dns_suffix(region)),
-        };
-        let body = form_urlencoded::Serializer::new(String::new())
-            .append_pair("Action", "DescribeStacks")
-            .append_pair("Version", "2010-05-15")
-            .append_pair("StackName", stack)
-            .finish();
-        let ask = SignedRequest {
-            action: ACTION,
-            service: "cloudformation",
-            region,
-            method: "POST",
-            url: &url,
-            content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
-            body: &body,
-            most_bytes: MIB,
-        };
-        let answer = self.call(ACTION, async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await;
+        let answer = self.query(&CLOUDFORMATION, region, ACTION, [("StackName", stack)]).await;
         match answer {
             Ok(answer) => match stack_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string()))? {
                 Stack::Gone => Ok(None),
@@ -159,19 +144,6 @@ fn stack_in(body: &[u8]) -> Result<Stack, XmlDecodeError> {
         _ if status == "DELETE_COMPLETE" => Ok(Stack::Gone),
         _ if is_settled(&status) => Ok(Stack::Settled(outputs)),
         _ => Ok(Stack::Unsettled(status)),
-    }
-}
-
-/// By partition. <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
-pub(super) fn dns_suffix(region: &str) -> &'static str {
-    match region.split('-').next().unwrap_or_default() {
-        "cn" => "amazonaws.com.cn",
-        "eusc" => "amazonaws.eu",
-        "us" if region.starts_with("us-iso-") => "c2s.ic.gov",
-        "us" if region.starts_with("us-isob-") => "sc2s.sgov.gov",
-        "us" if region.starts_with("us-isof-") => "csp.hci.ic.gov",
-        "eu" if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
-        _ => "amazonaws.com",
     }
 }
 

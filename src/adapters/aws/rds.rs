@@ -2,11 +2,13 @@
 
 use super::client::AwsClient;
 use super::failure::unreadable;
-use super::lookups::dns_suffix;
-use super::sigv4::{SignedRequest, each, fields};
+use super::query::Query;
+use super::sigv4::{each, fields};
 use crate::ports::{Call, CallErrorKind, DatabaseSnapshot, Snapshots};
 use async_trait::async_trait;
 use aws_smithy_xml::decode::{Document, XmlDecodeError};
+
+const RDS: Query = Query { service: "rds", endpoint: "RDS", version: "2014-10-31", most_bytes: 1024 * 1024 };
 
 #[async_trait(?Send)]
 impl Snapshots for AwsClient {
@@ -15,7 +17,7 @@ impl Snapshots for AwsClient {
     /// <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBSnapshot.html>
     async fn create_snapshot(&self, instance: &str, snapshot: &str) -> Call<()> {
         let body = [("DBInstanceIdentifier", instance), ("DBSnapshotIdentifier", snapshot)];
-        match self.rds("rds:CreateDBSnapshot", "CreateDBSnapshot", &body).await {
+        match self.query(&RDS, self.session.region(), "rds:CreateDBSnapshot", body).await {
             Ok(_) => Ok(()),
             Err(mut error) => {
                 error.kind = match error.code.as_str() {
@@ -32,35 +34,11 @@ impl Snapshots for AwsClient {
     /// <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBSnapshots.html>
     async fn snapshot(&self, snapshot: &str) -> Call<Option<DatabaseSnapshot>> {
         const ACTION: &str = "rds:DescribeDBSnapshots";
-        match self.rds(ACTION, "DescribeDBSnapshots", &[("DBSnapshotIdentifier", snapshot)]).await {
+        match self.query(&RDS, self.session.region(), ACTION, [("DBSnapshotIdentifier", snapshot)]).await {
             Ok(answer) => snapshot_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string())),
             Err(error) if error.code == "DBSnapshotNotFound" => Ok(None),
             Err(error) => Err(error),
         }
-    }
-}
-
-impl AwsClient {
-    async fn rds(&self, action: &'static str, operation: &str, members: &[(&str, &str)]) -> Call<Vec<u8>> {
-        let region = self.session.region();
-        let url = match self.session.endpoint("RDS") {
-            Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
-            None => format!("https://rds.{region}.{}/", dns_suffix(region)),
-        };
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        body.append_pair("Action", operation).append_pair("Version", "2014-10-31").extend_pairs(members);
-        let body = body.finish();
-        let ask = SignedRequest {
-            action,
-            service: "rds",
-            region,
-            method: "POST",
-            url: &url,
-            content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
-            body: &body,
-            most_bytes: 1024 * 1024,
-        };
-        self.call(action, async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await
     }
 }
 

@@ -2,40 +2,37 @@
 
 use super::client::AwsClient;
 use super::failure::unreadable;
-use super::lookups::dns_suffix;
-use super::sigv4::{SignedRequest, each, every, fields, text_of};
+use super::query::Query;
+use super::sigv4::{each, every, fields, text_of};
 use crate::ports::{Call, RouteTable, Subnet, Surroundings};
 use async_trait::async_trait;
 use aws_smithy_xml::decode::{Document, ScopedDecoder, XmlDecodeError};
 use fargate_deploy_core::cause::{SeenTarget, TargetCheck, WayOut};
 
-/// A service of the Query protocol.
-struct Query {
-    /// Its signing name, which is that of its host too.
-    service: &'static str,
-    endpoint: &'static str,
-    version: &'static str,
-}
-
-const LOAD_BALANCING: Query =
-    Query { service: "elasticloadbalancing", endpoint: "ELASTIC_LOAD_BALANCING_V2", version: "2015-12-01" };
-const EC2: Query = Query { service: "ec2", endpoint: "EC2", version: "2016-11-15" };
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+const LOAD_BALANCING: Query = Query {
+    service: "elasticloadbalancing",
+    endpoint: "ELASTIC_LOAD_BALANCING_V2",
+    version: "2015-12-01",
+    most_bytes: MOST_BYTES,
+};
+const EC2: Query = Query { service: "ec2", endpoint: "EC2", version: "2016-11-15", most_bytes: MOST_BYTES };
 
 #[async_trait(?Send)]
 impl Surroundings for AwsClient {
     /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTargetHealth.html>
     async fn target_health(&self, target_group: &str) -> Call<Vec<SeenTarget>> {
         const ACTION: &str = "elasticloadbalancing:DescribeTargetHealth";
-        let members = vec![("TargetGroupArn".to_owned(), target_group.to_owned())];
-        let answer = self.query(&LOAD_BALANCING, ACTION, "DescribeTargetHealth", members).await?;
+        let members = [("TargetGroupArn", target_group)];
+        let answer = self.query(&LOAD_BALANCING, self.session.region(), ACTION, members).await?;
         targets_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string()))
     }
 
     /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTargetGroups.html>
     async fn target_check(&self, target_group: &str) -> Call<Option<TargetCheck>> {
         const ACTION: &str = "elasticloadbalancing:DescribeTargetGroups";
-        let members = vec![("TargetGroupArns.member.1".to_owned(), target_group.to_owned())];
-        match self.query(&LOAD_BALANCING, ACTION, "DescribeTargetGroups", members).await {
+        let members = [("TargetGroupArns.member.1", target_group)];
+        match self.query(&LOAD_BALANCING, self.session.region(), ACTION, members).await {
             Ok(answer) => check_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string())),
             Err(error) if error.code == "TargetGroupNotFound" => Ok(None),
             Err(error) => Err(error),
@@ -45,48 +42,17 @@ impl Surroundings for AwsClient {
     /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSubnets.html>
     async fn subnets(&self, ids: &[String]) -> Call<Vec<Subnet>> {
         const ACTION: &str = "ec2:DescribeSubnets";
-        let members = ids.iter().enumerate().map(|(at, id)| (format!("SubnetId.{}", at + 1), id.clone())).collect();
-        let answer = self.query(&EC2, ACTION, "DescribeSubnets", members).await?;
+        let members = ids.iter().enumerate().map(|(at, id)| (format!("SubnetId.{}", at + 1), id));
+        let answer = self.query(&EC2, self.session.region(), ACTION, members).await?;
         subnets_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string()))
     }
 
     /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeRouteTables.html>
     async fn route_tables(&self, vpc: &str) -> Call<Vec<RouteTable>> {
         const ACTION: &str = "ec2:DescribeRouteTables";
-        let members =
-            vec![("Filter.1.Name".to_owned(), "vpc-id".to_owned()), ("Filter.1.Value.1".to_owned(), vpc.to_owned())];
-        let answer = self.query(&EC2, ACTION, "DescribeRouteTables", members).await?;
+        let members = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", vpc)];
+        let answer = self.query(&EC2, self.session.region(), ACTION, members).await?;
         route_tables_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string()))
-    }
-}
-
-impl AwsClient {
-    async fn query(
-        &self,
-        query: &Query,
-        action: &'static str,
-        operation: &str,
-        members: Vec<(String, String)>,
-    ) -> Call<Vec<u8>> {
-        let region = self.session.region();
-        let url = match self.session.endpoint(query.endpoint) {
-            Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
-            None => format!("https://{}.{region}.{}/", query.service, dns_suffix(region)),
-        };
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        body.append_pair("Action", operation).append_pair("Version", query.version).extend_pairs(members);
-        let body = body.finish();
-        let ask = SignedRequest {
-            action,
-            service: query.service,
-            region,
-            method: "POST",
-            url: &url,
-            content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
-            body: &body,
-            most_bytes: 4 * 1024 * 1024,
-        };
-        self.call(action, async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await
     }
 }
 

@@ -1,26 +1,14 @@
 //! As many services as fit into AWS's limits, and more than fit in without pacing.
 
 use super::lease::seconds;
-use crate::story::scene::{Scene, definition, migration, old_image, service_config};
+use crate::story::scene::{Scene, migration, service_config};
 use fargate_deploy::config::{ReleaseCommand, When};
 use fargate_deploy_core::outcome::Success;
 use tokio::time::Instant;
 
-/// `web`, and as many more.
-fn shop_of(services: usize) -> Scene {
-    let mut scene = Scene::new();
-    for n in 1..services {
-        let name = format!("web{n}");
-        let arn = scene.cloud.aws().add_definition(&definition(&name, &old_image("shop-app")), Some(7));
-        scene.cloud.aws().add_service(&name, &arn);
-        scene.order.config.services.push(service_config(&name));
-    }
-    scene
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_hundred_services_are_deployed_within_aws_s_limits() {
-    let mut scene = shop_of(100);
+    let mut scene = Scene::of_services(100);
     scene.order.config.release.push(ReleaseCommand { name: "reindex".to_owned(), when: When::After, ..migration() });
     scene.cloud.limit_rates();
     let began = Instant::now();
@@ -40,7 +28,7 @@ async fn a_hundred_services_are_deployed_within_aws_s_limits() {
 /// However many services it holds.
 #[tokio::test(start_paused = true)]
 async fn a_release_is_renewed_by_one_write_for_all_of_its_leases() {
-    let scene = shop_of(20);
+    let scene = Scene::of_services(20);
     let written = async {
         while scene.journal.count("ecs:RunTask") == 0 {
             tokio::time::sleep(seconds(1)).await;

@@ -189,6 +189,18 @@ impl Scene {
         scene
     }
 
+    /// `web`, and so many in all that are like it.
+    pub fn of_services(services: usize) -> Self {
+        let mut scene = Self::new();
+        for n in 1..services {
+            let name = format!("web{n}");
+            let arn = scene.cloud.aws().add_definition(&definition(&name, &old_image("shop-app")), Some(7));
+            scene.cloud.aws().add_service(&name, &arn);
+            scene.order.config.services.push(service_config(&name));
+        }
+        scene
+    }
+
     /// A second service `worker` of the same image.
     pub fn with_worker(mut self) -> Self {
         {
