@@ -9,6 +9,7 @@ use fargate_deploy_core::kinds;
 use fargate_deploy_core::names::{
     ContainerName, DeploymentId, ImageKey, PinnedImage, RoleArn, ServiceKey, ServiceRef, TaskArn, TaskDefinitionArn,
 };
+use fargate_deploy_core::plan::LookUp;
 use fargate_deploy_core::plan::risk::Risk;
 use fargate_deploy_core::redact::{Secret, redact_json, without_credentials};
 use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
@@ -123,7 +124,11 @@ pub enum Event {
     /// It is in the Docker Engine.
     ImageBuilt { image: ImageKey, id: String, took: Took },
     /// The image is in its repository already: nothing is built.
-    ImageReused { image: ImageKey, digest: Digest },
+    ImageReused { image: ImageKey, digest: Digest, looked_up: Option<LookUp> },
+    /// An image of another commit was not looked for.
+    ReuseLimited { image: ImageKey, why: String },
+    /// The build read a path that no instruction names: its content is not all that decides it.
+    ContentExceeded { image: ImageKey, path: String },
     /// Of a plan: a deploy would not build it.
     BuildUnneeded { image: ImageKey },
 

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+mod content_key;
 pub mod context;
 mod definition_file;
 pub mod error;

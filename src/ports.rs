@@ -403,10 +403,21 @@ pub trait Builder {
     ) -> Result<Digest, BuildFailure>;
     /// Content identity of what a build would read: context after `.dockerignore`, Dockerfile, arguments, target, platform.
     async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure>;
+    /// Content identity of the image that a build would make: its Dockerfile, what it names of the context, and so on.
+    async fn content(&self, request: &Build) -> Result<Content, BuildFailure>;
     /// How large a build's context is; asks no Engine.
     async fn context(&self, request: &Build) -> Result<ContextFacts, BuildFailure>;
     /// The digest that a reference outside ECR stands for now, asked of its registry.
     async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure>;
+}
+
+/// What makes an image, as far as its files tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Equal digests are equal images where those that it reads, by reference, are equal too.
+    Certain { digest: String, images: Vec<String> },
+    /// Why the files do not tell, in one clause.
+    Doubtful { why: String },
 }
 
 #[derive(Clone, Debug)]
@@ -421,6 +432,8 @@ pub struct Build {
     /// References whose inline cache may be read.
     pub cache_from: Vec<String>,
     pub inline_cache: bool,
+    /// Base images are taken as their registries have them now.
+    pub pull: bool,
     /// Logins for private base images and caches, in memory only.
     pub logins: Vec<RegistryLogin>,
 }
@@ -438,6 +451,7 @@ impl Build {
             platform,
             cache_from: vec![],
             inline_cache: false,
+            pull: false,
             logins: vec![],
         }
     }
@@ -449,6 +463,8 @@ pub struct LocalImage {
     pub id: String,
     /// `linux/arm64`.
     pub platform: String,
+    /// A path that its build read of the context although [`Builder::content`] did not count it.
+    pub read_beyond: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use crate::events::BuildStepState;
 use crate::ports::{
-    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, PushProgress, RegistryLogin,
+    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, Content, LocalImage, PushProgress, RegistryLogin,
 };
 use async_trait::async_trait;
 use fargate_deploy_core::image::Digest;
@@ -10,7 +10,7 @@ use fargate_deploy_core::plan::offline::ContextFacts;
 use fargate_deploy_core::redact::Secret;
 use fargate_deploy_engine::{
     BuildEvent, BuildRequest, DigestInput, Engine, EngineError, PushEvent, PushTarget, RegistryCredentials, StepState,
-    context_digest, context_facts,
+    beyond_content, context_digest, context_facts,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -66,7 +66,12 @@ impl Builder for EngineBuilder {
             hint: None,
             at: None,
         })?;
-        Ok(LocalImage { id: image.id, platform: format!("{}/{}", image.os, image.architecture) })
+        let beyond = reading(request, "reading the Dockerfile", move |input| beyond_content(input, &built.asked));
+        Ok(LocalImage {
+            id: image.id,
+            platform: format!("{}/{}", image.os, image.architecture),
+            read_beyond: beyond.await?,
+        })
     }
 
     async fn push(
@@ -94,50 +99,57 @@ impl Builder for EngineBuilder {
     }
 
     async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure> {
-        let request = request.clone();
-        let hashing = tokio::task::spawn_blocking(move || {
-            context_digest(&DigestInput {
-                context: &request.context,
-                dockerfile: request.dockerfile.as_deref(),
-                target: request.target.as_deref(),
-                args: request.args,
-                platform: request.platform.as_deref(),
-            })
-        });
-        match hashing.await {
-            Ok(digest) => digest.map_err(|e| failure(BuildFailureKind::Build, &e, None)),
-            Err(e) => Err(BuildFailure {
-                kind: BuildFailureKind::Build,
-                message: format!("hashing the build context: {e}"),
-                log: vec![],
-                hint: None,
-                at: None,
-            }),
-        }
+        reading(request, "hashing the build context", context_digest).await
+    }
+
+    async fn content(&self, request: &Build) -> Result<Content, BuildFailure> {
+        let labels = request.labels.clone();
+        let found =
+            reading(request, "hashing the build context", move |input| fargate_deploy_engine::content(input, &labels));
+        Ok(match found.await? {
+            fargate_deploy_engine::Content::Certain { digest, images } => Content::Certain { digest, images },
+            fargate_deploy_engine::Content::Doubtful { why } => Content::Doubtful { why },
+        })
     }
 
     async fn context(&self, request: &Build) -> Result<ContextFacts, BuildFailure> {
-        let request = request.clone();
-        let counting =
-            tokio::task::spawn_blocking(move || context_facts(&request.context, request.dockerfile.as_deref()));
-        match counting.await {
-            Ok(Ok(facts)) => {
-                Ok(ContextFacts { files: facts.files, bytes: facts.bytes, has_ignore_file: facts.has_ignore_file })
-            }
-            Ok(Err(e)) => Err(failure(BuildFailureKind::Build, &e, None)),
-            Err(e) => Err(BuildFailure {
-                kind: BuildFailureKind::Build,
-                message: format!("reading the build context: {e}"),
-                log: vec![],
-                hint: None,
-                at: None,
-            }),
-        }
+        let facts =
+            reading(request, "reading the build context", |input| context_facts(input.context, input.dockerfile))
+                .await?;
+        Ok(ContextFacts { files: facts.files, bytes: facts.bytes, has_ignore_file: facts.has_ignore_file })
     }
 
     async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure> {
         let found = self.engine().await?.registry_digest(reference).await;
         digest(&found.map_err(|e| failure(BuildFailureKind::Build, &e, None))?)
+    }
+}
+
+/// What `read` finds in the files of a build.
+async fn reading<T: Send + 'static>(
+    request: &Build,
+    doing: &str,
+    read: impl FnOnce(&DigestInput<'_>) -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, BuildFailure> {
+    let Build { context, dockerfile, target, args, platform, .. } = request.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        read(&DigestInput {
+            context: &context,
+            dockerfile: dockerfile.as_deref(),
+            target: target.as_deref(),
+            args,
+            platform: platform.as_deref(),
+        })
+    });
+    match reading.await {
+        Ok(read) => read.map_err(|e| failure(BuildFailureKind::Build, &e, None)),
+        Err(e) => Err(BuildFailure {
+            kind: BuildFailureKind::Build,
+            message: format!("{doing}: {e}"),
+            log: vec![],
+            hint: None,
+            at: None,
+        }),
     }
 }
 
@@ -155,6 +167,7 @@ fn build_request(request: &Build) -> BuildRequest {
             .collect(),
         cache_from: request.cache_from.clone(),
         inline_cache: request.inline_cache,
+        pull: request.pull,
         credentials: request.logins.iter().map(|login| (login.host.clone(), credentials(login))).collect(),
         ..BuildRequest::new(&request.context)
     }

@@ -89,8 +89,7 @@ pub(super) struct Image {
     pub tags: Option<OneOrMany<Tag>>,
     /// `inline` (the default) keeps the build cache in the pushed image; `off` does not.
     pub cache: Option<CacheChoice>,
-    /// When an image that is already in the repository is taken: same `commit` and content (the default), same
-    /// `content` of any commit, or `never`.
+    /// When an image that is already in the repository is taken instead of being built again (default `auto`).
     pub reuse: Option<ReuseChoice>,
 }
 
@@ -246,6 +245,7 @@ pub(super) enum CacheChoice {
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum ReuseChoice {
+    Auto,
     Commit,
     Content,
     Never,

@@ -28,7 +28,7 @@ impl Release<'_> {
     }
 
     async fn build_only(&self, image: &ImagePlan) -> Result<(), Failure> {
-        let ImageAction::Build { build: config, platform, .. } = &image.action else {
+        let ImageAction::Build { build: config, platform, cached_in, .. } = &image.action else {
             self.context.emit(Event::BuildUnneeded { image: image.key.clone() });
             return Ok(());
         };
@@ -47,6 +47,8 @@ impl Release<'_> {
             config,
             platform,
             name: to.as_ref().map_or(image.name.as_str(), |to| to.push_name.as_str()),
+            cached_in,
+            pull: image.is_by_content(),
             login: to.as_ref().and_then(|to| to.login.as_ref()),
             provenance: &self.order.provenance,
             env: &self.order.env,

@@ -5,6 +5,7 @@ use crate::events::{
 };
 use crate::lease::Owner;
 use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::plan::LookUp;
 use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
 use fargate_deploy_core::task::TaskVerdict;
 use fargate_deploy_core::wording::counted;
@@ -100,8 +101,22 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::ImageBuilt { image, id, took } => {
             Line::done(Step::Build, format!("{image} is {}", id.get(..19).unwrap_or(id)), *took)
         }
-        Event::ImageReused { image, digest } => {
-            Line::new(Skipped, Step::Build, format!("{image}: {} is in the repository already", digest.short()))
+        Event::ImageReused { image, digest, looked_up } => {
+            let by = match looked_up {
+                Some(LookUp::Content) => ", with the same content",
+                Some(LookUp::Commit | LookUp::CommitAlone { .. }) => ", of this commit",
+                None => "",
+            };
+            Line::new(Skipped, Step::Build, format!("{image}: {} is in the repository already{by}", digest.short()))
+        }
+        Event::ReuseLimited { image, why } => {
+            Line::new(Progress, Step::Build, format!("{image}: not looked for among other commits' images: {why}"))
+        }
+        Event::ContentExceeded { image, path } => {
+            let why = format!(
+                "a base image reads `{path}` of the context by itself, so this image is kept for its commit alone"
+            );
+            Line::new(Progress, Step::Build, format!("{image}: {why}"))
         }
         Event::BuildUnneeded { image } => Line::new(Skipped, Step::Build, format!("{image}: nothing has to be built")),
 

@@ -24,6 +24,10 @@ pub struct Order<'a> {
     pub platform: &'a str,
     /// `HOST/NAME`: where inline caches are looked for.
     pub name: &'a str,
+    /// What follows `name` in references to them.
+    pub cached_in: &'a [String],
+    /// Base images are taken as their registries have them now: the image is kept under their digests.
+    pub pull: bool,
     pub login: Option<&'a RegistryLogin>,
     pub provenance: &'a Provenance,
     /// For build secrets.
@@ -33,7 +37,7 @@ pub struct Order<'a> {
 /// # Errors
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
 pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<LocalImage, Failure> {
-    let Order { key, config, platform, name, login, provenance, env } = order;
+    let Order { key, config, platform, name, cached_in, pull, login, provenance, env } = order;
     let image = key.clone();
     let step = context.begin(Event::BuildStarted { image: image.clone(), platform: platform.to_owned() });
     let inline_cache = config.cache == Cache::Inline;
@@ -45,12 +49,9 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
         labels: labels(config, provenance),
         secrets: secrets(config, env, context.sink)?,
         platform: Some(platform.to_owned()),
-        cache_from: if inline_cache {
-            moving_tags(config).map(|tag| format!("{name}:{tag}")).collect()
-        } else {
-            vec![]
-        },
+        cache_from: cached_in.iter().filter(|_| inline_cache).map(|rest| format!("{name}{rest}")).collect(),
         inline_cache,
+        pull,
         logins: login.cloned().into_iter().collect(),
     };
     let built = context
@@ -74,11 +75,6 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
     }
     step.emit(Event::ImageBuilt { image, id: built.id.clone(), took: step.took() });
     Ok(built)
-}
-
-/// Tags without placeholders move with every push, so they name the newest image: its inline cache is read.
-fn moving_tags(config: &BuildConfig) -> impl Iterator<Item = &String> {
-    config.tags.iter().filter(|tag| !tag.contains('{'))
 }
 
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>

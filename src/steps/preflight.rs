@@ -1,20 +1,20 @@
 //! What is there: services, the revisions that they run, repositories, images that need no build. Reads only.
 
 use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
+use crate::content_key::{self, BaseImages, ContentKey};
 use crate::definition_file::read_definition;
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Running, Wait, Warning};
 use crate::in_progress::is_in_progress;
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::release_context::{ReleaseContext, StepLog};
-use fargate_deploy_core::image::{CONTENT_TAG, Digest, ImageRef};
+use fargate_deploy_core::image::{Digest, ImageRef};
 use fargate_deploy_core::names::{ClusterName, ImageKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
-use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, ServiceBefore};
+use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, LookUp, ServiceBefore};
 use fargate_deploy_core::service::Service;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use futures_util::future::{join_all, try_join_all};
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -37,9 +37,10 @@ pub async fn preflight(
         again: false,
     });
     let services = services(config, None, vec![], earlier_attempt, &step, context).await?;
+    let bases = BaseImages::default();
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
-        find_image(image, tags, sha, platform_of(image, config, &services), context)
+        find_image(image, tags, sha, platform_of(image, config, &services), &bases, context)
     }))
     .await?;
     let own = config.release.iter().filter_map(|c| Some((c.name.clone(), c.task_definition.as_ref()?)));
@@ -220,13 +221,14 @@ async fn find_image(
     tags: Vec<String>,
     sha: Option<&str>,
     platform: Option<String>,
+    bases: &BaseImages,
     context: &ReleaseContext<'_>,
 ) -> Result<ImageBefore, Failure> {
     match &image.source {
         ImageSource::Existing(reference) => existing(image, reference, context).await,
         ImageSource::Build(build) => {
             let platform = build.platform.clone().or(platform);
-            to_build(image, build, platform, tags, sha, context).await
+            to_build(image, build, platform, tags, sha, bases, context).await
         }
     }
 }
@@ -252,6 +254,8 @@ async fn existing(image: &ImageConfig, text: &str, context: &ReleaseContext<'_>)
         name: reference.name(),
         tags: vec![],
         content_tag: None,
+        commit_tag: None,
+        looked_up: None,
         found: Some(found),
         is_immutable: false,
         is_to_be_created: false,
@@ -328,44 +332,33 @@ async fn to_build(
     platform: Option<String>,
     tags: Vec<String>,
     sha: Option<&str>,
+    bases: &BaseImages,
     context: &ReleaseContext<'_>,
 ) -> Result<ImageBefore, Failure> {
-    let commit = match build.reuse {
-        Reuse::Never => None,
-        Reuse::Content => Some(""),
-        Reuse::Commit => Some(sha.unwrap_or_default()),
-    };
-    let content_tag = match commit {
-        // What the Dockerfile does not need is not read where nothing is looked up by it.
-        None => None,
-        Some(commit) => {
-            let content = context.builder.content_digest(&Build::of(build, platform)).await;
-            let content = content.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
-            Some(content_tag(&content, commit))
-        }
-    };
+    let request = Build::of(build, platform);
+    let key = ContentKey::of(image, build, &request, sha, bases, context).await?;
+    let (content_tag, mut looked_up) = key.map(|key| (key.tag, key.looked_up)).unzip();
     let (name, repository) = repository_of(build, context).await?;
-    let found = match (&repository, &content_tag) {
-        (Some(repository), Some(tag)) => {
-            let doing = format!("looking for `{tag}` in {}", repository.uri);
-            context
-                .aws
-                .repositories
-                .image(repository, tag)
-                .await
-                .map_err(|e| call_failed(&doing, &e))?
-                .filter(|i| i.is_active)
-        }
-        _ => None,
-    };
-    let mut found = found.map(|i| ImageFound { digest: i.digest, tags: i.tags, platform: i.platform });
-    if let (None, Some(tag), false) = (&repository, &content_tag, build.create_repository) {
+    let find = async |tag: &str| match &repository {
+        Some(repository) => in_ecr(repository, tag, context).await,
+        None if build.create_repository => Ok(None),
         // Another registry than ECR has no list of tags: one that carries the content carries the others too.
-        found = context.builder.resolve(&format!("{name}:{tag}")).await.ok().map(|digest| ImageFound {
+        None => Ok(context.builder.resolve(&format!("{name}:{tag}")).await.ok().map(|digest| ImageFound {
             digest,
             tags: tags.clone(),
             platform: None,
-        });
+        })),
+    };
+    let mut found = match &content_tag {
+        Some(tag) => find(tag).await?,
+        None => None,
+    };
+    let mut commit_tag = None;
+    if found.is_none() && build.reuse == Reuse::Auto && looked_up == Some(LookUp::Content) {
+        let tag = content_key::commit_tag(image, &request, sha, context).await?;
+        found = find(&tag).await?;
+        looked_up = found.as_ref().map(|_| LookUp::Commit).or(looked_up);
+        commit_tag = Some(tag);
     }
     let mut tags = tags;
     if let Some(repository) = repository.as_ref().filter(|r| r.is_immutable) {
@@ -378,10 +371,22 @@ async fn to_build(
         name,
         tags,
         content_tag,
+        commit_tag,
+        looked_up,
         found,
         is_immutable: repository.as_ref().is_some_and(|r| r.is_immutable),
         is_to_be_created: repository.is_none() && is_in_ecr && build.create_repository,
     })
+}
+
+async fn in_ecr(
+    repository: &Repository,
+    tag: &str,
+    context: &ReleaseContext<'_>,
+) -> Result<Option<ImageFound>, Failure> {
+    let doing = format!("looking for `{tag}` in {}", repository.uri);
+    let found = context.aws.repositories.image(repository, tag).await.map_err(|e| call_failed(&doing, &e))?;
+    Ok(found.filter(|i| i.is_active).map(|i| ImageFound { digest: i.digest, tags: i.tags, platform: i.platform }))
 }
 
 /// Those of `tags` which name the commit, cannot move, and stand for another build of it. A second build of one commit is
@@ -410,12 +415,6 @@ async fn taken_by_commit(
         }
     }
     Ok(taken)
-}
-
-/// The tag under which content is found again: same files, same arguments, and with `reuse: commit` the same commit.
-fn content_tag(content: &str, sha: &str) -> String {
-    let hash = Sha256::digest(format!("{content}\n{sha}"));
-    format!("{CONTENT_TAG}{}", hex::encode(&hash[..10]))
 }
 
 /// `HOST/NAME` of the repository to push to, and the ECR repository where it is one. A missing repository is said

@@ -21,6 +21,7 @@ mod promotion;
 mod race;
 mod refusals;
 mod release;
+mod reuse;
 mod screens;
 mod several_leases;
 mod several_services;

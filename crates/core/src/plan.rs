@@ -3,6 +3,7 @@
 mod difference;
 pub mod digest;
 pub mod document;
+mod images;
 mod infrastructure;
 pub mod offline;
 mod planned;
@@ -19,9 +20,11 @@ use super::task_definition::one_off::one_off;
 use super::task_definition::validate::{self, Findings, Released};
 use super::task_definition::{RELEASE_TAG, TAG_PREFIX, TaskDefinition};
 use crate::validated_config::{
-    BuildConfig, Config, ImageSource, Lock, OnCancel, OnFailure, ReleaseCommand, ServiceConfig, SmokeCheck,
+    Config, ImageSource, Lock, OnCancel, OnFailure, ReleaseCommand, ServiceConfig, SmokeCheck,
 };
 pub use difference::TO_BE_BUILT;
+use images::plan_image;
+pub use images::{ImageAction, ImagePlan, LookUp};
 use risk::Risk;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -64,6 +67,9 @@ pub struct ImageBefore {
     pub tags: Vec<String>,
     /// The tag under which this very content is looked up and kept; `None` when it must be built anyway.
     pub content_tag: Option<String>,
+    /// The one of its commit, where `content_tag` is of any commit.
+    pub commit_tag: Option<String>,
+    pub looked_up: Option<LookUp>,
     pub found: Option<ImageFound>,
     /// Its repository refuses to move a tag.
     pub is_immutable: bool,
@@ -133,37 +139,6 @@ impl Default for Settings {
             force: false,
         }
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct ImagePlan {
-    pub key: ImageKey,
-    pub name: String,
-    pub action: ImageAction,
-    pub is_immutable: bool,
-    pub is_to_be_created: bool,
-    /// Tags without a placeholder: every release pushes them anew.
-    pub moving_tags: Vec<String>,
-}
-
-impl ImagePlan {
-    /// Known before anything is built only where nothing has to be.
-    pub fn digest(&self) -> Option<&Digest> {
-        match &self.action {
-            ImageAction::Build { .. } => None,
-            ImageAction::Reuse { digest, .. } | ImageAction::Existing { digest } => Some(digest),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum ImageAction {
-    /// Build this for the platform, push under these tags.
-    Build { build: Box<BuildConfig>, platform: String, tags: Vec<String> },
-    /// What this would build is in the repository: only put the missing tags on it.
-    Reuse { build: Box<BuildConfig>, digest: Digest, missing_tags: Vec<String> },
-    /// Given by reference.
-    Existing { digest: Digest },
 }
 
 #[derive(Clone, Debug)]
@@ -485,66 +460,6 @@ pub fn running_revision<'a>(name: &str, service: &'a Service) -> Result<&'a Task
     refuse(&format!("service `{name}`"), service, &mut problems);
     let why = problems.pop().unwrap_or_else(|| format!("service `{name}` has no task definition"));
     Err(Failure::new(Reason::Config, why))
-}
-
-fn plan_image(
-    config: &Config,
-    found: ImageBefore,
-    services: &[(ServicePlan, u64)],
-    problems: &mut Vec<String>,
-) -> Option<ImagePlan> {
-    let platforms: Vec<_> = services
-        .iter()
-        .filter(|(s, _)| s.containers.iter().any(|(_, image)| *image == found.key))
-        .map(|(s, _)| s.base.platform())
-        .collect();
-    let source = config.images.iter().find(|i| i.key == found.key).map(|i| &i.source);
-    let wanted = match source {
-        Some(ImageSource::Build(build)) => build.platform.clone(),
-        _ => found.found.as_ref().and_then(|f| f.platform.clone()),
-    };
-    let is_built = matches!(source, Some(ImageSource::Build(_)));
-    // An image given by reference may be an index of several platforms.
-    let wanted = wanted.or_else(|| platforms.first().filter(|_| is_built).map(|p| (*p).to_owned()));
-    if let Some(wanted) = &wanted
-        && let Some(other) = platforms.iter().find(|p| *p != wanted)
-    {
-        problems.push(format!(
-            "image `{}` is for {wanted}, but a task definition that uses it runs on {other}: set `platform` here or \
-             `runtimePlatform.cpuArchitecture` there",
-            found.key
-        ));
-    }
-    let platform = wanted.unwrap_or_else(|| "linux/amd64".to_owned());
-    let action = match (source, found.found) {
-        (Some(ImageSource::Build(build)), Some(existing)) => ImageAction::Reuse {
-            build: build.clone(),
-            missing_tags: found.tags.iter().filter(|t| !existing.tags.contains(t)).cloned().collect(),
-            digest: existing.digest,
-        },
-        (_, Some(existing)) => ImageAction::Existing { digest: existing.digest },
-        (Some(ImageSource::Build(build)), None) => ImageAction::Build {
-            build: build.clone(),
-            platform,
-            tags: found.tags.into_iter().chain(found.content_tag).collect(),
-        },
-        (_, None) => {
-            problems.push(format!("image `{}` is neither built here nor found in its repository", found.key));
-            return None;
-        }
-    };
-    let moving_tags = match source {
-        Some(ImageSource::Build(build)) => build.tags.iter().filter(|tag| !tag.contains('{')).cloned().collect(),
-        _ => vec![],
-    };
-    Some(ImagePlan {
-        key: found.key,
-        name: found.name,
-        action,
-        is_immutable: found.is_immutable,
-        is_to_be_created: found.is_to_be_created,
-        moving_tags,
-    })
 }
 
 fn plan_command(

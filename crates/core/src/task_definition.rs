@@ -107,6 +107,11 @@ impl TaskDefinition {
         self.containers().find(|c| container_name(c) == name.as_str())
     }
 
+    /// The image of a container, as the definition names it.
+    pub fn image(&self, container: &ContainerName) -> Option<&str> {
+        self.container(container)?.get("image")?.as_str()
+    }
+
     pub fn container_names(&self) -> Vec<&str> {
         self.containers().map(container_name).collect()
     }

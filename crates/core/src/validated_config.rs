@@ -113,7 +113,9 @@ pub enum Cache {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reuse {
-    /// Same commit and same content. The default.
+    /// Same content of any commit where the content decides the image, else same commit and content. The default.
+    Auto,
+    /// Same commit and same content.
     Commit,
     /// Same content, of any commit.
     Content,

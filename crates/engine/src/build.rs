@@ -1,6 +1,6 @@
 //! One build, through BuildKit where the Engine has it and through the classic builder elsewhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +50,8 @@ pub struct BuildRequest {
     /// Puts the cache metadata into the image, for `cache_from` elsewhere.
     pub inline_cache: bool,
     pub no_cache: bool,
+    /// Takes base images as their registries have them now, whatever the Engine has of them.
+    pub pull: bool,
     /// `repository:tag`, each. The image also stays reachable by its id.
     pub tags: Vec<String>,
     /// For private base images, by registry host; they go before the user's docker configuration.
@@ -72,6 +74,7 @@ impl BuildRequest {
             cache_from: Vec::new(),
             inline_cache: false,
             no_cache: false,
+            pull: false,
             tags: Vec::new(),
             credentials: BTreeMap::new(),
             timeout: Duration::from_secs(3600),
@@ -106,6 +109,9 @@ impl BuildRequest {
         if self.no_cache {
             query.add("nocache", "1");
         }
+        if self.pull {
+            query.add("pull", "1");
+        }
         for tag in &self.tags {
             query.add("t", tag);
         }
@@ -120,6 +126,8 @@ pub struct BuiltImage {
     pub id: String,
     /// What went to the Engine: contents and metadata of files.
     pub sent: u64,
+    /// The paths of the context that the builder asked for; `.` is all of it.
+    pub asked: Vec<String>,
 }
 
 /// What the sender of the context shares with the reader of the progress.
@@ -127,6 +135,7 @@ pub struct BuiltImage {
 pub(super) struct Sending {
     pub bytes: Arc<AtomicU64>,
     pub failure: Arc<Mutex<Option<String>>>,
+    pub asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Sending {
@@ -179,7 +188,12 @@ impl Engine {
         let named =
             HashMap::from([("context", context.root.clone()), ("dockerfile", context.dockerfile_directory.clone())]);
         let services = SessionServices {
-            directories: Directories { named, sent: sending.bytes.clone(), failure: sending.failure.clone() },
+            directories: Directories {
+                named,
+                sent: sending.bytes.clone(),
+                failure: sending.failure.clone(),
+                asked: sending.asked.clone(),
+            },
             credentials: Credentials { given: request.credentials.clone(), config: self.config.clone() },
             secrets: request.secrets.iter().cloned().collect(),
         };
@@ -253,7 +267,10 @@ impl<'a> TransferProgress<'a> {
 
 pub(super) fn built(image: Option<String>, sending: &Sending) -> Result<BuiltImage, EngineError> {
     match image {
-        Some(id) => Ok(BuiltImage { id, sent: sending.bytes.load(Ordering::Relaxed) }),
+        Some(id) => {
+            let asked = sending.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+            Ok(BuiltImage { id, sent: sending.bytes.load(Ordering::Relaxed), asked })
+        }
         None => {
             let why = "the Engine ended the build without an image".to_owned();
             Err(EngineError::Build { step: None, why, log_tail: Vec::new() })

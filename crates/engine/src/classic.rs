@@ -61,6 +61,8 @@ impl Engine {
             call.headers.insert(HeaderName::from_static("x-registry-config"), value);
         }
         let sending = Sending::default();
+        // It gets all that is not ignored.
+        sending.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(".".to_owned());
         let (chunks, receiver) = mpsc::channel(IN_FLIGHT);
         let sender = sending.clone();
         tokio::task::spawn_blocking(move || tar.write(chunks, &sender));

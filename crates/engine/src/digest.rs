@@ -9,7 +9,10 @@ use std::path::Path;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::context::{BuildContext, sentence};
+use super::dockerfile;
 use super::error::EngineError;
+use super::follow_paths::followed;
+use super::ignore::Patterns;
 use super::walk::{Entry, Filter, Kind, WalkError, walk};
 
 /// What is hashed beside the files.
@@ -41,24 +44,87 @@ const VERSION_CONTROL: [&str; 6] = [".git", ".hg", ".svn", ".bzr", ".jj", ".sl"]
 /// Blocks on the file system; call it from a blocking task.
 pub fn context_digest(input: &DigestInput<'_>) -> Result<String, EngineError> {
     let context = BuildContext::resolve(input.context, input.dockerfile)?;
-    let mut sum = Sum(Context::new(&SHA256), vec![0; CHUNK]);
-    sum.field("version", b"1");
-
-    let dockerfile = context.dockerfile();
-    let text = fs::read(&dockerfile)
-        .map_err(|error| EngineError::config(format!("Dockerfile `{}`", dockerfile.display()), sentence(&error)))?;
-    sum.field("dockerfile", &text);
-    sum.field("target", input.target.unwrap_or_default().as_bytes());
-    sum.field("platform", input.platform.unwrap_or_default().as_bytes());
-    for (name, value) in &input.args {
-        sum.field("arg", name.as_bytes());
-        sum.field("value", value.as_bytes());
-    }
-
+    let mut sum = Sum::new(b"1");
+    sum.instructions(&text_of(&context)?, input);
     let filter = Filter { include: None, exclude: context.ignored()? };
     walk(&context.root, &filter, &mut |entry| if is_version_control(entry) { Ok(()) } else { sum.entry(entry) })
         .map_err(|error| EngineError::config("build context", error.to_string()))?;
-    Ok(hex::encode(sum.0.finish()))
+    Ok(sum.end())
+}
+
+/// What makes an image, as far as it can be told before it is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Equal digests, with equal images behind each of `images`, are equal images: as equal as two builds are between which
+    /// every step was cached. What a RUN fetches is not asked for again by either.
+    Certain {
+        /// Of the Dockerfile, the arguments, the labels, and the files that the Dockerfile names: a change elsewhere in the
+        /// context does not count.
+        digest: String,
+        /// The images that it reads, by reference.
+        images: Vec<String>,
+    },
+    /// Why it cannot be told, in one clause.
+    Doubtful { why: String },
+}
+
+/// Blocks on the file system; call it from a blocking task.
+///
+/// # Errors
+/// The Dockerfile, the ignore file or a file that the Dockerfile names cannot be read.
+pub fn content(input: &DigestInput<'_>, labels: &BTreeMap<String, String>) -> Result<Content, EngineError> {
+    let context = BuildContext::resolve(input.context, input.dockerfile)?;
+    let text = text_of(&context)?;
+    let reads = match dockerfile::reads(&String::from_utf8_lossy(&text), input.target, &input.args) {
+        Ok(reads) => reads,
+        Err(why) => return Ok(Content::Doubtful { why: format!("of the Dockerfile, {why}") }),
+    };
+    let mut sum = Sum::new(b"2");
+    sum.instructions(&text, input);
+    for (name, value) in labels {
+        sum.field("label", name.as_bytes());
+        sum.field("value", value.as_bytes());
+    }
+    let unreadable = |why: String| EngineError::config("build context", why);
+    let paths: Vec<String> = reads.paths.iter().cloned().collect();
+    let include = match followed(&context.root, &paths).map_err(|error| unreadable(sentence(&error)))? {
+        Some(paths) => Some(Patterns::new(paths).map_err(|bad| unreadable(bad.to_string()))?),
+        None => None,
+    };
+    let filter = Filter { include, exclude: context.ignored()? };
+    let mut version_control = None;
+    walk(&context.root, &filter, &mut |entry| {
+        if is_version_control(entry) {
+            version_control.get_or_insert_with(|| entry.path.clone());
+            return Ok(());
+        }
+        sum.entry(entry)
+    })
+    .map_err(|error| unreadable(error.to_string()))?;
+    Ok(match version_control {
+        Some(path) => Content::Doubtful {
+            why: format!("`{path}` goes into the build, and is another in each commit: .dockerignore can name it"),
+        },
+        None => Content::Certain { digest: sum.end(), images: reads.images.into_iter().collect() },
+    })
+}
+
+/// Whether a builder that `asked` for these paths of the context read more than [`content`] saw: the first of them. It does where
+/// a base image has `ONBUILD` instructions.
+///
+/// # Errors
+/// As of [`content`].
+pub fn beyond_content(input: &DigestInput<'_>, asked: &[String]) -> Result<Option<String>, EngineError> {
+    let context = BuildContext::resolve(input.context, input.dockerfile)?;
+    let text = text_of(&context)?;
+    let reads = dockerfile::reads(&String::from_utf8_lossy(&text), input.target, &input.args);
+    Ok(reads.ok().and_then(|reads| reads.misses(asked).map(str::to_owned)))
+}
+
+fn text_of(context: &BuildContext) -> Result<Vec<u8>, EngineError> {
+    let dockerfile = context.dockerfile();
+    fs::read(&dockerfile)
+        .map_err(|error| EngineError::config(format!("Dockerfile `{}`", dockerfile.display()), sentence(&error)))
 }
 
 /// A worktree and a submodule have a file named `.git`.
@@ -70,6 +136,27 @@ fn is_version_control(entry: &Entry) -> bool {
 struct Sum(Context, Vec<u8>);
 
 impl Sum {
+    fn new(version: &[u8]) -> Self {
+        let mut sum = Self(Context::new(&SHA256), vec![0; CHUNK]);
+        sum.field("version", version);
+        sum
+    }
+
+    /// What the builder is told beside the files.
+    fn instructions(&mut self, dockerfile: &[u8], input: &DigestInput<'_>) {
+        self.field("dockerfile", dockerfile);
+        self.field("target", input.target.unwrap_or_default().as_bytes());
+        self.field("platform", input.platform.unwrap_or_default().as_bytes());
+        for (name, value) in &input.args {
+            self.field("arg", name.as_bytes());
+            self.field("value", value.as_bytes());
+        }
+    }
+
+    fn end(self) -> String {
+        hex::encode(self.0.finish())
+    }
+
     fn field(&mut self, name: &str, value: &[u8]) {
         self.header(name, value.len() as u64);
         self.0.update(value);
@@ -274,6 +361,49 @@ mod tests {
             fs::remove_file(path).unwrap();
         }
         assert_eq!(digests.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+    }
+
+    fn content_of(tree: &Tree) -> Content {
+        let (context, args) = (tree.0.path(), BTreeMap::new());
+        let input = DigestInput { context, dockerfile: None, target: None, args, platform: None };
+        content(&input, &BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_dockerfile_names_decides_an_image() {
+        let tree = Tree::new();
+        tree.write("Dockerfile", "FROM node:20\nCOPY app lib* /\n");
+        tree.write("lib-one", "one");
+        let before = content_of(&tree);
+        assert!(matches!(&before, Content::Certain { images, .. } if *images == ["node:20"]), "{before:?}");
+        tree.write("README", "of no image");
+        fs::create_dir_all(tree.0.path().join(".git")).unwrap();
+        tree.write(".git/index", "1");
+        assert_eq!(content_of(&tree), before);
+        tree.write("lib-two", "two");
+        let more = content_of(&tree);
+        assert_ne!(more, before);
+        tree.write("app", "changed");
+        assert_ne!(content_of(&tree), more);
+    }
+
+    #[test]
+    fn labels_are_part_of_an_image() {
+        let tree = Tree::new();
+        let (context, args) = (tree.0.path(), BTreeMap::new());
+        let input = DigestInput { context, dockerfile: None, target: None, args, platform: None };
+        let labels = BTreeMap::from([("version".to_owned(), "2".to_owned())]);
+        assert_ne!(content(&input, &labels).unwrap(), content_of(&tree));
+    }
+
+    #[test]
+    fn the_state_of_version_control_in_a_build_leaves_it_in_doubt() {
+        let tree = Tree::new();
+        fs::create_dir_all(tree.0.path().join("module/.git")).unwrap();
+        let Content::Doubtful { why } = content_of(&tree) else { panic!() };
+        assert!(why.starts_with("`module/.git` goes into the build"), "{why}");
+        tree.write(".dockerignore", "ignored\n**/.git\n");
+        assert!(matches!(content_of(&tree), Content::Certain { .. }));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The protocol is tonistiigi/fsutil's: our Stat packets in walk order, an empty one at the end; for each requested index
 //! Data packets and an empty one; Fin answered by Fin.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -46,6 +46,8 @@ pub(super) struct Directories {
     pub sent: Arc<AtomicU64>,
     /// Why we could not send something: the Engine would only report that we went away.
     pub failure: Arc<Mutex<Option<String>>>,
+    /// The paths of the context that were asked for; `.` is all of it.
+    pub asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 type Sender = mpsc::Sender<Result<Packet, Status>>;
@@ -63,6 +65,11 @@ impl FileSync for Directories {
         let Some(root) = self.named.get(asked.directory.as_str()).cloned() else {
             return Err(Status::not_found(format!("no directory named `{}` is shared", asked.directory)));
         };
+        if asked.directory == "context" {
+            let whole = asked.follow.is_empty().then(|| ".".to_owned());
+            let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(asked.follow.iter().cloned().chain(whole));
+        }
         let (packets, receiver) = mpsc::channel(IN_FLIGHT);
         let transfer = Transfer { packets, sent: self.sent.clone(), failure: self.failure.clone() };
         tokio::spawn(transfer.run(root, asked, request.into_inner()));

@@ -17,6 +17,7 @@ mod config_auth;
 mod context;
 mod digest;
 mod distribution;
+mod dockerfile;
 mod endpoint;
 mod error;
 mod facts;
@@ -32,7 +33,7 @@ mod walk;
 
 pub use build::{BuildRequest, BuiltImage};
 pub use config_auth::RegistryCredentials;
-pub use digest::{DigestInput, context_digest};
+pub use digest::{Content, DigestInput, beyond_content, content, context_digest};
 pub use endpoint::Endpoint;
 pub use error::EngineError;
 pub use facts::{ContextFacts, context_facts};

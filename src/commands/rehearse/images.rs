@@ -75,6 +75,7 @@ impl Images<'_> {
             platform: Some(self.platform.to_owned()),
             cache_from: vec![],
             inline_cache: false,
+            pull: false,
             logins: vec![],
         };
         let built = self.builder.build(&request, &|_| {}).await;

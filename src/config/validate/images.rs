@@ -108,7 +108,8 @@ impl Check<'_> {
             reuse: match image.reuse {
                 Some(ReuseChoice::Content) => Reuse::Content,
                 Some(ReuseChoice::Never) => Reuse::Never,
-                Some(ReuseChoice::Commit) | None => Reuse::Commit,
+                Some(ReuseChoice::Commit) => Reuse::Commit,
+                Some(ReuseChoice::Auto) | None => Reuse::Auto,
             },
         }
     }

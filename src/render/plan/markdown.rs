@@ -148,10 +148,12 @@ fn images(out: &mut String, images: &[PlannedImage]) {
         let what = match image.action {
             PlannedAction::Build => {
                 let platform = code(image.platform.as_deref().unwrap_or("?"));
-                format!("build for {platform}, push to {name} as {}{}", tags(), super::text::reuse(image))
+                format!("build for {platform}, push to {name} as {}{}", tags(), prose(&super::text::reuse(image)))
             }
-            PlannedAction::Reuse if image.tags.is_empty() => format!("{digest} is in {name} already"),
-            PlannedAction::Reuse => format!("tag {digest} in {name} as {}", tags()),
+            PlannedAction::Reuse if image.tags.is_empty() => {
+                format!("{digest} is in {name} already{}", super::text::same(image))
+            }
+            PlannedAction::Reuse => format!("tag {digest} in {name} as {}{}", tags(), super::text::same(image)),
             PlannedAction::Existing => format!("{digest} of {name}, as given"),
         };
         out.push_str(&format!("- image {}: {what}\n", code(image.key.as_str())));

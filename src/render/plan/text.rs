@@ -2,6 +2,7 @@
 
 use crate::render::log::clean;
 use fargate_deploy_core::names::ServiceKey;
+use fargate_deploy_core::plan::LookUp;
 use fargate_deploy_core::plan::document::{
     Decision, Infrastructure, PlanDocument, PlannedAction, PlannedImage, PlannedService, PlannedSettings, PlannedSmoke,
 };
@@ -79,18 +80,31 @@ pub fn image(image: &PlannedImage) -> String {
             image.tags.join(", "),
             reuse(image)
         ),
-        PlannedAction::Reuse if image.tags.is_empty() => format!("{digest} is in {} already", image.name),
-        PlannedAction::Reuse => format!("tag {digest} in {} as {}", image.name, image.tags.join(", ")),
+        PlannedAction::Reuse if image.tags.is_empty() => {
+            format!("{digest} is in {} already{}", image.name, same(image))
+        }
+        PlannedAction::Reuse => format!("tag {digest} in {} as {}{}", image.name, image.tags.join(", "), same(image)),
         PlannedAction::Existing => format!("{}@{digest}", image.name),
     }
 }
 
-/// What is not the default is said.
-pub(super) fn reuse(image: &PlannedImage) -> &'static str {
-    match image.reuse {
-        Some(Reuse::Never) => ", whatever is there already",
-        Some(Reuse::Content) => ", unless any commit with the same content is there by then",
-        Some(Reuse::Commit) | None => "",
+/// Why it is built although one may be there.
+pub(super) fn reuse(image: &PlannedImage) -> String {
+    match (image.reuse, &image.looked_up) {
+        (Some(Reuse::Never), _) => ", whatever is there already".to_owned(),
+        (Some(Reuse::Content), _) => ", unless any commit with the same content is there by then".to_owned(),
+        (_, Some(LookUp::Content)) => ": no image of any commit has this content".to_owned(),
+        (_, Some(LookUp::CommitAlone { why })) => format!(", for this commit alone: {why}"),
+        _ => String::new(),
+    }
+}
+
+/// Why it is not built.
+pub(super) fn same(image: &PlannedImage) -> &'static str {
+    match &image.looked_up {
+        Some(LookUp::Content) => ", reused: it has the same content",
+        Some(LookUp::Commit | LookUp::CommitAlone { .. }) => ", reused: it is of this commit",
+        None => "",
     }
 }
 

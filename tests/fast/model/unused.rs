@@ -142,6 +142,10 @@ impl Builder for Unused {
         unreachable!()
     }
 
+    async fn content(&self, _: &Build) -> Result<Content, BuildFailure> {
+        unreachable!()
+    }
+
     async fn context(&self, _: &Build) -> Result<ContextFacts, BuildFailure> {
         unreachable!()
     }

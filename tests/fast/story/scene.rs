@@ -212,6 +212,41 @@ impl Scene {
         self
     }
 
+    /// A monorepo: `web`, `worker` and `jobs`, each of an image of its own and looked for as by default.
+    pub fn monorepo() -> Self {
+        let mut scene = Self::without_migration();
+        for name in ["worker", "jobs"] {
+            let image = format!("shop-{name}");
+            {
+                let mut aws = scene.cloud.aws();
+                let arn = aws.add_definition(&definition(name, &old_image(&image)), Some(7));
+                aws.add_service(name, &arn);
+                aws.repositories.insert(image.clone(), repository(&image));
+            }
+            let build = BuildConfig { context: PathBuf::from(format!("/{name}")), ..build_config(&image) };
+            let source = ImageSource::Build(Box::new(build));
+            scene.order.config.images.push(ImageConfig { key: name.into(), source });
+            scene.order.tags.push((name.into(), vec!["abc123".to_owned()]));
+            let containers = vec![(Some("app".into()), name.into())];
+            scene.order.config.services.push(ServiceConfig { containers, ..service_config(name) });
+        }
+        for image in &mut scene.order.config.images {
+            let ImageSource::Build(build) = &mut image.source else { continue };
+            build.reuse = Reuse::Auto;
+            build.cache = Cache::Inline;
+        }
+        scene
+    }
+
+    /// The next commit, by another run.
+    pub fn next_commit(mut self, sha: &str) -> Self {
+        self.order.provenance.sha = Some(sha.to_owned());
+        self.order.tags.iter_mut().for_each(|(_, tags)| *tags = vec![sha.to_owned()]);
+        self.order.run.key = format!("run-of-{sha}");
+        self.order.token = format!("token-of-{sha}");
+        self
+    }
+
     /// A third service `front` of an image of its own, whose build takes that many seconds.
     pub fn with_front(mut self, seconds: u64) -> Self {
         {

@@ -4,7 +4,7 @@ use super::digest::{self, Parts};
 pub use super::infrastructure::Infrastructure;
 pub use super::planned::{PlannedCommand, PlannedSettings, PlannedSmoke, RunOptions};
 use super::risk::{self, Risk, RiskKind};
-use super::{CommandPlan, ImageAction, ImagePlan, Plan, ServicePlan};
+use super::{CommandPlan, ImageAction, ImagePlan, LookUp, Plan, ServicePlan};
 use crate::names::{ImageKey, ServiceKey, ServiceRef};
 use crate::task_definition::change::Change;
 use crate::task_definition::compare::Difference;
@@ -88,6 +88,8 @@ pub struct PlannedImage {
     pub platform: Option<String>,
     /// When one that is in the repository already is taken instead of a build. `null`: none is built here.
     pub reuse: Option<Reuse>,
+    /// By what it was looked for there; `null`: it was not.
+    pub looked_up: Option<LookUp>,
     /// The tags that are pushed, or put on what is there.
     pub tags: Vec<String>,
     /// Unknown until it is built.
@@ -238,6 +240,7 @@ fn planned_image(image: &ImagePlan, config: &Config) -> PlannedImage {
         action,
         platform,
         reuse: build.map(|build| build.reuse),
+        looked_up: image.looked_up.clone(),
         tags,
         digest: image.digest().map(ToString::to_string),
     }

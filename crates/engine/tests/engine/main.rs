@@ -7,6 +7,7 @@
 mod build;
 mod cancel;
 mod classic;
+mod content;
 mod context;
 mod fake_engine;
 mod memory;

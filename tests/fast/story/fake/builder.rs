@@ -5,7 +5,7 @@ use super::{Journal, digest_of};
 use async_trait::async_trait;
 use fargate_deploy::events::BuildStepState;
 use fargate_deploy::ports::{
-    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, LocalImage, PushProgress, RegistryImage,
+    Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, Content, LocalImage, PushProgress, RegistryImage,
     RegistryLogin,
 };
 use fargate_deploy_core::image::Digest;
@@ -31,6 +31,18 @@ pub struct FakeBuilder {
     pub breaks: RefCell<Option<String>>,
     /// What it builds whatever platform was asked for.
     pub builds_for: RefCell<Option<String>>,
+    /// Where builds looked for caches.
+    pub caches: RefCell<Vec<String>>,
+    /// What contexts hold that differ from `content`.
+    pub contents: RefCell<BTreeMap<String, String>>,
+    /// The images that each Dockerfile names.
+    pub bases: RefCell<Vec<String>>,
+    /// Why contents do not tell what is built.
+    pub doubt: RefCell<Option<String>>,
+    /// What a build reads although no instruction names it.
+    pub reads_beyond: RefCell<Option<String>>,
+    /// What a reference stands for, where that is not what it always was; an error where nobody answers.
+    pub moved: RefCell<BTreeMap<String, Result<String, String>>>,
 }
 
 impl FakeBuilder {
@@ -45,7 +57,19 @@ impl FakeBuilder {
             takes: RefCell::default(),
             breaks: RefCell::default(),
             builds_for: RefCell::default(),
+            caches: RefCell::default(),
+            contents: RefCell::default(),
+            bases: RefCell::default(),
+            doubt: RefCell::default(),
+            reads_beyond: RefCell::default(),
+            moved: RefCell::default(),
         }
+    }
+
+    fn content_in(&self, context: &std::path::Path) -> String {
+        let context = context.display().to_string();
+        let content = self.contents.borrow().get(&context).cloned().unwrap_or_else(|| self.content.borrow().clone());
+        format!("{context} {content}")
     }
 
     fn reach(&self) -> Result<(), BuildFailure> {
@@ -85,9 +109,11 @@ impl Builder for FakeBuilder {
                 at: None,
             });
         }
-        let id = digest_of(&format!("{} {}", request.context.display(), self.content.borrow()));
+        self.caches.borrow_mut().extend(request.cache_from.iter().cloned());
+        let id = digest_of(&self.content_in(&request.context));
         let platform = self.builds_for.borrow().clone().unwrap_or(platform);
-        Ok(LocalImage { id: id.as_str().to_owned(), platform })
+        let read_beyond = self.reads_beyond.borrow().clone();
+        Ok(LocalImage { id: id.as_str().to_owned(), platform, read_beyond })
     }
 
     async fn push(
@@ -127,7 +153,15 @@ impl Builder for FakeBuilder {
                 at: None,
             });
         }
-        Ok(format!("{} {} {:?}", request.context.display(), self.content.borrow(), request.platform))
+        Ok(format!("{} {:?}", self.content_in(&request.context), request.platform))
+    }
+
+    async fn content(&self, request: &Build) -> Result<Content, BuildFailure> {
+        if let Some(why) = self.doubt.borrow().clone() {
+            return Ok(Content::Doubtful { why });
+        }
+        let digest = format!("of what is named {} {:?}", self.content_in(&request.context), request.platform);
+        Ok(Content::Certain { digest, images: self.bases.borrow().clone() })
     }
 
     async fn context(&self, _request: &Build) -> Result<ContextFacts, BuildFailure> {
@@ -136,7 +170,17 @@ impl Builder for FakeBuilder {
 
     async fn resolve(&self, reference: &str) -> Result<Digest, BuildFailure> {
         self.journal.note(format!("resolve {reference}"));
-        Ok(digest_of(reference))
+        match self.moved.borrow().get(reference) {
+            Some(Ok(to)) => Ok(digest_of(to)),
+            Some(Err(message)) => Err(BuildFailure {
+                kind: BuildFailureKind::Build,
+                message: message.clone(),
+                log: vec![],
+                hint: None,
+                at: None,
+            }),
+            None => Ok(digest_of(reference)),
+        }
     }
 }
 
