@@ -1,5 +1,9 @@
 //! The command line, and the Action's inputs as the same arguments. Raw: nothing here is checked against anything else.
 
+mod run;
+
+pub use run::RunFlags;
+
 use crate::config::{LockFlag, Request};
 use crate::render::log::Detail;
 use clap::error::ErrorKind;
@@ -58,6 +62,8 @@ pub enum Command {
     Plan(Box<PlanFlags>),
     /// The same pipeline on this machine: real containers, no AWS account
     Rehearse(RehearseFlags),
+    /// A one-off task from what a service runs: its log, its exit code
+    Run(Box<RunFlags>),
     /// Who keeps deploys out, and a lock of your own
     Lock(LockFlags),
     /// Write a config from what is there: a compose file, a Procfile, another platform's file
@@ -356,6 +362,15 @@ impl Arguments {
         }
     }
 
+    /// Whether `run` is asked for, however wrong the rest is.
+    pub fn are_for_run(arguments: &[String], env: &BTreeMap<String, String>) -> bool {
+        if let (Some(command), true) = (env.get("INPUT_COMMAND"), arguments.len() <= 1) {
+            return command.split_whitespace().next() == Some("run");
+        }
+        let read = Self::command().ignore_errors(true).try_get_matches_from(arguments);
+        read.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+    }
+
     pub fn detail(&self) -> Detail {
         match (self.global.quiet, self.global.verbose) {
             (true, _) => Detail::Quiet,
@@ -425,7 +440,9 @@ pub const INPUTS: &[Input] = &[
     Input {
         name: "command",
         kind: InputKind::Command,
-        help: Some("deploy (the default), plan, lock status, lock acquire, lock release, rehearse, schema or version"),
+        help: Some(
+            "deploy (the default), plan, run, lock status, lock acquire, lock release, rehearse, schema or version",
+        ),
     },
     Input {
         name: "working-directory",
@@ -461,6 +478,17 @@ pub const INPUTS: &[Input] = &[
     switch("force-new-deployment"),
     value("lock"),
     value("reason"),
+    value("run-command"),
+    list("env"),
+    list("env-file"),
+    value("cpu"),
+    value("memory"),
+    value("release"),
+    switch("spot"),
+    switch("detach"),
+    value("attach"),
+    value("timeout"),
+    switch("raw"),
     value("events"),
     switch("verbose"),
     switch("quiet"),

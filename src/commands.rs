@@ -14,6 +14,8 @@ pub mod policy;
 pub mod post;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
+pub mod run;
+pub mod scope;
 pub mod verify;
 
 pub(crate) use masks::mask_credentials;
@@ -31,7 +33,7 @@ const LAST_STATUS: Duration = Duration::from_millis(900);
 ///
 /// # Errors
 /// `config`: nothing was touched.
-pub fn refuse_foreign(context: &RunContext) -> Result<(), Failure> {
+pub fn refuse_foreign(context: &RunContext, command: &str) -> Result<(), Failure> {
     // What was merged is this repository's own.
     let is_merged = context.pull_request.is_some_and(|pull| pull.state == PullRequestState::Merged);
     if !context.is_fork_pull_request || is_merged {
@@ -39,7 +41,7 @@ pub fn refuse_foreign(context: &RunContext) -> Result<(), Failure> {
     }
     let event = context.event.as_deref().unwrap_or("pull_request");
     let what = format!(
-        "`deploy` on `{event}`: this run belongs to a pull request whose files are not known to be this repository's"
+        "`{command}` on `{event}`: this run belongs to a pull request whose files are not known to be this repository's"
     );
     Err(Failure::new(Reason::Config, what).with_next(
         "deploy what was merged: on `push`, or by `workflow_dispatch`; `plan` works here, from the files alone",

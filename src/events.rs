@@ -48,6 +48,8 @@ pub enum Step {
     RollOut,
     Smoke,
     RollBack,
+    /// `run`.
+    Run,
 }
 
 /// How long something took: written as seconds, to the millisecond.
@@ -65,6 +67,14 @@ impl Serialize for Took {
 pub struct Running {
     pub service: ServiceRef,
     pub revision: TaskDefinitionArn,
+}
+
+/// Why a one-off task is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    Interrupted,
+    Timeout,
 }
 
 /// How a step of a build ended.
@@ -195,6 +205,24 @@ pub enum Event {
     /// `--skip-release-commands`.
     CommandsSkipped,
 
+    /// What a one-off task of a person will run.
+    OneOffPrepared {
+        service: ServiceRef, release: Option<u64>, container: ContainerName, image: String, revision: TaskDefinitionArn
+    },
+    /// Its task was started.
+    OneOffStarted { task: TaskArn },
+    /// A task that was started before is followed.
+    OneOffAttached { task: TaskArn },
+    /// Its task is told to stop, and why.
+    OneOffStopping { task: TaskArn, why: StopReason },
+    /// It goes on without us; `attach` is the command that follows it again.
+    OneOffDetached { task: TaskArn, attach: String },
+    /// Its task has stopped: what `run` ends with, and how long its containers ran, in seconds.
+    OneOffEnded {
+        task: TaskArn, #[serde(flatten)] verdict: TaskVerdict, exit_code: u8, took: Took, ran: Option<Took>,
+        group: Option<String>, stream: Option<String>
+    },
+
     /// A service is told to run a revision.
     RolloutRequested { service: ServiceRef, revision: TaskDefinitionArn },
     /// ECS made a deployment of it.
@@ -288,6 +316,8 @@ pub enum Wait {
     Command { command: String, task: TaskArn, status: String },
     /// The task of a release command, which cannot be read now.
     CommandUnreadable { command: String, task: TaskArn, error: String },
+    /// A one-off task of a person, and what ECS says of it.
+    OneOff { task: TaskArn, status: String },
     /// AWS does not take an order now: it is given again.
     Order { action: String, error: String },
     /// A deployment of ours.
@@ -320,6 +350,14 @@ pub enum Warning {
     },
     /// The task of a release command has no tags: the role may not tag what RunTask starts.
     TaskWithoutTags { command: String },
+    /// A word that only a shell understands is among words that no shell will see.
+    WordForShell { word: String },
+    /// A release command of this run is under way for the service that a one-off task is like.
+    ReleaseUnderWay { service: ServiceRef, run: String, actor: String, command: String },
+    /// A container's log is not in CloudWatch: where it goes.
+    LogElsewhere { container: ContainerName, driver: String, place: Option<String> },
+    /// The command of a one-off task could not be run, as its exit code says; the entry point stays before it.
+    CommandNotRunnable { exit_code: u8, entrypoint: Option<String> },
     /// A release command has ended, and what its log still holds could not be read.
     LogNotRead { command: String, error: String },
     /// Which digests run could not be read.

@@ -76,6 +76,19 @@ pub async fn of_command(
     explained(aws, None, seen).await
 }
 
+/// Of the task of `run`.
+pub async fn of_one_off(
+    aws: Aws<'_>,
+    container: &ContainerName,
+    definition: &TaskDefinition,
+    task: &Task,
+) -> Explanation {
+    let mut seen = Seen { main: Some(container.to_string()), ..Seen::default() };
+    seen = seen.with_definition(definition).with_task(task);
+    read_log(aws, definition, &[task], &mut seen).await;
+    explained(aws, None, seen).await
+}
+
 async fn explained(aws: Aws<'_>, service: Option<&Service>, mut seen: Seen) -> Explanation {
     look_around(aws, service, &mut seen).await;
     let log = seen.failed_container().map(|c| c.log.iter().map(|line| line.text.clone()).collect()).unwrap_or_default();

@@ -25,6 +25,7 @@ pub mod events;
 mod evidence;
 mod explanation;
 pub mod fence;
+pub mod follow;
 mod in_progress;
 pub mod lease;
 pub mod pace;
@@ -43,15 +44,17 @@ use commands::deploy::{Options, conclude, random};
 use commands::plan::PlanOptions;
 use context::RunContext;
 use events::{Event, Sink, Warning};
-use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::invocation::NOT_THE_COMMANDS;
+use fargate_deploy_core::outcome::{Failure, OneOffRecord, Outcome, Reason, Success};
 use futures_util::FutureExt as _;
+use render::container_output::ContainerOutput;
 use render::ending;
 use render::events::EventLog;
 use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,14 +70,15 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
     let text = |pair: (OsString, OsString)| Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?));
     let env: BTreeMap<String, String> = env.filter_map(text).collect();
     let is_json = arguments.iter().any(|argument| argument == "--json");
+    let is_run = Arguments::are_for_run(&arguments, &env);
     let arguments = match Arguments::read(arguments, &env) {
         Ok(arguments) => arguments,
         Err(help) if help.use_stderr() && is_in_actions(&env) => {
-            return ExitCode::from(bad_input(&help, is_json, &env));
+            return ExitCode::from(bad_input(&help, is_json, is_run, &env));
         }
         Err(help) if help.use_stderr() => {
             let _ = help.print();
-            return ExitCode::from(Reason::Config.exit_code());
+            return ExitCode::from(if is_run { NOT_THE_COMMANDS } else { Reason::Config.exit_code() });
         }
         Err(help) => return ExitCode::from(written(help.print())),
     };
@@ -102,6 +106,7 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
         Command::Deploy(_)
         | Command::Plan(_)
         | Command::Rehearse(_)
+        | Command::Run(_)
         | Command::Lock(_)
         | Command::Init(_)
         | Command::Policy(_)
@@ -138,7 +143,7 @@ fn beside_data(is_data: bool) -> Box<dyn Write + Send> {
 }
 
 /// A job is told of a bad input as of every other failure: one annotation, and the outputs.
-fn bad_input(error: &clap::Error, is_json: bool, env: &BTreeMap<String, String>) -> u8 {
+fn bad_input(error: &clap::Error, is_json: bool, is_run: bool, env: &BTreeMap<String, String>) -> u8 {
     let text = error.to_string();
     let mut lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("For more information"));
@@ -147,7 +152,9 @@ fn bad_input(error: &clap::Error, is_json: bool, env: &BTreeMap<String, String>)
     failure.evidence = lines.map(str::to_owned).collect();
     let style = Style { detail: Detail::Normal, fence: Some(random()) };
     let mut json = is_json.then(std::io::stdout);
-    conclude(&failure.into(), json.as_mut(), env, &Log::new(beside_data(is_json), style))
+    let mut outcome = Outcome::from(failure);
+    outcome.record.one_off = is_run.then(OneOffRecord::default);
+    conclude(&outcome, json.as_mut(), env, &Log::new(beside_data(is_json || is_run), style))
 }
 
 fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCode {
@@ -170,20 +177,32 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Rehearse(flags) => flags.serve,
         Command::Plan(flags) => flags.format != Format::Text,
         Command::Verify(flags) => flags.format != VerifyFormat::Text,
-        Command::Policy(_) => true,
+        Command::Policy(_) | Command::Run(_) => true,
         _ => false,
     } || arguments.global.json
         || arguments.global.events.as_deref() == Some(Path::new("-"));
+    let fence = style.fence.clone();
     let log = Arc::new(Log::new(beside_data(is_data), style));
     let directory = directory(env);
-    let sink: Arc<dyn Sink + Send + Sync> = match &arguments.global.events {
-        None => log.clone(),
+    // With `--json` what `run` says is its events, the container's lines among them.
+    let streams_events = arguments.global.json && matches!(arguments.command, Command::Run(_));
+    let events = if streams_events { Some(PathBuf::from("-")) } else { arguments.global.events.clone() };
+    let shown: Arc<dyn Sink + Send + Sync> = match &arguments.command {
+        Command::Run(flags) => {
+            let is_told_elsewhere = events.as_deref() == Some(Path::new("-"));
+            let out = (!is_told_elsewhere).then(std::io::stdout);
+            Arc::new(ContainerOutput::new(out, fence.filter(|_| !flags.raw), log.clone()))
+        }
+        _ => log.clone(),
+    };
+    let sink: Arc<dyn Sink + Send + Sync> = match &events {
+        None => shown,
         Some(file) => match open_events(&directory.join(file), file) {
-            Ok(out) => Arc::new(EventLog::new(out, &file.display().to_string(), Box::new(rfc3339), log.clone())),
+            Ok(out) => Arc::new(EventLog::new(out, &file.display().to_string(), Box::new(rfc3339), shown)),
             Err(error) => {
                 let file = file.display().to_string();
                 log.emit(Event::Warning(Warning::EventsNotWritten { file, error: error.to_string() }));
-                log.clone()
+                shown
             }
         },
     };
@@ -224,7 +243,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             let request = arguments.request();
             let interrupt = interrupted().shared();
             let deploying = async {
-                if let Err(failure) = commands::refuse_foreign(&RunContext::read(env, &directory)) {
+                if let Err(failure) = commands::refuse_foreign(&RunContext::read(env, &directory), "deploy") {
                     return failure.into();
                 }
                 match commands::configure::configure(&request, env, &directory, sink.clone(), interrupt.clone()).await {
@@ -255,6 +274,15 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                     return Reason::Cancelled.exit_code();
                 }
             }
+        }
+        Command::Run(flags) => {
+            let running = commands::run::run(flags, arguments, env, &directory, sink.clone(), signals());
+            let outcome = Box::pin(running).await;
+            let task = outcome.record.one_off.as_ref().and_then(|one_off| one_off.task.as_ref());
+            if let (Ok(Success::Detached), Some(task), false) = (&outcome.result, task, streams_events) {
+                let _ = print(&format!("{task}\n"));
+            }
+            outcome
         }
         Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, sink.clone()).await {
             Ok(lines) => {
@@ -324,7 +352,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         exit_code: outcome.exit_code(),
         failure_reason: outcome.result.as_ref().err().map(|failure| failure.reason.word().to_owned()),
     });
-    let mut json = arguments.global.json.then(std::io::stdout);
+    let mut json = (arguments.global.json && !streams_events).then(std::io::stdout);
     let code = conclude(&outcome, json.as_mut(), env, &log);
     if let (Command::Plan(flags), false) = (&arguments.command, arguments.global.json) {
         let text = render::plan::printed(flags.format, &outcome.record);
@@ -387,6 +415,20 @@ pub(crate) fn directory(env: &BTreeMap<String, String>) -> std::path::PathBuf {
         Some(directory) => here.join(directory.trim()),
         None => here,
     }
+}
+
+/// How many SIGINTs and SIGTERMs have come. One to the whole process group that a parent passes on as well comes twice in a
+/// moment, and is one.
+fn signals() -> tokio::sync::watch::Receiver<usize> {
+    let (count, seen) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            interrupted().await;
+            count.send_modify(|count| *count += 1);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    seen
 }
 
 /// Resolves at the second SIGINT or SIGTERM. A signal to the whole process group that a parent passes on as well comes

@@ -172,6 +172,8 @@ pub trait TaskDefinitions {
 pub trait Tasks {
     /// `ecs:RunTask`, one task. `failures[]` of an HTTP 200 come back as values.
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer>;
+    /// `ecs:StopTask`: its containers get SIGTERM, and SIGKILL when their `stopTimeout` is over. One that has stopped stays so.
+    async fn stop_task(&self, cluster: &ClusterName, task: &TaskArn, reason: &str) -> Call<()>;
     /// `ecs:DescribeTasks`: tasks that are missing (right after RunTask, or an hour after they stopped) are left out.
     async fn tasks(&self, cluster: &ClusterName, tasks: &[TaskArn]) -> Call<Vec<Task>>;
     /// `ecs:ListTasks` with `startedBy` as the only filter: tasks not yet asked to stop.
@@ -317,6 +319,8 @@ pub struct RunTask {
     pub started_by: String,
     /// At most 64 of ASCII 33-126.
     pub client_token: String,
+    /// On Fargate Spot, which AWS may end at any time; else on demand.
+    pub is_spot: bool,
 }
 
 #[derive(Clone, Debug)]

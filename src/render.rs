@@ -1,5 +1,6 @@
 //! How a run looks. What is printed besides is the results of commands (`lib.rs`) and the lines of `rehearse --serve`.
 
+pub mod container_output;
 pub mod ending;
 pub mod events;
 pub mod log;

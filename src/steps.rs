@@ -4,6 +4,7 @@ pub mod authenticate;
 pub mod build;
 pub mod comment;
 pub mod github_deployment;
+pub mod one_off;
 pub mod preflight;
 pub mod promote;
 pub mod push;

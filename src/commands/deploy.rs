@@ -21,7 +21,7 @@ use crate::render::{ending, outputs, plan, summary};
 use crate::steps::release::RunKey;
 use fargate_deploy_core::cause::{self, Seen};
 use fargate_deploy_core::names::{RoleArn, short};
-use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record};
+use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record, Success};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::plan::document::Shown;
 use futures_util::FutureExt as _;
@@ -308,7 +308,15 @@ pub fn conclude<W: Write, E: Write>(
         log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);
     }
     match result {
-        Ok(success) => log.finish(&ending::success(*success, record)),
+        Ok(success) => {
+            if env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true")
+                && outcome.exit_code() > 0
+                && *success == Success::Exited
+            {
+                log.finish(&[ending::exited(outcome.exit_code())]);
+            }
+            log.finish(&ending::success(*success, record));
+        }
         Err(failure) => {
             if env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
                 log.finish(&[ending::annotation(failure, |file| in_workspace(file, env))]);

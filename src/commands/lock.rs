@@ -2,15 +2,14 @@
 
 use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, LockAction, LockFlags};
-use crate::commands::configure::configure;
 use crate::commands::deploy::{open_session, owner};
-use crate::config;
+use crate::commands::scope::{Scope, ScopedService};
 use crate::context::RunContext;
 use crate::events::Sink;
 use crate::lease::{self, ManualLock, State};
 use crate::ports::Aws;
-use fargate_deploy_core::names::{RoleArn, ServiceRef};
-use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::names::ServiceRef;
+use fargate_deploy_core::outcome::Failure;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,7 +62,7 @@ pub async fn lock(
     directory: &Path,
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<Vec<Line>, Failure> {
-    let scope = Scope::read(flags, arguments, env, directory, Arc::clone(&sink)).await?;
+    let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
     let cloud = AwsClient::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
     #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
@@ -73,7 +72,7 @@ pub async fn lock(
         since: jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default(),
     };
     let mut lines = vec![];
-    for service in &scope.services {
+    for ScopedService { service, .. } in &scope.services {
         lines.push(act(flags.action, service, &manual_lock, cloud.ports()).await?);
     }
     Ok(lines)
@@ -89,37 +88,4 @@ async fn act(action: LockAction, service: &ServiceRef, ours: &ManualLock, aws: A
             Line::new(service, State::default(), Some(done))
         }
     })
-}
-
-/// Whose locks are meant, and how to reach them.
-struct Scope {
-    region: Option<String>,
-    roles: Vec<RoleArn>,
-    services: Vec<ServiceRef>,
-}
-
-impl Scope {
-    /// The config's services, or one that the flags name where there is no config.
-    async fn read(
-        flags: &LockFlags,
-        arguments: &Arguments,
-        env: &BTreeMap<String, String>,
-        directory: &Path,
-        sink: Arc<dyn Sink + Send + Sync>,
-    ) -> Result<Self, Failure> {
-        let global = &arguments.global;
-        let request = config::Request { only: flags.service.clone(), ..arguments.request() };
-        if config::exists(&request, directory) {
-            let config = configure(&request, env, directory, sink, std::future::pending()).await?;
-            let named = config.services.into_iter().map(|s| ServiceRef { cluster: s.cluster, name: s.name });
-            return Ok(Self { region: config.region, roles: config.roles, services: named.collect() });
-        }
-        let Some(cluster) = global.cluster.as_ref().filter(|_| !flags.service.is_empty()) else {
-            return Err(Failure::new(Reason::Config, "whose lock? there is no `fargate-deploy.yml` here or above")
-                .with_next("name the service: `--cluster CLUSTER --service SERVICE`"));
-        };
-        let named = flags.service.iter().map(|name| name.as_str().into());
-        let services = named.map(|name| ServiceRef { cluster: cluster.as_str().into(), name }).collect();
-        Ok(Self { region: global.region.clone(), roles: global.role.iter().map(RoleArn::new).collect(), services })
-    }
 }

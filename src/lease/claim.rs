@@ -130,6 +130,12 @@ impl Generation {
     pub fn owner(&self) -> Option<&Owner> {
         self.claim.as_ref().map(|claim| &claim.owner)
     }
+
+    /// The release command that was started under it: the second part of what its task was started by.
+    pub fn command_name(&self) -> Option<String> {
+        let task = self.claim.as_ref()?.task.as_ref()?;
+        task.started_by.split('/').nth(1).map(str::to_owned)
+    }
 }
 
 /// `/fargate-deploy/CLUSTER/SERVICE/lease`: the same for a service that is written as a name and as an ARN, and what leases

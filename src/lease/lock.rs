@@ -13,6 +13,8 @@ pub struct State {
     pub manual_lock: Option<ManualLock>,
     /// The run that holds the lease, or held it and died.
     pub holder: Option<Owner>,
+    /// The release command that it has started and not seen the end of.
+    pub command: Option<String>,
 }
 
 /// # Errors
@@ -20,8 +22,9 @@ pub struct State {
 pub async fn state(service: &ServiceRef, aws: Aws<'_>) -> Result<State, Failure> {
     let mut found = chain(&path(service), aws).await?;
     let newest = found.generations.pop().filter(|newest| !newest.is_released());
+    let command = newest.as_ref().and_then(|held| held.command_name());
     let holder = newest.map(|held| held.owner().cloned().unwrap_or_default());
-    Ok(State { manual_lock: found.manual_lock, holder })
+    Ok(State { manual_lock: found.manual_lock, holder, command })
 }
 
 /// Locks a service. A release that runs already is not stopped: `State::holder` of the answer names it.
@@ -34,7 +37,7 @@ pub async fn set(service: &ServiceRef, manual_lock: &ManualLock, aws: Aws<'_>) -
         // It is locked, whether or not a release that runs can be seen.
         Ok(()) => Ok(state(service, aws).await.unwrap_or_else(|_| {
             let manual_lock = Some(manual_lock.clone());
-            State { manual_lock, holder: None }
+            State { manual_lock, ..State::default() }
         })),
         Err(e) if e.kind == CallErrorKind::Conflict => {
             let other = state(service, aws).await?.manual_lock.unwrap_or_default();

@@ -51,6 +51,11 @@ pub fn annotation(failure: &Failure, shown: impl Fn(&Path) -> PathBuf) -> String
     format!("::error {}::{}", properties.join(","), escape(&message))
 }
 
+/// The same of a command that `run` has seen the end of.
+pub fn exited(code: u8) -> String {
+    format!("::error title=fargate-deploy%3A run::the command exited with {code}")
+}
+
 pub fn success(success: Success, record: &Record) -> Vec<String> {
     let release = record.release.map(|n| format!("r{n}")).unwrap_or_default();
     let headline = match success {
@@ -64,6 +69,7 @@ pub fn success(success: Success, record: &Record) -> Vec<String> {
         Success::Started => format!("✓ {release} was started: ECS goes on, how it ends was not watched"),
         Success::Unchanged => "✓ nothing to do: what runs is what this commit describes".to_owned(),
         Success::Planned => format!("✓ planned {release}, nothing was changed"),
+        Success::Exited | Success::Detached => return vec![],
     };
     let mut lines = vec![String::new(), headline];
     if !matches!(success, Success::Planned) {

@@ -30,6 +30,8 @@ pub fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
         ("rolled-back", is_rolled_back.to_string()),
         ("url", text(service.and_then(|s| s.url.clone()))),
         ("plan-changes", text(record.planned_changes.map(|n| n.to_string()))),
+        ("task-arn", text(record.one_off.as_ref().and_then(|one_off| one_off.task.as_ref()).map(ToString::to_string))),
+        ("exit-code", outcome.exit_code().to_string()),
     ]
 }
 
@@ -38,7 +40,6 @@ pub fn json(outcome: &Outcome) -> Value {
     let Outcome { result, record } = outcome;
     let mut object: serde_json::Map<String, Value> =
         outputs(outcome).into_iter().map(|(name, value)| (name.to_owned(), typed(name, value))).collect();
-    object.insert("exit-code".to_owned(), json!(outcome.exit_code()));
     if let Err(failure) = result {
         object.insert(
             "failure".to_owned(),
@@ -79,7 +80,7 @@ fn word(result: &Result<Success, Failure>) -> &'static str {
 fn typed(name: &str, value: String) -> Value {
     match name {
         "rolled-back" => json!(value == "true"),
-        "migration-exit-code" | "plan-changes" => value.parse::<i64>().map_or(Value::Null, Value::from),
+        "exit-code" | "migration-exit-code" | "plan-changes" => value.parse::<i64>().map_or(Value::Null, Value::from),
         _ if value.is_empty() => Value::Null,
         _ => json!(value),
     }

@@ -1,7 +1,7 @@
 //! Every sentence of the log: what an [`Event`] says to a person.
 
 use crate::events::{
-    BuildStepState, DeploymentProblem, Event, Notice, Running, StagePrevious, Step, Took, Wait, Warning,
+    BuildStepState, DeploymentProblem, Event, Notice, Running, StagePrevious, Step, StopReason, Took, Wait, Warning,
 };
 use crate::lease::Owner;
 use fargate_deploy_core::names::ServiceRef;
@@ -208,6 +208,46 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::CommandEnded { command, verdict, .. } => {
             Line::new(Failed, Step::Release, format!("release command `{command}` {verdict}"))
         }
+        Event::OneOffPrepared { service, release, container, image, revision } => {
+            let release = release.map(|number| format!("r{number} ")).unwrap_or_default();
+            let text = format!("{service} {release}({}) · container {container} · {image}", revision.short());
+            Line::new(Started, Step::Run, text)
+        }
+        Event::OneOffStarted { task } => Line::new(Progress, Step::Run, format!("task {} is starting", task.id())),
+        Event::OneOffAttached { task } => Line::new(Progress, Step::Run, format!("following task {}", task.id())),
+        Event::OneOffStopping { task, why } => {
+            let why = match why {
+                StopReason::Interrupted => "interrupted",
+                StopReason::Timeout => "its time is over",
+            };
+            Line::new(
+                Progress,
+                Step::Run,
+                format!("{why}: task {} is told to stop; a second signal leaves it", task.id()),
+            )
+        }
+        Event::OneOffDetached { task, attach } => {
+            Line::new(Progress, Step::Run, format!("task {} goes on; to follow it again: {attach}", task.id()))
+        }
+        Event::OneOffEnded {
+            verdict: TaskVerdict::Succeeded | TaskVerdict::ExitedWith { .. },
+            exit_code,
+            took,
+            ran,
+            group,
+            stream,
+            ..
+        } => {
+            let ran = ran.map(|ran| format!(", ran {:.0} s", ran.0.as_secs_f64())).unwrap_or_default();
+            let log = group
+                .as_ref()
+                .zip(stream.as_ref())
+                .map(|(group, stream)| format!(" · log {group} {stream}"))
+                .unwrap_or_default();
+            let text = format!("exit {exit_code} · {:.0} s{ran}{log}", took.0.as_secs_f64());
+            Line::new(if *exit_code == 0 { Mark::Done } else { Failed }, Step::Run, text)
+        }
+        Event::OneOffEnded { verdict, .. } => Line::new(Failed, Step::Run, format!("the task {verdict}")),
         Event::CommandsSkipped => Line::new(Skipped, Step::Release, "--skip-release-commands"),
 
         Event::RolloutRequested { service, revision } => {
@@ -347,6 +387,7 @@ fn waiting(wait: &Wait) -> Option<Line> {
             (Step::Lease, format!("{}: waiting for the task of an earlier run", service.name))
         }
         Wait::Snapshot { snapshot, state } => (Step::Release, format!("snapshot {snapshot} is {state}")),
+        Wait::OneOff { task, status } => (Step::Run, format!("task {} is {}", task.id(), status.to_lowercase())),
         Wait::Command { command, status, .. } => (Step::Release, format!("{command} is {}", status.to_lowercase())),
         Wait::Order { action, error } => {
             let step = if action == "ecs:RunTask" { Step::Release } else { Step::RollOut };
@@ -409,6 +450,25 @@ pub fn warning(warning: &Warning) -> String {
             "release command `{command}` exited with 0, and container `{container}` beside it did not run: {}",
             reason.as_deref().unwrap_or("AWS gives no reason")
         ),
+        Warning::WordForShell { word } => format!(
+            "`{word}` is an argument of the command, since several words run without a shell: for a shell give it as one string"
+        ),
+        Warning::ReleaseUnderWay { service, run, actor, command } => {
+            let by = Owner { run: run.clone(), actor: actor.clone() };
+            format!("release command `{command}` of {service} is under way, of {by}: this task does not wait for it")
+        }
+        Warning::LogElsewhere { container, driver, place } => {
+            let place = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+            format!("container `{container}` logs by `{driver}`{place}, not to CloudWatch: its lines are there and not here")
+        }
+        Warning::CommandNotRunnable { exit_code, entrypoint } => {
+            let what = if *exit_code == 127 { "was not found" } else { "cannot be executed" };
+            let stays = match entrypoint {
+                Some(entrypoint) => format!("the definition's entry point `{entrypoint}` stays before it"),
+                None => "the entry point of the image, where it has one, stays before it".to_owned(),
+            };
+            format!("exit {exit_code}: the command {what} in the container; it replaces CMD alone, and {stays}")
+        }
         Warning::LogNotRead { command, error } => {
             format!("release command `{command}`: the end of its log could not be read: {error}")
         }

@@ -236,19 +236,7 @@ async fn find_image(
 async fn existing(image: &ImageConfig, text: &str, context: &ReleaseContext<'_>) -> Result<ImageBefore, Failure> {
     let reference =
         ImageRef::parse(text).map_err(|why| Failure::new(Reason::Config, format!("image `{}`: {why}", image.key)))?;
-    let found = match (pinned(&reference), reference.ecr()) {
-        (Some((repository, digest)), _) => pull_right(&repository, &digest, text, context).await?,
-        (None, Some(_)) => {
-            let wanted = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
-            let repository = repository(&reference, context).await?;
-            let looked = match &repository {
-                Some(repository) => context.aws.repositories.image(repository, &wanted).await,
-                None => Ok(None),
-            };
-            usable(looked.map_err(|e| call_failed(&format!("looking up `{text}`"), &e))?, text)?
-        }
-        (None, None) => ImageFound { digest: resolve(&reference, text, context).await?, tags: vec![], platform: None },
-    };
+    let found = given_image(&reference, text, context).await?;
     Ok(ImageBefore {
         key: image.key.clone(),
         name: reference.name(),
@@ -259,6 +247,30 @@ async fn existing(image: &ImageConfig, text: &str, context: &ReleaseContext<'_>)
         found: Some(found),
         is_immutable: false,
         is_to_be_created: false,
+    })
+}
+
+/// What a reference stands for now, which has to be there.
+///
+/// # Errors
+/// `config`: it is not. `permission`: it cannot be pulled.
+pub async fn given_image(
+    reference: &ImageRef,
+    text: &str,
+    context: &ReleaseContext<'_>,
+) -> Result<ImageFound, Failure> {
+    Ok(match (pinned(reference), reference.ecr()) {
+        (Some((repository, digest)), _) => pull_right(&repository, &digest, text, context).await?,
+        (None, Some(_)) => {
+            let wanted = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
+            let repository = repository(reference, context).await?;
+            let looked = match &repository {
+                Some(repository) => context.aws.repositories.image(repository, &wanted).await,
+                None => Ok(None),
+            };
+            usable(looked.map_err(|e| call_failed(&format!("looking up `{text}`"), &e))?, text)?
+        }
+        (None, None) => ImageFound { digest: resolve(reference, text, context).await?, tags: vec![], platform: None },
     })
 }
 

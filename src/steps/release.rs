@@ -1,12 +1,11 @@
 //! A release command: one task, once, from the new image.
 
-mod follow;
-
 use crate::config::When;
 use crate::error::{call_failed, sentence};
-use crate::events::{Event, Wait, Warning};
+use crate::events::{Event, Step, Wait, Warning};
 use crate::evidence;
 use crate::explanation;
+use crate::follow::Follow;
 pub use crate::lease::RunKey;
 use crate::lease::{self, ClaimedTask, Lease};
 use crate::ports::{CallError, CallErrorKind, LogStream, RunTask};
@@ -20,7 +19,6 @@ use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
 use fargate_deploy_core::resolved::joined;
 use fargate_deploy_core::task::{Task, TaskVerdict, judge, judge_with_output};
 use fargate_deploy_core::task_definition::{TaskDefinition, launch_volumes};
-use follow::Follow;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -190,6 +188,7 @@ fn request(
         has_managed_tags: before.has_managed_tags,
         started_by: started_by(plan, &service.service, &run.key),
         client_token: String::new(),
+        is_spot: false,
     };
     request.client_token = token(&request, plan, run, tries);
     request
@@ -445,10 +444,11 @@ async fn wait(
 ) -> Result<(Task, bool), Failure> {
     let mut log = Follow::new(stream);
     let name = &plan.command.name;
+    let tell = |line| step.emit(Event::Output { step: Step::Release, source: name.clone(), line });
     let following = async {
         loop {
             // What cannot be read now may be read later: the exit code is the truth.
-            let _ = retry::each_within(retry::POLL, log.follow(name, step, context.aws)).await;
+            let _ = retry::each_within(retry::POLL, log.follow(context.aws, &tell)).await;
             if log.has_told() {
                 note_output(context, plan);
             }
@@ -459,7 +459,15 @@ async fn wait(
         ended = wait_until_stopped(task, cluster, plan, began, step, context) => ended?,
         never = following => never,
     };
-    log.drain(name, judge(&ended, &plan.container) == TaskVerdict::Succeeded, step, context.aws).await;
+    // Longer where the lines tell why it failed.
+    let looks = match (judge(&ended, &plan.container), log.has_told()) {
+        (TaskVerdict::Succeeded, _) => 2,
+        (_, true) => 4,
+        (_, false) => 10,
+    };
+    if let Err(error) = log.drain(looks, context.aws, &tell).await {
+        context.warn(Warning::LogNotRead { command: name.clone(), error });
+    }
     Ok((ended, log.has_told()))
 }
 

@@ -60,6 +60,20 @@ impl Program {
         self.run(&Job { id, attempt: 1, sha: sha.to_owned() }, name, arguments, variables, directory)
     }
 
+    /// A command as it is typed, in no job.
+    pub fn typed(&self, arguments: &[&str], variables: &[(&str, &str)], directory: &Path) -> Typed {
+        let number = self.runs.fetch_add(1, Ordering::SeqCst);
+        let file = |what: &str| self.home.path().join(format!("typed-{number}.{what}"));
+        let (out, err) = (file("out"), file("err"));
+        let mut command = scrubbed(BINARY);
+        command.args(arguments).current_dir(directory).envs(&self.env).env("HOME", self.home.path()).env("USER", "ada");
+        command.envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(std::fs::File::create(&out).unwrap());
+        command.stderr(std::fs::File::create(&err).unwrap());
+        let child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+        Typed { child, out, err }
+    }
+
     /// `deploy` as a job of the caller's choice.
     pub fn start_job(&self, job: &Job, arguments: &[&str], directory: &Path) -> Running {
         self.run(job, "deploy", arguments, &[], directory)
@@ -88,6 +102,42 @@ impl Program {
             .stderr(std::fs::File::create(&running.log).unwrap());
         let child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
         Running { child, files: running }
+    }
+}
+
+/// A command as a person types it at a terminal, with standard output and standard error apart.
+pub struct Typed {
+    child: tokio::process::Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Typed {
+    pub fn said(&self) -> String {
+        read(&self.err)
+    }
+
+    pub fn printed(&self) -> String {
+        read(&self.out)
+    }
+
+    pub async fn prints(&self, text: &str) {
+        eventually(text, || async { self.printed().contains(text).then_some(()) }).await;
+    }
+
+    pub async fn says(&self, text: &str) {
+        eventually(text, || async { self.said().contains(text).then_some(()) }).await;
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it has ended already").to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Code, standard output, standard error.
+    pub async fn ended(mut self) -> (i32, String, String) {
+        let status = self.child.wait().await.unwrap();
+        (status.code().unwrap_or(-1), self.printed(), self.said())
     }
 }
 

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use crate::program::{Job, Program, Run, Running};
+use crate::program::{Job, Program, Run, Running, Typed};
 use aws_stage::behavior::Behavior;
 use aws_stage::oidc::GithubJob;
 use aws_stage::{LABEL, Stage, StageOptions};
@@ -28,6 +28,8 @@ pub struct Setting {
     pub desired: i64,
     /// The step gets the job's token, and reports to GitHub with it.
     pub reports: bool,
+    /// By the root's keys in the environment, for a config without a role: as a person who is signed in.
+    pub is_signed_in: bool,
 }
 
 impl Default for Setting {
@@ -40,6 +42,7 @@ impl Default for Setting {
             service: json!({}),
             desired: 2,
             reports: false,
+            is_signed_in: false,
         }
     }
 }
@@ -118,6 +121,9 @@ impl Scene {
         app.write("app/check", "exit 0\n");
         furnish_app(&app);
         let mut env: Env = stage.github_env().into_iter().chain(stage.aws_env()).collect();
+        if setting.is_signed_in {
+            env.extend(stage.root_env());
+        }
         if setting.reports {
             env.extend(stage.github_api_env());
         }
@@ -167,6 +173,16 @@ impl Scene {
     /// Any command, with variables of its own.
     pub fn begin(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         self.program.begin(name, arguments, variables, self.app.path(), &self.sha())
+    }
+
+    /// Any command as it is typed, in no job.
+    pub fn typed(&self, arguments: &[&str]) -> Typed {
+        self.typed_with(arguments, &[])
+    }
+
+    /// The same with variables of its own.
+    pub fn typed_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Typed {
+        self.program.typed(arguments, variables, self.app.path())
     }
 
     /// Any command.

@@ -14,6 +14,10 @@ impl Sink for RecordedEvents {
 }
 
 impl RecordedEvents {
+    pub fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
     pub fn masked(&self) -> Vec<String> {
         self.texts(|event| match event {
             Event::Mask(secret) => Some(secret.expose().to_owned()),

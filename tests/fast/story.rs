@@ -14,6 +14,7 @@ mod lease;
 mod many;
 mod migration;
 mod newer;
+mod one_off;
 mod outages;
 mod owed;
 mod policies;

@@ -66,9 +66,9 @@ impl Logs {
         let Some(group) = groups.get_mut(group) else { return };
         let stream =
             group.streams.entry(stream.to_owned()).or_insert_with(|| Stream { created: now(), events: vec![] });
-        stream.events.push(Event { timestamp, ingestion: now(), message });
         // AWS gives events in the order of their timestamps.
-        stream.events.sort_by_key(|event| event.timestamp);
+        let at = stream.events.partition_point(|event| event.timestamp <= timestamp);
+        stream.events.insert(at, Event { timestamp, ingestion: now(), message });
     }
 
     pub(crate) async fn call(&self, _caller: &Caller, operation: &str, body: Value) -> Reply {

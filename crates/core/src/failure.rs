@@ -26,11 +26,13 @@ pub enum Reason {
     Unavailable,
     /// The services serve the new release; a release command with `when: after` failed.
     AfterCommand,
+    /// The task of `run` did not start, or AWS or a person ended it: the command has no exit code of its own.
+    Task,
     Cancelled,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::Internal,
         Reason::Config,
         Reason::PlanStale,
@@ -46,6 +48,7 @@ impl Reason {
         Reason::Timeout,
         Reason::Unavailable,
         Reason::AfterCommand,
+        Reason::Task,
         Reason::Cancelled,
     ];
 
@@ -62,6 +65,7 @@ impl Reason {
             Reason::Timeout => 9,
             Reason::Unavailable => 10,
             Reason::AfterCommand => 11,
+            Reason::Task => 125,
             Reason::Cancelled => 130,
         }
     }
@@ -83,6 +87,7 @@ impl Reason {
             Reason::Timeout => "timeout",
             Reason::Unavailable => "unavailable",
             Reason::AfterCommand => "after-command",
+            Reason::Task => "task",
             Reason::Cancelled => "cancelled",
         }
     }
@@ -111,6 +116,10 @@ impl Reason {
             Reason::AfterCommand => {
                 "the services serve the new release; a release command with `when: after` failed: says which, and how to run \
                  it again alone"
+            }
+            Reason::Task => {
+                "of `run`: its task did not start, or AWS or a person ended it. `run` ends with 125 for every other reason of this \
+                 table too, with 126 or 127 for a command that could not be run, and else with the command's own exit code"
             }
             Reason::Cancelled => "interrupted: what was left running, and how to resume",
         }
@@ -231,6 +240,7 @@ mod tests {
                 (9, "timeout"),
                 (10, "unavailable"),
                 (11, "after-command"),
+                (125, "task"),
                 (130, "cancelled"),
             ]
         );

@@ -97,7 +97,7 @@ fn of_success(success: Success) -> DeploymentState {
     match success {
         Success::Deployed | Success::DeployedNotVerified | Success::Unchanged => DeploymentState::Success,
         Success::Started => DeploymentState::InProgress,
-        Success::Planned => DeploymentState::Inactive,
+        Success::Planned | Success::Exited | Success::Detached => DeploymentState::Inactive,
     }
 }
 
@@ -117,6 +117,7 @@ fn of_failure(reason: Reason) -> DeploymentState {
         | Reason::Timeout
         | Reason::Unavailable
         | Reason::AfterCommand
+        | Reason::Task
         | Reason::Cancelled => DeploymentState::Failure,
     }
 }

@@ -12,6 +12,7 @@ pub mod github_deployment;
 pub mod iam_policy;
 pub mod iam_role;
 pub mod image;
+pub mod invocation;
 pub mod kinds;
 pub mod markdown;
 pub mod names;

@@ -3,6 +3,7 @@
 pub use super::failure::{Failure, Place, Reason};
 
 use super::image::Digest;
+use super::invocation::NOT_THE_COMMANDS;
 use super::names::{ImageKey, PinnedImage, ServiceKey, ServiceRef, TaskArn, TaskDefinitionArn};
 use super::plan::document::PlanDocument;
 use super::plan::offline::OfflineDocument;
@@ -21,6 +22,10 @@ pub enum Success {
     Unchanged,
     /// `--dry-run`: only planned.
     Planned,
+    /// `run`: the command has ended, with whatever exit code.
+    Exited,
+    /// `run --detach`: its task was started.
+    Detached,
 }
 
 impl Success {
@@ -31,6 +36,8 @@ impl Success {
             Success::Started => "started",
             Success::Unchanged => "unchanged",
             Success::Planned => "planned",
+            Success::Exited => "exited",
+            Success::Detached => "detached",
         }
     }
 }
@@ -48,9 +55,12 @@ impl Outcome {
     /// <https://developer.hashicorp.com/terraform/cli/commands/plan>
     pub fn exit_code(&self) -> u8 {
         match &self.result {
+            Err(failure) if self.record.one_off.is_some() && failure.reason != Reason::Cancelled => {
+                self.record.one_off.as_ref().and_then(|one_off| one_off.exit_code).unwrap_or(NOT_THE_COMMANDS)
+            }
             Err(failure) => failure.reason.exit_code(),
             Ok(_) if self.record.has_detailed_exit_code && self.record.has_planned_changes() => 2,
-            Ok(_) => 0,
+            Ok(_) => self.record.one_off.as_ref().and_then(|one_off| one_off.exit_code).unwrap_or_default(),
         }
     }
 
@@ -82,6 +92,8 @@ pub struct Record {
     /// The database and the snapshot of it that was taken before the first command.
     pub snapshot: Option<(String, String)>,
     pub services: Vec<ServiceRecord>,
+    /// Of `run`.
+    pub one_off: Option<OneOffRecord>,
     /// How many services a plan would change.
     pub planned_changes: Option<usize>,
     pub plan: Option<Box<PlanDocument>>,
@@ -132,6 +144,27 @@ pub enum CommandState {
     NeverStarted,
 }
 
+/// The task of `run`.
+#[derive(Clone, Debug, Default)]
+pub struct OneOffRecord {
+    pub task: Option<TaskArn>,
+    pub state: OneOffState,
+    /// What `run` ends with where that is about the command: its own code, 126 or 127.
+    pub exit_code: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OneOffState {
+    #[default]
+    NotStarted,
+    /// RunTask was sent; whether it started is not known.
+    Starting,
+    Running,
+    /// It was told to stop.
+    Stopping,
+    Stopped,
+}
+
 #[derive(Clone, Debug)]
 pub struct ServiceRecord {
     pub key: ServiceKey,
@@ -170,6 +203,9 @@ const NOTHING_LEFT: &str = "this was a rehearsal: nothing of it is left on this 
 impl Record {
     /// The state now, one sentence a fact: which revision serves, whether commands were applied, what is left running.
     pub fn state(&self) -> Vec<String> {
+        if let Some(one_off) = &self.one_off {
+            return vec![one_off.sentence()];
+        }
         if self.is_rehearsed && self.services.is_empty() && self.commands.is_empty() {
             return vec![NOTHING_LEFT.to_owned()];
         }
@@ -220,6 +256,19 @@ impl Record {
 
     pub fn service_mut(&mut self, key: &ServiceKey) -> Option<&mut ServiceRecord> {
         self.services.iter_mut().find(|s| s.key == *key)
+    }
+}
+
+impl OneOffRecord {
+    fn sentence(&self) -> String {
+        let task = self.task.as_ref().map(|task| format!("task {}", task.id())).unwrap_or_default();
+        match self.state {
+            OneOffState::NotStarted => "no task was started".to_owned(),
+            OneOffState::Starting => "RunTask was sent, whether it started a task is not known".to_owned(),
+            OneOffState::Running => format!("{task} is still running"),
+            OneOffState::Stopping => format!("{task} was told to stop, and has not stopped yet"),
+            OneOffState::Stopped => format!("{task} has stopped"),
+        }
     }
 }
 

@@ -49,6 +49,15 @@ impl Service {
         self.deployments.iter().find(|d| d.role == Role::Primary)
     }
 
+    /// The revision that answers: while a rollout goes on, or has failed, what it was to replace.
+    pub fn serving(&self) -> &TaskDefinitionArn {
+        let is_open = |d: &Deployment| matches!(d.state, State::InProgress | State::Failed);
+        let Some(primary) = self.primary().filter(|primary| is_open(primary)) else { return &self.task_definition };
+        let others = self.deployments.iter().filter(|d| d.id != primary.id && d.counts.running > 0);
+        let replaced = others.filter(|d| d.state != State::Failed).max_by_key(|d| d.counts.running);
+        replaced.map_or(&self.task_definition, |d| &d.task_definition)
+    }
+
     pub fn deployment(&self, id: &DeploymentId) -> Option<&Deployment> {
         self.deployments.iter().find(|d| &d.id == id)
     }

@@ -170,6 +170,26 @@ impl TaskDefinition {
         Some((option("awslogs-group")?, option("awslogs-stream-prefix")?, option("awslogs-region")))
     }
 
+    /// The log driver of a container whose lines are not in CloudWatch, and where it says that they go, as far as that is no
+    /// secret.
+    pub fn log_elsewhere(&self, container: &ContainerName) -> (String, Option<String>) {
+        const PLACES: [&str; 8] = [
+            "splunk-url",
+            "Name",
+            "Host",
+            "delivery_stream",
+            "log_group_name",
+            "fluentd-address",
+            "gelf-address",
+            "syslog-address",
+        ];
+        let log = self.container(container).and_then(|c| c.get("logConfiguration"));
+        let driver = log.and_then(|log| log.get("logDriver")?.as_str()).unwrap_or("none");
+        let option = |name: &&str| Some(format!("{name} {}", log?.get("options")?.get(*name)?.as_str()?));
+        let places: Vec<_> = PLACES.iter().filter_map(option).collect();
+        (driver.to_owned(), Some(places.join(", ")).filter(|places| !places.is_empty()))
+    }
+
     fn text(&self, member: &str) -> &str {
         self.body.get(member).and_then(Value::as_str).unwrap_or_default()
     }

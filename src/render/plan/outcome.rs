@@ -86,6 +86,7 @@ fn headline(outcome: &Outcome) -> String {
         Ok(Success::Started) => format!("⏳ started{release}, not watched"),
         Ok(Success::Unchanged) => "⚪ nothing to change".to_owned(),
         Ok(Success::Planned) => "⚪ planned".to_owned(),
+        Ok(success @ (Success::Exited | Success::Detached)) => format!("⚪ {}", success.word()),
         Err(failure) if failure.reason == Reason::RolledBack => format!("❌{release} rolled back"),
         Err(failure) if failure.reason == Reason::AfterCommand => {
             format!("⚠️ deployed{release}, and a command after it failed")

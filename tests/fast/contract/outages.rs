@@ -68,6 +68,7 @@ fn rows() -> Vec<Row> {
         task_definition("web"): "DescribeTaskDefinition" => ok(json!({ "taskDefinition": { "family": "web" } }));
         register(&definition(json!({ "family": "web" }))): "RegisterTaskDefinition" => registered();
         run_task(&one_off("web:41", "token-1")): "RunTask" => nothing();
+        stop_task(&"shop".into(), &"arn:t".into(), "why"): "StopTask" => nothing();
         tasks(&"shop".into(), &["arn:t".into()]): "DescribeTasks" => nothing();
         tasks_started_by(&"shop".into(), "me"): "ListTasks" => nothing();
         stopped_tasks(&web()): "ListTasks" => nothing();

@@ -23,6 +23,7 @@ fn migration() -> RunTask {
         has_managed_tags: false,
         started_by: "fargate-deploy/1".to_owned(),
         client_token: "token-1".to_owned(),
+        is_spot: false,
     }
 }
 
@@ -55,6 +56,25 @@ async fn a_task_is_run_on_demand_with_the_network_as_it_was_described() {
     for member in ["networkConfiguration", "platformVersion", "overrides"] {
         assert_eq!(sent.get(member), None, "{member}");
     }
+}
+
+#[tokio::test]
+async fn on_spot_only_where_that_was_asked_for() {
+    let played = ScriptedServer::start().await;
+    played.on("RunTask", [ok(json!({ "tasks": [{ "taskArn": "arn:task/shop/1" }] }))]);
+    played.cloud().await.run_task(&RunTask { is_spot: true, ..migration() }).await.unwrap();
+    let sent = played.only("RunTask");
+    assert_eq!(sent["capacityProviderStrategy"], json!([{ "capacityProvider": "FARGATE_SPOT", "weight": 1 }]));
+    assert_eq!(sent.get("launchType"), None, "AWS refuses both");
+}
+
+#[tokio::test]
+async fn a_task_is_stopped_with_the_reason() {
+    let played = ScriptedServer::start().await;
+    played.on("StopTask", [ok(json!({ "task": {} }))]);
+    played.cloud().await.stop_task(&"shop".into(), &"arn:task/shop/1".into(), "interrupted by ada").await.unwrap();
+    let expected = json!({ "cluster": "shop", "task": "arn:task/shop/1", "reason": "interrupted by ada" });
+    assert_eq!(played.only("StopTask"), expected);
 }
 
 #[tokio::test]

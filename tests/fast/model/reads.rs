@@ -101,6 +101,10 @@ impl Services for Reads<'_> {
 
 #[async_trait(?Send)]
 impl Tasks for Reads<'_> {
+    async fn stop_task(&self, _: &ClusterName, _: &TaskArn, _: &str) -> Call<()> {
+        unreachable!()
+    }
+
     async fn stopped_tasks(&self, _service: &ServiceRef) -> Call<Vec<TaskArn>> {
         let moment = self.read(CallKind::Tasks, "ecs:ListTasks").await?;
         Ok(moment.stopped.iter().map(|t| t.arn.clone()).collect())

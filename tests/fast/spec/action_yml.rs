@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// The outputs of `action.yml`, in the order in which they are set.
 pub const OUTPUTS: &[(&str, &str)] = &[
-    ("outcome", "deployed, deployed-not-verified, started, unchanged, planned or failed"),
+    ("outcome", "deployed, deployed-not-verified, started, unchanged, planned, exited, detached or failed"),
     ("failure-reason", "The word of the exit code when it failed, else empty"),
     ("release", "The release, such as r41"),
     ("image", "The (first) image by digest"),
@@ -20,6 +20,8 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("rolled-back", "Whether a service was put back to its previous revision"),
     ("url", "The URL of the first smoke check"),
     ("plan-changes", "How many services a plan would change"),
+    ("task-arn", "The task of `run`"),
+    ("exit-code", "What the program ended with; of `run` the command's own exit code"),
 ];
 
 fn root() -> &'static Path {
@@ -33,8 +35,8 @@ pub fn help_of(name: &str) -> Option<String> {
     let found = |c: &clap::Command| {
         c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
     };
-    let lock = command.find_subcommand("lock")?.clone();
-    found(&plan).or_else(|| found(&lock)).or_else(|| found(&command))
+    let (lock, run) = (command.find_subcommand("lock")?.clone(), command.find_subcommand("run")?.clone());
+    found(&plan).or_else(|| found(&lock)).or_else(|| found(&run)).or_else(|| found(&command))
 }
 
 /// `action.yml`, from the tables above.

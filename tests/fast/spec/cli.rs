@@ -284,7 +284,7 @@ fn an_input_of_another_command_is_named_with_the_command_that_it_is_for() {
     for (command, input, value, said) in [
         ("deploy", "COMMENT", "true", "input `comment` is for `plan`, and `command` is `deploy`"),
         ("deploy", "REASON", "x", "input `reason` is for `lock`, and `command` is `deploy`"),
-        ("lock status", "IMAGE", "a=b", "input `image` is for `deploy` and `plan`, and `command` is `lock`"),
+        ("lock status", "IMAGE", "a=b", "input `image` is for `deploy`, `plan` and `run`, and `command` is `lock`"),
         ("version", "WAIT", "1m", "input `wait` is for `deploy` and `plan`, and `command` is `version`"),
     ] {
         let (code, printed) = step(folder.path(), &[("COMMAND", command), (input, value)]);

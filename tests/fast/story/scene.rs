@@ -374,5 +374,6 @@ pub fn one_off(definition: &str, client_token: &str) -> RunTask {
         has_managed_tags: false,
         started_by: "fargate-deploy/migrate/1001".to_owned(),
         client_token: client_token.to_owned(),
+        is_spot: false,
     }
 }

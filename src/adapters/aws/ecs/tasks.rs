@@ -14,16 +14,19 @@ const TASKS_PER_CALL: usize = 100;
 
 #[async_trait(?Send)]
 impl Tasks for AwsClient {
-    /// On-demand Fargate always: Spot may end a migration halfway.
+    /// On-demand Fargate unless asked otherwise: Spot may end a command halfway.
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
         let mut body = json!({
             "cluster": request.cluster,
             "taskDefinition": request.task_definition,
             "count": 1,
-            "launchType": "FARGATE",
             "startedBy": request.started_by,
             "clientToken": request.client_token,
         });
+        match request.is_spot {
+            true => body["capacityProviderStrategy"] = json!([{ "capacityProvider": "FARGATE_SPOT", "weight": 1 }]),
+            false => body["launchType"] = "FARGATE".into(),
+        }
         if let Some(network) = &request.network_configuration {
             body["networkConfiguration"] = network.clone();
         }
@@ -47,6 +50,11 @@ impl Tasks for AwsClient {
             tasks: list(&answer, "tasks").iter().map(wire::task).collect(),
             failures: list(&answer, "failures").iter().map(|f| (text(f, "reason"), text(f, "detail"))).collect(),
         })
+    }
+
+    async fn stop_task(&self, cluster: &ClusterName, task: &TaskArn, reason: &str) -> Call<()> {
+        let body = json!({ "cluster": cluster, "task": task, "reason": reason });
+        ask!(self, "ecs:StopTask", stop_task, body).map(drop)
     }
 
     async fn tasks(&self, cluster: &ClusterName, tasks: &[TaskArn]) -> Call<Vec<Task>> {

@@ -88,6 +88,10 @@ pub struct FakeCloud {
     frozen: RefCell<BTreeMap<String, Instant>>,
     pub region: Cell<&'static str>,
     pace: Pace,
+    /// StopTask is answered, and the task goes on.
+    pub ignores_stops: Cell<bool>,
+    /// RunTask with tags is refused, as to a role that lacks `ecs:TagResource`.
+    pub refuses_tags: Cell<bool>,
     /// AWS's limits: calls beyond them are refused.
     buckets: RefCell<Option<Buckets>>,
 }
@@ -146,6 +150,8 @@ impl FakeCloud {
             frozen: RefCell::default(),
             region: Cell::new(REGION),
             pace: Pace::default(),
+            ignores_stops: Cell::default(),
+            refuses_tags: Cell::default(),
             buckets: RefCell::default(),
         }
     }
@@ -432,7 +438,21 @@ impl TaskDefinitions for FakeCloud {
 impl Tasks for FakeCloud {
     async fn run_task(&self, request: &RunTask) -> Call<RunTaskAnswer> {
         let definition = request.task_definition.short();
-        self.call("ecs:RunTask", definition, |aws| Ok(aws.start_one_off(request))).await
+        self.call("ecs:RunTask", definition, |aws| match self.refuses_tags.get() && !request.tags.is_empty() {
+            true => Err(error("ecs:TagResource", CallErrorKind::Denied)),
+            false => Ok(aws.start_one_off(request)),
+        })
+        .await
+    }
+
+    async fn stop_task(&self, _cluster: &ClusterName, task: &TaskArn, reason: &str) -> Call<()> {
+        self.call("ecs:StopTask", task.id(), |aws| {
+            if !self.ignores_stops.get() {
+                aws.ask_to_stop(task, reason);
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn tasks(&self, _cluster: &ClusterName, tasks: &[TaskArn]) -> Call<Vec<Task>> {

@@ -49,6 +49,11 @@ impl Run {
         Self::ending("TaskFailedToStart", reason, exit_code)
     }
 
+    /// AWS took the capacity back.
+    pub fn taken_by_spot() -> Self {
+        Self::ending("SpotInterruption", "Your Spot Task was interrupted.", Some(143))
+    }
+
     pub fn killed() -> Self {
         Self::ending("UserInitiated", "Task stopped by user", Some(137))
     }
@@ -136,6 +141,19 @@ impl Aws {
             self.after(at, move |aws| aws.stop(&arn, code, &reason, containers));
         }
         RunTaskAnswer { tasks: vec![task], failures: vec![] }
+    }
+
+    /// SIGTERM, on which its container ends, some seconds later; one that has stopped stays as it is.
+    pub fn ask_to_stop(&mut self, arn: &TaskArn, reason: &str) {
+        let Some(found) = self.tasks.iter_mut().find(|t| t.task.arn == *arn && !t.task.is_stopped()) else { return };
+        found.task.desired_status = "STOPPED".to_owned();
+        let (arn, reason) = (arn.clone(), reason.to_owned());
+        self.after(Duration::from_secs(5), move |aws| {
+            let is_running = aws.tasks.iter().any(|t| t.task.arn == arn && !t.task.is_stopped());
+            if is_running {
+                aws.stop(&arn, "UserInitiated", &reason, vec![container("app", Some(143))]);
+            }
+        });
     }
 
     pub fn stop(&mut self, arn: &TaskArn, code: &str, reason: &str, containers: Vec<ContainerState>) {

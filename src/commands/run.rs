@@ -1,0 +1,224 @@
+//! `run`: a one-off task from what a service runs. Its lines on standard output, its exit code ours.
+
+use crate::adapters::aws::AwsClient;
+use crate::adapters::builder::EngineBuilder;
+use crate::adapters::web::HttpWeb;
+use crate::cli::{Arguments, RunFlags};
+use crate::commands::deploy::{open_session, random};
+use crate::commands::refuse_foreign;
+use crate::commands::scope::{Scope, ScopedService};
+use crate::config::read_text;
+use crate::context::RunContext;
+use crate::events::{Event, Sink, Warning};
+use crate::release_context::ReleaseContext;
+use crate::steps::one_off::{self, Order, signalled};
+use crate::steps::preflight::given_image;
+use fargate_deploy_core::image::ImageRef;
+use fargate_deploy_core::invocation::{Invocation, argv, for_a_shell, merged, variable, variables_of_file};
+use fargate_deploy_core::names::{ContainerName, PinnedImage, ServiceRef};
+use fargate_deploy_core::outcome::{Failure, OneOffRecord, OneOffState, Outcome, Reason, Record, Success};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch::Receiver;
+
+/// A file of variables is no longer than what RunTask takes of them, with room for comments.
+const MOST_BYTES_OF_VARIABLES: u64 = 1024 * 1024;
+
+/// What is asked for, with a service to ask it of.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// `image` is looked up first.
+    Start {
+        order: Order,
+        image: Option<String>,
+    },
+    Attach {
+        service: ServiceRef,
+        task: String,
+        container: Option<ContainerName>,
+    },
+}
+
+/// How it is followed.
+#[derive(Clone, Debug, Default)]
+pub struct Following {
+    pub is_detached: bool,
+    pub timeout: Option<Duration>,
+    /// The command line that follows a task of this run again, up to the task's id.
+    pub attach: String,
+}
+
+/// Runs it, and follows it to its end. `signals` counts SIGINT and SIGTERM.
+pub async fn run(
+    flags: &RunFlags,
+    arguments: &Arguments,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: Arc<dyn Sink + Send + Sync>,
+    signals: Receiver<usize>,
+) -> Outcome {
+    let record = RefCell::new(Record { one_off: Some(OneOffRecord::default()), ..Record::default() });
+    let running = Box::pin(async {
+        let given = given(flags, env, directory)?;
+        if let Some(word) = for_a_shell(&flags.words) {
+            sink.emit(Event::Warning(Warning::WordForShell { word: word.to_owned() }));
+        }
+        let named: Vec<String> = flags.service.iter().cloned().collect();
+        let scope = Scope::read(&named, arguments, env, directory, Arc::clone(&sink)).await?;
+        let chosen = only(&scope.services)?.clone();
+        let context = RunContext::read(env, &scope.root);
+        refuse_foreign(&context, "run")?;
+        let asked = asked(flags, given, chosen, &context);
+        let session = open_session(scope.region, scope.roles, &context, env, Arc::clone(&sink)).await?;
+        let web = HttpWeb::new(session.network());
+        let cloud = AwsClient::new(session);
+        let builder = EngineBuilder::new(env.clone());
+        let context = ReleaseContext {
+            aws: cloud.ports(),
+            builder: &builder,
+            web: &web,
+            sink: sink.as_ref(),
+            clock: crate::clock::since_boot,
+            record: &record,
+        };
+        let following =
+            Following { is_detached: flags.detach, timeout: flags.timeout, attach: attach_line(flags, arguments) };
+        run_with(&asked, &following, signals.clone(), &context).await
+    });
+    let mut interrupts = signals.clone();
+    // What was not yet sent is not sent any more; what was is waited for, until a second signal.
+    let cut_off = async {
+        signalled(&mut interrupts, 1).await;
+        let is_untouched = || record.borrow().one_off.as_ref().is_none_or(|o| o.state == OneOffState::NotStarted);
+        if !is_untouched() {
+            signalled(&mut interrupts, 2).await;
+            if record.borrow().one_off.as_ref().is_some_and(|one_off| one_off.state != OneOffState::Starting) {
+                // Whoever follows the task answers that signal.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        result = running => result,
+        () = cut_off => Err(Failure::new(Reason::Cancelled, "interrupted before the task was there")),
+    };
+    Outcome { result, record: record.into_inner() }.redacted(|text| sink.redacted(text))
+}
+
+/// The same with the session open.
+///
+/// # Errors
+/// Every reason; `task` for a task that did not start, or that AWS or a person ended.
+pub async fn run_with(
+    asked: &Asked,
+    following: &Following,
+    signals: Receiver<usize>,
+    context: &ReleaseContext<'_>,
+) -> Result<Success, Failure> {
+    let started = match asked {
+        Asked::Start { order, image } => {
+            let service = one_off::service(&order.service, context).await?;
+            let mut order = order.clone();
+            if let Some(text) = image {
+                order.image = Some(pinned(text, context).await?);
+            }
+            one_off::start(&order, &service, context).await?
+        }
+        Asked::Attach { service, task, container } => {
+            one_off::attach(task, &service.cluster, container.as_ref(), context).await?
+        }
+    };
+    if following.is_detached {
+        return Ok(Success::Detached);
+    }
+    let attach = format!("{} {}", following.attach, started.task.id());
+    one_off::follow(&started, following.timeout, signals, &attach, context).await
+}
+
+/// By the digest that it has now.
+async fn pinned(text: &str, context: &ReleaseContext<'_>) -> Result<PinnedImage, Failure> {
+    let reference = ImageRef::parse(text).map_err(|why| Failure::new(Reason::Config, format!("`--image`: {why}")))?;
+    let found = given_image(&reference, text, context).await?;
+    Ok(PinnedImage::of(&reference.name(), &found.digest))
+}
+
+/// The command and its variables.
+fn given(flags: &RunFlags, env: &BTreeMap<String, String>, directory: &Path) -> Result<Invocation, Failure> {
+    let wrong = |why: String| Failure::new(Reason::Config, why);
+    let words = flags.run_command.as_ref().map_or_else(|| flags.words.clone(), |line| vec![line.clone()]);
+    if flags.attach.is_none() && words.iter().all(|word| word.trim().is_empty()) {
+        return Err(wrong("what shall it run? a command is missing".to_owned())
+            .with_next("give it after `--`: `fargate-deploy run -- bin/migrate --dry-run`"));
+    }
+    let own = |name: &str| env.get(name).cloned();
+    let mut variables = vec![];
+    for file in &flags.env_file {
+        let named = format!("`--env-file`: `{}`", file.display());
+        let text = read_text(&directory.join(file), MOST_BYTES_OF_VARIABLES)
+            .map_err(|why| wrong(format!("{named}: {why}")))?;
+        variables.extend(variables_of_file(&text, own).map_err(|why| wrong(format!("{named}: {why}")))?);
+    }
+    for text in &flags.env {
+        variables.push(variable(text, own).map_err(|why| wrong(format!("`--env`: {why}")))?);
+    }
+    Ok(Invocation {
+        command: argv(&words),
+        environment: merged(variables),
+        cpu: flags.cpu.clone(),
+        memory: flags.memory.clone(),
+    })
+}
+
+fn only(services: &[ScopedService]) -> Result<&ScopedService, Failure> {
+    match services {
+        [only] => Ok(only),
+        several => {
+            let names: Vec<_> = several.iter().map(|service| format!("`{}`", service.key)).collect();
+            Err(Failure::new(Reason::Config, "which service? the config has several")
+                .with_next(format!("name one with `-s`: {}", names.join(", "))))
+        }
+    }
+}
+
+fn asked(flags: &RunFlags, invocation: Invocation, chosen: ScopedService, context: &RunContext) -> Asked {
+    let container = flags.container.as_deref().map(ContainerName::new);
+    if let Some(task) = &flags.attach {
+        return Asked::Attach { service: chosen.service, task: task.clone(), container };
+    }
+    let order = Order {
+        service: chosen.service,
+        container: container.or(chosen.container),
+        release: flags.release,
+        image: None,
+        invocation,
+        is_spot: flags.spot,
+        started_by: one_off::started_by(context.actor.as_deref().unwrap_or_default()),
+        client_token: random(),
+    };
+    Asked::Start { order, image: flags.image.clone() }
+}
+
+/// With the flags that lead to the same cluster.
+fn attach_line(flags: &RunFlags, arguments: &Arguments) -> String {
+    let global = &arguments.global;
+    let mut line = "fargate-deploy run".to_owned();
+    let file = global.config.as_ref().map(|file| file.display().to_string());
+    for (flag, value) in [
+        ("-c", file.as_ref()),
+        ("-e", global.environment.as_ref()),
+        ("--region", global.region.as_ref()),
+        ("--cluster", global.cluster.as_ref()),
+        ("-s", flags.service.as_ref()),
+        ("--container", flags.container.as_ref()),
+    ] {
+        if let Some(value) = value {
+            line.push_str(&format!(" {flag} {value}"));
+        }
+    }
+    line.push_str(" --attach");
+    line
+}

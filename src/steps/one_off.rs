@@ -1,0 +1,499 @@
+//! `run`: one task like those of a service, with a command of a person's own.
+
+use crate::error::{call_failed, sentence};
+use crate::events::{Event, Step, StopReason, Took, Wait, Warning};
+use crate::evidence;
+use crate::explanation;
+use crate::follow::Follow;
+use crate::lease;
+use crate::ports::{CallErrorKind, LogStream, RunTask};
+use crate::registered::newest_equal;
+use crate::release_context::ReleaseContext;
+use crate::retry;
+use fargate_deploy_core::cause::{self, Seen};
+use fargate_deploy_core::invocation::{Invocation, exit_code};
+use fargate_deploy_core::names::{
+    ClusterName, ContainerName, PinnedImage, ServiceRef, TaskArn, TaskDefinitionArn, short,
+};
+use fargate_deploy_core::outcome::{Failure, OneOffState, Reason, Success};
+use fargate_deploy_core::service::Service;
+use fargate_deploy_core::task::{Task, TaskVerdict, judge_with_output};
+use fargate_deploy_core::task_definition::one_off::one_off;
+use fargate_deploy_core::task_definition::{TaskDefinition, launch_volumes, validate};
+use futures_util::future::join_all;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// DescribeTasks can miss a task for a while right after RunTask.
+const MISSING: Duration = Duration::from_secs(120);
+/// Between two looks at the task, and at its log.
+const PAUSE: Duration = Duration::from_secs(1);
+const LOG_PAUSE: Duration = Duration::from_millis(500);
+/// How long an interrupted run waits for its task to stop: the `stopTimeout` of a container that names none.
+const STOPPING: Duration = Duration::from_secs(30);
+/// How many looks at a log that stays quiet are enough, half a second apart: of one that had lines, and of one that had none.
+const QUIET: [u32; 2] = [4, 10];
+/// How many revisions are looked at, at once and in all, for the one of a release.
+const REVISIONS: [u64; 2] = [10, 200];
+/// What the derived family is called after the service's: `web-run`.
+const FAMILY: &str = "run";
+
+/// What is asked of a new task.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub service: ServiceRef,
+    /// `None`: the one that the service's tasks live by.
+    pub container: Option<ContainerName>,
+    /// `None`: what serves.
+    pub release: Option<u64>,
+    /// Instead of the one that serves.
+    pub image: Option<PinnedImage>,
+    pub invocation: Invocation,
+    pub is_spot: bool,
+    pub started_by: String,
+    /// Nobody else has it: the same request twice is two tasks.
+    pub client_token: String,
+}
+
+/// A task to be followed.
+#[derive(Clone, Debug)]
+pub struct Started {
+    pub task: TaskArn,
+    pub cluster: ClusterName,
+    pub container: ContainerName,
+    pub definition: TaskDefinition,
+    pub began: Instant,
+}
+
+/// `fargate-deploy/run/ACTOR`, of the characters that AWS takes: what `status` lists such tasks by.
+pub fn started_by(actor: &str) -> String {
+    let clean = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
+    let actor: String = actor.chars().map(clean).take(100).collect();
+    format!("fargate-deploy/{FAMILY}/{}", if actor.is_empty() { "somebody" } else { &actor })
+}
+
+/// The service, which has to be there.
+///
+/// # Errors
+/// `config`: it is not.
+pub async fn service(service: &ServiceRef, context: &ReleaseContext<'_>) -> Result<Service, Failure> {
+    let found = context.aws.services.services(std::slice::from_ref(service)).await;
+    let found = found.map_err(|e| call_failed(&format!("describing service {service}"), &e))?;
+    found.into_iter().flatten().find(|found| found.status != "INACTIVE").ok_or_else(|| {
+        let what = format!("service {service}: it does not exist in {}", context.aws.identity.region());
+        Failure::new(Reason::Config, what).with_next("check `name` and `cluster`, or create the service first")
+    })
+}
+
+/// The container that a command runs in, where nobody names one: the one that the definition's tasks live by.
+///
+/// # Errors
+/// `config`: there are several, or none of that name.
+pub fn container(definition: &TaskDefinition, named: Option<&ContainerName>) -> Result<ContainerName, Failure> {
+    let names = || {
+        let names: Vec<_> = definition.container_names().iter().map(|name| format!("`{name}`")).collect();
+        format!("its containers are {}", names.join(", "))
+    };
+    match named {
+        Some(name) if definition.container(name).is_some() => Ok(name.clone()),
+        Some(name) => {
+            let what = format!("container `{name}`: task definition `{}` has none of that name", definition.family());
+            Err(Failure::new(Reason::Config, what).with_next(names()))
+        }
+        None => definition.sole_container().ok_or_else(|| {
+            let what = format!("which container? task definition `{}` has several", definition.family());
+            Failure::new(Reason::Config, what).with_next(format!("name it with `--container`; {}", names()))
+        }),
+    }
+}
+
+/// Starts the task.
+///
+/// # Errors
+/// Nothing was started: every reason of a failed call, `config` where what is asked for does not go together, and `task` where
+/// AWS does not start it.
+pub async fn start(order: &Order, service: &Service, context: &ReleaseContext<'_>) -> Result<Started, Failure> {
+    let began = Instant::now();
+    let invocation = &order.invocation;
+    let running = chosen_revision(order, service, context).await?;
+    let container = container(&running, order.container.as_ref())?;
+    let overrides = invocation.overrides(&container).map_err(|why| Failure::new(Reason::Config, why))?;
+    size_fits(invocation, &running)?;
+    let (definition, revision) = registered(&running, &container, order.image.as_ref(), context).await?;
+    let image = definition.container(&container).and_then(|c| c.get("image")?.as_str()).unwrap_or_default().to_owned();
+    context.emit(Event::OneOffPrepared {
+        service: order.service.clone(),
+        release: running.release(),
+        container: container.clone(),
+        image,
+        revision: revision.clone(),
+    });
+    if let Ok(lease::State { holder: Some(holder), command: Some(command), .. }) =
+        retry::each_within(retry::POLL, lease::state(&order.service, context.aws)).await
+    {
+        let (run, actor) = (holder.run, holder.actor);
+        context.warn(Warning::ReleaseUnderWay { service: order.service.clone(), run, actor, command });
+    }
+    let request = RunTask {
+        cluster: order.service.cluster.clone(),
+        task_definition: revision,
+        network_configuration: service.network_configuration.clone(),
+        platform_version: service.platform_version.clone(),
+        overrides,
+        volume_configurations: launch_volumes::of_task(&definition, &service.volume_configurations),
+        tags: definition.registrable().tags,
+        has_managed_tags: service.has_managed_tags,
+        started_by: order.started_by.clone(),
+        client_token: order.client_token.clone(),
+        is_spot: order.is_spot,
+    };
+    let task = run_task(request, context).await?;
+    context.emit(Event::OneOffStarted { task: task.clone() });
+    Ok(Started { task, cluster: order.service.cluster.clone(), container, definition, began })
+}
+
+/// A task that was started before, by its id or ARN.
+///
+/// # Errors
+/// `config`: there is none, or which container is meant is not known.
+pub async fn attach(
+    task: &str,
+    cluster: &ClusterName,
+    named: Option<&ContainerName>,
+    context: &ReleaseContext<'_>,
+) -> Result<Started, Failure> {
+    let arn = TaskArn::new(task);
+    let found = context.aws.tasks.tasks(cluster, std::slice::from_ref(&arn)).await;
+    let found = found.map_err(|e| call_failed(&format!("describing task {}", arn.id()), &e))?;
+    let found = found.into_iter().next().ok_or_else(|| {
+        let what = format!("task {}: there is none in cluster `{}`", arn.id(), short(cluster.as_str()));
+        Failure::new(Reason::Config, what)
+            .with_next("AWS forgets a task an hour after it stopped; its id is the whole of what `run` printed")
+    })?;
+    let definition = definition_of(found.task_definition.as_str(), context).await?;
+    let container = container(&definition, named)?;
+    if let Some(record) = &mut context.record.borrow_mut().one_off {
+        (record.task, record.state) = (Some(found.arn.clone()), OneOffState::Running);
+    }
+    context.emit(Event::OneOffAttached { task: found.arn.clone() });
+    Ok(Started { task: found.arn, cluster: cluster.clone(), container, definition, began: Instant::now() })
+}
+
+/// Follows the task to its end, or until `signals` or `limit` say otherwise: at the first signal, and when the time is over, it
+/// is told to stop; at the second signal it is left running. `attach` is how to follow it again.
+///
+/// # Errors
+/// `task`, `timeout`, `cancelled`; `permission` and others where the task cannot be looked at: it goes on.
+pub async fn follow(
+    started: &Started,
+    limit: Option<Duration>,
+    mut signals: Receiver<usize>,
+    attach: &str,
+    context: &ReleaseContext<'_>,
+) -> Result<Success, Failure> {
+    let Started { task, container, definition, .. } = started;
+    let stream = LogStream::of(definition, container, task);
+    if stream.is_none() {
+        let (driver, place) = definition.log_elsewhere(container);
+        context.warn(Warning::LogElsewhere { container: container.clone(), driver, place });
+    }
+    let mut log = Follow::new(stream.as_ref());
+    let source = container.to_string();
+    let tell = |line| context.emit(Event::Output { step: Step::Run, source: source.clone(), line });
+    let following = async {
+        loop {
+            // What cannot be read now may be read later: the exit code is the truth.
+            let _ = retry::each_within(retry::POLL, log.follow(context.aws, &tell)).await;
+            sleep(LOG_PAUSE).await;
+        }
+    };
+    let (ended, stopped_for) = tokio::select! {
+        watched = until_it_ends(started, limit, &mut signals, attach, context) => watched?,
+        never = following => never,
+    };
+    note(context, OneOffState::Stopped);
+    let looks = QUIET[usize::from(!log.has_told())];
+    if let Err(error) = log.drain(looks, context.aws, &tell).await {
+        context.warn(Warning::LogNotRead { command: source.clone(), error });
+    }
+    conclude(started, &ended, log.has_told(), stopped_for, stream.as_ref(), context).await
+}
+
+/// The task when it has stopped, and why it was told to, where it was.
+async fn until_it_ends(
+    started: &Started,
+    limit: Option<Duration>,
+    signals: &mut Receiver<usize>,
+    attach: &str,
+    context: &ReleaseContext<'_>,
+) -> Result<(Task, Option<StopReason>), Failure> {
+    let task = &started.task;
+    let time = async {
+        match limit {
+            Some(limit) => sleep_until(started.began + limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let why = tokio::select! {
+        biased;
+        ended = until_stopped(started, context) => return Ok((ended?, None)),
+        () = signalled(signals, 1) => StopReason::Interrupted,
+        () = time => StopReason::Timeout,
+    };
+    context.emit(Event::OneOffStopping { task: task.clone(), why });
+    let reason = match why {
+        StopReason::Interrupted => "fargate-deploy run was interrupted",
+        StopReason::Timeout => "fargate-deploy run: its timeout is over",
+    };
+    let stopping = async {
+        let told = retry::each_within(retry::ORDER, context.aws.tasks.stop_task(&started.cluster, task, reason)).await;
+        match told {
+            Ok(()) => note(context, OneOffState::Stopping),
+            Err(e) => return Err(call_failed(&format!("stopping task {}: it is still running", task.id()), &e)),
+        }
+        tokio::select! {
+            ended = until_stopped(started, context) => ended.map(Some),
+            () = sleep(STOPPING) => Ok(None),
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = stopping => ended?,
+        () = signalled(signals, 2) => {
+            context.emit(Event::OneOffDetached { task: task.clone(), attach: attach.to_owned() });
+            let what = "interrupted twice: the task was left to itself";
+            return Err(Failure::new(Reason::Cancelled, what).with_next(format!("to follow it again: {attach}")));
+        }
+    };
+    match ended {
+        Some(ended) => Ok((ended, Some(why))),
+        None => {
+            let what = format!("task {} has not stopped {} s after it was told to", task.id(), STOPPING.as_secs());
+            let reason = if why == StopReason::Timeout { Reason::Timeout } else { Reason::Cancelled };
+            let next = format!("ECS kills it when its `stopTimeout` is over; to follow it until then: {attach}");
+            Err(Failure::new(reason, what).with_next(next))
+        }
+    }
+}
+
+/// Returns at the `count`th signal.
+pub async fn signalled(signals: &mut Receiver<usize>, count: usize) {
+    if signals.wait_for(|seen| *seen >= count).await.is_err() {
+        // Nobody can send one any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn until_stopped(started: &Started, context: &ReleaseContext<'_>) -> Result<Task, Failure> {
+    let Started { task, cluster, .. } = started;
+    let mut last_seen = Instant::now();
+    let mut status = "PROVISIONING".to_owned();
+    loop {
+        let read = retry::each_within(retry::POLL, context.aws.tasks.tasks(cluster, std::slice::from_ref(task))).await;
+        match read {
+            Ok(found) => match found.into_iter().next() {
+                Some(found) if found.is_stopped() => return Ok(found),
+                Some(found) => (last_seen, status) = (Instant::now(), found.last_status),
+                None if last_seen.elapsed() >= MISSING => {
+                    let what = format!("AWS does not know task {} any more; how it ended is unknown", task.id());
+                    return Err(
+                        Failure::new(Reason::Task, what).with_next("look at its log: `fargate-deploy logs --task`")
+                    );
+                }
+                None => {}
+            },
+            Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity | CallErrorKind::Invalid) => {
+                return Err(call_failed(&format!("watching task {}, which goes on", task.id()), &e));
+            }
+            Err(e) => context.emit(Event::Waiting(Wait::Order { action: e.action.clone(), error: sentence(&e) })),
+        }
+        context.emit(Event::Waiting(Wait::OneOff { task: task.clone(), status: status.clone() }));
+        sleep(PAUSE).await;
+    }
+}
+
+async fn conclude(
+    started: &Started,
+    ended: &Task,
+    has_output: bool,
+    stopped_for: Option<StopReason>,
+    stream: Option<&LogStream>,
+    context: &ReleaseContext<'_>,
+) -> Result<Success, Failure> {
+    let Started { container, definition, began, .. } = started;
+    let verdict = judge_with_output(ended, container, has_output);
+    let code = exit_code(&verdict, ended, container);
+    context.emit(Event::OneOffEnded {
+        task: ended.arn.clone(),
+        verdict: verdict.clone(),
+        exit_code: code,
+        took: Took(began.elapsed()),
+        ran: ended
+            .started_at
+            .zip(ended.stopped_at)
+            .map(|(from, to)| Took(Duration::from_secs_f64((to - from).max(0.0)))),
+        group: stream.map(|stream| stream.group.clone()),
+        stream: stream.map(|stream| stream.stream.clone()),
+    });
+    if let 126 | 127 = code {
+        let entrypoint = definition
+            .container(container)
+            .and_then(|c| c.get("entryPoint")?.as_array())
+            .map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+        let entrypoint = entrypoint.filter(|words| !words.is_empty());
+        context.warn(Warning::CommandNotRunnable { exit_code: code, entrypoint });
+    }
+    let is_the_commands = matches!(verdict, TaskVerdict::Succeeded | TaskVerdict::ExitedWith { .. });
+    if (is_the_commands || matches!(code, 126 | 127))
+        && let Some(record) = &mut context.record.borrow_mut().one_off
+    {
+        record.exit_code = Some(code);
+    }
+    if is_the_commands {
+        return Ok(Success::Exited);
+    }
+    let evidence = vec![format!("task {}: {}", ended.arn.id(), evidence::ending(ended))];
+    match stopped_for {
+        Some(StopReason::Interrupted) => {
+            return Err(Failure::new(Reason::Cancelled, "interrupted: the task was stopped").with_evidence(evidence));
+        }
+        Some(StopReason::Timeout) => {
+            let what = "the time of `--timeout` is over: the task was stopped";
+            return Err(Failure::new(Reason::Timeout, what).with_evidence(evidence));
+        }
+        None => {}
+    }
+    let explained = Box::pin(explanation::of_one_off(context.aws, container, definition, ended));
+    let cause = retry::all_within(retry::EVIDENCE, explained).await.cause;
+    Err(Failure::new(Reason::Task, format!("the task {verdict}"))
+        .with_evidence(evidence)
+        .with_next("see what AWS says of the task, then run it again")
+        .because("the task", cause))
+}
+
+/// What the task is derived from.
+async fn chosen_revision(
+    order: &Order,
+    service: &Service,
+    context: &ReleaseContext<'_>,
+) -> Result<TaskDefinition, Failure> {
+    let serving = definition_of(service.serving().as_str(), context).await?;
+    let Some(wanted) = order.release.filter(|wanted| serving.release() != Some(*wanted)) else { return Ok(serving) };
+    // Releases are numbered in the order of their revisions: back from the newest, until one is older.
+    let family = serving.family();
+    let newest = definition_of(family, context).await?;
+    let revision = |definition: &TaskDefinition| definition.arn()?.short().rsplit(':').next()?.parse::<u64>().ok();
+    let mut next = revision(&newest).unwrap_or_default();
+    let last = next.saturating_sub(REVISIONS[1]);
+    while next > last {
+        let chunk: Vec<u64> = (last + 1..=next).rev().take(REVISIONS[0] as usize).collect();
+        next -= chunk.len() as u64;
+        let names: Vec<_> = chunk.iter().map(|number| format!("{family}:{number}")).collect();
+        let found = join_all(names.iter().map(|name| context.aws.task_definitions.task_definition(name))).await;
+        let found: Vec<_> = found.into_iter().filter_map(Result::ok).collect();
+        if let Some(found) = found.iter().find(|definition| definition.release() == Some(wanted)) {
+            return Ok(found.clone());
+        }
+        if found.iter().filter_map(TaskDefinition::release).any(|release| release < wanted) {
+            break;
+        }
+    }
+    let what = format!("release r{wanted}: no revision of `{family}` is of it");
+    Err(Failure::new(Reason::Config, what)
+        .with_next("revisions that were deleted, or deployed by others, are of no release"))
+}
+
+async fn definition_of(name: &str, context: &ReleaseContext<'_>) -> Result<TaskDefinition, Failure> {
+    let read = context.aws.task_definitions.task_definition(name).await;
+    read.map_err(|e| call_failed(&format!("reading task definition `{}`", short(name)), &e))
+}
+
+/// CPU and memory that Fargate does not have together.
+fn size_fits(invocation: &Invocation, definition: &TaskDefinition) -> Result<(), Failure> {
+    if invocation.cpu.is_none() && invocation.memory.is_none() {
+        return Ok(());
+    }
+    let mut sized = definition.clone();
+    for (member, value) in [("cpu", &invocation.cpu), ("memory", &invocation.memory)] {
+        if let Some(value) = value {
+            sized.body.insert(member.to_owned(), Value::from(value.as_str()));
+        }
+    }
+    let before = validate::problems(definition);
+    match validate::problems(&sized).into_iter().find(|problem| !before.contains(problem)) {
+        Some(problem) => Err(Failure::new(Reason::Config, format!("`--cpu`, `--memory`: {problem}"))),
+        None => Ok(()),
+    }
+}
+
+/// The definition of the task, as release commands derive theirs. An equal one of an earlier run is taken again.
+async fn registered(
+    running: &TaskDefinition,
+    container: &ContainerName,
+    image: Option<&PinnedImage>,
+    context: &ReleaseContext<'_>,
+) -> Result<(TaskDefinition, TaskDefinitionArn), Failure> {
+    let mut base = running.clone();
+    if let Some(image) = image {
+        base.set_image(container, image.as_str());
+    }
+    let derived = match (one_off(&base, container, FAMILY), image) {
+        (Some(derived), _) => derived,
+        (None, Some(_)) => base.registrable().of_family(&format!("{}-{FAMILY}", base.family())),
+        (None, None) => {
+            let unknown = || Failure::new(Reason::Internal, "the task definition that serves has no ARN");
+            return Ok((running.clone(), running.arn().ok_or_else(unknown)?));
+        }
+    };
+    if let Some(arn) = newest_equal(&derived, context.aws).await.and_then(|newest| newest.arn()) {
+        return Ok((derived, arn));
+    }
+    let doing = format!("registering the task definition `{}` of the task", derived.family());
+    let registered = context.aws.task_definitions.register(&derived).await;
+    Ok((derived, registered.map_err(|e| call_failed(&doing, &e))?))
+}
+
+async fn run_task(mut request: RunTask, context: &ReleaseContext<'_>) -> Result<TaskArn, Failure> {
+    loop {
+        note(context, OneOffState::Starting);
+        match context.aws.tasks.run_task(&request).await {
+            Ok(answer) => {
+                let Some(task) = answer.tasks.into_iter().next() else {
+                    note(context, OneOffState::NotStarted);
+                    let (reason, detail) = answer.failures.into_iter().next().unwrap_or_default();
+                    let why = format!("{reason} {detail}");
+                    let why = if why.trim().is_empty() { "AWS gives no reason" } else { why.trim() };
+                    let what = format!("RunTask started nothing: {why}");
+                    let cause = cause::find(&Seen::refused(what.as_str()));
+                    return Err(Failure::new(Reason::Task, what)
+                        .with_next("AWS says why: when that has passed, run it again")
+                        .because("RunTask started nothing", cause));
+                };
+                if let Some(record) = &mut context.record.borrow_mut().one_off {
+                    (record.task, record.state) = (Some(task.arn.clone()), OneOffState::Running);
+                }
+                return Ok(task.arn);
+            }
+            // The task itself matters more than its tags: nothing has started.
+            Err(e) if e.kind == CallErrorKind::Denied && e.action == "ecs:TagResource" && !request.tags.is_empty() => {
+                context.warn(Warning::TaskWithoutTags { command: FAMILY.to_owned() });
+                request.tags.clear();
+                request.client_token.push_str("-untagged");
+            }
+            Err(e) => {
+                if e.kind != CallErrorKind::Unreachable {
+                    note(context, OneOffState::NotStarted);
+                }
+                return Err(call_failed("starting the task", &e));
+            }
+        }
+    }
+}
+
+fn note(context: &ReleaseContext<'_>, state: OneOffState) {
+    if let Some(record) = &mut context.record.borrow_mut().one_off {
+        record.state = state;
+    }
+}
