@@ -6,8 +6,10 @@ pub use run::RunFlags;
 
 use crate::config::{LockFlag, Request};
 use crate::render::log::Detail;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use fargate_deploy_core::verify::Topic;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -225,6 +227,12 @@ pub struct VerifyFlags {
     /// From the files alone, without AWS
     #[arg(long)]
     pub offline: bool,
+    /// Look at this alone; give it again for several
+    #[arg(long, value_name = "CHECK", value_parser = topic())]
+    pub only: Vec<Topic>,
+    /// Also what no deploy has a permission for: whom the roles of the task definitions trust
+    #[arg(long, conflicts_with = "offline")]
+    pub deep: bool,
     /// How what was found is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: VerifyFormat,
@@ -254,6 +262,12 @@ pub struct PolicyFlags {
     /// Each action with the step that calls it, and what is not possible without
     #[arg(long, conflicts_with_all = ["format", "trust"])]
     pub explain: bool,
+    /// Compare with the policies of this role on AWS, a name or an ARN: what is missing, and what nobody asks for
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["format", "trust", "explain"])]
+    pub check: Option<String>,
+    /// Also the OIDC provider, the repositories and the log groups, to be read and applied
+    #[arg(long, conflicts_with_all = ["trust", "explain", "check"])]
+    pub bootstrap: bool,
     /// The AWS account, twelve digits [default: the one of the config's role]
     #[arg(long, value_name = "ID", value_parser = account)]
     pub account: Option<String>,
@@ -298,6 +312,11 @@ pub struct InitFlags {
     /// Write over files that are there
     #[arg(long)]
     pub force: bool,
+}
+
+fn topic() -> impl TypedValueParser<Value = Topic> {
+    PossibleValuesParser::new(Topic::ALL.map(Topic::name))
+        .try_map(|name| Topic::ALL.into_iter().find(|topic| topic.name() == name).ok_or("no such check"))
 }
 
 fn account(text: &str) -> Result<String, String> {

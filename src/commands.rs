@@ -11,6 +11,8 @@ mod masks;
 pub mod plan;
 mod plan_comment;
 pub mod policy;
+mod policy_bootstrap;
+pub mod policy_check;
 pub mod post;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;

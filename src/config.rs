@@ -30,6 +30,7 @@ pub use read::{read_file, read_text};
 pub use request::{LockFlag, Request};
 pub use schema::schema;
 pub use sources::Answers;
+pub use suggestion::nearest;
 pub use syntax::{TagPart, duration, tag_template};
 
 pub use fargate_deploy_core::validated_config::*;

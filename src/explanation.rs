@@ -171,6 +171,9 @@ async fn platform(aws: Aws<'_>, image: &str) -> Option<String> {
     let host = reference.ecr()?;
     let address = EcrAddress { account: host.account, region: host.region };
     let repository = aws.repositories.repository(Some(&address), &reference.repository).await.ok().flatten()?;
-    let wanted = reference.digest.as_ref().map(|digest| digest.as_str().to_owned()).or(reference.tag)?;
-    aws.repositories.image(&repository, &wanted).await.ok().flatten()?.platform
+    let digest = match reference.digest {
+        Some(digest) => digest,
+        None => aws.repositories.image(&repository, &reference.tag?).await.ok().flatten()?.digest,
+    };
+    aws.repositories.only_platform(&repository, &digest).await.ok().flatten()
 }

@@ -19,6 +19,7 @@ pub mod commands;
 pub mod config;
 mod content_key;
 pub mod context;
+mod definition_checks;
 mod definition_file;
 pub mod error;
 pub mod events;
@@ -42,6 +43,7 @@ pub mod steps;
 use cli::{Arguments, Command, DeployFlags, Format, VerifyFormat};
 use commands::deploy::{Options, conclude, random};
 use commands::plan::PlanOptions;
+use commands::verify::Scope;
 use context::RunContext;
 use events::{Event, Sink, Warning};
 use fargate_deploy_core::invocation::NOT_THE_COMMANDS;
@@ -292,7 +294,8 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         },
         Command::Verify(flags) => {
             let (request, interrupt) = (arguments.request(), interrupted());
-            match Box::pin(commands::verify::verify(&request, flags.offline, env, &directory, &sink, interrupt)).await {
+            let scope = Scope { is_offline: flags.offline, only: flags.only.clone(), is_deep: flags.deep };
+            match Box::pin(commands::verify::verify(&request, &scope, env, &directory, &sink, interrupt)).await {
                 Ok(checks) => {
                     let is_json = arguments.global.json || flags.format == VerifyFormat::Json;
                     let text = match flags.format {
@@ -306,7 +309,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                         _ => commands::verify::text(&checks),
                     };
                     let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
-                    match commands::verify::failure(&checks) {
+                    match definition_checks::failure(&checks) {
                         // What is data stays one document.
                         Some(failure) if is_json || flags.format == VerifyFormat::Sarif => {
                             log.finish(std::slice::from_ref(&failure.what));
@@ -320,12 +323,18 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             }
         }
         Command::Policy(flags) => {
-            let request = arguments.request();
-            match Box::pin(commands::policy::policy(flags, &request, env, &directory, &sink, interrupted())).await {
-                Ok((text, note)) => {
-                    let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
-                    log.finish(&note);
-                    return 0;
+            let (request, is_json) = (arguments.request(), arguments.global.json);
+            let printed = commands::policy::policy(flags, &request, env, &directory, &sink, is_json, interrupted());
+            match Box::pin(printed).await {
+                Ok(printed) => {
+                    let _ = write!(std::io::stdout(), "{}", log.redacted(&printed.text));
+                    log.finish(&printed.notes);
+                    match printed.failure {
+                        // What is data stays one document.
+                        Some(failure) if is_json => return failure.reason.exit_code(),
+                        Some(failure) => failure.into(),
+                        None => return 0,
+                    }
                 }
                 Err(failure) => failure.into(),
             }

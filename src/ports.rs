@@ -16,6 +16,7 @@ use fargate_deploy_core::redact::Secret;
 use fargate_deploy_core::service::{Service, ServiceDeployment, ServiceRevision};
 use fargate_deploy_core::task::Task;
 use fargate_deploy_core::task_definition::TaskDefinition;
+use fargate_deploy_core::verify::network::VpcEndpoint;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -208,6 +209,9 @@ pub trait Repositories {
     async fn image(&self, repository: &Repository, reference: &str) -> Call<Option<RegistryImage>>;
     /// `ecr:BatchGetImage`, as a pull asks: whether that very image is there. `Denied`: it could not be pulled as us.
     async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool>;
+    /// `ecr:BatchGetImage`, and for an image that is no index `ecr:GetDownloadUrlForLayer` and what is there: `linux/arm64`, the
+    /// only platform that it is built for. `None` where there are several, or none is told.
+    async fn only_platform(&self, repository: &Repository, digest: &Digest) -> Call<Option<String>>;
     /// `ecr:BatchGetImage` + `ecr:PutImage`: another tag on the same manifest bytes.
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()>;
 }
@@ -261,6 +265,25 @@ pub trait Surroundings {
     async fn route_tables(&self, vpc: &str) -> Call<Vec<RouteTable>>;
 }
 
+/// What a deploy needs and does not ask for itself: `verify` and `policy --check` look at it. A role may lack each of these
+/// permissions.
+#[async_trait(?Send)]
+pub trait Preconditions {
+    /// `cloudwatch:DescribeAlarms`: name and state (`OK`, `ALARM`, `INSUFFICIENT_DATA`) of those that there are.
+    async fn alarms(&self, names: &[String]) -> Call<Vec<(String, String)>>;
+    /// `ec2:DescribeVpcEndpoints` of a VPC.
+    async fn vpc_endpoints(&self, vpc: &str) -> Call<Vec<VpcEndpoint>>;
+    /// `ecr:GetLifecyclePolicy`: its text, `None` where there is none.
+    async fn lifecycle_policy(&self, repository: &Repository) -> Call<Option<String>>;
+    /// `logs:DescribeLogGroups`: whether that very group is there.
+    async fn has_log_group(&self, name: &str, region: Option<&str>) -> Call<bool>;
+    /// `iam:GetRole`: whom it trusts. `None` when there is no such role.
+    async fn trust_of_role(&self, name: &str) -> Call<Option<Value>>;
+    /// `iam:ListRolePolicies`, `iam:GetRolePolicy`, `iam:ListAttachedRolePolicies`, `iam:GetPolicy`, `iam:GetPolicyVersion`: the
+    /// documents of all policies of a role, by name.
+    async fn policies_of_role(&self, name: &str) -> Call<Vec<(String, Value)>>;
+}
+
 /// A subnet as EC2 describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subnet {
@@ -272,6 +295,7 @@ pub struct Subnet {
 /// A route table: where everything goes that has no route of its own, and for which subnets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteTable {
+    pub id: String,
     /// For every subnet that no other table names.
     pub is_main: bool,
     pub subnets: Vec<String>,

@@ -3,6 +3,7 @@
 pub mod container_output;
 pub mod ending;
 pub mod events;
+pub mod foundations;
 pub mod log;
 pub mod outputs;
 pub mod plan;

@@ -13,6 +13,7 @@ pub mod identity;
 mod logs;
 mod lookups;
 mod oidc;
+mod preconditions;
 mod query;
 mod raw_json;
 mod rds;

@@ -11,6 +11,7 @@ use crate::commands::github_deployment::{self, OpenDeployment};
 use crate::commands::plan_comment::PlanComments;
 use crate::config::{Config, ImageSource, Request};
 use crate::context::RunContext;
+use crate::definition_checks;
 use crate::events::Sink;
 use crate::lease::Owner;
 use crate::ports::Builder;
@@ -167,6 +168,9 @@ async fn open(
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<(Order, AwsClient, HttpWeb, Option<OpenDeployment>), Failure> {
     let order = order(config, options, context, env)?;
+    if let Some(failure) = definition_checks::cheap_half(&order.config).await {
+        return Err(failure);
+    }
     let (region, roles) = (order.config.region.clone(), order.config.roles.clone());
     let session = open_session(region, roles, context, env, Arc::clone(&sink)).await?;
     let reported = github_deployment::begin(&order, &session, context, env, held, sink.as_ref()).await;

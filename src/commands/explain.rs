@@ -1,5 +1,6 @@
 //! A cause or an exit code, in full: what the docs have of it, where one is.
 
+use crate::config::nearest;
 use fargate_deploy_core::cause::{Row, codes};
 use fargate_deploy_core::outcome::{Failure, Reason};
 
@@ -21,6 +22,10 @@ pub fn explain(code: &str) -> Result<Vec<String>, Failure> {
         return Ok(vec!["0: success, or nothing to do: what runs is what was asked for".to_owned()]);
     }
     let failure = Failure::new(Reason::Config, format!("`{code}`: there is no such cause or exit code"));
+    let words = codes().map(|row| row.code).chain(Reason::ALL.into_iter().map(Reason::word));
+    if let Some(near) = nearest(code, words) {
+        return Err(failure.with_next(format!("did you mean `{near}`?")));
+    }
     let mut like: Vec<(&str, usize)> = codes().map(|row| (row.code, shared(row.code, code))).collect();
     like.sort_by_key(|(_, shared)| std::cmp::Reverse(*shared));
     let like: Vec<String> =
@@ -97,5 +102,8 @@ mod tests {
         let failure = explain("image-missing").unwrap_err();
         assert!(failure.next.unwrap().contains("`image-tag-missing`"));
         assert!(explain("???").unwrap_err().next.is_some());
+        for (slip, meant) in [("missing-varable", "`missing-variable`"), ("rolled-bak", "`rolled-back`")] {
+            assert_eq!(explain(slip).unwrap_err().next.unwrap(), format!("did you mean {meant}?"));
+        }
     }
 }

@@ -5,11 +5,14 @@ use crate::cli::{PolicyFlags, PolicyFormat, PolicyPurpose};
 use crate::commands::bad_config;
 use crate::commands::configure::configure;
 use crate::commands::deploy::open_session;
+use crate::commands::policy_bootstrap::foundations;
+use crate::commands::policy_check;
 use crate::config::{self, Answers, Config, ImageSource, Needs, Request};
 use crate::context::RunContext;
 use crate::definition_file::read_definition;
 use crate::error::call_failed;
 use crate::events::Sink;
+use crate::render::foundations::{as_cloudformation, as_terraform};
 use crate::render::policy::{Role, cloudformation, terraform};
 use fargate_deploy_core::iam_policy::{Granted, Statement, statements};
 use fargate_deploy_core::iam_role::{Job, LARGEST, Purpose, WHY, documents, of_purpose, trust};
@@ -23,6 +26,14 @@ use std::sync::Arc;
 
 type SharedSink = Arc<dyn Sink + Send + Sync>;
 
+/// What goes to standard output, what is said beside it, and how the command ends.
+pub struct Printed {
+    pub text: String,
+    pub notes: Vec<String>,
+    /// A role that was checked lacks something.
+    pub failure: Option<Failure>,
+}
+
 /// The text of the policy, in the form that was asked for, and what is said beside it.
 ///
 /// # Errors
@@ -34,8 +45,9 @@ pub async fn policy(
     env: &BTreeMap<String, String>,
     directory: &Path,
     sink: &SharedSink,
+    is_json: bool,
     interrupt: impl Future<Output = ()>,
-) -> Result<(String, Vec<String>), Failure> {
+) -> Result<Printed, Failure> {
     let draft = config::draft(request, env, directory).map_err(|e| bad_config(&e))?;
     let needs = draft.needs();
     let config = match &needs {
@@ -52,6 +64,14 @@ pub async fn policy(
     let purpose = Purpose::from(flags.purpose);
     let mut needed = of_purpose(needed(&config, &account, &region, env, sink).await?, purpose);
     needed.extend(needs.iter().flat_map(|needs| elsewhere(needs, partition(&config), &account, &region)));
+    if let Some(role) = &flags.check {
+        let found = policy_check::check(role, &needed, &config, env, sink).await?;
+        let text = match is_json {
+            true => format!("{}\n", serde_json::to_string(&found).unwrap_or_default()),
+            false => policy_check::text(&found),
+        };
+        return Ok(Printed { text, notes: vec![], failure: policy_check::failure(role, &found) });
+    }
     let job = job(flags, &config, env)?;
     let name = role_name(&config, purpose);
     let documents = documents(&needed);
@@ -59,6 +79,14 @@ pub async fn policy(
     let text = match (flags.explain, flags.trust, flags.format) {
         (true, ..) => explained(&needed),
         (_, true, _) => pretty(&role.trust),
+        (_, _, PolicyFormat::Json) if flags.bootstrap => {
+            let failure = Failure::new(Reason::Config, "--bootstrap: a role and a repository are no JSON policy");
+            return Err(failure.with_next("add `--format terraform` or `--format cloudformation`"));
+        }
+        (_, _, PolicyFormat::Terraform) if flags.bootstrap => as_terraform(&role, &foundations(&config).await),
+        (_, _, PolicyFormat::Cloudformation) if flags.bootstrap => {
+            as_cloudformation(&role, &foundations(&config).await)
+        }
         (_, _, PolicyFormat::Json) => match documents.as_slice() {
             [only] => pretty(only),
             several => pretty(&several.into()),
@@ -77,7 +105,7 @@ pub async fn policy(
         notes
             .push("replace OWNER_ID and REPO_ID: gh api repos/OWNER/REPO --jq '.owner.id, .id' prints them".to_owned());
     }
-    Ok((text, notes))
+    Ok(Printed { text, notes, failure: None })
 }
 
 fn pretty(document: &serde_json::Value) -> String {

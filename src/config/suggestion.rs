@@ -1,7 +1,7 @@
 //! What somebody may have meant.
 
 /// The nearest of the known words, when it is near enough to be a slip.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let reach = if word.chars().count() <= 4 { 1 } else { 3 };
     known
         .into_iter()

@@ -27,7 +27,13 @@ impl Release<'_> {
     ) -> impl Future<Output = evidence::Evidence> + use<'s> {
         let (aws, service, definition) = (self.context.aws, bad.service, &bad.revision.definition);
         let target = bad.moving.as_ref().map(|moving| moving.target.clone());
-        let reason = bad.verdict.as_ref().and_then(Verdict::reason).map(str::to_owned);
+        let reason = bad.verdict.as_ref().and_then(Verdict::reason);
+        let alarms = bad.moving.as_ref().map(|moving| moving.rollout.triggered_alarms()).unwrap_or_default();
+        // ECS's own words do not name them.
+        let reason = reason.map(|reason| match alarms {
+            [] => reason.to_owned(),
+            alarms => format!("{reason} (alarms that went off: {})", alarms.join(", ")),
+        });
         let wanted = bad.evidence;
         retry::all_within(retry::EVIDENCE, async move {
             match (wanted, target) {

@@ -1,6 +1,8 @@
 //! From another platform's file to a green rehearsal, with no edit.
 
 use crate::program::{BINARY, scrubbed};
+use crate::scene::{Scene, Setting, trust_of};
+use serde_json::json;
 use std::process::Output;
 use test_support::App;
 
@@ -61,4 +63,25 @@ fn a_fly_toml() {
         "fly.toml",
         "app = 'shop'\n[processes]\napp = '/bin/sh /app/serve'\n[deploy]\nrelease_command = '/bin/sh /app/migrate'\n[http_service]\ninternal_port = 3_000\n",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_runs_is_described_so_that_a_plan_finds_no_difference() {
+    let scene = Scene::open(Setting::default()).await;
+    let trust = trust_of(&Setting::default().github.subject());
+    // What the table of `init` leaves to a person.
+    scene
+        .call("iam", "CreateRole", json!({"RoleName": "web-deploy", "AssumeRolePolicyDocument": trust.to_string()}))
+        .await;
+    let all = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let all = json!({"RoleName": "web-deploy", "PolicyName": "deploy", "PolicyDocument": all.to_string()});
+    scene.call("iam", "PutRolePolicy", all).await;
+    let role = ["--role", crate::scene::ROLE, "--region", "eu-central-1"];
+    let written = scene.run("init", &[&["imported", "--service", "shop/web"], role.as_slice()].concat()).await;
+    assert_eq!(written.code, 0, "{}", written.log);
+    let mark = scene.mark();
+    let plan = scene.plan(&["-c", "imported/fargate-deploy.yml", "--detailed-exitcode"], &[]).await;
+    assert_eq!(plan.code, 0, "{} {}", plan.log, plan.json);
+    assert_eq!(scene.mutations_since(mark), Vec::<String>::new());
+    scene.close().await;
 }

@@ -15,6 +15,7 @@ mod action;
 mod aws_cli;
 mod bad_days;
 mod cancellations;
+mod causes;
 mod database;
 mod examples;
 mod identity;

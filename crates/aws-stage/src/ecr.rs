@@ -39,6 +39,7 @@ impl Ecr {
             "BatchCheckLayerAvailability" => {
                 asked.on_repository(|repository| Ok(layer_availability(repository, &body)))
             }
+            "GetDownloadUrlForLayer" => asked.download_url(),
             "PutImage" => asked.on_repository(|repository| put_image(repository, &body)),
             "PutImageTagMutability" => asked.on_repository(|repository| {
                 repository.mutability = mutability(&body)?;
@@ -96,6 +97,25 @@ impl Asked<'_> {
         let mut repositories = lock(&self.registry.repositories);
         let found = repositories.get_mut(&scope).and_then(|repositories| repositories.get_mut(name));
         act(found.ok_or_else(|| no_repository(name, &scope.account))?)
+    }
+
+    /// AWS signs an address in S3; here it is the registry's own, with a password in it.
+    fn download_url(&self) -> Reply {
+        let digest = required(self.body, "layerDigest")?;
+        let (password, _) = self.registry.issue_password(self.caller);
+        let address = self.registry.address();
+        self.on_repository(|repository| {
+            let name = &repository.name;
+            let inaccessible = || {
+                let message = format!(
+                    "Layers with digests '[{digest}]' required for pull from the repository with name '{name}' cannot be found"
+                );
+                AwsError::client("LayersNotFoundException", message)
+            };
+            repository.layer_size(digest).ok_or_else(inaccessible)?;
+            let url = format!("http://AWS:{password}@{address}/v2/{name}/blobs/{digest}");
+            Ok(json!({ "downloadUrl": url, "layerDigest": digest }))
+        })
     }
 
     fn create_repository(&self) -> Reply {

@@ -70,7 +70,11 @@ pub const WHY: [Why; 34] = [
     why("ecr:CompleteLayerUpload", "push", "nothing is pushed"),
     why("ecr:DescribeImages", "preflight", "an image that is there is not found"),
     why("ecr:DescribeRepositories", "preflight", "the repository is not found"),
-    why("ecr:GetDownloadUrlForLayer", "build", "a build goes without its cache"),
+    why(
+        "ecr:GetDownloadUrlForLayer",
+        "build, evidence",
+        "a build goes without its cache; for which architecture an image is built is not known",
+    ),
     why("ecr:InitiateLayerUpload", "push", "nothing is pushed"),
     why("ecr:PutImage", "push", "nothing is pushed"),
     why("ecr:UploadLayerPart", "push", "nothing is pushed"),

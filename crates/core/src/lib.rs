@@ -11,6 +11,7 @@ pub mod failure;
 pub mod github_deployment;
 pub mod iam_policy;
 pub mod iam_role;
+pub mod iam_role_check;
 pub mod image;
 pub mod invocation;
 pub mod kinds;

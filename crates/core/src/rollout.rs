@@ -288,9 +288,15 @@ impl Rollout {
         self.api.ours.as_ref()
     }
 
-    /// A deployment that shows failures: worth reading its stopped tasks now.
+    /// How many tasks are seen to have failed, by ECS's count or by what it started in their place: worth reading the stopped
+    /// tasks now.
     pub fn failures(&self) -> i64 {
-        self.reported.failures()
+        self.reported.failures().max(self.reported.replaced())
+    }
+
+    /// The names of the alarms that went off.
+    pub fn triggered_alarms(&self) -> &[String] {
+        self.reported.alarms()
     }
 
     pub fn counts(&self) -> Counts {

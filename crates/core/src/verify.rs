@@ -2,6 +2,12 @@
 
 mod definitions;
 pub mod live;
+pub mod network;
+pub mod retention;
+pub mod role;
+pub mod target;
+
+use definitions::platform_of;
 
 use crate::names::{ImageKey, ServiceKey};
 use crate::plan::offline::{ContextFacts, Read};
@@ -10,10 +16,70 @@ use crate::validated_config::{BuildConfig, Config, ImageSource};
 use serde::Serialize;
 use std::path::Path;
 
+/// What a check is about, by the name that it can be asked for alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topic {
+    /// The config, the contexts of builds and the task definitions in git.
+    Files,
+    Identity,
+    /// Services, their settings and what they run.
+    Services,
+    /// Subnets, routes, endpoints and addresses.
+    Network,
+    /// Load balancers: the target group's health check, port and kind.
+    Targets,
+    Alarms,
+    /// Repositories and their lifecycle policies.
+    Repositories,
+    /// Images that are already built, and their architecture.
+    Images,
+    Secrets,
+    Logs,
+    /// The roles of task definitions, and whom they trust.
+    Roles,
+    Lease,
+}
+
+impl Topic {
+    pub const ALL: [Self; 12] = [
+        Self::Files,
+        Self::Identity,
+        Self::Services,
+        Self::Network,
+        Self::Targets,
+        Self::Alarms,
+        Self::Repositories,
+        Self::Images,
+        Self::Secrets,
+        Self::Logs,
+        Self::Roles,
+        Self::Lease,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Identity => "identity",
+            Self::Services => "services",
+            Self::Network => "network",
+            Self::Targets => "targets",
+            Self::Alarms => "alarms",
+            Self::Repositories => "repositories",
+            Self::Images => "images",
+            Self::Secrets => "secrets",
+            Self::Logs => "logs",
+            Self::Roles => "roles",
+            Self::Lease => "lease",
+        }
+    }
+}
+
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Check {
+    pub check: Topic,
     /// What was looked at: `service web: task definition infra/web.json`.
     pub what: String,
     #[serde(flatten)]
@@ -64,7 +130,13 @@ impl Check {
     }
 
     fn new(what: impl Into<String>, verdict: Verdict) -> Self {
-        Self { what: what.into(), verdict, file: None }
+        Self { check: Topic::Files, what: what.into(), verdict, file: None }
+    }
+
+    #[must_use]
+    pub fn about(mut self, topic: Topic) -> Self {
+        self.check = topic;
+        self
     }
 
     #[must_use]
@@ -153,4 +225,8 @@ fn is_secret(name: &str) -> bool {
 
 fn within(config: &Config, path: &Path) -> String {
     path.strip_prefix(&config.root).unwrap_or(path).display().to_string()
+}
+
+fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }

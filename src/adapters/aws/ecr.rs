@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/Welcome.html>
 
 use super::client::AwsClient;
-use super::failure::{call_error, unreadable};
+use super::failure::{call_error, lost, unreadable};
 use crate::ports::{
     Call, CallError, CallErrorKind, EcrAddress, RegistryImage, RegistryLogin, Repositories, Repository,
 };
@@ -31,8 +31,11 @@ const MANIFESTS: [&str; 5] = [
 const PUSHED_LOOKS: u32 = 5;
 const PUSHED_PAUSE: Duration = Duration::from_secs(1);
 
+/// The config of an image has its settings and its history.
+const LARGEST_CONFIG: usize = 1024 * 1024;
+
 impl AwsClient {
-    fn ecr(&self, region: Option<&str>) -> aws_sdk_ecr::Client {
+    pub(super) fn ecr(&self, region: Option<&str>) -> aws_sdk_ecr::Client {
         let mut config = aws_sdk_ecr::config::Builder::from(self.session.config());
         if let Some(region) = region {
             config = config.region(Region::new(region.to_owned()));
@@ -137,7 +140,12 @@ impl Repositories for AwsClient {
         let digest = Digest::parse(image.image_digest().unwrap_or_default()).map_err(|why| unreadable(ACTION, &why))?;
         let is_index = image.image_manifest_media_type().is_some_and(|t| t.contains("list") || t.contains("index"));
         let platform = match is_index {
-            true => self.manifest(repository, &digest).await.ok().flatten().and_then(|m| only_platform(&m)),
+            true => self
+                .manifest(repository, &digest)
+                .await
+                .ok()
+                .flatten()
+                .and_then(|m| platform_of_index(&manifest_in(&m)?)),
             false => None,
         };
         Ok(Some(RegistryImage {
@@ -181,6 +189,16 @@ impl Repositories for AwsClient {
         }
     }
 
+    async fn only_platform(&self, repository: &Repository, digest: &Digest) -> Call<Option<String>> {
+        let Some(manifest) = self.manifest(repository, digest).await?.as_ref().and_then(manifest_in) else {
+            return Ok(None);
+        };
+        match manifest["config"]["digest"].as_str() {
+            Some(config) => Ok(platform_of_config(&self.blob(repository, config).await?)),
+            None => Ok(platform_of_index(&manifest)),
+        }
+    }
+
     async fn is_pullable(&self, repository: &Repository, digest: &Digest) -> Call<bool> {
         match self.manifest(repository, digest).await {
             Ok(found) => Ok(found.is_some()),
@@ -200,6 +218,39 @@ impl AwsClient {
             sleep(PUSHED_PAUSE).await;
         }
         self.manifest(repository, digest).await
+    }
+
+    /// A small blob, from where ECR keeps its layers.
+    async fn blob(&self, repository: &Repository, digest: &str) -> Call<Vec<u8>> {
+        const ACTION: &str = "ecr:GetDownloadUrlForLayer";
+        let ecr = self.ecr(repository.region.as_deref());
+        let url = self
+            .call(ACTION, async || {
+                ecr.get_download_url_for_layer()
+                    .registry_id(&repository.registry_id)
+                    .repository_name(&repository.name)
+                    .layer_digest(digest)
+                    .send()
+                    .await
+                    .map_err(call_error(ACTION))
+            })
+            .await?;
+        let url = url.download_url().ok_or_else(|| unreadable(ACTION, "there is no address in it"))?;
+        let read = async {
+            let mut answer = self.session.network().http().get(url).send().await?.error_for_status()?;
+            let mut bytes = vec![];
+            while let Some(chunk) = answer.chunk().await? {
+                if bytes.len() + chunk.len() > LARGEST_CONFIG {
+                    return Ok(None);
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(Some(bytes))
+        };
+        // Its address is a login in itself: not even an error shows it.
+        let read: Result<_, reqwest::Error> = read.await;
+        let read = read.map_err(|error| lost(ACTION, &format!("no answer: {}", error.without_url())))?;
+        read.ok_or_else(|| unreadable(ACTION, "the image's config is too large"))
     }
 
     async fn manifest(&self, repository: &Repository, digest: &Digest) -> Call<Option<Image>> {
@@ -244,10 +295,19 @@ fn identifier(reference: &str) -> ImageIdentifier {
     if reference.starts_with("sha256:") { id.image_digest(reference).build() } else { id.image_tag(reference).build() }
 }
 
+fn manifest_in(image: &Image) -> Option<Value> {
+    serde_json::from_str(image.image_manifest()?).ok()
+}
+
+/// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+fn platform_of_config(config: &[u8]) -> Option<String> {
+    let config: Value = serde_json::from_slice(config).ok()?;
+    Some(format!("{}/{}", config["os"].as_str()?, config["architecture"].as_str()?))
+}
+
 /// The platform of an index that has one, not counting attestations (`unknown/unknown`). Of several none is *the*
 /// platform: Fargate picks by the task definition.
-fn only_platform(image: &Image) -> Option<String> {
-    let index: Value = serde_json::from_str(image.image_manifest()?).ok()?;
+fn platform_of_index(index: &Value) -> Option<String> {
     let mut platforms = index["manifests"].as_array()?.iter().filter_map(|m| {
         let platform = &m["platform"];
         let (os, architecture) = (platform["os"].as_str()?, platform["architecture"].as_str()?);

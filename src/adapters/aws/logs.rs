@@ -13,7 +13,7 @@ const TAIL_PAGES: usize = 5;
 const PAGE_LIMIT: i32 = 10_000;
 
 impl AwsClient {
-    fn logs(&self, region: Option<&str>) -> aws_sdk_cloudwatchlogs::Client {
+    pub(super) fn logs(&self, region: Option<&str>) -> aws_sdk_cloudwatchlogs::Client {
         let mut config = aws_sdk_cloudwatchlogs::config::Builder::from(self.session.config());
         if let Some(region) = region {
             config = config.region(Region::new(region.to_owned()));

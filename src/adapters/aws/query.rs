@@ -7,7 +7,7 @@ use crate::ports::Call;
 
 /// A service of the protocol.
 pub(super) struct Query {
-    /// Its signing name, which is that of its host and of its actions too.
+    /// Its signing name, which is that of its host too.
     pub service: &'static str,
     /// As in `AWS_ENDPOINT_URL_...`.
     pub endpoint: &'static str,
@@ -24,9 +24,13 @@ impl AwsClient {
         action: &'static str,
         members: impl IntoIterator<Item = (K, V)>,
     ) -> Call<Vec<u8>> {
+        let (host, region) = match query.service {
+            "iam" => of_iam(region),
+            service => (format!("{service}.{region}.{}", dns_suffix(region)), region),
+        };
         let url = match self.session.endpoint(query.endpoint) {
             Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
-            None => format!("https://{}.{region}.{}/", query.service, dns_suffix(region)),
+            None => format!("https://{host}/"),
         };
         let operation = action.rsplit(':').next().unwrap_or_default();
         let mut body = form_urlencoded::Serializer::new(String::new());
@@ -46,6 +50,18 @@ impl AwsClient {
             most_bytes: query.most_bytes,
         };
         self.call(action, async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await
+    }
+}
+
+/// One for all Regions of a partition, and the Region that it is signed for.
+/// <https://docs.aws.amazon.com/general/latest/gr/iam-service.html>
+fn of_iam(region: &str) -> (String, &str) {
+    match region.split('-').next().unwrap_or_default() {
+        "cn" => ("iam.cn-north-1.amazonaws.com.cn".to_owned(), "cn-north-1"),
+        "us" if region.starts_with("us-gov-") => ("iam.us-gov.amazonaws.com".to_owned(), "us-gov-west-1"),
+        "us" if region.starts_with("us-iso") => (format!("iam.{region}.{}", dns_suffix(region)), region),
+        "eusc" => (format!("iam.{region}.{}", dns_suffix(region)), region),
+        _ => ("iam.amazonaws.com".to_owned(), "us-east-1"),
     }
 }
 

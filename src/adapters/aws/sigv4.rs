@@ -138,7 +138,8 @@ impl SignedRequest<'_> {
     }
 }
 
-/// Code and message of `<ErrorResponse><Error>...`, or of S3's bare `<Error>`; empty where there is none.
+/// Code and message of `<ErrorResponse><Error>...`, of EC2's `<Response><Errors><Error>...`, or of S3's bare `<Error>`; empty where
+/// there is none.
 fn error_in(body: &[u8]) -> (String, String) {
     let (mut code, mut message) = (String::new(), String::new());
     let mut keep = |error: &mut ScopedDecoder<'_, '_>| {
@@ -153,7 +154,11 @@ fn error_in(body: &[u8]) -> (String, String) {
     if let Ok(mut document) = Document::try_from(body)
         && let Ok(mut root) = document.root_element()
     {
-        if root.start_el().local() == "Error" { keep(&mut root) } else { each(&mut root, &["Error"], &mut keep) }
+        match root.start_el().local() {
+            "Error" => keep(&mut root),
+            "Response" => each(&mut root, &["Errors", "Error"], &mut keep),
+            _ => each(&mut root, &["Error"], &mut keep),
+        }
     }
     (code, message)
 }

@@ -16,7 +16,7 @@ const LOAD_BALANCING: Query = Query {
     version: "2015-12-01",
     most_bytes: MOST_BYTES,
 };
-const EC2: Query = Query { service: "ec2", endpoint: "EC2", version: "2016-11-15", most_bytes: MOST_BYTES };
+pub(super) const EC2: Query = Query { service: "ec2", endpoint: "EC2", version: "2016-11-15", most_bytes: MOST_BYTES };
 
 #[async_trait(?Send)]
 impl Surroundings for AwsClient {
@@ -57,7 +57,7 @@ impl Surroundings for AwsClient {
 }
 
 /// Every element that the path leads to in an answer.
-fn each_in(
+pub(super) fn each_in(
     body: &[u8],
     path: &[&str],
     found: &mut dyn FnMut(&mut ScopedDecoder<'_, '_>),
@@ -103,6 +103,8 @@ fn check_in(body: &[u8]) -> Result<Option<TargetCheck>, XmlDecodeError> {
                 // `traffic-port` is no number.
                 "HealthCheckPort" => check.port = text.parse().ok(),
                 "HealthCheckTimeoutSeconds" => check.timeout = text.parse().ok(),
+                "TargetType" => check.target_type = Some(text),
+                "VpcId" => check.vpc = Some(text),
                 _ => {}
             }
         });
@@ -129,7 +131,7 @@ fn subnets_in(body: &[u8]) -> Result<Vec<Subnet>, XmlDecodeError> {
 fn route_tables_in(body: &[u8]) -> Result<Vec<RouteTable>, XmlDecodeError> {
     let mut tables = vec![];
     each_in(body, &["routeTableSet", "item"], &mut |item| {
-        let mut table = RouteTable { is_main: false, subnets: vec![], way_out: WayOut::None };
+        let mut table = RouteTable { id: String::new(), is_main: false, subnets: vec![], way_out: WayOut::None };
         every(item, &mut |part, inner| match part {
             "routeSet" => each(inner, &["item"], &mut |route| {
                 let route = fields(route);
@@ -144,6 +146,7 @@ fn route_tables_in(body: &[u8]) -> Result<Vec<RouteTable>, XmlDecodeError> {
                     };
                 }
             }),
+            "routeTableId" => table.id = text_of(inner),
             "associationSet" => each(inner, &["item"], &mut |association| {
                 let association = fields(association);
                 table.is_main |= field(&association, "main").as_deref() == Some("true");
@@ -156,7 +159,7 @@ fn route_tables_in(body: &[u8]) -> Result<Vec<RouteTable>, XmlDecodeError> {
     Ok(tables)
 }
 
-fn field(fields: &[(String, String)], name: &str) -> Option<String> {
+pub(super) fn field(fields: &[(String, String)], name: &str) -> Option<String> {
     fields
         .iter()
         .find(|(known, _)| known == name)
@@ -191,12 +194,14 @@ mod tests {
             <HealthCheckTimeoutSeconds>5</HealthCheckTimeoutSeconds><HealthCheckPort>traffic-port</HealthCheckPort>\
             <Matcher><HttpCode>200-399</HttpCode></Matcher><HealthCheckProtocol>HTTP</HealthCheckProtocol>\
             <HealthCheckPath>/health</HealthCheckPath><UnhealthyThresholdCount>2</UnhealthyThresholdCount>\
-            <HealthCheckIntervalSeconds>30</HealthCheckIntervalSeconds></member></TargetGroups></DescribeTargetGroupsResult></r>";
+            <HealthCheckIntervalSeconds>30</HealthCheckIntervalSeconds><TargetType>ip</TargetType><VpcId>vpc-1</VpcId></member></TargetGroups></DescribeTargetGroupsResult></r>";
         let expected = TargetCheck {
             path: Some("/health".to_owned()),
             port: None,
             matcher: Some("200-399".to_owned()),
             timeout: Some(5),
+            target_type: Some("ip".to_owned()),
+            vpc: Some("vpc-1".to_owned()),
         };
         assert_eq!(check_in(answer).unwrap(), Some(expected));
     }

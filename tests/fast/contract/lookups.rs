@@ -202,6 +202,46 @@ async fn a_plain_parameter_is_read_and_a_secret_one_never_arrives() {
 }
 
 #[tokio::test]
+async fn the_platform_of_an_image_is_that_of_its_index_or_of_its_config() {
+    let played = ScriptedServer::start().await;
+    let digest = fargate_deploy_core::image::Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
+    let manifest = |body: serde_json::Value| {
+        let image = json!({ "imageManifest": body.to_string(), "imageId": { "imageDigest": digest } });
+        ok(json!({ "images": [image], "failures": [] }))
+    };
+    let of = |os: &str, architecture: &str| json!({ "platform": { "os": os, "architecture": architecture } });
+    let single = json!({ "config": { "digest": "sha256:c0" }, "layers": [] });
+    played.on(
+        "BatchGetImage",
+        [
+            manifest(json!({ "manifests": [of("linux", "arm64"), of("unknown", "unknown")] })),
+            manifest(json!({ "manifests": [of("linux", "arm64"), of("linux", "amd64")] })),
+            manifest(single.clone()),
+            manifest(single),
+        ],
+    );
+    let url = format!("{}/layer", played.url);
+    let denied = "User: x is not authorized to perform: ecr:GetDownloadUrlForLayer on resource: y";
+    played
+        .on("GetDownloadUrlForLayer", [ok(json!({ "downloadUrl": url })), error(400, "AccessDeniedException", denied)]);
+    played.on("GET", [text(200, "{\"os\": \"linux\", \"architecture\": \"amd64\", \"config\": {}}")]);
+    let repository = fargate_deploy::ports::Repository {
+        registry_id: "111122223333".to_owned(),
+        region: None,
+        name: "shop".to_owned(),
+        uri: "111122223333.dkr.ecr.eu-central-1.amazonaws.com/shop".to_owned(),
+        is_immutable: false,
+    };
+    let cloud = played.cloud().await;
+    assert_eq!(cloud.only_platform(&repository, &digest).await.unwrap().as_deref(), Some("linux/arm64"));
+    assert_eq!(cloud.only_platform(&repository, &digest).await.unwrap(), None, "of several none is the only one");
+    assert_eq!(cloud.only_platform(&repository, &digest).await.unwrap().as_deref(), Some("linux/amd64"));
+    assert_eq!(played.only("GetDownloadUrlForLayer")["layerDigest"], "sha256:c0");
+    assert!(!played.asked_for("GET")[0].headers.contains_key("authorization"), "its address is signed");
+    assert_eq!(cloud.only_platform(&repository, &digest).await.unwrap_err().kind, CallErrorKind::Denied);
+}
+
+#[tokio::test]
 async fn whether_a_digest_can_be_pulled_is_asked_as_a_pull_asks() {
     let played = ScriptedServer::start().await;
     let digest = fargate_deploy_core::image::Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();

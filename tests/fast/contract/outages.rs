@@ -1,7 +1,7 @@
 //! What every call to AWS does when AWS throttles, breaks or refuses. The table has a row for each method of the ports.
 
 use crate::contract::scripted_server::{
-    Answer, ScriptedServer, caller_identity, credentials, error, inputs, jwt, ok, sts_error, text, token,
+    Answer, ScriptedServer, caller_identity, credentials, ec2_error, error, inputs, jwt, ok, sts_error, text, token,
 };
 use crate::contract::sts::{BY_TOKEN, HOUR, ROLE, SUB, job, open};
 use crate::recorded_events::RecordedEvents;
@@ -56,6 +56,10 @@ fn rows() -> Vec<Row> {
         )
     };
     let xml = || text(200, "<r/>");
+    let trust = || {
+        let document = "<AssumeRolePolicyDocument>%7B%7D</AssumeRolePolicyDocument>";
+        text(200, &format!("<r><GetRoleResult><Role>{document}</Role></GetRoleResult></r>"))
+    };
     rows! {
         caller(): "GetCallerIdentity" => caller_identity();
         services(&[web()]): "DescribeServices" => nothing();
@@ -81,6 +85,7 @@ fn rows() -> Vec<Row> {
         registry_login(None): "GetAuthorizationToken" => login();
         image(&app(), "tag"): "DescribeImages" => image();
         is_pullable(&app(), &digest()): "BatchGetImage" => manifest();
+        only_platform(&app(), &digest()): "BatchGetImage" => manifest();
         tag_image(&app(), &digest(), "tag"): "BatchGetImage" => manifest(), "PutImage" => nothing();
         create_parameter("/a", "1"): "PutParameter" => nothing();
         put_parameter("/a", "1"): "PutParameter" => nothing();
@@ -93,6 +98,12 @@ fn rows() -> Vec<Row> {
         target_check("arn:tg"): "DescribeTargetGroups" => xml();
         subnets(&["subnet-1".to_owned()]): "DescribeSubnets" => xml();
         route_tables("vpc-1"): "DescribeRouteTables" => xml();
+        alarms(&["a".to_owned()]): "DescribeAlarms" => xml();
+        vpc_endpoints("vpc-1"): "DescribeVpcEndpoints" => xml();
+        lifecycle_policy(&app()): "GetLifecyclePolicy" => nothing();
+        has_log_group("/shop", None): "DescribeLogGroups" => nothing();
+        trust_of_role("app"): "GetRole" => trust();
+        policies_of_role("app"): "ListRolePolicies" => xml(), "ListAttachedRolePolicies" => xml();
         stack_outputs("base"): "DescribeStacks" => stack();
         object("states", "key"): "GET" => text(200, "state");
     }
@@ -139,8 +150,11 @@ fn refusal(call: &str, status: u16, code: &str) -> Answer {
         | "GET"
         | "DescribeTargetHealth"
         | "DescribeTargetGroups"
-        | "DescribeSubnets"
-        | "DescribeRouteTables" => sts_error(status, code, "no"),
+        | "DescribeAlarms"
+        | "GetRole"
+        | "ListRolePolicies"
+        | "ListAttachedRolePolicies" => sts_error(status, code, "no"),
+        "DescribeSubnets" | "DescribeRouteTables" | "DescribeVpcEndpoints" => ec2_error(status, code, "no"),
         _ => error(status, code, "no"),
     }
 }
@@ -194,7 +208,8 @@ async fn a_dozen_bad_answers_in_a_row_are_survived_by_every_call() {
 
 #[tokio::test]
 async fn trouble_that_stays_ends_with_what_aws_said_last() {
-    let (wait, limit) = (Duration::from_millis(100), Duration::from_secs(1));
+    // All rows at once: time enough for an answer to each, also on a machine that does other work.
+    let (wait, limit) = (Duration::from_millis(500), Duration::from_secs(6));
     let rows = rows();
     let bad = |call: &str, code: &str| match code {
         "" => Answer::Reset,

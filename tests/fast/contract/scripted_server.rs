@@ -101,6 +101,13 @@ pub fn sts_error(status: u16, code: &str, message: &str) -> Answer {
     )
 }
 
+/// An error of EC2, which has a form of its own.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
+pub fn ec2_error(status: u16, code: &str, message: &str) -> Answer {
+    let error = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    xml(status, format!("<Response><Errors>{error}</Errors><RequestID>r-1</RequestID></Response>"))
+}
+
 /// Credentials from one of the AssumeRole operations: `KEY`, `secret-of-KEY`, `token-of-KEY`.
 pub fn credentials(operation: &str, key: &str, lasts: Duration) -> Answer {
     let ends = jiff::Timestamp::now() + lasts;

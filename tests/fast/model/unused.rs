@@ -68,6 +68,10 @@ impl Repositories for Unused {
         unreachable!()
     }
 
+    async fn only_platform(&self, _: &Repository, _: &Digest) -> Call<Option<String>> {
+        unreachable!()
+    }
+
     async fn tag_image(&self, _: &Repository, _: &Digest, _: &str) -> Call<()> {
         unreachable!()
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// The program in `directory`, without anything that the surroundings could tell it.
-fn program(directory: &Path) -> Command {
+pub(super) fn program(directory: &Path) -> Command {
     const OURS: [&str; 7] = ["GITHUB_", "ACTIONS_", "AWS_", "RUNNER_", "INPUT_", "FARGATE_DEPLOY_", "DOCKER_"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_fargate-deploy"));
     for (name, _) in std::env::vars_os() {

@@ -14,7 +14,7 @@ const EXAMPLES: [(&str, &[&str]); 5] = [
     ("004-nestjs", &[]),
 ];
 
-fn example(name: &str) -> PathBuf {
+pub(super) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
 }
 

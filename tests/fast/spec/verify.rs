@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-fn example(name: &str) -> TempDir {
+pub(super) fn example(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name), folder.path());
     folder

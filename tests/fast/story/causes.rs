@@ -85,6 +85,16 @@ async fn a_cause_is_said_once_within_a_minute_of_the_first_dead_task_while_the_r
 }
 
 #[tokio::test(start_paused = true)]
+async fn tasks_that_end_after_they_ran_and_that_ecs_does_not_count_are_explained_while_the_rollout_goes_on() {
+    let dying = says(&["panic: JWT_SECRET must be set"]);
+    let scene = dies(Ending::CrashLoopsUncounted, dying).change_service("web", |web| web.breaker.is_enabled = false);
+    let _ = tokio::time::timeout(Duration::from_secs(68), scene.deploy()).await;
+    let said: Vec<_> = scene.told.json().into_iter().filter(|e| e["event"] == "rollout-explained").collect();
+    assert_eq!(said.len(), 1, "within a minute of second 10, and once: {said:?}");
+    assert_eq!(said[0]["code"], "missing-variable");
+}
+
+#[tokio::test(start_paused = true)]
 async fn target_health_tells_why_the_load_balancer_takes_tasks_off() {
     let dying = Dying { stop_code: "ServiceSchedulerInitiated", reason: UNHEALTHY, exit_code: Some(143), ..says(&[]) };
     let scene = unhealthy(dies(ROLLED_BACK, dying));
@@ -130,7 +140,12 @@ async fn a_route_that_is_missing_is_named_with_its_subnet() {
     {
         let mut aws = scene.cloud.aws();
         aws.subnets = vec![Subnet { id: "subnet-1".to_owned(), vpc: "vpc-1".to_owned(), free_addresses: Some(9) }];
-        aws.route_tables = vec![RouteTable { is_main: true, subnets: vec![], way_out: WayOut::InternetGateway }];
+        aws.route_tables = vec![RouteTable {
+            id: "rtb-1".to_owned(),
+            is_main: true,
+            subnets: vec![],
+            way_out: WayOut::InternetGateway,
+        }];
     }
     let ended = scene.deploy().await;
     let what = &ended.failure().what;

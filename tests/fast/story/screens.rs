@@ -86,7 +86,12 @@ fn route() -> Scene {
     {
         let mut aws = scene.cloud.aws();
         aws.subnets = vec![Subnet { id: "subnet-0a1b".to_owned(), vpc: "vpc-1".to_owned(), free_addresses: Some(9) }];
-        aws.route_tables = vec![RouteTable { is_main: true, subnets: vec![], way_out: WayOut::InternetGateway }];
+        aws.route_tables = vec![RouteTable {
+            id: "rtb-1".to_owned(),
+            is_main: true,
+            subnets: vec![],
+            way_out: WayOut::InternetGateway,
+        }];
     }
     scene
 }

@@ -100,6 +100,16 @@ pub(super) fn telling(log: &[SeenLine]) -> Vec<&str> {
     }
 }
 
+/// A line that only announces what follows, with what follows it: some programs lay out in several lines what they lack.
+pub(super) fn announced(lines: &[&str]) -> Option<String> {
+    const LONGEST: usize = 10;
+    let first = lines.first()?.trim_end();
+    let is_list = first.ends_with([':', '[', '{']) && has(first, &["environment", "variable", "missing", "invalid"]);
+    let announces = is_list || has(first, &["validation error"]);
+    let whole = || lines.iter().take(LONGEST).map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    announces.then(whole)
+}
+
 /// The program's own words for its end: the first line of an error.
 pub(super) fn own_words<'l>(telling: &[&'l str]) -> Option<&'l str> {
     let said = |line: &&&str| is_error(line) && !line.starts_with([' ', '\t']) && !line.trim().starts_with("at ");

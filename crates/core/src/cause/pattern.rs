@@ -106,7 +106,7 @@ fn gap_of(pattern: &'static str, before: Gap) -> Option<(Gap, &'static str)> {
 }
 
 fn keep(name: &'static str, value: &str, values: &mut Values) -> bool {
-    let value = value.trim_matches(['\'', '"', '`', ' ']);
+    let value = value.trim_matches(['\'', '"', '`', ' ', '\\']);
     values.set(name, value);
     !value.is_empty()
 }

@@ -103,11 +103,15 @@ impl<'s> Case<'s> {
         }
         match part.read {
             Read::Rows => part.all().find_map(|row| self.holds(row)),
-            Read::Lines => self.lines.iter().find_map(|line| {
-                let alone = Case { seen: self.seen, said: vec![line], lines: vec![line], targets: vec![] };
-                let mut held = part.all().find_map(|row| alone.holds(row))?;
-                held.proof = vec![Proof::Line(line.trim().to_owned())];
-                Some(held)
+            Read::Lines => self.lines.iter().enumerate().find_map(|(at, line)| {
+                let announced = super::log::announced(&self.lines[at..]);
+                let held = |line: &str| {
+                    let alone = Case { seen: self.seen, said: vec![line], lines: vec![line], targets: vec![] };
+                    let mut held = part.all().find_map(|row| alone.holds(row))?;
+                    held.proof = vec![Proof::Line(line.trim().to_owned())];
+                    Some(held)
+                };
+                held(line).or_else(|| held(announced.as_deref()?))
             }),
         }
     }

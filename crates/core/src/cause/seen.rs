@@ -122,6 +122,9 @@ pub struct TargetCheck {
     pub matcher: Option<String>,
     /// Seconds.
     pub timeout: Option<u64>,
+    /// `ip`, `instance`, `lambda`.
+    pub target_type: Option<String>,
+    pub vpc: Option<String>,
 }
 
 /// Where the tasks run, as far as it could be read.

@@ -78,6 +78,12 @@ pub(super) fn is_variable(_: &Case<'_>, values: &mut Values) -> bool {
     })
 }
 
+/// A field of pydantic's settings, which is read from the variable of the same name whatever its capitals.
+pub(super) fn is_setting(case: &Case<'_>, values: &mut Values) -> bool {
+    values.set("variable", values.get("setting").unwrap_or_default().to_ascii_uppercase());
+    is_variable(case, values)
+}
+
 pub(super) fn is_local_address(_: &Case<'_>, values: &mut Values) -> bool {
     let address = values.get("address").unwrap_or_default().to_ascii_lowercase();
     ["127.0.0.1", "localhost", "::1", "0.0.0.0"].iter().any(|local| address.contains(local))

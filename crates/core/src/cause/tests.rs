@@ -6,6 +6,7 @@ mod deployment;
 mod exits;
 mod health;
 mod image;
+mod kept;
 mod refusals;
 mod resources;
 mod start;

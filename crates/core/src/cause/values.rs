@@ -39,11 +39,10 @@ pub(super) fn of_case(seen: &Seen) -> Values {
         set("matcher", check.matcher.clone());
         set("check-timeout", check.timeout.map(|n| n.to_string()));
     }
-    let target = seen.targets.iter().find_map(|t| t.port).or(seen.load_balanced.as_ref().map(|(_, port)| *port));
+    let target = seen.load_balanced.as_ref().map(|(_, port)| *port).or(seen.targets.iter().find_map(|t| t.port));
     let checked = seen.target_check.as_ref().and_then(|c| c.port).or(target);
-    if let [only] = seen.alarms.as_slice() {
-        values.set("alarms", format!("`{only}`"));
-    }
+    let names: Vec<_> = seen.alarms.iter().map(|name| format!("`{name}`")).collect();
+    values.set("alarms", if names.len() > 1 { format!("one of {}", names.join(", ")) } else { names.concat() });
     values.set("target-port", checked.map(|n| n.to_string()).unwrap_or_default());
     values
 }

@@ -13,6 +13,8 @@ pub(super) struct Reported {
     alarms: Vec<String>,
     completed: Option<Counts>,
     events: Vec<String>,
+    /// Tasks that ECS said it started.
+    started: i64,
 }
 
 impl Reported {
@@ -26,6 +28,16 @@ impl Reported {
 
     pub(super) fn failures(&self) -> i64 {
         self.failures.unwrap_or_default()
+    }
+
+    pub(super) fn alarms(&self) -> &[String] {
+        &self.alarms
+    }
+
+    /// How many tasks were started beyond those that are wanted: each takes the place of one that ended. ECS counts no task
+    /// as failed that ended after it was RUNNING where nothing checks its health.
+    pub(super) fn replaced(&self) -> i64 {
+        self.counts.map_or(0, |counts| (self.started - counts.desired).max(0))
     }
 
     /// A stage or a pause: then the ServiceDeployments API is worth a read more often.
@@ -87,8 +99,16 @@ impl Reported {
         for event in service.events.iter().rev() {
             if !self.events.contains(&event.id) {
                 self.events.push(event.id.clone());
+                self.started += started(&event.message);
                 news.push(RolloutEvent::ServiceEvent { message: event.message.clone() });
             }
         }
     }
+}
+
+/// Of `(service web) has started 2 tasks: (task 1f) (task 2e).`
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html>
+fn started(message: &str) -> i64 {
+    let number = || message.split_once(" has started ")?.1.split_once(" task")?.0.parse().ok();
+    number().unwrap_or(0)
 }

@@ -113,7 +113,7 @@ fn of_definition(
     checks
 }
 
-fn platform_of<'a>(config: &'a Config, image: &ImageKey) -> Option<&'a str> {
+pub(super) fn platform_of<'a>(config: &'a Config, image: &ImageKey) -> Option<&'a str> {
     let found = config.images.iter().find(|known| known.key == *image)?;
     match &found.source {
         ImageSource::Build(build) => build.platform.as_deref(),

@@ -1,11 +1,11 @@
 //! What a service on AWS says of the release to come.
 
-use super::Check;
+use super::{Check, platform_of};
 use crate::plan::refuse;
 use crate::plan::risk::{self, RiskKind};
 use crate::service::Service;
 use crate::task_definition::{TaskDefinition, validate};
-use crate::validated_config::ServiceConfig;
+use crate::validated_config::{Config, ServiceConfig};
 
 /// A service that is there: whether it can be deployed, and what its settings mean for any release.
 #[must_use]
@@ -39,12 +39,20 @@ pub fn of_service(key: &str, service: &Service) -> Vec<Check> {
 
 /// What the service runs, against what the config names.
 #[must_use]
-pub fn of_running(chosen: &ServiceConfig, service: &Service, running: &TaskDefinition) -> Vec<Check> {
+pub fn of_running(config: &Config, chosen: &ServiceConfig, running: &TaskDefinition) -> Vec<Check> {
     let what = format!("service `{}`: what it runs", chosen.key);
     let mut checks = vec![];
     if chosen.task_definition.is_none() {
         for problem in validate::of_running(running) {
             checks.push(Check::failed(what.clone(), problem, None));
+        }
+        for (_, image) in &chosen.containers {
+            let Some(platform) = platform_of(config, image).filter(|platform| *platform != running.platform()) else {
+                continue;
+            };
+            let why = format!("image `{image}` is for {platform}, and its tasks run on {}", running.platform());
+            let fix = "make `platform` of the image and `runtimePlatform` the same";
+            checks.push(Check::failed(what.clone(), why, Some(fix)));
         }
         for container in chosen.containers.iter().filter_map(|(container, _)| container.as_ref()) {
             if running.container(container).is_none() {
@@ -55,12 +63,35 @@ pub fn of_running(chosen: &ServiceConfig, service: &Service, running: &TaskDefin
             }
         }
     }
-    let maps_a_port = |container: &serde_json::Map<String, serde_json::Value>| {
-        container.get("portMappings").and_then(|ports| ports.as_array()).is_some_and(|ports| !ports.is_empty())
-    };
-    if !service.target_groups.is_empty() && !running.containers().any(maps_a_port) {
-        let why = "it has a target group, and no container maps a port";
-        checks.push(Check::failed(what.clone(), why, Some("map the port that the target group asks")));
-    }
     if checks.is_empty() { vec![Check::ok(what)] } else { checks }
+}
+
+/// The alarms of a service, with the states of those that there are.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html>
+#[must_use]
+pub fn of_alarms(key: &str, service: &Service, states: &[(String, String)]) -> Vec<Check> {
+    let each = service.alarms.names.iter().map(|name| {
+        let what = format!("service `{key}`: alarm `{name}`");
+        match states.iter().find(|(known, _)| known == name).map(|(_, state)| state.as_str()) {
+            None => Check::warning(what, "there is no such alarm: it ends no deployment"),
+            Some("ALARM") => {
+                Check::warning(what, "it is in ALARM already: ECS does not watch it in the next deployment")
+            }
+            Some("INSUFFICIENT_DATA") => Check::warning(what, "it has no data: a deployment may end before it has any"),
+            Some(_) => Check::ok(what),
+        }
+    });
+    each.collect()
+}
+
+/// An image that is already built, against a task definition that it is for.
+#[must_use]
+pub fn of_image(what: &str, platform: Option<&str>, definition: &TaskDefinition) -> Check {
+    match platform {
+        Some(platform) if platform != definition.platform() => {
+            let why = format!("it is built for {platform}, and its tasks run on {}", definition.platform());
+            Check::failed(what, why, Some("name an image for that platform, or change `runtimePlatform`"))
+        }
+        _ => Check::ok(what),
+    }
 }

@@ -565,6 +565,14 @@ impl Repositories for FakeCloud {
         .await
     }
 
+    async fn only_platform(&self, repository: &Repository, digest: &Digest) -> Call<Option<String>> {
+        self.call("ecr:BatchGetImage", &format!("{}@{}", repository.name, digest.short()), |aws| {
+            let found = aws.images.iter().find(|(name, i)| *name == repository.name && i.digest == *digest);
+            Ok(found.and_then(|(_, image)| image.platform.clone()))
+        })
+        .await
+    }
+
     async fn tag_image(&self, repository: &Repository, digest: &Digest, tag: &str) -> Call<()> {
         self.call("ecr:PutImage", &format!("{}:{}", repository.name, shown(tag)), |aws| {
             let is_immutable = aws.repositories.get(&repository.name).is_some_and(|r| r.is_immutable);

@@ -22,6 +22,8 @@ pub enum Ending {
     Failed,
     /// No breaker: a task crashes every ten seconds, for ever.
     CrashLoops,
+    /// The same, and ECS counts none of them: they end after they were RUNNING, and nothing checks their health.
+    CrashLoopsUncounted,
     /// Neither gets ready nor fails.
     Hangs,
     /// Somebody else's deployment replaces it.
@@ -107,6 +109,19 @@ impl Aws {
                 for n in 1..200 {
                     let (name, id) = (name.clone(), id.clone());
                     self.after(seconds(10 * n), move |aws| aws.crash(&name, &id, None));
+                }
+            }
+            Ending::CrashLoopsUncounted => {
+                self.says_started(&name, self.services[&name].counts.desired);
+                for n in 1..200 {
+                    let (name, id) = (name.clone(), id.clone());
+                    self.after(seconds(10 * n), move |aws| {
+                        aws.crash(&name, &id, None);
+                        if let Some(ours) = aws.deployment(&name, &id) {
+                            ours.failed_tasks = 0;
+                        }
+                        aws.says_started(&name, 1);
+                    });
                 }
             }
             Ending::SupersededBy(other) => self.after(seconds(15), move |aws| {
@@ -195,6 +210,13 @@ impl Aws {
         };
         self.tasks.push(RunningTask { task, service: Some(name.to_owned()), known_from: Instant::now() });
         arn
+    }
+
+    fn says_started(&mut self, name: &str, tasks: i64) {
+        let id = format!("event-{}", self.number());
+        let message = format!("(service {name}) has started {tasks} tasks: (task 1f).");
+        let event = ServiceEvent { id, message, created_at: fargate_deploy::clock::now() };
+        self.services.get_mut(name).unwrap().events.insert(0, event);
     }
 
     fn crash_thrice(&mut self, name: &str, id: &DeploymentId) {

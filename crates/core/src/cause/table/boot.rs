@@ -2,7 +2,7 @@
 
 use crate::cause::row::Row;
 use crate::cause::row::Sign::{Is, Line};
-use crate::cause::signs::{is_local_address, is_of_command, is_variable, names_peer};
+use crate::cause::signs::{is_local_address, is_of_command, is_setting, is_variable, names_peer};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -43,6 +43,13 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("Missing `{variable}` for")],
             &[Line("{variable}: unbound variable"), Is(is_variable)],
             &[Line("{variable}: parameter not set"), Is(is_variable)],
+            &[Line("{variable}: parameter null or not set"), Is(is_variable)],
+            &[Line("{variable} not found. Declare it as envvar"), Is(is_variable)],
+            &[Line("environment variables: {variable}: undefined"), Is(is_variable)],
+            &[Line("environment variables*path: [ '{variable}' ]*Required"), Is(is_variable)],
+            &[Line("environment variables*\"path\": [ \"{variable}\" ]*Required"), Is(is_variable)],
+            &[Line("environment variables* {variable}: [ 'Required'"), Is(is_variable)],
+            &[Line("validation error*for * {setting} Field required [type=missing"), Is(is_setting)],
         ],
         cause: "{subject}: the variable `{variable}` is not set",
         next: "add `{variable}` to `environment` or `secrets` of the container in the task definition, and deploy again",

@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("acquire a postgres advisory lock")],
             &[Line("Could not acquire change log lock")],
             &[Line("Unable to acquire*advisory lock")],
-            &[Line("can't acquire lock")],
+            &[Line("can't acquire*lock")],
             &[Line("could not acquire*migration*lock")],
             &[Line("P1002*advisory lock")],
         ],
@@ -184,8 +184,8 @@ pub(super) const ROWS: &[Row] = &[
         code: "already-migrated",
         title: "What a migration creates is there already",
         proofs: &[
-            &[Line("relation \"{object}\" already exists")],
             &[Line("column \"{object}\" of relation \"{table}\" already exists")],
+            &[Line("relation \"{object}\" already exists")],
             &[Line("Table '{object}' already exists")],
             &[Line("table {object} already exists")],
             &[Line("Duplicate column name '{object}'")],

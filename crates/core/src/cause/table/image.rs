@@ -13,6 +13,8 @@ const NOT_THERE: &[&str] = &[
     "failed to resolve reference \"{reference}\": *not found",
     "failed to resolve reference {reference}: *not found",
     "manifest for {reference} not found",
+    "could not fetch content descriptor*not found",
+    "failed open: content at*not found",
     "manifest unknown",
     "Requested image not found",
     "ImageNotFoundException",

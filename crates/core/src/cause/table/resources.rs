@@ -8,7 +8,8 @@ use crate::cause::signs::has_private_address;
 
 const SECRETS_MANAGER: &[&str] = &["secretsmanager.", "from asm", "AWS Secrets Manager", "Secrets Manager"];
 const SSM: &[&str] = &["https://ssm.", "from ssm", "AWS Systems Manager", "Systems Manager", "SSM Parameter"];
-const LOGS: &[&str] = &["CloudWatch log", "logs.{region}.amazonaws", "CloudWatch Logs", "create log stream"];
+const LOGS: &[&str] =
+    &["validate logger args", "CloudWatch log", "logs.{region}.amazonaws", "CloudWatch Logs", "create log stream"];
 const MISSING: &[&str] = &[
     "can't retrieve the secret with ARN '{secret}'",
     "ResourceNotFoundException: Secrets Manager can't find the specified secret",
@@ -211,17 +212,5 @@ pub(super) const ROWS: &[Row] = &[
         next: "create it, or correct `rootDirectory`; an access point can create it",
         likely: &[],
         more: "`rootDirectory` has to exist; only an access point with creation info makes it.",
-    },
-    Row {
-        code: "resources-not-ready",
-        title: "Something that the task needs before its containers could not be provided",
-        proofs: &[&[Said("ResourceInitializationError")]],
-        cause: "what the task needs before its containers start could not be provided, and AWS's words do not tell why",
-        next: "read the stopped reason in the evidence, then look at the secrets of the task definition and at the routes of its subnets",
-        likely: &[
-            "a secret, parameter or log group that the execution role cannot read",
-            "no route from the subnets to the service that holds it",
-        ],
-        more: "Secrets, parameters, the registry's login, log groups and file systems are provided before any container starts.",
     },
 ];

@@ -301,4 +301,16 @@ pub(super) const ROWS: &[Row] = &[
         likely: &[],
         more: "A console, a script or another tool: the reason of the task is what the caller gave.",
     },
+    Row {
+        code: "resources-not-ready",
+        title: "Something that the task needs before its containers could not be provided",
+        proofs: &[&[Said("ResourceInitializationError")]],
+        cause: "what the task needs before its containers start could not be provided, and AWS's words do not tell why",
+        next: "read the stopped reason in the evidence, then look at the secrets of the task definition and at the routes of its subnets",
+        likely: &[
+            "a secret, parameter or log group that the execution role cannot read",
+            "no route from the subnets to the service that holds it",
+        ],
+        more: "Secrets, parameters, the registry's login, log groups and file systems are provided before any container starts.",
+    },
 ];

@@ -4,7 +4,7 @@ use super::{IMAGE, denied, ended, event, task, unhealthy, unstarted, with};
 use crate::cause::{Seen, SeenLine, SeenTarget, TargetCheck, find};
 
 /// The code, what is seen, words that have to be said, and words that must not be.
-type Decoy = (&'static str, Seen, &'static [&'static str], &'static [&'static str]);
+pub(super) type Decoy = (&'static str, Seen, &'static [&'static str], &'static [&'static str]);
 
 const NOISE: [&str; 8] = [
     "{\"level\":\"info\",\"msg\":\"GET /health 404 127.0.0.1\"}",
@@ -17,11 +17,11 @@ const NOISE: [&str; 8] = [
     "info: timeout of 30 s set, i/o timeout handled",
 ];
 
-fn noisy(lines: &[&str]) -> Vec<SeenLine> {
+pub(super) fn noisy(lines: &[&str]) -> Vec<SeenLine> {
     NOISE.iter().copied().chain(lines.iter().copied()).map(SeenLine::from).collect()
 }
 
-fn crashed(lines: &[&str]) -> Seen {
+pub(super) fn crashed(lines: &[&str]) -> Seen {
     with(ended(1, &[]), |s| s.container_mut("app").log = noisy(lines))
 }
 
@@ -248,8 +248,12 @@ fn decoys() -> Vec<Decoy> {
 
 #[test]
 fn the_true_cause_is_said_among_the_words_of_others_and_none_of_those() {
+    check(decoys());
+}
+
+pub(super) fn check(decoys: Vec<Decoy>) {
     let mut wrong = vec![];
-    for (code, seen, needed, forbidden) in decoys() {
+    for (code, seen, needed, forbidden) in decoys {
         let Some(cause) = find(&seen) else {
             wrong.push(format!("{code}: nothing"));
             continue;
