@@ -8,6 +8,7 @@
 //! migration. `docs/adr/0005` has the argument.
 
 mod claim;
+mod line;
 mod lock;
 mod manual_lock;
 mod order;
@@ -15,6 +16,7 @@ mod owner;
 mod takeover;
 
 pub use claim::{Claim, ClaimedTask, ReleaseRecord, RunKey, SucceededCommand};
+pub use line::{Line, in_order};
 pub use lock::{State, clear, set, state};
 pub use manual_lock::ManualLock;
 pub use order::{order, start_task};
@@ -27,16 +29,15 @@ use crate::events::{Event, Wait, Warning};
 use crate::fence::Fence;
 use crate::ports::{Aws, CallError};
 use crate::release_context::ReleaseContext;
-use claim::{Chain, Generation, chain, locked, path, text};
+use claim::{chain, locked, path, text};
 use fargate_deploy_core::names::{ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
-use fargate_deploy_core::redact::Secret;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use takeover::{TaskState, create_generation, last_release, may_take_over, task_state};
+use takeover::{TaskState, last_release, task_state};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -57,6 +58,8 @@ const STALE_READS: u32 = 15;
 /// Generations that stay readable as history, and keep a late reader from creating their names again. With the newest
 /// one they are a single page of GetParametersByPath.
 const KEPT: u64 = 8;
+/// Between two looks at a lease whose turn has not come: as often as its holder writes a sign of life.
+const WATCH: Duration = HEARTBEAT;
 /// Between two looks at a lease, or at a task, of somebody else.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -101,127 +104,6 @@ pub struct LeaseRequest<'a> {
     pub token: &'a str,
     /// The first lease that the release took: where it is renewed, so is this one. SSM takes three writes a second.
     pub first: Option<&'a Rc<Lease>>,
-}
-
-/// A service whose lease is to be taken, and what the parameters of it said before any was.
-#[derive(Debug)]
-pub struct InLine<'s> {
-    pub service: &'s ServiceRef,
-    first: Chain,
-    asked: Instant,
-}
-
-/// The services in the order in which every release takes their leases, so that two never wait for each other, however
-/// their configs write the names. Refuses at once where a person keeps deploys out of any of them.
-///
-/// # Errors
-/// `locked`: a person's lock. `permission`: SSM is not allowed.
-pub async fn in_order<'s>(
-    services: impl Iterator<Item = &'s ServiceRef>,
-    aws: Aws<'_>,
-) -> Result<Vec<InLine<'s>>, Failure> {
-    let mut services: Vec<_> = services.collect();
-    services.sort_by_key(|service| path(service));
-    let asked = Instant::now();
-    let looks = services.into_iter().map(async |service| {
-        let first = chain(&path(service), aws).await?;
-        match &first.manual_lock {
-            Some(lock) => Err(lock.refuses(service)),
-            None => Ok(InLine { service, first, asked }),
-        }
-    });
-    try_join_all(looks).await
-}
-
-/// Waits for the lease of a service until `deadline`.
-///
-/// # Errors
-/// `locked`: somebody else holds it. `permission`: SSM is not allowed. Nothing was touched.
-pub async fn acquire(
-    InLine { service, first, asked }: InLine<'_>,
-    request: LeaseRequest<'_>,
-    deadline: Instant,
-    context: &ReleaseContext<'_>,
-) -> Result<Lease, Failure> {
-    let step = context.begin(Event::LeaseRequested { service: service.clone() });
-    let path = path(service);
-    let mut seen: Option<(Signs, Instant)> = None;
-    let mut told: Option<Owner> = None;
-    let held_by = first.generations.last().filter(|newest| !newest.is_released());
-    let held_by = held_by.and_then(Generation::owner).map(|owner| owner.run.clone());
-    let mut first = Some((first, asked));
-    loop {
-        // What was read was true at some time after `asked`: a process that is suspended after the read has not seen the
-        // holder silent meanwhile.
-        let (mut found, asked) = match first.take().filter(|(_, asked)| asked.elapsed() < PAUSE) {
-            Some(first) => first,
-            None => {
-                let asked = Instant::now();
-                (chain(&path, context.aws).await?, asked)
-            }
-        };
-        if let Some(manual_lock) = &found.manual_lock {
-            return Err(manual_lock.refuses(service));
-        }
-        let newest = found.generations.pop();
-        let signs = match newest.clone() {
-            Some(newest) => Some((renewal_of(&newest, context.aws).await?, newest)),
-            None => None,
-        };
-        let unchanged_since = match (&signs, &seen) {
-            (Some(signs), Some((last, since))) if signs == last => *since,
-            _ => Instant::now(),
-        };
-        seen = signs.map(|signs| (signs, unchanged_since));
-        let unchanged = asked.saturating_duration_since(unchanged_since);
-        if let Some(kind) = may_take_over(newest.as_ref(), request.run, unchanged, context.aws).await
-            && let Some((mut lease, found)) =
-                create_generation(service, &path, newest.as_ref(), kind, request, context).await?
-        {
-            lease.held_by = held_by;
-            if newest.as_ref().is_some_and(|held| !held.is_released()) {
-                context.warn(Warning::LeaseTakenOver { service: service.clone() });
-            }
-            step.emit(Event::LeaseAcquired {
-                service: service.clone(),
-                parameter: lease.name.clone(),
-                generation: lease.generation,
-                token: Secret::new(request.token),
-                took: step.took(),
-            });
-            // A person's lock that came with the lease holds.
-            if let Some(manual_lock) = &found.manual_lock {
-                lease.release(context.aws).await;
-                step.emit(Event::LeaseReleased { parameter: lease.name.clone() });
-                return Err(manual_lock.refuses(service));
-            }
-            return Ok(lease);
-        }
-        let holder = newest.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
-        if Instant::now() >= deadline {
-            let failure = locked(service, &holder);
-            return Err(failure.with_next("wait until that run has ended, then run this again"));
-        }
-        let (service, is_told) = (service.clone(), told.as_ref() == Some(&holder));
-        told = Some(holder.clone());
-        let Owner { run, actor } = holder;
-        // Said at once for each holder, then as a sign of life.
-        match is_told {
-            true => step.waiting(Wait::Lease { service, run, actor }),
-            false => step.emit(Event::LeaseWaiting { service, run, actor }),
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-/// What shows that a holder is alive: what its release's first lease says, and its own.
-type Signs = (Option<String>, Generation);
-
-async fn renewal_of(held: &Generation, aws: Aws<'_>) -> Result<Option<String>, Failure> {
-    let Some(parameter) = held.claim.as_ref().and_then(|claim| claim.renewed_by.as_deref()) else { return Ok(None) };
-    let path = parameter.rsplit_once('/').map_or(parameter, |(path, _)| path);
-    let found = aws.parameters.parameters_under(path).await.map_err(|e| claim::denied(&e))?;
-    Ok(found.into_iter().find(|(name, _)| name == parameter).map(|(_, value)| value))
 }
 
 /// What earlier runs have left behind at a service.

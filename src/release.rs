@@ -251,12 +251,12 @@ impl<'a> Release<'a> {
         let Some(wait) = self.lock_wait() else { return Ok(()) };
         let deadline = Instant::now() + wait;
         let plan = self.plan();
-        let services = lease::in_order(plan.services.iter().map(|s| &s.service), self.context.aws).await?;
-        for service in services {
+        let mut line = lease::in_order(plan.services.iter().map(|s| &s.service), self.context.aws).await?;
+        loop {
             let first = self.leases.borrow().first().cloned();
             let Order { owner, run, token, .. } = self.order;
             let request = LeaseRequest { owner, run, token, first: first.as_ref() };
-            let lease = lease::acquire(service, request, deadline, &self.context).await?;
+            let Some(lease) = line.acquire_next(request, deadline, &self.context).await? else { break };
             self.leases.borrow_mut().push(Rc::new(lease));
         }
         Ok(())

@@ -4,9 +4,7 @@ use crate::story::fake::cloud::{WAY, error};
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, one_off, order};
 use fargate_deploy::fence::may_send;
-use fargate_deploy::lease::{
-    self, ClaimedTask, Lease, LeaseRequest, ManualLock, Owner, acquire, clear, hold, in_order, set,
-};
+use fargate_deploy::lease::{self, ClaimedTask, Lease, LeaseRequest, ManualLock, Owner, clear, hold, in_order, set};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy::release_context::ReleaseContext;
@@ -67,8 +65,8 @@ pub async fn take_of(
     context: &ReleaseContext<'_>,
 ) -> Result<Lease, Failure> {
     let request = LeaseRequest { owner: &order.owner, run: &order.run, token: &order.token, first: None };
-    let first = in_order([service].into_iter(), context.aws).await?.remove(0);
-    acquire(first, request, Instant::now() + wait, context).await
+    let mut line = in_order([service].into_iter(), context.aws).await?;
+    Ok(line.acquire_next(request, Instant::now() + wait, context).await?.unwrap())
 }
 
 fn newest(scene: &Scene) -> u64 {

@@ -215,7 +215,8 @@ impl FakeCloud {
         }
     }
 
-    /// An answered one fails at once, after the repetitions; lets `skip` calls pass, then fails `times`.
+    /// An answered one fails at once, after the repetitions; lets `skip` calls pass, then fails `times`. `action` may be a
+    /// whole line of the journal.
     pub fn fail(&self, action: &str, kind: CallErrorKind, skip: usize, times: usize) {
         self.faults.borrow_mut().push(Fault { action: action.to_owned(), kind, is_late: false, skip, times });
     }
@@ -269,9 +270,9 @@ impl FakeCloud {
         tagged(&mut self.aws().images, repository, digest, tag, platform);
     }
 
-    fn fault(&self, action: &str) -> Option<(CallErrorKind, bool)> {
+    fn fault(&self, action: &str, line: &str) -> Option<(CallErrorKind, bool)> {
         let mut faults = self.faults.borrow_mut();
-        let fault = faults.iter_mut().find(|f| f.action == action && f.times > 0)?;
+        let fault = faults.iter_mut().find(|f| (f.action == action || f.action == line) && f.times > 0)?;
         if fault.skip > 0 {
             fault.skip -= 1;
             return None;
@@ -296,7 +297,7 @@ impl FakeCloud {
         self.journal.note(line.clone());
         self.thaw(&line, Moment::OnItsWay).await;
         sleep(WAY).await;
-        let fault = self.fault(action);
+        let fault = self.fault(action, &line);
         if let Some((kind, false)) = fault {
             return Err(error(action, kind));
         }
