@@ -16,12 +16,14 @@ struct Limit {
     rate: u32,
 }
 
+/// `ecs:UpdateService`, for whose turn a release waits by itself.
+pub const UPDATES: &str = "updates of services";
 /// `ssm:PutParameter`, for whose turn the lease waits by itself.
 pub const WRITES: &str = "writes to SSM";
 
 const LIMITS: [Limit; 9] = [
     Limit { actions: &["ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition"], burst: 20, rate: 1 },
-    Limit { actions: &["ecs:UpdateService"], burst: 50, rate: 5 },
+    Limit { actions: &[UPDATES], burst: 50, rate: 5 },
     Limit { actions: &["ecs:DescribeServices", "ecs:ListServices"], burst: 100, rate: 20 },
     Limit { actions: &["ecs:DescribeTasks", "ecs:ListTasks"], burst: 100, rate: 20 },
     Limit { actions: &["ecs:DescribeTaskDefinition"], burst: 50, rate: 20 },
@@ -85,7 +87,7 @@ mod tests {
         let pace = Pace::default();
         assert_eq!(last_of(20, "ecs:RegisterTaskDefinition", &pace).await, Duration::ZERO);
         assert_eq!(last_of(10, "ecs:RegisterTaskDefinition", &pace).await.as_secs(), 10);
-        assert_eq!(last_of(50, "ecs:UpdateService", &pace).await, Duration::ZERO, "a bucket of its own");
+        assert_eq!(last_of(50, UPDATES, &pace).await, Duration::ZERO, "a bucket of its own");
         sleep(Duration::from_secs(60)).await;
         assert_eq!(last_of(20, "ecs:RegisterTaskDefinition", &pace).await, Duration::ZERO, "no more than it holds");
         assert_eq!(last_of(1, "ecs:RegisterTaskDefinition", &pace).await.as_secs(), 1);
@@ -94,8 +96,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_was_refused_says_that_others_have_emptied_the_bucket() {
         let pace = Pace::default();
-        pace.was_throttled("ecs:UpdateService");
-        assert_eq!(last_of(5, "ecs:UpdateService", &pace).await, Duration::from_secs(1));
+        pace.was_throttled("ecs:RunTask");
+        pace.was_throttled("ecs:DescribeServices");
+        assert_eq!(last_of(20, "ecs:DescribeServices", &pace).await, Duration::from_secs(1));
         assert_eq!(last_of(1000, "sts:GetCallerIdentity", &pace).await, Duration::ZERO);
     }
 }

@@ -143,6 +143,8 @@ pub trait Identity {
 pub trait Services {
     /// `ecs:DescribeServices`, ten a call. A service that does not exist is `None`, in the order asked.
     async fn services(&self, services: &[ServiceRef]) -> Call<Vec<Option<Service>>>;
+    /// Returns when AWS's limits let the next update go out: what is read before it is read after that.
+    async fn update_turn(&self) {}
     /// `ecs:UpdateService` with a task definition and nothing else but `forceNewDeployment`: the state right after.
     async fn update_service(&self, service: &ServiceRef, to: &TaskDefinitionArn, force: bool) -> Call<Service>;
     /// `ecs:ListServiceDeployments` since that many seconds after the epoch, newest first.

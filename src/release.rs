@@ -117,9 +117,19 @@ impl<'a> Release<'a> {
     pub async fn run(self) -> Result<Success, Failure> {
         // On the heap: a release is a deep story, and some threads have small stacks.
         let releasing = lease::hold(|| self.leases.borrow().clone(), &self.context, Box::pin(self.release()));
-        let ended = self.until_cancelled(releasing).await;
+        let ended = self.until_cancelled(releasing).await.map_err(|failure| self.keeping_promise(failure));
         self.release_leases(&ended).await;
         ended
+    }
+
+    /// No reason that promises that nothing was touched, where a release command ran before it.
+    fn keeping_promise(&self, failure: Failure) -> Failure {
+        let promises_nothing = [Reason::Config, Reason::Identity, Reason::Permission, Reason::Build, Reason::Push];
+        let has_run = self.context.record.borrow().commands.iter().any(|c| c.state.may_have_run());
+        match has_run && promises_nothing.contains(&failure.reason) {
+            true => Failure { reason: Reason::ReleaseCommand, ..failure },
+            false => failure,
+        }
     }
 
     async fn release(&self) -> Result<Success, Failure> {
@@ -273,11 +283,16 @@ impl<'a> Release<'a> {
     /// Who lost a lease meanwhile says nothing of its service: the run that took it over does.
     async fn confirm_leases(&self) -> Result<(), Failure> {
         let plan = self.plan();
-        let looks = plan.services.iter().map(async |service| match self.lease_of(service) {
+        let looks = plan.services.iter().map(|service| self.confirm_sure_lease(service));
+        join_all(looks).await.into_iter().collect()
+    }
+
+    /// Asks AWS only where the time since the last heartbeat leaves a doubt.
+    async fn confirm_sure_lease(&self, service: &ServicePlan) -> Result<(), Failure> {
+        match self.lease_of(service) {
             Some(lease) => self.noting_loss(service, lease.is_still_ours(&self.context).await),
             None => Ok(()),
-        });
-        join_all(looks).await.into_iter().collect()
+        }
     }
 
     async fn confirm_lease(&self, service: &ServicePlan) -> Result<(), Failure> {
@@ -347,6 +362,7 @@ impl<'a> Release<'a> {
 
     async fn register_family(&self, services: &[&ServicePlan], number: u64, images: &Images) -> Result<(), Failure> {
         for service in services {
+            self.confirm_sure_lease(service).await?;
             let registered = self.revisions.borrow().clone();
             let (provenance, earlier) = (&self.order.provenance, self.earlier_attempt());
             let revision =

@@ -3,7 +3,7 @@
 use crate::clock::Elapsed;
 use crate::events::{Event, Sink, Took, Wait, Warning};
 use crate::ports::{Aws, Builder, Web};
-use fargate_deploy_core::names::ServiceKey;
+use fargate_deploy_core::names::{ServiceKey, ServiceRef};
 use fargate_deploy_core::outcome::{Record, ServiceState};
 use std::cell::RefCell;
 use tokio::time::Instant;
@@ -36,6 +36,16 @@ impl ReleaseContext<'_> {
     pub fn set_state(&self, key: &ServiceKey, state: ServiceState) {
         if let Some(noted) = self.record.borrow_mut().service_mut(key) {
             noted.state = state;
+        }
+    }
+
+    /// Notes the stage that a deployment which goes on has reached.
+    pub fn set_stage(&self, service: &ServiceRef, stage: &str) {
+        let mut record = self.record.borrow_mut();
+        if let Some(noted) = record.services.iter_mut().find(|noted| noted.service == *service)
+            && noted.state.is_rolling_out()
+        {
+            noted.state = ServiceState::rolling_out(Some(stage));
         }
     }
 

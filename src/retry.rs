@@ -67,6 +67,7 @@ pub enum Again {
 struct Limits {
     each: Duration,
     all: Option<Instant>,
+    is_one_attempt: bool,
 }
 
 tokio::task_local! {
@@ -74,12 +75,18 @@ tokio::task_local! {
 }
 
 fn limits() -> Limits {
-    LIMITS.try_with(|limits| *limits).unwrap_or(Limits { each: CALL, all: None })
+    LIMITS.try_with(|limits| *limits).unwrap_or(Limits { each: CALL, all: None, is_one_attempt: false })
 }
 
 /// Each call that `calls` makes is repeated for `limit` at most.
 pub async fn each_within<T>(limit: Duration, calls: impl Future<Output = T>) -> T {
     LIMITS.scope(Limits { each: limit, ..limits() }, calls).await
+}
+
+/// Each call that `calls` makes is made once, and waited for `limit` at most: what it would do is not the same any more when it
+/// is repeated.
+pub async fn once_within<T>(limit: Duration, calls: impl Future<Output = T>) -> T {
+    LIMITS.scope(Limits { each: limit, is_one_attempt: true, ..limits() }, calls).await
 }
 
 /// The calls that `calls` makes are repeated, and waited for, until `limit` is over for all of them together.
@@ -91,7 +98,7 @@ pub async fn all_within<T>(limit: Duration, calls: impl Future<Output = T>) -> T
 
 /// Until when a call that begins now is repeated, and waited for.
 fn deadline() -> Instant {
-    let Limits { each, all } = limits();
+    let Limits { each, all, .. } = limits();
     let own = Instant::now() + each;
     all.map_or(own, |all| all.min(own))
 }
@@ -116,6 +123,9 @@ pub async fn retry<T, E, F: Future<Output = Result<T, E>>>(
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
+        if limits().is_one_attempt {
+            return Err(failed);
+        }
         let wait = match (again(&failed), waits.next()) {
             (Again::Never, _) | (_, None) => return Err(failed),
             (Again::Soon, Some(wait)) | (Again::After(wait), Some(_)) => wait,
@@ -174,6 +184,12 @@ mod tests {
         assert!(took <= CALL && took >= CALL - Duration::from_secs(17), "{took:?}");
         let going_back = each_within(GOING_BACK, call_during(Duration::from_secs(240), Again::Soon));
         assert_eq!(going_back.await.0, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_be_made_only_once_is_not_repeated() {
+        let (ended, _, attempts) = once_within(ORDER, call_during(Duration::from_secs(1), Again::Soon)).await;
+        assert_eq!((ended, attempts), (Err("busy"), 1));
     }
 
     #[tokio::test(start_paused = true)]

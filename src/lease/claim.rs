@@ -77,6 +77,9 @@ pub struct ReleaseRecord {
     pub revision: String,
     /// What it ran before.
     pub previous: String,
+    /// The run that told it so, by its URL: a revision has no tag of its run where the user's tags leave no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// It has not been seen to serve and to answer.
     #[serde(default)]
     pub owes_verification: bool,

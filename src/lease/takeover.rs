@@ -3,8 +3,9 @@
 use super::claim::{
     Chain, Claim, ClaimedTask, Generation, ReleaseRecord, RunKey, SucceededCommand, chain, denied, text,
 };
-use super::{KEPT, Lease, LeaseRequest, STALE, STALE_READS, STALE_WHILE_STARTING};
+use super::{FENCE, KEPT, Lease, LeaseRequest, STALE, STALE_READS, STALE_WHILE_STARTING};
 use crate::error::call_failed;
+use crate::fence::Fence;
 use crate::ports::{Aws, CallError, CallErrorKind};
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::{ClusterName, ContainerName, ServiceRef, TaskArn};
@@ -205,7 +206,8 @@ pub(super) async fn create_generation(
         since: now,
         clock: context.clock,
         last_write: Cell::new(sent),
-        confirmed: RefCell::default(),
+        // The list that was read since shows ours as the newest.
+        confirmed: RefCell::new(Some(Fence::new(sent + FENCE, context.clock))),
         sent: RefCell::default(),
         has_moved: Cell::default(),
         writing: Mutex::default(),

@@ -18,6 +18,7 @@ impl Release<'_> {
             let images = self.images.wait_until(|ready| has_all(ready, planned.images())).await?;
             self.register_ready(&images).await?;
             if let Some(instance) = plan.settings.snapshot.as_ref().filter(|_| at == 0) {
+                self.confirm_leases().await?;
                 snapshot::snapshot(instance, &snapshot_name(instance, &self.order.run.key), &self.context).await?;
             }
             self.run_command(planned, &plan, &images).await?;
@@ -72,6 +73,7 @@ impl Release<'_> {
         for running in commands.into_iter().filter(|command| command.state == CommandState::Running) {
             let planned = plan.commands.iter().find(|planned| planned.command.name == running.name);
             let Some((planned, task)) = planned.zip(running.task) else { continue };
+            let planned = &planned.of_images(&self.images.ready());
             let Some(service) = plan.service(&planned.service) else { continue };
             let lease = self.lease_of(service);
             let has_succeeded = command::look_again(planned, service, &task, lease.as_deref(), &self.context).await;
@@ -97,17 +99,17 @@ impl Release<'_> {
         if self.order.run.is_first_attempt() {
             return None;
         }
-        let plan = self.plan();
+        let (plan, images) = (self.plan(), self.images.ready());
         let is_done = |planned: &&CommandPlan| {
             let lease = plan.service(&planned.service).and_then(|service| self.lease_of(service));
-            lease.is_some_and(|lease| lease.succeeded_earlier(&planned.identity()).is_some())
+            lease.is_some_and(|lease| lease.succeeded_earlier(&planned.of_images(&images).identity()).is_some())
         };
         let first = match self.changes_nothing() {
             true => self.commands_owed(&plan).into_iter().find(|planned| !is_done(planned)),
             false => self.commands_at(&plan, When::Before).find(|planned| !is_done(planned)),
         };
         let (first, service) = first.and_then(|first| Some((first, plan.service(&first.service)?)))?;
-        Some(command::started_by(first, &service.service, &self.order.run.key))
+        Some(command::started_by(&first.of_images(&images), &service.service, &self.order.run.key))
     }
 
     pub(super) fn commands_at<'p>(&self, plan: &'p Plan, when: When) -> impl Iterator<Item = &'p CommandPlan> {
@@ -125,6 +127,7 @@ impl Release<'_> {
         let definition = planned.definition(plan.number, &revision.definition, images, &self.order.provenance);
         let from = command::From { definition, revision: &revision.definition, arn: &revision.arn };
         let lease = self.lease_of(service);
-        command::run(planned, service, from, &self.order.run, lease.as_deref(), &self.context).await
+        self.confirm_sure_lease(service).await?;
+        command::run(&planned.of_images(images), service, from, &self.order.run, lease.as_deref(), &self.context).await
     }
 }

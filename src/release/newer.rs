@@ -24,7 +24,8 @@ impl Release<'_> {
         let (mut left, mut is_all) = (vec![], true);
         for service in changing {
             let is_meanwhile = |newer: &&str| self.has_deployed_meanwhile(newer, service, first);
-            match service.running.run().filter(|theirs| is_newer_run(theirs, ours)).filter(is_meanwhile) {
+            let by = self.deployed_by(service);
+            match by.as_deref().filter(|theirs| is_newer_run(theirs, ours)).filter(is_meanwhile) {
                 Some(newer) => left.push((service.key.clone(), newer.to_owned())),
                 None => is_all = false,
             }
@@ -45,6 +46,15 @@ impl Release<'_> {
         }
         self.left_to_newer.replace(left);
         Ok(())
+    }
+
+    /// The run that deployed what the service runs, by the tags of that or by what the lease says of it.
+    fn deployed_by(&self, service: &ServicePlan) -> Option<String> {
+        let recorded = || {
+            let release = self.lease_of(service)?.release_record()?;
+            release.run.filter(|_| release.revision == service.before.task_definition.as_str())
+        };
+        service.running.run().map(str::to_owned).or_else(recorded)
     }
 
     /// It deployed the service since this run began, or was about to when this run came for the lease.

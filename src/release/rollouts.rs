@@ -244,12 +244,7 @@ impl Release<'_> {
     fn moved_meanwhile(&self, service: &ServicePlan, now: Option<Service>) -> Failure {
         let (of, context) = (&service.service, &self.context);
         match now {
-            Some(now) => {
-                context.set_state(&service.key, ServiceState::Superseded);
-                let by = now.primary().map_or(now.task_definition.short(), |p| p.task_definition.short()).to_owned();
-                Failure::new(Reason::Superseded, format!("{of}: {by} was deployed while this release was under way"))
-                    .with_next("nothing: the newer deployment decides what serves")
-            }
+            Some(now) => roll_out::superseded(service, &now, context),
             None => {
                 context.set_state(&service.key, ServiceState::Gone);
                 Failure::new(
@@ -325,6 +320,7 @@ impl Release<'_> {
         ReleaseRecord {
             revision: revision.arn.to_string(),
             previous: service.before.task_definition.to_string(),
+            run: self.order.provenance.run_url.clone(),
             owes_verification: true,
             owes_commands: self.names_of_commands_after(),
         }
@@ -351,7 +347,8 @@ impl Release<'_> {
         if rollout.is_new {
             let manifests: Vec<_> =
                 context.record.borrow().images.iter().filter(|i| i.is_new).map(|i| i.digest.clone()).collect();
-            let verified = verify::verify(&service.service, &moving.target.deployment, definition, &manifests, context);
+            let deployment = &moving.target.deployment;
+            let verified = verify::verify(&service.service, deployment, definition, &manifests, *counts, context);
             let (verified, looked) = tokio::join!(verified, self.confirm_lease(service));
             looked?;
             verified.map_err(|why| {

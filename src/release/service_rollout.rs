@@ -92,7 +92,7 @@ pub(super) fn state_of(verdict: &Verdict) -> ServiceState {
         Verdict::Stable(_) => ServiceState::Serving,
         Verdict::RolledBack { .. } => ServiceState::RolledBack,
         Verdict::Superseded { .. } => ServiceState::Superseded,
-        Verdict::TimedOut { .. } => ServiceState::RollingOut,
+        Verdict::TimedOut { stage, .. } => ServiceState::rolling_out(stage.as_deref()),
         Verdict::Lost { .. } => ServiceState::Unknown,
         Verdict::Gone { .. } => ServiceState::Gone,
         Verdict::Failed { .. } | Verdict::Unsteady { .. } => ServiceState::Unsteady,

@@ -100,7 +100,7 @@ pub fn service_state(state: ServiceState) -> &'static str {
     match state {
         ServiceState::Untouched => "untouched",
         ServiceState::Updating | ServiceState::Unknown => "unknown",
-        ServiceState::RollingOut => "rolling-out",
+        ServiceState::RollingOut | ServiceState::ShiftingTraffic | ServiceState::Baking => "rolling-out",
         ServiceState::Serving => "serving",
         ServiceState::RollingBack => "rolling-back",
         ServiceState::RolledBack => "rolled-back",

@@ -9,6 +9,7 @@ use crate::ports::{Aws, Call, CallErrorKind};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
+use crate::steps::roll_out::JUST_READ;
 use fargate_deploy_core::names::{ServiceRef, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
@@ -98,26 +99,24 @@ async fn update(
     let (since, began) = (clock::now(), Instant::now());
     let mut may_have_arrived = false;
     let ordered = loop {
+        context.aws.services.update_turn().await;
         // Before each order: it overwrites what somebody has deployed since the one before.
-        match look(&service.service, moving, PATIENCE, context.aws).await {
-            MayGoBack::Yes => {}
-            MayGoBack::Superseded { by } if may_have_arrived && by == *previous => {}
-            MayGoBack::Superseded { by } => {
-                step.emit(Event::RollbackSuperseded { service: of(), by });
-                return Ordered::Superseded;
-            }
-            MayGoBack::AlreadyGoing => {
-                step.emit(Event::RollbackUnderWay { service: of() });
-                return Ordered::WatchOurs;
-            }
-            MayGoBack::Unknown(why) => {
-                step.emit(Event::RollbackRefused { service: of(), error: why.to_string() });
-                return Ordered::Left(format!("{why}: nothing was put back"));
-            }
+        let arrived = may_have_arrived.then_some(previous);
+        if let Some(ordered) =
+            stops(service, look(&service.service, moving, PATIENCE, context.aws).await, arrived, &step)
+        {
+            return ordered;
         }
+        let looked = (context.clock)();
         let answer = lease::order(lease, context, async || {
+            if (context.clock)().saturating_sub(looked) >= JUST_READ {
+                let found = look(&service.service, moving, PATIENCE, context.aws).await;
+                if let Some(ordered) = stops(service, found, arrived, &step) {
+                    return Ok(Err(ordered));
+                }
+            }
             let update = context.aws.services.update_service(&service.service, previous, false);
-            retry::each_within(retry::ORDER, update).await
+            retry::once_within(retry::ORDER, update).await.map(Ok)
         });
         let answer = answer.await;
         if !is_given_again(&answer, began, &step) {
@@ -128,7 +127,8 @@ async fn update(
     };
     let after = match ordered {
         Err(lost) => return not_ours(service, &lost, &step),
-        Ok(Ok(after)) => after,
+        Ok(Ok(Ok(after))) => after,
+        Ok(Ok(Err(ordered))) => return ordered,
         Ok(Err(e)) => {
             step.emit(Event::RollbackRefused { service: of(), error: e.to_string() });
             return Ordered::Left(format!("UpdateService to {} failed: {e}", previous.short()));
@@ -153,6 +153,33 @@ async fn update(
     };
     let seen = after.events.iter().map(|e| e.id.clone()).collect();
     Ordered::Watch(Box::new(RolloutInProgress::new(target, seen, since)))
+}
+
+/// Why nothing is ordered, if it is not: by what was `found`, where an earlier order to the revision that `arrived` may have
+/// been taken.
+fn stops(
+    service: &ServicePlan,
+    found: MayGoBack,
+    arrived: Option<&TaskDefinitionArn>,
+    step: &StepLog<'_>,
+) -> Option<Ordered> {
+    let of = || service.service.clone();
+    match found {
+        MayGoBack::Yes => None,
+        MayGoBack::Superseded { by } if arrived == Some(&by) => None,
+        MayGoBack::Superseded { by } => {
+            step.emit(Event::RollbackSuperseded { service: of(), by });
+            Some(Ordered::Superseded)
+        }
+        MayGoBack::AlreadyGoing => {
+            step.emit(Event::RollbackUnderWay { service: of() });
+            Some(Ordered::WatchOurs)
+        }
+        MayGoBack::Unknown(why) => {
+            step.emit(Event::RollbackRefused { service: of(), error: why.to_string() });
+            Some(Ordered::Left(format!("{why}: nothing was put back")))
+        }
+    }
 }
 
 /// Gives an order that has the same effect a second time, again and again for as long as going back is tried.

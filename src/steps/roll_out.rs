@@ -4,7 +4,7 @@ use crate::clock;
 use crate::error::{call_failed, sentence};
 use crate::events::{Event, Wait};
 use crate::lease::{self, Lease};
-use crate::ports::CallErrorKind;
+use crate::ports::{Call, CallError, CallErrorKind};
 use crate::release_context::ReleaseContext;
 use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
@@ -13,6 +13,7 @@ use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::{ServicePlan, Settings};
 use fargate_deploy_core::rollout::Target;
 use fargate_deploy_core::service::Service;
+use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -20,13 +21,17 @@ use tokio::time::{Instant, sleep};
 /// is known; and how long apart.
 const LOOKS: u32 = 6;
 const APART: Duration = Duration::from_secs(5);
-/// Before an order that AWS did not take is given again.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Before an order that AWS did not take is given again: twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts the deployment of one revision. `None`: ECS made no deployment of it, since nothing changed.
+/// A service that was read this short a time ago is not read once more before it is told to move.
+pub const JUST_READ: Duration = Duration::from_secs(1);
+
+/// Starts the deployment of one revision of a service that was read just now. `None`: ECS made no deployment of it, since nothing changed.
 ///
 /// # Errors
-/// `locked`: another run took the lease over. `permission`. `unavailable`: AWS did not take it for as long as a call is
+/// `locked`: another run took the lease over. `superseded`: somebody deployed it by another way. `permission`. `unavailable`: AWS did not take it for as long as a call is
 /// repeated. The service keeps its revision.
 pub async fn roll_out(
     service: &ServicePlan,
@@ -39,13 +44,25 @@ pub async fn roll_out(
     let of = || service.service.clone();
     let step = context.begin(Event::RolloutRequested { service: of(), revision: to.clone() });
     let (since, began) = (clock::now(), Instant::now());
-    // Whether an earlier one of these orders may have arrived.
+    // Whether no earlier one of these orders can have arrived.
     let mut is_known = true;
+    let mut pause = FIRST_PAUSE;
+    let (asked, is_repeated) = ((context.clock)(), Cell::new(false));
     let after = loop {
+        let before = Before { service, to, may_have_moved: !is_known };
         let ordered = lease::order(lease, context, async || {
+            context.aws.services.update_turn().await;
+            // It would replace what somebody has deployed since the service was read.
+            if is_repeated.replace(true) || (context.clock)().saturating_sub(asked) >= JUST_READ {
+                match before.look(context).await {
+                    Ok(Found::NotTaken) => {}
+                    Ok(found) => return Ok(found),
+                    Err(e) => return Ok(Found::Unreadable(e)),
+                }
+            }
             context.set_state(&service.key, ServiceState::Updating);
             let update = context.aws.services.update_service(&service.service, to, force);
-            retry::each_within(retry::ORDER, update).await
+            retry::once_within(retry::ORDER, update).await.map(|after| Found::Taken(Box::new(after)))
         });
         let answer = ordered.await.inspect_err(|lost| {
             if is_known {
@@ -53,34 +70,50 @@ pub async fn roll_out(
             }
             step.emit(Event::RolloutRefused { service: of(), error: lost.what.clone() });
         })?;
-        let e = match answer {
-            Ok(after) => break after,
-            Err(e) => e,
-        };
-        let is_in_time = e.may_pass() && began.elapsed() < retry::CALL;
-        // The same revision once more makes no second deployment, unless it is forced.
-        let looks = if is_in_time && !force { 1 } else { LOOKS };
-        let found = match e.kind {
-            CallErrorKind::Unreachable => find_out(service, to, looks, context).await,
-            _ => Found::NotTaken,
-        };
-        if let Found::Taken(after) = found {
-            if let Some(lease) = lease {
-                lease.order_has_arrived();
+        let (found, mut error) = match answer {
+            Ok(found) => (found, unclear(service)),
+            Err(e) if e.kind != CallErrorKind::Unreachable => (Found::NotTaken, e),
+            Err(e) => {
+                // The same revision once more makes no second deployment, unless it is forced.
+                let is_last = force || !e.may_pass() || began.elapsed() >= retry::CALL;
+                let before = Before { may_have_moved: true, ..before };
+                let found = before.find_out(if is_last { LOOKS } else { 1 }, context).await;
+                // Where nothing can be read either, the record keeps saying that the effect is unknown.
+                is_known = matches!(found, Found::NotTaken);
+                (found, e)
             }
-            break *after;
+        };
+        match found {
+            Found::Taken(after) => {
+                if let Some(lease) = lease {
+                    lease.order_has_arrived();
+                }
+                break *after;
+            }
+            Found::Newer(now) => {
+                let failure = superseded(service, &now, context);
+                step.emit(Event::RolloutRefused { service: of(), error: failure.what.clone() });
+                if let Some(lease) = lease {
+                    lease.order_has_arrived();
+                    lease.order_was_not_taken();
+                    lease.look_again(context).await?;
+                }
+                return Err(failure);
+            }
+            Found::Unreadable(e) => error = e,
+            Found::NotTaken | Found::Unknown => {}
         }
-        // Where nothing can be read either, the record keeps saying that the effect is unknown.
-        is_known = matches!(found, Found::NotTaken);
+        let e = error;
         if is_known {
             if let Some(lease) = lease {
                 lease.order_was_not_taken();
             }
             context.set_state(&service.key, ServiceState::Untouched);
         }
-        if is_in_time && (is_known || !force) {
+        if e.may_pass() && began.elapsed() < retry::CALL && (is_known || !force) {
             step.waiting(Wait::Order { action: e.action.clone(), error: sentence(&e) });
-            sleep(PAUSE).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
             continue;
         }
         let failure = call_failed(&format!("updating {}", service.service), &e);
@@ -124,26 +157,85 @@ pub async fn roll_out(
     Ok(Some(RolloutInProgress { fails_fast: settings.fail_fast, ..RolloutInProgress::new(target, seen, since) }))
 }
 
+/// What a service shows of an order.
 enum Found {
+    /// A deployment of its revision.
     Taken(Box<Service>),
+    /// The deployment that was there before.
     NotTaken,
+    /// Somebody else's.
+    Newer(Box<Service>),
+    /// Neither: it cannot be told yet.
     Unknown,
+    Unreadable(CallError),
 }
 
-/// The answer was lost. What the service shows tells whether ECS took the update; reads may lag the write.
-async fn find_out(service: &ServicePlan, to: &TaskDefinitionArn, looks: u32, context: &ReleaseContext<'_>) -> Found {
-    let before = service.before.primary().map(|p| &p.id);
-    let mut found = Found::Unknown;
-    for _ in 0..looks {
-        sleep(APART).await;
-        let read = context.aws.services.services(std::slice::from_ref(&service.service));
-        let read = retry::each_within(retry::POLL, read).await;
-        let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { continue };
-        found = match now.primary() {
-            Some(primary) if Some(&primary.id) == before => Found::NotTaken,
-            Some(primary) if primary.task_definition == *to => return Found::Taken(Box::new(now)),
-            _ => Found::Unknown,
-        };
+/// A service as it was before an order.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    service: &'a ServicePlan,
+    to: &'a TaskDefinitionArn,
+    /// The order, or one before it, may have arrived.
+    may_have_moved: bool,
+}
+
+impl Before<'_> {
+    async fn look(self, context: &ReleaseContext<'_>) -> Call<Found> {
+        let read = context.aws.services.services(std::slice::from_ref(&self.service.service));
+        let read = retry::each_within(retry::POLL, read).await?.pop().flatten();
+        Ok(read.map_or(Found::Unknown, |now| self.judge(now)))
     }
-    found
+
+    /// A read that lags shows what was there even earlier: only what is newer than the deployment before is somebody's.
+    fn judge(self, now: Service) -> Found {
+        let before = self.service.before.primary();
+        let Some(primary) = now.primary() else { return Found::Unknown };
+        if before.is_some_and(|before| before.id == primary.id) {
+            return Found::NotTaken;
+        }
+        if primary.task_definition == *self.to {
+            return Found::Taken(Box::new(now));
+        }
+        let times = before.and_then(|before| primary.created_at.zip(before.created_at));
+        let is_older = times.is_some_and(|(now, then)| now <= then);
+        // ECS may have taken the order, and have gone back since.
+        let may_be_a_rollback =
+            self.may_have_moved && before.is_some_and(|before| before.task_definition == primary.task_definition);
+        match is_older || may_be_a_rollback {
+            true => Found::Unknown,
+            false => Found::Newer(Box::new(now)),
+        }
+    }
+
+    /// The answer was lost. What the service shows tells whether ECS took the update; reads may lag the write.
+    async fn find_out(self, looks: u32, context: &ReleaseContext<'_>) -> Found {
+        let mut last = Found::Unknown;
+        for _ in 0..looks {
+            sleep(APART).await;
+            match self.look(context).await {
+                Ok(found @ (Found::Taken(_) | Found::Newer(_))) => return found,
+                Ok(found) => last = found,
+                Err(_) => {}
+            }
+        }
+        last
+    }
+}
+
+/// Whoever deployed the service is newer than this release.
+pub fn superseded(service: &ServicePlan, now: &Service, context: &ReleaseContext<'_>) -> Failure {
+    context.set_state(&service.key, ServiceState::Superseded);
+    let by = now.primary().map_or(now.task_definition.short(), |p| p.task_definition.short());
+    Failure::new(Reason::Superseded, format!("{}: {by} was deployed while this release was under way", service.service))
+        .with_next("nothing: the newer deployment decides what serves")
+}
+
+fn unclear(service: &ServicePlan) -> CallError {
+    CallError {
+        action: "ecs:UpdateService".to_owned(),
+        kind: CallErrorKind::Unreachable,
+        code: String::new(),
+        message: format!("{} shows neither the deployment before nor this one", service.service),
+        request_id: None,
+    }
 }

@@ -4,6 +4,7 @@ use crate::events::Warning;
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::{DeploymentId, ServiceRef};
+use fargate_deploy_core::service::Counts;
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 
 /// Compares the digests of our deployment's running tasks with those of its revision, as far as they are in
@@ -17,6 +18,7 @@ pub async fn verify(
     deployment: &DeploymentId,
     definition: &TaskDefinition,
     manifests: &[Digest],
+    counts: Counts,
     context: &ReleaseContext<'_>,
 ) -> Result<(), String> {
     let tasks = match context.aws.tasks.running_tasks(service).await {
@@ -30,7 +32,12 @@ pub async fn verify(
             return Ok(());
         }
     };
-    for task in tasks.iter().filter(|t| t.started_by.as_deref() == Some(deployment.as_str())) {
+    let ours: Vec<_> = tasks.iter().filter(|t| t.started_by.as_deref() == Some(deployment.as_str())).collect();
+    if ours.is_empty() && counts.desired > 0 {
+        let error = format!("ECS lists no running task of {deployment}");
+        context.warn(Warning::DigestsNotCompared { service: service.clone(), error });
+    }
+    for task in ours {
         for container in &task.containers {
             let expected = definition
                 .containers()

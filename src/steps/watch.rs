@@ -50,7 +50,14 @@ pub async fn watch(
         }
         last = Some(began.elapsed());
         let observation = retry::each_within(retry::POLL, reader.read(&ask)).await;
-        tell_news(&step, service, rollout.observe(began.elapsed(), observation));
+        let news = rollout.observe(began.elapsed(), observation);
+        if let Some(stage) = news.iter().rev().find_map(|news| match news {
+            RolloutEvent::LifecycleStage { stage } => Some(stage),
+            _ => None,
+        }) {
+            context.set_stage(service, stage);
+        }
+        tell_news(&step, service, news);
         let has_failures = rollout.failures() > failures;
         // ECS does not count a task that ended after it was RUNNING, where nothing checks its health.
         let rested = |since: Duration| began.elapsed().saturating_sub(since) >= LOOK;

@@ -14,9 +14,14 @@ mod server;
 mod shop;
 mod wire;
 
+use crate::story::fake::definition_arn;
+use faults::{Disturbance, Fault};
 use serde_json::json;
-use shop::Shop;
+use server::Call;
+use shop::{FIRST, Shop};
+use std::time::Duration;
 use test_support::Random;
+use tokio::time::sleep;
 
 #[test]
 fn a_good_plan_that_no_pull_request_is_there_for_ends_well_with_a_notice_and_writes_nothing() {
@@ -37,6 +42,38 @@ fn a_good_plan_that_no_pull_request_is_there_for_ends_well_with_a_notice_and_wri
             let is_written =
                 |call: &server::Call| call.operation.starts_with("github:") && !call.operation.contains("GET");
             assert!(!calls.iter().any(is_written), "{event}: {calls:?}");
+        });
+    }
+}
+
+/// Whether the order never arrived, or arrived and its answer did not: who deploys the service by hand meanwhile is newer.
+#[test]
+fn an_update_that_is_sent_again_goes_over_nobody_s_deployment() {
+    for (fault, by_hand) in [
+        (Fault::ThrottledTwice, 200),
+        (Fault::ThrottledAMinute, 6_000),
+        (Fault::ThrottledAMinute, 30_000),
+        (Fault::ResetBefore, 200),
+        (Fault::ResetAfter, 200),
+        (Fault::NoAnswer, 5_000),
+        (Fault::Truncated, 200),
+        (Fault::Cut, 20_000),
+    ] {
+        in_a_world(async {
+            let shop = Shop::open().await;
+            let update = Call { operation: "ecs:UpdateService".to_owned(), ordinal: 0 };
+            shop.server.played.disturbance.replace(Some(Disturbance::new(fault, update.clone())));
+            let fix = definition_arn("web:77").as_str().into();
+            let deployed_by_hand = async {
+                while !shop.server.calls().contains(&update) {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                sleep(Duration::from_millis(by_hand)).await;
+                shop.scene.cloud.aws().update("web", &fix, false);
+            };
+            let (ended, ()) = tokio::join!(shop.deploy(FIRST), deployed_by_hand);
+            assert_eq!(shop.scene.cloud.aws().services["web"].task_definition, fix, "{fault:?}: {}", ended.said);
+            assert_eq!(ended.code, 8, "{fault:?}: {}", ended.said);
         });
     }
 }

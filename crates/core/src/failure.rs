@@ -102,7 +102,9 @@ impl Reason {
             Reason::Build | Reason::Push => {
                 "no service was touched; a release command that did not need the missing image may have run, and is named"
             }
-            Reason::ReleaseCommand => "services untouched; says if the command started, its exit code, its last lines",
+            Reason::ReleaseCommand => {
+                "services untouched; says if the command started, its exit code, its last lines. Also when something else failed after a command had run"
+            }
             Reason::RolledBack => "the previous release serves again, confirmed",
             Reason::Unsteady => "the new release failed and the old one could not be confirmed: a person is needed",
             Reason::Locked | Reason::Superseded => {

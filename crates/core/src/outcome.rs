@@ -144,6 +144,12 @@ pub enum CommandState {
     NeverStarted,
 }
 
+impl CommandState {
+    pub fn may_have_run(&self) -> bool {
+        !matches!(self, Self::NeverStarted)
+    }
+}
+
 /// The task of `run`.
 #[derive(Clone, Debug, Default)]
 pub struct OneOffRecord {
@@ -185,6 +191,10 @@ pub enum ServiceState {
     /// UpdateService was sent; its answer has not come.
     Updating,
     RollingOut,
+    /// The deployment has stages, and requests are moving from the previous revision to the new one.
+    ShiftingTraffic,
+    /// The deployment has stages: all requests go to the new revision, and ECS may still go back.
+    Baking,
     Serving,
     /// The previous revision is being put back.
     RollingBack,
@@ -195,6 +205,22 @@ pub enum ServiceState {
     /// ECS took the new revision, and then the service could not be read any more.
     Unknown,
     Unsteady,
+}
+
+impl ServiceState {
+    /// Of a deployment that goes on: who serves is decided by its stage, where it has stages.
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html>
+    pub fn rolling_out(stage: Option<&str>) -> Self {
+        match stage {
+            Some("PRODUCTION_TRAFFIC_SHIFT") => Self::ShiftingTraffic,
+            Some("POST_PRODUCTION_TRAFFIC_SHIFT" | "BAKE_TIME" | "CLEAN_UP") => Self::Baking,
+            _ => Self::RollingOut,
+        }
+    }
+
+    pub fn is_rolling_out(self) -> bool {
+        matches!(self, Self::RollingOut | Self::ShiftingTraffic | Self::Baking)
+    }
 }
 
 /// Of a rehearsal: what its containers and services were is told, and is gone.
@@ -242,8 +268,8 @@ impl Record {
     /// Going back does not undo what a release command did.
     fn older_code_meets(&self) -> Option<String> {
         let is_back = |s: &ServiceRecord| matches!(s.state, ServiceState::RolledBack | ServiceState::RollingBack);
-        let may_be_applied = |c: &&CommandRecord| !matches!(c.state, CommandState::NeverStarted);
-        let applied: Vec<_> = self.commands.iter().filter(may_be_applied).map(|c| format!("`{}`", c.name)).collect();
+        let applied: Vec<_> =
+            self.commands.iter().filter(|c| c.state.may_have_run()).map(|c| format!("`{}`", c.name)).collect();
         (self.services.iter().any(is_back) && !applied.is_empty())
             .then(|| format!("nothing undoes {}: the older code now meets what it changed", applied.join(", ")))
     }
@@ -287,6 +313,16 @@ impl ServiceRecord {
             ),
             ServiceState::RollingOut => {
                 format!("{name}: ECS is still rolling out {target}; {previous} serves until it is replaced")
+            }
+            ServiceState::ShiftingTraffic => {
+                format!(
+                    "{name}: ECS is still rolling out {target}: it and {previous} serve, and requests are being shifted"
+                )
+            }
+            ServiceState::Baking => {
+                format!(
+                    "{name}: {target} serves; ECS has not ended its deployment, and may still go back to {previous}"
+                )
             }
             ServiceState::Serving => format!("{name}: {target} serves"),
             ServiceState::RollingBack => format!("{name}: ECS is still going back to {previous}"),
@@ -403,6 +439,19 @@ mod tests {
             failed.state()[1..],
             ["pushed and kept for the next run: r/app@sha256:1", "registered, not used by any service: web:42"]
         );
+    }
+
+    #[test]
+    fn while_a_deployment_goes_on_its_stage_says_who_serves() {
+        let sentence = |stage| record(ServiceState::rolling_out(stage)).state().remove(0);
+        for before in [None, Some("SCALE_UP"), Some("TEST_TRAFFIC_SHIFT"), Some("POST_TEST_TRAFFIC_SHIFT")] {
+            assert!(sentence(before).ends_with("r7 (web:41) serves until it is replaced"), "{}", sentence(before));
+        }
+        let shifting = sentence(Some("PRODUCTION_TRAFFIC_SHIFT"));
+        assert!(shifting.contains("it and r7 (web:41) serve,"), "{shifting}");
+        for after in ["POST_PRODUCTION_TRAFFIC_SHIFT", "BAKE_TIME", "CLEAN_UP"] {
+            assert!(sentence(Some(after)).starts_with("shop/web: web:42 serves;"), "{}", sentence(Some(after)));
+        }
     }
 
     #[test]

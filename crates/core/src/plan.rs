@@ -12,7 +12,7 @@ pub mod risk;
 use super::failure::{Failure, Reason};
 use super::image::{Digest, ImageRef};
 use super::names::{ContainerName, ImageKey, PinnedImage, ServiceKey, ServiceRef, TaskDefinitionArn};
-use super::resolved::Resolved;
+use super::resolved::{self, Resolved};
 use super::service::{Controller, Service};
 use super::task_definition::compare::{self, Difference};
 use super::task_definition::launch_volumes;
@@ -166,6 +166,8 @@ pub struct CommandPlan {
     pub own: Option<TaskDefinition>,
     /// Containers of the definition that it runs from, and the image key of each.
     pub containers: Vec<(ContainerName, ImageKey)>,
+    /// Their images, as far as they are known: see [`CommandPlan::of_images`].
+    pub pinned: Vec<PinnedImage>,
 }
 
 impl CommandPlan {
@@ -174,12 +176,22 @@ impl CommandPlan {
         self.containers.iter().map(|(_, key)| key)
     }
 
-    /// Tells it from every other command of a run, whatever it is named: a hash of what is written.
+    /// The same with its images: what was done from one image was not done from another.
+    #[must_use]
+    pub fn of_images(&self, images: &[(ImageKey, PinnedImage)]) -> Self {
+        let pinned = images.iter().filter(|(key, _)| self.images().any(|of_it| of_it == key));
+        Self { pinned: pinned.map(|(_, image)| image.clone()).collect(), ..self.clone() }
+    }
+
+    /// Tells it from every other command of a run, whatever it is named: a hash of the command with its values, of what it
+    /// runs from, and of its images. ECS shows the values beside it, in the overrides of the task.
     #[must_use]
     pub fn identity(&self) -> String {
-        let Self { command, service, container, own, .. } = self;
+        let Self { command, service, container, own, pinned, .. } = self;
         let family = own.as_ref().map(TaskDefinition::family);
-        let seed = format!("{}\n{:?}\n{service}\n{family:?}\n{container}", command_id(self), command.when);
+        let values = resolved::values(&command.command);
+        let written = command_id(self);
+        let seed = format!("{written}\n{values:?}\n{:?}\n{service}\n{family:?}\n{container}\n{pinned:?}", command.when);
         hex::encode(&Sha256::digest(seed)[..8])
     }
 
@@ -384,6 +396,8 @@ fn plan_service(
     problems.extend(said.problems.into_iter().map(|p| format!("{of}: {p}")));
     warnings.extend(risk::of_settings(&name, service));
     warnings.extend(risk::of_definition(&of, said.warnings));
+    let tagged = if found.base.tags.is_empty() { &found.running } else { &found.base };
+    warnings.extend(risk::of_own_tags(&of, tagged));
     let plan = ServicePlan {
         key: chosen.key.clone(),
         service: ServiceRef { cluster: chosen.cluster.clone(), name: chosen.name.clone() },
@@ -510,5 +524,6 @@ fn plan_command(
         problems.extend(said.problems.into_iter().map(|p| format!("{of}: {p}")));
         warnings.extend(risk::of_definition(&of, said.warnings));
     }
-    Some(CommandPlan { command: command.clone(), service: service.key.clone(), container, own, containers })
+    let (command, service, pinned) = (command.clone(), service.key.clone(), vec![]);
+    Some(CommandPlan { command, service, container, own, containers, pinned })
 }

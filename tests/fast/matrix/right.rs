@@ -62,9 +62,15 @@ fn right_codes(cell: &Cell) -> &'static [u8] {
         // The command was started: no code that promises that nothing was.
         (_, Need::Outcome, Fault::Denied) if !cell.place.has_updated => &[5],
         (_, Need::Outcome, _) => &[10],
+        // The release command ran before it.
+        (Command::Deploy, _, Fault::Denied) if operation_is_after_command(cell) => &[5],
         (_, _, Fault::Denied) => &[3],
         _ => &[10],
     }
+}
+
+fn operation_is_after_command(cell: &Cell) -> bool {
+    cell.place.call.operation == "ecs:UpdateService"
 }
 
 fn is_of_lease(cell: &Cell) -> bool {

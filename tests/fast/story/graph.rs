@@ -28,7 +28,9 @@ async fn no_service_moves_for_a_release_that_lacks_an_image() {
     let scene = Scene::new().with_front(300);
     scene.builder.breaks.replace(Some("/front".to_owned()));
     let ended = scene.deploy().await;
-    assert_eq!(ended.reason(), Reason::Build, "{ended:?}");
+    // `build` would promise that nothing was touched in ECS.
+    assert_eq!(ended.reason(), Reason::ReleaseCommand, "{ended:?}");
+    assert!(ended.failure().what.contains("front"), "{ended:?}");
     assert_eq!(scene.journal.count("ecs:UpdateService"), 0);
     assert!(ended.state().iter().any(|l| l.contains("`migrate` was applied")), "{:?}", ended.state());
     assert_eq!(scene.lease("web")["isReleased"], true);

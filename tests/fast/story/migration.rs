@@ -103,6 +103,27 @@ async fn commands_that_run_the_same_words_are_two_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_command_has_run_no_reason_promises_that_nothing_was_touched() {
+    let cases = [
+        ("ecs:UpdateService", CallErrorKind::Denied, 0),
+        ("ecs:UpdateService", CallErrorKind::Invalid, 0),
+        ("ecs:RunTask", CallErrorKind::Denied, 1),
+        ("ecs:RunTask", CallErrorKind::Invalid, 1),
+    ];
+    for (action, kind, skip) in cases {
+        let mut scene = Scene::new();
+        let mut second = scene.order.config.release[0].clone();
+        second.name = "seed".to_owned();
+        scene.order.config.release.push(second);
+        scene.cloud.fail(action, kind, skip, usize::MAX);
+        let ended = scene.deploy().await;
+        assert_eq!(ended.reason(), Reason::ReleaseCommand, "{action} {kind:?}: {ended:?}");
+        assert!(ended.state()[0].contains("untouched"), "{:?}", ended.state());
+        assert!(ended.state().iter().any(|line| line.starts_with("release command `migrate` was applied")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_run_task_does_not_promise_that_nothing_was_touched() {
     let scene = Scene::new();
     scene.cloud.fail("ecs:RunTask", CallErrorKind::Invalid, 0, 1);
@@ -193,6 +214,8 @@ async fn fifty_tags_of_the_running_revision_leave_no_room_for_ours_and_are_deplo
         aws.add_service("web", &arn);
     }
     assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let said = scene.told.json().iter().any(|event| event.to_string().contains("it has 50 tags, and AWS takes 50"));
+    assert!(said, "{:?}", scene.told.json());
     let aws = scene.cloud.aws();
     let newest = aws.definition("web").unwrap();
     assert_eq!(newest.tags.len(), 50);
@@ -368,7 +391,7 @@ async fn without_a_lease_a_second_attempt_finds_the_success_of_the_first() {
     let mut scene = Scene::new();
     scene.order.config.lock = Lock::None;
     scene.cloud.fail("ecs:UpdateService", CallErrorKind::Denied, 0, 1);
-    assert_eq!(scene.deploy().await.reason(), Reason::Permission);
+    assert_eq!(scene.deploy().await.reason(), Reason::ReleaseCommand);
     let again = Order { config: scene.order.config.clone(), ..order("1001", "2", "token-2") };
     assert_eq!(scene.deploy_order(&again).await.success(), Success::Deployed);
     assert_eq!(scene.journal.count("ecs:RunTask"), 1);

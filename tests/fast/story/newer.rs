@@ -2,10 +2,11 @@
 
 use super::lease::seconds;
 use crate::story::fake::rollout::Ending;
-use crate::story::scene::{Ended, Scene, order};
+use crate::story::scene::{Ended, Scene, definition, old_image, order};
 use fargate_deploy::config::{ImageSource, OnFailure};
 use fargate_deploy::release::Order;
 use fargate_deploy_core::outcome::{Reason, Success};
+use serde_json::json;
 use tokio::time::sleep;
 
 /// A run of `services` that deploys an image of its own.
@@ -53,6 +54,26 @@ async fn an_older_run_of_nothing_else_changes_nothing() {
     assert_eq!(older.reason(), Reason::Superseded, "{older:?}");
     assert_eq!(run_that_serves(&scene, "web"), "1002");
     assert_eq!(scene.journal.count("ecs:UpdateService"), 1);
+}
+
+/// What serves has no tag that names its run: the lease does.
+#[tokio::test(start_paused = true)]
+async fn an_older_run_changes_nothing_where_there_is_no_room_for_the_tags_of_a_release() {
+    for own in [47, 50] {
+        let scene = Scene::without_migration();
+        {
+            let mut body = definition("web", &old_image("shop-app"));
+            body["tags"] = (0..own).map(|n| json!({"key": format!("k{n}"), "value": "v"})).collect();
+            let mut aws = scene.cloud.aws();
+            let arn = aws.add_definition(&body, None);
+            aws.add_service("web", &arn);
+        }
+        let (older, newer) = (run_of(&scene, "1001", &["web"]), run_of(&scene, "1002", &["web"]));
+        let (older, newer) = newer_first(&scene, &older, &newer).await;
+        assert_eq!(newer.success(), Success::Deployed, "{newer:?}");
+        assert_eq!(older.reason(), Reason::Superseded, "{own}: {older:?}");
+        assert_eq!(scene.journal.count("ecs:UpdateService"), 1, "{own}");
+    }
 }
 
 /// It waits for the lease of `web` first, and a newer run deploys `worker` meanwhile, whose lease nobody holds when its turn comes.

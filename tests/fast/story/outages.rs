@@ -136,6 +136,32 @@ async fn an_order_to_go_back_that_is_given_again_goes_over_nothing_newer() {
     assert_eq!(ended.state()[0], "shop/web: a newer deployment owns it", "{:#?}", scene.journal.lines());
 }
 
+/// The lease is slow to be written, in between the last look at the service and the order.
+#[tokio::test(start_paused = true)]
+async fn an_order_that_its_lease_holds_up_goes_over_nothing_newer() {
+    for (ours, skip) in [("ecs:RegisterTaskDefinition", 1), ("ecs:UpdateService", 2)] {
+        for seconds in (0..24).step_by(2) {
+            let mut scene = Scene::without_migration();
+            if ours == "ecs:UpdateService" {
+                scene = scene.with_smoke().next_rollouts("web", [Ending::Succeeds, Ending::Succeeds]);
+                scene.web.answers.borrow_mut().extend((0..100).map(|_| Ok((500, "broken".to_owned()))));
+            }
+            scene.cloud.trouble("ssm:PutParameter", Outage::Says(Throttled), skip, Duration::from_secs(25));
+            let fix = definition_arn("web:77").as_str().into();
+            let fixes = async {
+                while scene.journal.count(ours) == 0 {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                sleep(Duration::from_secs(seconds)).await;
+                scene.cloud.aws().update("web", &fix, false);
+            };
+            let (ended, ()) = tokio::join!(scene.deploy(), fixes);
+            let serves = scene.cloud.aws().services["web"].task_definition.clone();
+            assert_eq!(serves, fix, "{ours} {seconds}: {ended:?} {:#?}", scene.journal.lines());
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_log_that_cannot_be_read_keeps_nobody_waiting() {
     let run = || Run::exits(0).after(3).says(1.0, "migrated");

@@ -5,9 +5,10 @@ use super::lease::seconds;
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::task::{Run, container};
 use crate::story::scene::{Ended, Scene, migration, order};
-use fargate_deploy::config::{OnFailure, ReleaseCommand, When};
+use fargate_deploy::config::{ImageSource, OnFailure, ReleaseCommand, When};
 use fargate_deploy::release::Order;
 use fargate_deploy_core::outcome::{Reason, Success};
+use fargate_deploy_core::resolved::Resolved;
 use tokio::time::{Instant, sleep};
 
 /// With a smoke check, and a command that comes after.
@@ -153,6 +154,35 @@ async fn a_command_that_ended_well_before_the_run_did_is_not_run_again() {
         assert_eq!(scene.journal.count("ecs:RunTask"), 2, "killed: {is_killed}");
         assert_eq!(ended.state().iter().filter(|line| line.contains("was applied")).count(), 2, "{:?}", ended.state());
     }
+}
+
+/// What one image has migrated, another one has not.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_ended_well_is_run_again_from_another_image() {
+    let scene = with_seed().next_runs([Run::exits(0), Run::hangs()]);
+    assert_eq!(scene.deploy_until(|scene| scene.journal.count("ecs:RunTask") == 2).await.reason(), Reason::Cancelled);
+    ends_well(&scene);
+    let mut again = next_attempt(&scene);
+    again.config.images[0].source = ImageSource::Existing("ghcr.io/org/shop:moved".to_owned());
+    let ended = scene.deploy_order(&again).await;
+    assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), 4, "{:#?}", scene.journal.lines());
+}
+
+/// Two jobs of one run, for a tenant each, whose command is written in the same words.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_ended_well_is_run_again_with_another_value() {
+    let of = |tenant: &str| vec![Resolved::of("./migrate ${env:TENANT}", &format!("./migrate {tenant}"))];
+    let mut scene = with_seed().next_runs([Run::exits(0), Run::hangs()]);
+    scene.order.config.release[0].command = of("globex");
+    assert_eq!(scene.deploy_until(|scene| scene.journal.count("ecs:RunTask") == 2).await.reason(), Reason::Cancelled);
+    ends_well(&scene);
+    let mut again = next_attempt(&scene);
+    again.config.release.truncate(1);
+    again.config.release[0].command = of("acme");
+    let ended = scene.deploy_order(&again).await;
+    assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), 3, "{:#?}", scene.journal.lines());
 }
 
 /// The task that runs ends well while nobody looks.

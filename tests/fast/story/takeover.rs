@@ -3,6 +3,7 @@
 
 use super::lease::{claim_of, put, seconds, take};
 use crate::story::fake::cloud::{Moment, WAY, error};
+use crate::story::fake::definition_arn;
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::suspend;
 use crate::story::fake::task::Run;
@@ -118,6 +119,25 @@ async fn a_holder_that_lost_the_lease_while_it_watched_does_not_say_that_it_depl
     assert_eq!(ended.state()[0], "shop/web: a newer deployment owns it");
 }
 
+/// Nobody took the lease: who deploys by hand asks for none.
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_is_suspended_before_its_update_sends_nothing_over_a_deployment_by_hand() {
+    let scene = Scene::without_migration();
+    scene.cloud.freeze("1001", "ecs:UpdateService", Moment::BeforeSending, 0, seconds(97));
+    let fix = definition_arn("web:77").as_str().into();
+    let by_hand = async {
+        while scene.journal.count("ecs:RegisterTaskDefinition") == 0 {
+            sleep(seconds(1)).await;
+        }
+        sleep(seconds(30)).await;
+        scene.cloud.aws().update("web", &fix, false);
+    };
+    let order = run_of(&scene, "1001");
+    let (ended, ()) = tokio::join!(scene.deploy_order(&order), by_hand);
+    assert_eq!(scene.cloud.aws().services["web"].task_definition, fix, "{:?}", scene.journal.lines());
+    assert_eq!(ended.reason(), Reason::Superseded, "{ended:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_is_suspended_before_run_task_starts_nothing_when_it_wakes() {
     for lasts in [97, 250, 600] {
@@ -133,6 +153,33 @@ async fn a_holder_that_is_suspended_before_run_task_starts_nothing_when_it_wakes
             assert!(older.state()[1].contains("never started"), "{:?}", older.state());
         }
     }
+}
+
+/// It read the services under its lease, and then it slept.
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_lost_the_lease_before_it_registered_registers_nothing_and_takes_no_snapshot() {
+    for lasts in [150, 400] {
+        let mut scene = Scene::new();
+        scene.order.config.snapshot = Some("shop-db".to_owned());
+        scene.cloud.freeze("1001", "ecs:DescribeServices", Moment::BeforeTheAnswer, 1, seconds(lasts));
+        let (older, newer) = both(&scene).await;
+        newer_stays(&scene, &older, &newer, 1);
+        assert_eq!(scene.journal.count("ecs:RegisterTaskDefinition"), 1, "{:?}", scene.effects());
+        assert_eq!(scene.journal.count("rds:CreateDBSnapshot"), 1);
+        assert_eq!(older.record.registered, []);
+    }
+}
+
+/// Its definition is registered, and the answer is late: the newer run has begun.
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_lost_the_lease_before_its_snapshot_takes_none() {
+    let mut scene = Scene::new();
+    scene.order.config.snapshot = Some("shop-db".to_owned());
+    scene.cloud.freeze("1001", "ecs:RegisterTaskDefinition", Moment::BeforeTheAnswer, 0, seconds(400));
+    let (older, newer) = both(&scene).await;
+    newer_stays(&scene, &older, &newer, 1);
+    assert_eq!(scene.cloud.aws().snapshots.len(), 1);
+    assert!(scene.cloud.aws().snapshots.contains_key("fargate-deploy-shop-db-1002"));
 }
 
 #[tokio::test(start_paused = true)]

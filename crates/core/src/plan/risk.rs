@@ -3,7 +3,8 @@
 use super::{CommandPlan, ImageAction, ImagePlan, ServicePlan};
 use crate::service::{Service, State, Strategy};
 use crate::task_definition::compare::{Difference, units};
-use crate::task_definition::{TaskDefinition, container_name};
+use crate::task_definition::tags::{MOST, is_of_aws};
+use crate::task_definition::{TAG_PREFIX, TaskDefinition, container_name};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -45,6 +46,8 @@ pub enum RiskKind {
     MutableTag,
     DatabaseCommand,
     BaseMoved,
+    /// The user's tags leave no room for those of the release.
+    NoRoomForTags,
     /// Something in a task definition's file that AWS may refuse, or takes and nobody means.
     DoubtfulDefinition,
 }
@@ -60,6 +63,22 @@ fn warning(kind: RiskKind, text: String) -> Risk {
 /// What validation doubts of a task definition's file; `of` says whose it is.
 pub fn of_definition(of: &str, doubts: Vec<String>) -> Vec<Risk> {
     doubts.into_iter().map(|doubt| warning(RiskKind::DoubtfulDefinition, format!("{of}: {doubt}"))).collect()
+}
+
+/// What there is no room for beside the user's own tags is not known of the release later.
+pub fn of_own_tags(of: &str, definition: &TaskDefinition) -> Option<Risk> {
+    let own = definition.tags.iter().filter(|(key, _)| !key.starts_with(TAG_PREFIX) && !is_of_aws(key)).count();
+    let room = MOST.saturating_sub(own);
+    let left_out = match room {
+        0 => "the release's number, commit, actor, run and commands are",
+        1 => "the release's commit, actor, run and commands are",
+        2 => "the release's actor, run and commands are",
+        3 => "the release's run and commands are",
+        4 => "the release's commands are",
+        _ => return None,
+    };
+    let text = format!("{of}: it has {own} tags, and AWS takes {MOST}: {left_out} not written on its revision");
+    Some(warning(RiskKind::NoRoomForTags, text))
 }
 
 /// What the service's own settings mean for any release.

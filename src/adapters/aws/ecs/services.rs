@@ -3,6 +3,7 @@
 use super::refuse_other_failures;
 use super::wire::{self, list, maybe, text, time};
 use crate::adapters::aws::client::AwsClient;
+use crate::pace;
 use crate::ports::{Call, Services};
 use async_trait::async_trait;
 use fargate_deploy_core::names::{
@@ -40,6 +41,10 @@ impl Services for AwsClient {
             }
         }
         Ok(found)
+    }
+
+    async fn update_turn(&self) {
+        self.pace.turn(pace::UPDATES).await;
     }
 
     /// The same task definition a second time makes no second deployment, `forceNewDeployment` does: whether that arrived,
