@@ -15,6 +15,8 @@ pub(super) struct Progress {
     /// They are back, or need not go back: what they come after may go back.
     pub back: BTreeSet<ServiceKey>,
     stop: StopMode,
+    /// ECS takes them back by itself, and is followed until it has.
+    going_back: BTreeSet<ServiceKey>,
     /// The run was told to end, and answers that here.
     pub is_cancelled: bool,
     /// In the order in which they happened.
@@ -40,6 +42,20 @@ impl Progress {
     /// The release is given up as a whole: nothing that rolls out is followed any further.
     pub fn is_given_up(&self) -> bool {
         self.stop == StopMode::Abort || self.is_cancelled
+    }
+
+    /// The same for one service: what ECS takes back by itself is followed to its end.
+    pub fn is_given_up_of(&self, key: &ServiceKey) -> bool {
+        self.is_given_up() && (self.is_cancelled || !self.going_back.contains(key))
+    }
+
+    /// ECS has begun to take it back.
+    pub fn is_going_back(&mut self, key: &ServiceKey, on_failure: OnFailure) {
+        self.going_back.insert(key.clone());
+        self.stop = self.stop.max(match on_failure {
+            OnFailure::RollbackAll => StopMode::Abort,
+            OnFailure::RollbackFailed | OnFailure::Leave => StopMode::StartNothing,
+        });
     }
 
     /// Every service of the release goes back.

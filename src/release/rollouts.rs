@@ -150,9 +150,9 @@ impl Release<'_> {
             return Turn::NotStarted(service);
         }
         let mut rollout = ServiceRollout::of(assignment);
-        let deploying = Box::pin(self.deploy_service(assignment, &mut rollout, poll));
+        let deploying = Box::pin(self.deploy_service(assignment, &mut rollout, progress, poll));
         let given_up = async {
-            let _ = progress.subscribe().wait_for(Progress::is_given_up).await;
+            let _ = progress.subscribe().wait_for(|p| p.is_given_up_of(&service.key)).await;
         };
         let worked = self.unless(given_up, deploying, |release| release.is_updating(service)).await;
         if let (Some(Ok(())), Some(lease), false) = (&worked, self.lease_of(service), self.order.is_unwatched) {
@@ -206,12 +206,13 @@ impl Release<'_> {
         &self,
         assignment: &Assignment,
         rollout: &mut ServiceRollout<'_>,
+        progress: &Sender<Progress>,
         poll: &Poll,
     ) -> Result<(), Failure> {
         match (assignment.stays, self.order.is_unwatched) {
             (true, true) => rollout.verdict = Some(Verdict::Stable(assignment.service.before.counts)),
-            (true, false) => self.look_at_staying(assignment, rollout, poll).await?,
-            (false, _) => self.roll_out_and_watch(rollout, poll).await?,
+            (true, false) => self.look_at_staying(assignment, rollout, progress, poll).await?,
+            (false, _) => self.roll_out_and_watch(assignment, rollout, progress, poll).await?,
         }
         if self.order.is_unwatched { Ok(()) } else { self.check_deployed(rollout).await }
     }
@@ -257,7 +258,13 @@ impl Release<'_> {
     }
 
     /// UpdateService, and to the end of the deployment.
-    async fn roll_out_and_watch(&self, rollout: &mut ServiceRollout<'_>, poll: &Poll) -> Result<(), Failure> {
+    async fn roll_out_and_watch(
+        &self,
+        assignment: &Assignment,
+        rollout: &mut ServiceRollout<'_>,
+        progress: &Sender<Progress>,
+        poll: &Poll,
+    ) -> Result<(), Failure> {
         let ServiceRollout { service, revision, .. } = *rollout;
         let (context, settings) = (&self.context, &self.plan().settings);
         self.still_as_planned(service, poll).await?;
@@ -274,11 +281,17 @@ impl Release<'_> {
             lease.note_release(earlier);
         }
         rollout.moving = moved?;
-        let Some(moving) = rollout.moving.as_mut().filter(|_| !self.order.is_unwatched) else {
+        if self.order.is_unwatched {
             rollout.verdict = Some(Verdict::Stable(service.before.counts));
             return Ok(());
+        }
+        // No new deployment: the one that is there has to be seen to serve.
+        let Some(moving) = rollout.moving.as_mut() else {
+            return self.look_at_staying(assignment, rollout, progress, poll).await;
         };
-        let verdict = watch::watch(&service.service, &revision.definition, moving, poll, context).await;
+        let goes_back = || progress.send_modify(|p| p.is_going_back(&service.key, settings.on_failure));
+        let watching = watch::watch_and_tell(&service.service, &revision.definition, moving, poll, context, &goes_back);
+        let verdict = watching.await;
         context.set_state(&service.key, state_of(&verdict));
         rollout.verdict = Some(verdict);
         Ok(())
@@ -289,6 +302,7 @@ impl Release<'_> {
         &self,
         assignment: &Assignment,
         rollout: &mut ServiceRollout<'_>,
+        progress: &Sender<Progress>,
         poll: &Poll,
     ) -> Result<(), Failure> {
         let (service, context) = (&assignment.service, &self.context);
@@ -303,7 +317,11 @@ impl Release<'_> {
         let verdict = match serves && !assignment.is_owed {
             true => Verdict::Stable(primary.counts),
             false => {
-                let verdict = watch::watch(&service.service, &rollout.revision.definition, moving, poll, context).await;
+                let on_failure = self.plan().settings.on_failure;
+                let goes_back = || progress.send_modify(|p| p.is_going_back(&service.key, on_failure));
+                let definition = &rollout.revision.definition;
+                let watching = watch::watch_and_tell(&service.service, definition, moving, poll, context, &goes_back);
+                let verdict = watching.await;
                 context.set_state(&service.key, state_of(&verdict));
                 verdict
             }

@@ -17,10 +17,12 @@ use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often a service is read after the answer of UpdateService was lost, where another one may not be sent before that
-/// is known; and how long apart.
-const LOOKS: u32 = 6;
-const APART: Duration = Duration::from_secs(5);
+/// How often a service is read after the answer of UpdateService was lost, and how long before each: where another one may
+/// not be sent before that is known, and where it may.
+const LOOKS: (u32, Duration) = (6, Duration::from_secs(5));
+const LOOK: (u32, Duration) = (1, Duration::from_secs(5));
+/// The same where ECS took it, and its answer does not show that yet.
+const SOON: (u32, Duration) = (60, Duration::from_millis(500));
 /// Before an order that AWS did not take is given again: twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -62,7 +64,7 @@ pub async fn roll_out(
             }
             context.set_state(&service.key, ServiceState::Updating);
             let update = context.aws.services.update_service(&service.service, to, force);
-            retry::once_within(retry::ORDER, update).await.map(|after| Found::Taken(Box::new(after)))
+            retry::once_within(retry::ORDER, update).await.map(|after| before.judge_answer(after, force))
         });
         let answer = ordered.await.inspect_err(|lost| {
             if is_known {
@@ -71,13 +73,18 @@ pub async fn roll_out(
             step.emit(Event::RolloutRefused { service: of(), error: lost.what.clone() });
         })?;
         let (found, mut error) = match answer {
+            // The answer can be older than its own effect, as any read can.
+            Ok(Found::Accepted) => {
+                is_known = false;
+                (Before { may_have_moved: true, ..before }.find_out(SOON, context).await, unclear(service))
+            }
             Ok(found) => (found, unclear(service)),
             Err(e) if e.kind != CallErrorKind::Unreachable => (Found::NotTaken, e),
             Err(e) => {
                 // The same revision once more makes no second deployment, unless it is forced.
                 let is_last = force || !e.may_pass() || began.elapsed() >= retry::CALL;
                 let before = Before { may_have_moved: true, ..before };
-                let found = before.find_out(if is_last { LOOKS } else { 1 }, context).await;
+                let found = before.find_out(if is_last { LOOKS } else { LOOK }, context).await;
                 // Where nothing can be read either, the record keeps saying that the effect is unknown.
                 is_known = matches!(found, Found::NotTaken);
                 (found, e)
@@ -101,7 +108,7 @@ pub async fn roll_out(
                 return Err(failure);
             }
             Found::Unreadable(e) => error = e,
-            Found::NotTaken | Found::Unknown => {}
+            Found::NotTaken | Found::Unknown | Found::Accepted => {}
         }
         let e = error;
         if is_known {
@@ -161,6 +168,8 @@ pub async fn roll_out(
 enum Found {
     /// A deployment of its revision.
     Taken(Box<Service>),
+    /// ECS has taken it, and shows nothing of it yet.
+    Accepted,
     /// The deployment that was there before.
     NotTaken,
     /// Somebody else's.
@@ -186,6 +195,17 @@ impl Before<'_> {
         Ok(read.map_or(Found::Unknown, |now| self.judge(now)))
     }
 
+    /// No new deployment is made only of what the primary one runs already, and never by force.
+    fn judge_answer(self, after: Service, force: bool) -> Found {
+        let before = self.service.before.primary().map(|before| &before.id);
+        let runs_it = after.primary().is_some_and(|p| p.task_definition == *self.to);
+        let is_the_same = after.primary().map(|p| &p.id) == before;
+        match runs_it && !(is_the_same && force) {
+            true => Found::Taken(Box::new(after)),
+            false => Found::Accepted,
+        }
+    }
+
     /// A read that lags shows what was there even earlier: only what is newer than the deployment before is somebody's.
     fn judge(self, now: Service) -> Found {
         let before = self.service.before.primary();
@@ -208,10 +228,10 @@ impl Before<'_> {
     }
 
     /// The answer was lost. What the service shows tells whether ECS took the update; reads may lag the write.
-    async fn find_out(self, looks: u32, context: &ReleaseContext<'_>) -> Found {
+    async fn find_out(self, (looks, apart): (u32, Duration), context: &ReleaseContext<'_>) -> Found {
         let mut last = Found::Unknown;
         for _ in 0..looks {
-            sleep(APART).await;
+            sleep(apart).await;
             match self.look(context).await {
                 Ok(found @ (Found::Taken(_) | Found::Newer(_))) => return found,
                 Ok(found) => last = found,

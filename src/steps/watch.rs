@@ -29,6 +29,19 @@ pub async fn watch(
     poll: &Poll,
     context: &ReleaseContext<'_>,
 ) -> Verdict {
+    watch_and_tell(service, definition, moving, poll, context, &|| {}).await
+}
+
+/// The same; `goes_back` is told when ECS has begun to go back: that ours does not come to serve is known long before the previous
+/// revision serves again.
+pub async fn watch_and_tell(
+    service: &ServiceRef,
+    definition: &TaskDefinition,
+    moving: &mut RolloutInProgress,
+    poll: &Poll,
+    context: &ReleaseContext<'_>,
+    goes_back: &dyn Fn(),
+) -> Verdict {
     let of = || service.clone();
     let step = context.begin(Event::RolloutWatched { service: of(), deployment: moving.target.deployment.clone() });
     let RolloutInProgress { rollout, target, began, since, fails_fast, explained } = moving;
@@ -56,6 +69,9 @@ pub async fn watch(
             _ => None,
         }) {
             context.set_stage(service, stage);
+        }
+        if news.iter().any(|news| matches!(news, RolloutEvent::RollingBack { .. })) {
+            goes_back();
         }
         tell_news(&step, service, news);
         let has_failures = rollout.failures() > failures;

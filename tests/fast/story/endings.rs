@@ -5,7 +5,7 @@ use crate::story::fake::{definition_arn, digest_of, is_settled};
 use crate::story::scene::{Scene, definition};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy_core::outcome::{Reason, Success};
-use fargate_deploy_core::service::Breaker;
+use fargate_deploy_core::service::{Breaker, Service};
 use std::time::Duration;
 
 const NO_BREAKER: Breaker = Breaker { is_enabled: false, rolls_back: false };
@@ -385,4 +385,31 @@ async fn a_service_that_cannot_be_read_any_more_has_not_failed_and_aws_is_unavai
     let state = &ended.state()[0];
     assert!(state.contains("what serves is not known") && !state.contains("failed"), "{state}");
     assert_eq!(scene.journal.count("ecs:UpdateService"), 1, "nothing is put back over what is not known");
+}
+
+/// What AWS shows right after an update can be from before it.
+const OLD_ANSWERS: [fn(Service, Service) -> Service; 4] = [
+    |before, _| before,
+    |before, after| Service { task_definition: after.task_definition, ..before },
+    |before, _| Service { deployments: vec![], ..before },
+    |before, after| Service { deployments: vec![], task_definition: after.task_definition, ..before },
+];
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_older_than_its_own_effect_says_nothing_of_how_the_rollout_ends() {
+    for answer in OLD_ANSWERS {
+        for lag in [0, 4, 25] {
+            let scene = Scene::without_migration();
+            scene.cloud.update_answer.set(answer);
+            scene.cloud.service_lag.set(Duration::from_secs(lag));
+            let ended = scene.deploy().await;
+            assert_eq!(ended.success(), Success::Deployed, "{lag}: {ended:?}");
+            assert_eq!(scene.journal.count("ecs:UpdateService"), 1);
+            let scene = Scene::without_migration().next_rollouts("web", [Ending::RolledBack { reuses_id: false }]);
+            scene.cloud.update_answer.set(answer);
+            scene.cloud.service_lag.set(Duration::from_secs(lag));
+            let ended = scene.deploy().await;
+            assert_eq!(ended.reason(), Reason::RolledBack, "{lag}: {ended:?}");
+        }
+    }
 }

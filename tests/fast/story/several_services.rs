@@ -250,6 +250,34 @@ async fn a_service_that_does_not_answer_goes_back_within_three_seconds_while_ano
     }
 }
 
+/// ECS takes twenty seconds to put the bad one back.
+#[tokio::test(start_paused = true)]
+async fn the_others_go_back_when_ecs_begins_to_take_one_back_not_when_it_has() {
+    let scene = Scene::without_migration().with_worker();
+    let scene = scene.next_rollouts("web", [Ending::RolledBack { reuses_id: false }]);
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::RolledBack, "{ended:?}");
+    assert!(ended.state().iter().all(|line| line.contains("serves again, confirmed")), "{:?}", ended.state());
+    let updates = scene.cloud.aws().updates.clone();
+    let when = |name: &str, to: &str| updates.iter().find(|u| u.1 == name && u.3.short() == to).unwrap().0;
+    let took = when("worker", "worker:41") - when("web", "web:42");
+    assert!(took <= seconds(35 + 5), "known to be bad after 35 s: {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_started_once_ecs_takes_a_service_of_the_release_back() {
+    for on_failure in [OnFailure::RollbackAll, OnFailure::RollbackFailed, OnFailure::Leave] {
+        let mut scene = worker_after_web().with_front(0).with_smoke();
+        scene.order.config.on_failure = on_failure;
+        let scene = scene.next_rollouts("front", [Ending::RolledBack { reuses_id: false }]);
+        // `web` answers when `front` is known to be bad, and before that is back.
+        scene.web.answers.borrow_mut().extend(vec![Ok((503, String::new())); 18]);
+        let ended = scene.deploy().await;
+        assert!(ended.result.is_err(), "{ended:?}");
+        assert_eq!(scene.journal.count("ecs:UpdateService worker"), 0, "{on_failure:?}: {:#?}", scene.journal.lines());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn services_go_back_in_the_reverse_of_the_order_in_which_they_came() {
     let mut scene = worker_after_web();

@@ -82,6 +82,8 @@ pub struct FakeCloud {
     /// How long DescribeServices shows what was before an UpdateService.
     pub service_lag: Cell<Duration>,
     outdated: RefCell<BTreeMap<String, (Instant, Service)>>,
+    /// What UpdateService answers, of the service before and after it.
+    pub update_answer: Cell<fn(Service, Service) -> Service>,
     /// How long the answer of a PutParameter with Overwrite stays on its way to SSM, next first.
     pub slow_puts: RefCell<VecDeque<Duration>>,
     freezes: RefCell<Vec<Freeze>>,
@@ -145,6 +147,7 @@ impl FakeCloud {
             stale_lists: RefCell::default(),
             service_lag: Cell::default(),
             outdated: RefCell::default(),
+            update_answer: Cell::new(|_, after| after),
             slow_puts: RefCell::default(),
             freezes: RefCell::default(),
             frozen: RefCell::default(),
@@ -372,8 +375,8 @@ impl Services for FakeCloud {
         self.call("ecs:UpdateService", &detail, |aws| {
             let name = short(service.name.as_str());
             let before = aws.services.get(name).cloned().unwrap();
-            self.outdated.borrow_mut().insert(name.to_owned(), (Instant::now(), before));
-            Ok(aws.update(name, to, force))
+            self.outdated.borrow_mut().insert(name.to_owned(), (Instant::now(), before.clone()));
+            Ok(self.update_answer.get()(before, aws.update(name, to, force)))
         })
         .await
     }
