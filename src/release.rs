@@ -380,9 +380,9 @@ fn untouched(service: &ServicePlan) -> ServiceRecord {
     ServiceRecord {
         key: service.key.clone(),
         service: service.service.clone(),
-        previous: service.before.task_definition.clone(),
+        previous: service.previous().clone(),
         target: None,
-        previous_release: service.running.release(),
+        previous_release: service.running.release().filter(|_| *service.previous() == service.before.task_definition),
         is_unchecked: false,
         state: ServiceState::Untouched,
         url: service.smoke.first().and_then(|s| s.url.public_url()),

@@ -16,7 +16,6 @@ use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollback::{Restore, RollbackCause, decide};
 use fargate_deploy_core::rollout::Verdict;
-use fargate_deploy_core::service::State;
 use tokio::sync::watch::Sender;
 
 impl Release<'_> {
@@ -176,7 +175,7 @@ impl Release<'_> {
         let Some(now) = read.ok().and_then(|mut all| all.pop().flatten()) else { return };
         let Some(primary) = now.primary() else { return };
         let runs = &primary.task_definition;
-        if *runs != rollout.revision.arn && *runs != service.before.task_definition {
+        if *runs != rollout.revision.arn && runs != service.previous() && *runs != service.before.task_definition {
             rollout.verdict = Some(Verdict::Superseded { by: runs.clone() });
         } else if rollout.verdict.is_none() && primary.id != moving.target.deployment {
             // ECS has put another one there: what that means, the state machine tells.
@@ -209,7 +208,7 @@ impl Release<'_> {
         }
         let lease = self.lease_of(service);
         let arn = rollout.moving.as_ref().and_then(RolloutInProgress::service_deployment);
-        let decided = decide(trouble(rollout), &service.before.task_definition, arn, is_first(service));
+        let decided = decide(trouble(rollout), service.previous(), arn, service.last_completed().is_none());
         let why = rollout.verdict.as_ref().map_or_else(|| STILL_MOVING.to_owned(), ToString::to_string);
         let Some(moving) = rollout.moving.take() else { return Going::Ended(WayBack::Confirmed) };
         match roll_back(service, &decided, &moving, lease.as_deref(), context).await {
@@ -235,7 +234,7 @@ impl Release<'_> {
                 Verdict::RolledBack { .. } => return self.rolled_back(service),
                 // It completed, or failed for good, in the moment in which it was told to go back.
                 ended @ (Verdict::Stable(_) | Verdict::Failed { .. }) => {
-                    let again = Restore::UpdateService(service.before.task_definition.clone());
+                    let again = Restore::UpdateService(service.previous().clone());
                     let lease = self.lease_of(service);
                     match roll_back(service, &again, &moving, lease.as_deref(), context).await {
                         Ordered::Superseded | Ordered::LeaseLost => return self.superseded(service),
@@ -256,7 +255,7 @@ impl Release<'_> {
 
     fn not_back(&self, service: &ServicePlan, ended: &Verdict) -> WayBack {
         self.context.set_state(&service.key, ServiceState::Unsteady);
-        let to = service.before.task_definition.short();
+        let to = service.previous().short();
         WayBack::Unconfirmed(format!("{}: going back to {to} {ended}", service.service))
     }
 
@@ -304,11 +303,6 @@ fn leave_as_is(mut failure: Failure, turns: &[Turn<'_>]) -> Failure {
             Some("`on-failure` is `leave`: push a release that works, or put the previous one back".to_owned());
     }
     failure
-}
-
-/// Before us nothing had completed: the same state that keeps ECS itself from rolling back.
-fn is_first(service: &ServicePlan) -> bool {
-    service.before.primary().is_none_or(|p| !matches!(p.state, State::Completed | State::Unreported))
 }
 
 fn trouble<'r>(rollout: &'r ServiceRollout<'_>) -> RollbackCause<'r> {

@@ -337,7 +337,7 @@ impl Release<'_> {
     fn release_of(&self, service: &ServicePlan, revision: &Revision) -> ReleaseRecord {
         ReleaseRecord {
             revision: revision.arn.to_string(),
-            previous: service.before.task_definition.to_string(),
+            previous: service.previous().to_string(),
             run: self.order.provenance.run_url.clone(),
             owes_verification: true,
             owes_commands: self.names_of_commands_after(),

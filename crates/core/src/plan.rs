@@ -13,7 +13,7 @@ use super::failure::{Failure, Reason};
 use super::image::{Digest, ImageRef};
 use super::names::{ContainerName, ImageKey, PinnedImage, ServiceKey, ServiceRef, TaskDefinitionArn};
 use super::resolved::{self, Resolved};
-use super::service::{Controller, Service};
+use super::service::{Controller, Deployment, Role, Service, State};
 use super::task_definition::compare::{self, Difference};
 use super::task_definition::launch_volumes;
 use super::task_definition::one_off::one_off;
@@ -298,6 +298,21 @@ pub fn command_id(planned: &CommandPlan) -> String {
 }
 
 impl ServicePlan {
+    /// The newest revision of those that the service shows whose deployment completed: what ECS itself goes back to.
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>
+    pub fn last_completed(&self) -> Option<&TaskDefinitionArn> {
+        let of = |wanted: &dyn Fn(&Deployment) -> bool| {
+            self.before.deployments.iter().find(|d| wanted(d)).map(|d| &d.task_definition)
+        };
+        of(&|d| d.role == Role::Primary && matches!(d.state, State::Completed | State::Unreported))
+            .or_else(|| of(&|d| d.role == Role::Active && d.state == State::Completed))
+    }
+
+    /// What a release that is bad goes back to.
+    pub fn previous(&self) -> &TaskDefinitionArn {
+        self.last_completed().unwrap_or(&self.before.task_definition)
+    }
+
     /// Everything that it runs is known, and differs from what it should run.
     fn is_certain_to_change(&self, number: u64, digests: &[(ImageKey, PinnedImage)]) -> bool {
         let is_known = self.containers.iter().all(|(_, key)| digests.iter().any(|(k, _)| k == key));

@@ -2,10 +2,11 @@
 
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::{definition_arn, digest_of, is_settled};
-use crate::story::scene::{Scene, definition};
+use crate::story::scene::{Scene, definition, old_image};
 use fargate_deploy::ports::CallErrorKind;
+use fargate_deploy_core::names::DeploymentId;
 use fargate_deploy_core::outcome::{Reason, Success};
-use fargate_deploy_core::service::{Breaker, Service};
+use fargate_deploy_core::service::{Breaker, Role, Service, State};
 use std::time::Duration;
 
 const NO_BREAKER: Breaker = Breaker { is_enabled: false, rolls_back: false };
@@ -385,6 +386,28 @@ async fn a_service_that_cannot_be_read_any_more_has_not_failed_and_aws_is_unavai
     let state = &ended.state()[0];
     assert!(state.contains("what serves is not known") && !state.contains("failed"), "{state}");
     assert_eq!(scene.journal.count("ecs:UpdateService"), 1, "nothing is put back over what is not known");
+}
+
+/// Somebody's deployment crash-loops beside the revision that serves, and ours is bad too.
+#[tokio::test(start_paused = true)]
+async fn what_is_put_back_is_the_revision_that_last_came_to_serve() {
+    let scene = Scene::without_migration().with_smoke();
+    let bad = scene.cloud.aws().add_definition(&definition("web", &old_image("shop-app")), Some(8));
+    let scene = scene.change_service("web", |web| {
+        let mut crashing = web.deployments[0].clone();
+        web.deployments[0].role = Role::Active;
+        crashing.id = DeploymentId::new("ecs-svc/crashing");
+        crashing.task_definition = bad.clone();
+        crashing.state = State::Failed;
+        crashing.failed_tasks = 9;
+        web.task_definition = crashing.task_definition.clone();
+        web.deployments.insert(0, crashing);
+    });
+    scene.web.answers.borrow_mut().extend(vec![Ok((503, String::new())); 100]);
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::RolledBack, "{ended:?}");
+    assert_eq!(ended.state()[0], "shop/web: web:41 serves again, confirmed");
+    assert_eq!(scene.cloud.aws().services["web"].task_definition.short(), "web:41");
 }
 
 /// What AWS shows right after an update can be from before it.
