@@ -17,6 +17,7 @@ mod newer;
 mod one_off;
 mod outages;
 mod owed;
+mod planned;
 mod policies;
 mod promotion;
 mod race;

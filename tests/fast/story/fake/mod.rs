@@ -52,6 +52,10 @@ impl Journal {
         self.0.borrow_mut().push(line);
     }
 
+    pub fn all(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+
     /// Repeated reads are one line.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = self.0.borrow().clone();
