@@ -195,3 +195,57 @@ async fn a_deployment_that_a_newer_one_stopped_is_superseded() {
 async fn a_deployment_that_a_newer_one_replaced_silently_is_superseded() {
     superseded(SupersededServiceDeployment::InProgressForever).await;
 }
+
+/// One that waits, and that nothing checks but ECS.
+fn waiting() -> Value {
+    let mut waiting = definition();
+    waiting["family"] = json!("waiting");
+    let app = waiting["containerDefinitions"][0].as_object_mut().unwrap();
+    app.remove("healthCheck");
+    app.remove("portMappings");
+    app.insert("command".to_owned(), json!(["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]));
+    waiting
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_services_are_one_release() {
+    let scene = Scene::open(Setting { desired: 1, ..Setting::default() }).await;
+    scene.app.write("waiting.json", &waiting().to_string());
+    let registered = scene.call("ecs", "RegisterTaskDefinition", waiting()).await;
+    let mut config = crate::scene::CONFIG.to_owned();
+    let names: Vec<String> = (1..50).map(|n| format!("worker{n}")).collect();
+    for name in &names {
+        let service = json!({
+            "cluster": "shop", "serviceName": name, "desiredCount": 0, "launchType": "FARGATE",
+            "taskDefinition": registered["taskDefinition"]["taskDefinitionArn"],
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}},
+            "deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": true, "rollback": true},
+                "minimumHealthyPercent": 100, "maximumPercent": 200},
+        });
+        scene.call("ecs", "CreateService", service).await;
+        let entry = format!("  {name}: {{ containers: {{ app: app }}, task-definition: waiting.json }}\nwait:");
+        config = config.replacen("wait:", &entry, 1);
+    }
+    for name in names.iter().filter(|name| name.len() == "worker1".len()) {
+        scene.call("ecs", "UpdateService", json!({"cluster": "shop", "service": name, "desiredCount": 1})).await;
+    }
+    scene.app.write("fargate-deploy.yml", &config);
+    scene.commit("r1", Behaviour::Serves);
+    let mark = scene.mark();
+    let began = std::time::Instant::now();
+    let run = scene.deploy(&[]).await;
+    println!("50 services: {:?}, {} calls", began.elapsed(), scene.mark() - mark);
+    run.succeeded("deployed");
+    for names in names.chunks(10) {
+        let found = scene.call("ecs", "DescribeServices", json!({"cluster": "shop", "services": names})).await;
+        for service in found["services"].as_array().unwrap() {
+            let revision =
+                scene.call("ecs", "DescribeTaskDefinition", json!({"taskDefinition": service["taskDefinition"]})).await;
+            let image = &revision["taskDefinition"]["containerDefinitions"][0]["image"];
+            assert!(image.as_str().unwrap().ends_with(run.digest()), "{}: {image}", service["serviceName"]);
+            assert_eq!(service["runningCount"], service["desiredCount"], "{}", service["serviceName"]);
+        }
+    }
+    scene.serves("r1", run.digest()).await;
+    scene.close().await;
+}
