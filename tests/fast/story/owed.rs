@@ -172,7 +172,7 @@ async fn a_command_that_ended_well_is_run_again_from_another_image() {
 /// Two jobs of one run, for a tenant each, whose command is written in the same words.
 #[tokio::test(start_paused = true)]
 async fn a_command_that_ended_well_is_run_again_with_another_value() {
-    let of = |tenant: &str| vec![Resolved::of("./migrate ${env:TENANT}", &format!("./migrate {tenant}"))];
+    let of = |tenant: &str| vec![Resolved::of("./migrate ${env:TENANT}", format!("./migrate {tenant}"))];
     let mut scene = with_seed().next_runs([Run::exits(0), Run::hangs()]);
     scene.order.config.release[0].command = of("globex");
     assert_eq!(scene.deploy_until(|scene| scene.journal.count("ecs:RunTask") == 2).await.reason(), Reason::Cancelled);
