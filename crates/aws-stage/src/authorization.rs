@@ -63,6 +63,9 @@ pub(crate) fn needs(
                 true => name.to_owned(),
                 false => names.arn(&format!("parameter/{}", name.trim_start_matches('/'))),
             };
+            if let Some(session) = text(body, "SessionId") {
+                return names.each(operation, vec![names.arn(&format!("session/{session}"))]);
+            }
             let one = text(body, "Name").or(text(body, "Path")).or(text(body, "ResourceId"));
             let all = one.map_or_else(|| texts(body, "Names"), |name| vec![name]);
             names.each(operation, all.into_iter().map(parameter).collect())
@@ -121,7 +124,12 @@ fn ecs(names: &Names<'_>, operation: &str, body: &Value, definition: &ResolvedDe
             vec![need(arn, in_cluster())]
         }
         "DescribeTasks" => each("task", texts(body, "tasks")),
-        "StopTask" | "ExecuteCommand" => each("task", vec![text(body, "task").unwrap_or_default()]),
+        "ExecuteCommand" => {
+            let mut needs = each("task", vec![text(body, "task").unwrap_or_default()]);
+            needs.push(need(names.arn(&format!("cluster/{cluster}")), in_cluster()));
+            needs
+        }
+        "StopTask" => each("task", vec![text(body, "task").unwrap_or_default()]),
         "ListTasks" => vec![need(names.arn(&format!("container-instance/{cluster}/*")), in_cluster())],
         "ListServices" => vec![need("*".to_owned(), in_cluster())],
         "DescribeServices" => each("service", texts(body, "services")),

@@ -173,6 +173,47 @@ impl FailureInjection {
     }
 }
 
+/// What happens on the data channels of ECS Exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecFaults {
+    /// The agent asks for a handshake. It skips it for a shell without a key of KMS; other agents did not.
+    pub has_handshake: bool,
+    /// Messages are lost, come twice and change places, in both directions.
+    pub is_unreliable: bool,
+    /// The service closes the connection after so many bytes of output, once: about hourly on AWS.
+    pub cut_after: Option<usize>,
+    /// A session whose connection was lost can be had again.
+    pub is_resumable: bool,
+}
+
+impl Default for ExecFaults {
+    fn default() -> Self {
+        Self { has_handshake: false, is_unreliable: false, cut_after: None, is_resumable: true }
+    }
+}
+
+/// See [`ExecFaults`]. Shared by all clones.
+#[derive(Clone, Debug, Default)]
+pub struct ExecChannel(Arc<Mutex<ExecFaults>>);
+
+impl ExecChannel {
+    pub fn set(&self, faults: ExecFaults) {
+        *lock(&self.0) = faults;
+    }
+
+    pub fn get(&self) -> ExecFaults {
+        *lock(&self.0)
+    }
+
+    /// Whether the connection is cut instead of carrying `bytes` more.
+    pub(crate) fn cuts_now(&self, bytes: usize) -> bool {
+        let mut faults = lock(&self.0);
+        let Some(left) = faults.cut_after else { return false };
+        faults.cut_after = left.checked_sub(bytes);
+        faults.cut_after.is_none()
+    }
+}
+
 /// The knobs of one stage. The default is the likelier side of every open question.
 #[derive(Clone, Debug)]
 pub struct Behavior {
@@ -196,6 +237,8 @@ pub struct Behavior {
     pub identical_push_to_immutable_tag: IdenticalPush,
     /// See [`FailureInjection`].
     pub failure_injection: FailureInjection,
+    /// See [`ExecFaults`].
+    pub exec: ExecChannel,
     /// Seconds of the stage per second of AWS's own waiting: provisioning, registration, back-off between failing tasks,
     /// deregistration delay, bake times. No application depends on them.
     pub time_scale: f64,
@@ -222,6 +265,7 @@ impl Default for Behavior {
             missing_right_after_run_task: false,
             identical_push_to_immutable_tag: IdenticalPush::default(),
             failure_injection: FailureInjection::default(),
+            exec: ExecChannel::default(),
             time_scale: 0.02,
             check_scale: 0.1,
             patience_scale: 1.0,

@@ -2,6 +2,7 @@
 
 pub(crate) mod clusters;
 pub(crate) mod definitions;
+pub(crate) mod exec;
 mod oneoff;
 mod placement;
 pub(crate) mod services;
@@ -22,6 +23,7 @@ use super::secrets::Secrets;
 use super::ssm::Parameters;
 use clusters::Clusters;
 use definitions::Definitions;
+use exec::Sessions;
 use oneoff::OneOffs;
 use serde_json::{Value, json};
 use services::Services;
@@ -59,6 +61,7 @@ pub(crate) struct Ecs {
     one_offs: OneOffs,
     services: Arc<Services>,
     tags: Tags,
+    sessions: Arc<Sessions>,
 }
 
 impl Ecs {
@@ -77,12 +80,20 @@ impl Ecs {
             images: deps.images.clone(),
             iam: deps.iam.clone(),
         });
+        let sessions = Sessions::new(
+            deps.engine.clone(),
+            &deps.region,
+            deps.images.address(),
+            deps.behavior.clone(),
+            deps.iam.clone(),
+        );
         let clusters = Arc::new(Clusters::new(&deps.account, &deps.region));
         let definitions = Arc::new(Definitions::new(&deps.account, &deps.region));
         Self {
             one_offs: OneOffs::new(tasks.clone()),
             services: Services::new(deps, tasks.clone(), definitions.clone(), clusters.clone()),
             tags: Tags::default(),
+            sessions: Arc::new(sessions),
             clusters,
             definitions,
             tasks,
@@ -95,6 +106,10 @@ impl Ecs {
         }
         if let Some(reply) = self.clusters.call(operation, &body) {
             return reply.map(|reply| self.with_counts(reply));
+        }
+        if operation == "ExecuteCommand" {
+            let task = self.one_offs.find_in(&self.clusters, &body)?;
+            return self.sessions.execute(&task, &body);
         }
         if let Some(reply) = self.definitions.call(caller, operation, &body) {
             return reply;
@@ -116,8 +131,14 @@ impl Ecs {
         self.tasks.all().into_iter().find(|task| task.id == id)
     }
 
+    /// Of ECS Exec.
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
     /// Stops scheduling and removes every container.
     pub(crate) async fn shutdown(&self) {
+        self.sessions.shutdown();
         self.services.shutdown();
         self.tasks.shutdown().await;
     }

@@ -118,6 +118,7 @@ pub struct Stage {
     id: String,
     failure_injection: behavior::FailureInjection,
     alarms: behavior::Alarms,
+    exec_channel: behavior::ExecChannel,
     servers: [AbortHandle; 2],
     folder: Folder,
     open: bool,
@@ -157,6 +158,7 @@ impl Stage {
         let faults = options.faults.clone();
         let failure_injection = options.behavior.failure_injection.clone();
         let alarms = options.behavior.alarms.clone();
+        let exec_channel = options.behavior.exec.clone();
         let gateway = make_network(&engine, &id, &folder, address).await?;
         let made = async {
             let (tasks, task_endpoint) = task_endpoint::listen(gateway).await?;
@@ -183,7 +185,7 @@ impl Stage {
             tokio::spawn(server::serve(services.clone(), listener)).abort_handle(),
             tokio::spawn(task_endpoint::serve(services.clone(), tasks)).abort_handle(),
         ];
-        Ok(Self { services, engine, address, id, failure_injection, alarms, servers, folder, open: true })
+        Ok(Self { services, engine, address, id, failure_injection, alarms, exec_channel, servers, folder, open: true })
     }
 
     /// The endpoint of every service: `http://127.0.0.1:PORT`.
@@ -275,6 +277,12 @@ impl Stage {
     #[must_use]
     pub fn alarms(&self) -> &behavior::Alarms {
         &self.alarms
+    }
+
+    /// How the data channels of ECS Exec are played from now on.
+    #[must_use]
+    pub fn exec_channel(&self) -> &behavior::ExecChannel {
+        &self.exec_channel
     }
 
     /// Where the load balancer of a target group listens.

@@ -19,6 +19,7 @@ use super::api::{Caller, partition};
 use super::authorization::{ResolvedDefinition, definition_lookup, needs, roles_of};
 use super::call_log::{CallRecord, is_mutating};
 use super::credentials::{SigningScope, Unauthenticated};
+use super::ecs::exec;
 use super::error::{AwsError, Reply};
 use super::faults::{ConnectionDropped, FaultAction, FaultPlan, FaultRule, Ruling};
 use super::protocol::{Call, Protocol, request_id};
@@ -51,7 +52,7 @@ async fn converse(services: Arc<Services>, stream: TcpStream) {
         async move { handle(&services, request.map(Body::new)).await }
     });
     // A client that hangs up, or a fault that does, is not the stage's concern.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
 async fn handle(services: &Services, request: Request<Body>) -> Result<Response, ConnectionDropped> {
@@ -59,6 +60,9 @@ async fn handle(services: &Services, request: Request<Body>) -> Result<Response,
     let path = head.uri.path();
     if SigningScope::parse(&head.headers).is_some_and(|scope| scope.service == "s3") {
         return object(services, &head).await;
+    }
+    if path.starts_with("/v1/data-channel/") {
+        return Ok(exec::respond(services.ecs.sessions(), &services.credentials, head));
     }
     if path == "/v2" || path.starts_with("/v2/") {
         return registry(services, head, body).await;

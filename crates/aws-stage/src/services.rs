@@ -71,7 +71,10 @@ impl Services {
             "ecs" => self.ecs.call(caller, operation, body).await,
             "ecr" => self.ecr.call(caller, operation, body).await,
             "logs" => self.logs.call(caller, operation, body).await,
-            "ssm" => self.parameters.call(caller, operation, body).await,
+            "ssm" => match self.ecs.sessions().call(operation, &body) {
+                Some(reply) => reply,
+                None => self.parameters.call(caller, operation, body).await,
+            },
             "secretsmanager" => self.secrets.call(caller, operation, body).await,
             "cloudformation" => self.stacks.call(caller, operation, body).await,
             "rds" => self.databases.call(caller, operation, body).await,

@@ -73,6 +73,7 @@ impl OneOffs {
             network_configuration: body.get("networkConfiguration").cloned().unwrap_or(Value::Null),
             tags: task_tags(definitions, &cluster.name, &definition.arn, body),
             resolved_images: vec![],
+            enable_execute_command: flag(body, "enableExecuteCommand"),
             definition,
         };
         // Held over the start: two calls with one token at once start one task.
@@ -180,6 +181,13 @@ impl OneOffs {
             answer["nextToken"] = json!(next);
         }
         Ok(answer)
+    }
+
+    /// The task that a call names.
+    pub(super) fn find_in(&self, clusters: &Clusters, body: &Value) -> Result<TaskView, AwsError> {
+        let cluster = clusters.find(text(body, "cluster"))?;
+        let found = self.find(&cluster.arn, required(body, "task")?);
+        found.ok_or_else(|| invalid("The task provided in the request was not found."))
     }
 
     /// By ARN or id, in one cluster.

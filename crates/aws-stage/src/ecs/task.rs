@@ -33,6 +33,8 @@ pub(crate) struct TaskSpec {
     pub tags: Vec<Value>,
     /// Digest by container name that the service's deployment has resolved already (version consistency).
     pub resolved_images: Vec<(String, String)>,
+    /// The agent of ECS Exec runs beside its containers.
+    pub enable_execute_command: bool,
 }
 
 /// `lastStatus`, in the order of a task's life.
@@ -94,6 +96,15 @@ pub(crate) struct TaskView {
     pub stopped_at: Option<f64>,
     /// For the scheduler's own waiting.
     pub running_since: Option<Instant>,
+}
+
+impl TaskView {
+    /// Whether nothing can be written to a container's own files: the agent of ECS Exec does that.
+    pub(crate) fn is_read_only(&self, container: &str) -> bool {
+        let all = self.spec.definition.body.get("containerDefinitions").and_then(Value::as_array);
+        let found = all.into_iter().flatten().find(|definition| definition["name"] == container);
+        found.is_some_and(|definition| definition["readonlyRootFilesystem"] == true)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -212,6 +212,7 @@ impl Service {
             network_configuration: member("networkConfiguration").cloned().unwrap_or(Value::Null),
             tags: self.task_tags(&revision.tags),
             resolved_images: digests,
+            enable_execute_command: self.settings.get("enableExecuteCommand").and_then(Value::as_bool) == Some(true),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The `task` shape of the API.
 
-use super::{Health, Status, TaskView};
+use super::{ContainerView, Health, Status, TaskView};
 use serde_json::{Value, json};
 
 /// A task as DescribeTasks shows it. Members that AWS leaves out are left out.
@@ -17,6 +17,9 @@ pub(crate) fn describe(view: &TaskView) -> Value {
                 shown[member] = value;
             }
         }
+        if spec.enable_execute_command {
+            shown["managedAgents"] = json!([agent(view, c)]);
+        }
         shown
     }).collect();
     let mut shown = json!({
@@ -25,7 +28,7 @@ pub(crate) fn describe(view: &TaskView) -> Value {
         "healthStatus": health(view.health), "group": spec.group, "containers": containers, "overrides": spec.overrides,
         "cpu": spec.definition.body.get("cpu"), "memory": spec.definition.body.get("memory"), "createdAt": view.created_at,
         "platformVersion": spec.platform_version, "platformFamily": "Linux", "version": 1, "attachments": attachments(view), "attributes": [],
-        "availabilityZone": "stage-1a", "connectivity": "CONNECTED", "enableExecuteCommand": false, "tags": spec.tags,
+        "availabilityZone": "stage-1a", "connectivity": "CONNECTED", "enableExecuteCommand": spec.enable_execute_command, "tags": spec.tags,
     });
     let optional = [
         ("startedBy", json!(spec.started_by)),
@@ -45,6 +48,18 @@ pub(crate) fn describe(view: &TaskView) -> Value {
         }
     }
     shown
+}
+
+/// The agent of ECS Exec, as far as its process goes: whether it may connect is another matter.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ManagedAgent.html>
+fn agent(view: &TaskView, container: &ContainerView) -> Value {
+    let status = match container.status {
+        Status::Running if view.is_read_only(&container.name) => "STOPPED",
+        Status::Running => "RUNNING",
+        status if status < Status::Running => "PENDING",
+        _ => "STOPPED",
+    };
+    json!({ "name": "ExecuteCommandAgent", "lastStatus": status })
 }
 
 /// The elastic network interface that every task of network mode awsvpc has, in the first of its subnets.
