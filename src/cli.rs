@@ -1,7 +1,9 @@
 //! The command line, and the Action's inputs as the same arguments. Raw: nothing here is checked against anything else.
 
+mod exec;
 mod run;
 
+pub use exec::ExecFlags;
 pub use run::RunFlags;
 
 use crate::config::{LockFlag, Request};
@@ -64,6 +66,8 @@ pub enum Command {
     Plan(Box<PlanFlags>),
     /// The same pipeline on this machine: real containers, no AWS account
     Rehearse(RehearseFlags),
+    /// A command or a shell in a container that runs
+    Exec(Box<ExecFlags>),
     /// A one-off task from what a service runs: its log, its exit code
     Run(Box<RunFlags>),
     /// Who keeps deploys out, and a lock of your own
@@ -282,6 +286,10 @@ pub enum PolicyPurpose {
     Deploy,
     /// Reads, and can run nothing: for pull requests
     Plan,
+    /// Gets into running containers: `exec`
+    Exec,
+    /// The role of the tasks, so that somebody can get into their containers
+    Task,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 pub mod cleanup_state;
 pub mod configure;
 pub mod deploy;
+pub mod exec;
 pub mod explain;
 pub mod github_deployment;
 pub mod init;

@@ -48,6 +48,8 @@ pub enum Step {
     RollOut,
     Smoke,
     RollBack,
+    /// `exec`.
+    Exec,
     /// `run`.
     Run,
 }
@@ -205,6 +207,10 @@ pub enum Event {
     /// `--skip-release-commands`.
     CommandsSkipped,
 
+    /// A container is not ready for a session yet: it is waited for.
+    AgentAwaited { task: TaskArn, container: ContainerName },
+    /// A session in a container is asked for, over our own data channel or through the Session Manager plugin.
+    SessionRequested { task: TaskArn, container: ContainerName, is_through_plugin: bool },
     /// What a one-off task of a person will run.
     OneOffPrepared {
         service: ServiceRef, release: Option<u64>, container: ContainerName, image: String, revision: TaskDefinitionArn

@@ -38,7 +38,9 @@ pub mod release_context;
 pub mod render;
 pub mod retry;
 pub mod rollout_in_progress;
+mod session;
 pub mod steps;
+mod terminal;
 
 use cli::{Arguments, Command, DeployFlags, Format, VerifyFormat};
 use commands::deploy::{Options, conclude, random};
@@ -110,6 +112,7 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
         | Command::Rehearse(_)
         | Command::Run(_)
         | Command::Lock(_)
+        | Command::Exec(_)
         | Command::Init(_)
         | Command::Policy(_)
         | Command::Verify(_)
@@ -179,7 +182,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Rehearse(flags) => flags.serve,
         Command::Plan(flags) => flags.format != Format::Text,
         Command::Verify(flags) => flags.format != VerifyFormat::Text,
-        Command::Policy(_) | Command::Run(_) => true,
+        Command::Policy(_) | Command::Exec(_) | Command::Run(_) => true,
         _ => false,
     } || arguments.global.json
         || arguments.global.events.as_deref() == Some(Path::new("-"));
@@ -274,6 +277,17 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 () = interrupted_twice() => {
                     log.finish(&ending::cut_off());
                     return Reason::Cancelled.exit_code();
+                }
+            }
+        }
+        Command::Exec(flags) => {
+            match Box::pin(commands::exec::exec(flags, arguments, env, &directory, sink.clone())).await {
+                Ok(code) => return code,
+                Err(failure) => {
+                    let is_ours = failure.reason != Reason::Cancelled;
+                    let mut json = arguments.global.json.then(std::io::stdout);
+                    let code = conclude(&failure.into(), json.as_mut(), env, &log);
+                    return if is_ours { NOT_THE_COMMANDS } else { code };
                 }
             }
         }
@@ -449,7 +463,6 @@ async fn interrupted_twice() {
 }
 
 /// The same, or the terminal is closed. A run that is told to outlive its terminal (`nohup`) does.
-#[cfg(feature = "rehearse")]
 pub(crate) async fn interrupted_or_hung_up() {
     use tokio::signal::unix::{SignalKind, signal};
     if ignores_hang_up() {
@@ -463,7 +476,6 @@ pub(crate) async fn interrupted_or_hung_up() {
 }
 
 /// Whether whoever started this process said so. Only Linux tells.
-#[cfg(feature = "rehearse")]
 fn ignores_hang_up() -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
     let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());

@@ -14,7 +14,7 @@ use crate::error::call_failed;
 use crate::events::Sink;
 use crate::render::foundations::{as_cloudformation, as_terraform};
 use crate::render::policy::{Role, cloudformation, terraform};
-use fargate_deploy_core::iam_policy::{Granted, Statement, statements};
+use fargate_deploy_core::iam_policy::{Granted, Statement, of_exec, of_task_role, statements};
 use fargate_deploy_core::iam_role::{Job, LARGEST, Purpose, WHY, documents, of_purpose, trust};
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::names::ServiceRef;
@@ -62,8 +62,14 @@ pub async fn policy(
             .with_next("give it with `--account`, or `role` in the config")
     })?;
     let purpose = Purpose::from(flags.purpose);
-    let mut needed = of_purpose(needed(&config, &account, &region, env, sink).await?, purpose);
-    needed.extend(needs.iter().flat_map(|needs| elsewhere(needs, partition(&config), &account, &region)));
+    let mut needed = match purpose {
+        Purpose::Task => of_task_role(),
+        _ => needed(&config, &account, &region, purpose, env, sink).await?,
+    };
+    let reads_config = purpose != Purpose::Task;
+    needed.extend(
+        needs.iter().filter(|_| reads_config).flat_map(|needs| elsewhere(needs, partition(&config), &account, &region)),
+    );
     if let Some(role) = &flags.check {
         let found = policy_check::check(role, &needed, &config, env, sink).await?;
         let text = match is_json {
@@ -116,6 +122,7 @@ async fn needed(
     config: &Config,
     account: &str,
     region: &str,
+    purpose: Purpose,
     env: &BTreeMap<String, String>,
     sink: &SharedSink,
 ) -> Result<Vec<Statement>, Failure> {
@@ -135,7 +142,11 @@ async fn needed(
     }
     let services: Vec<_> = of_services.iter().map(|(service, definition)| (*service, definition)).collect();
     let commands: Vec<_> = own.iter().map(|(command, definition)| (*command, definition)).collect();
-    Ok(statements(&Granted { config, account, region, services: &services, commands: &commands }))
+    let granted = Granted { config, account, region, services: &services, commands: &commands };
+    Ok(match purpose {
+        Purpose::Exec => of_exec(&granted),
+        _ => of_purpose(statements(&granted), purpose),
+    })
 }
 
 /// The revision that a service runs, as whoever runs this may see it.
@@ -199,12 +210,14 @@ fn account_of(config: &Config) -> Option<String> {
 
 fn role_name(config: &Config, purpose: Purpose) -> String {
     let named = config.roles.last().and_then(|role| role.as_str().rsplit('/').next());
-    match (purpose, named) {
-        (Purpose::Deploy, Some(name)) => name.to_owned(),
-        (Purpose::Deploy, None) => "fargate-deploy".to_owned(),
-        (Purpose::Plan, Some(name)) => format!("{}-plan", name.trim_end_matches("-deploy")),
-        (Purpose::Plan, None) => "fargate-deploy-plan".to_owned(),
-    }
+    let suffix = match purpose {
+        Purpose::Deploy => return named.unwrap_or("fargate-deploy").to_owned(),
+        Purpose::Plan => "plan",
+        Purpose::Exec => "exec",
+        Purpose::Task => "task",
+    };
+    let base = named.map_or("fargate-deploy", |name| name.trim_end_matches("-deploy"));
+    format!("{base}-{suffix}")
 }
 
 /// The repository that deploys: the one of this job, or the one that was named.
@@ -247,6 +260,8 @@ impl From<PolicyPurpose> for Purpose {
         match purpose {
             PolicyPurpose::Deploy => Self::Deploy,
             PolicyPurpose::Plan => Self::Plan,
+            PolicyPurpose::Exec => Self::Exec,
+            PolicyPurpose::Task => Self::Task,
         }
     }
 }

@@ -281,6 +281,7 @@ fn name(step: Step) -> &'static str {
         Step::RollOut => "rollout",
         Step::Smoke => "smoke",
         Step::RollBack => "rollback",
+        Step::Exec => "exec",
         Step::Run => "run",
     }
 }

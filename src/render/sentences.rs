@@ -250,6 +250,16 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::OneOffEnded { verdict, .. } => Line::new(Failed, Step::Run, format!("the task {verdict}")),
         Event::CommandsSkipped => Line::new(Skipped, Step::Release, "--skip-release-commands"),
 
+        Event::AgentAwaited { task, container } => Line::new(
+            Progress,
+            Step::Exec,
+            format!("container {container} of task {} takes no session yet: waiting for its agent", task.id()),
+        ),
+        Event::SessionRequested { task, container, is_through_plugin } => {
+            let through = if *is_through_plugin { ", through session-manager-plugin" } else { "" };
+            Line::new(Started, Step::Exec, format!("container {container} of task {}{through}", task.id()))
+        }
+
         Event::RolloutRequested { service, revision } => {
             Line::new(Started, Step::RollOut, format!("{service} to {}", revision.short()))
         }

@@ -18,6 +18,7 @@ mod cancellations;
 mod causes;
 mod database;
 mod examples;
+mod exec;
 mod identity;
 mod imports;
 mod interrupts;

@@ -9,6 +9,7 @@ mod lookups;
 mod network;
 mod outages;
 pub mod scripted_server;
+mod sessions;
 mod ssm;
 mod sts;
 mod tasks;

@@ -2,6 +2,7 @@
 //! resources that it names.
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html>
 
+use crate::exec::{TASK_ROLE_ACTIONS, task_role};
 use crate::image::ImageRef;
 use crate::names::short;
 use crate::task_definition::one_off::one_off;
@@ -113,6 +114,38 @@ pub fn statements(granted: &Granted<'_>) -> Vec<Statement> {
     }
     all.retain(|statement| !statement.resources.is_empty());
     all
+}
+
+/// What `exec` calls. The last two may be missing: the task role is not looked at beforehand, a lost connection stays lost.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html>
+#[must_use]
+pub fn of_exec(granted: &Granted<'_>) -> Vec<Statement> {
+    let clusters: BTreeSet<_> = granted.config.services.iter().map(|s| short(s.cluster.as_str()).to_owned()).collect();
+    let arns_of_clusters: Vec<_> = clusters.iter().map(|name| granted.arn("ecs", &format!("cluster/{name}"))).collect();
+    let tasks: Vec<_> = clusters.iter().map(|name| granted.arn("ecs", &format!("task/{name}/*"))).collect();
+    let anything = || ["*".to_owned()];
+    let role = |definition: &&TaskDefinition| task_role(definition).map(str::to_owned);
+    let mut all = vec![
+        Statement::new("WithoutResource", &["ecs:DescribeTaskDefinition"], anything()),
+        Statement::new("Execute", &["ecs:ExecuteCommand"], tasks.iter().chain(&arns_of_clusters).cloned()),
+        Statement::new("SeeTasks", &["ecs:DescribeTasks"], tasks.iter().cloned()),
+        Statement::new("ListTasks", &["ecs:ListTasks"], anything())
+            .only_where(json!({"ArnEquals": {"ecs:cluster": arns_of_clusters}})),
+        Statement::new(
+            "LookAtTaskRoles",
+            &["iam:SimulatePrincipalPolicy"],
+            granted.definitions().filter_map(|d| role(&d)),
+        ),
+        Statement::new("ResumeSessions", &["ssm:ResumeSession"], [granted.arn("ssm", "session/ecs-execute-command-*")]),
+    ];
+    all.retain(|statement| !statement.resources.is_empty());
+    all
+}
+
+/// What the role of a task needs so that `exec` gets into its containers: on every resource, since IAM knows none for them.
+#[must_use]
+pub fn of_task_role() -> Vec<Statement> {
+    vec![Statement::new("ExecAgent", &TASK_ROLE_ACTIONS, ["*".to_owned()])]
 }
 
 const PUSH: &[&str] = &[

@@ -9,6 +9,10 @@ pub enum Purpose {
     Deploy,
     /// Reads, and can run nothing: for pull requests.
     Plan,
+    /// For people who get into running containers.
+    Exec,
+    /// Of the tasks themselves, so that somebody can.
+    Task,
 }
 
 /// What a role that only plans is allowed.
@@ -25,7 +29,7 @@ const READS: [&str; 7] = [
 /// The statements that a purpose needs, each with no more than its actions and their resources.
 #[must_use]
 pub fn of_purpose(statements: Vec<Statement>, purpose: Purpose) -> Vec<Statement> {
-    if purpose == Purpose::Deploy {
+    if purpose != Purpose::Plan {
         return statements;
     }
     let reads = |mut statement: Statement| {
@@ -54,7 +58,7 @@ const fn why(action: &'static str, step: &'static str, without: &'static str) ->
 }
 
 /// Every action that a policy of ours can have.
-pub const WHY: [Why; 34] = [
+pub const WHY: [Why; 41] = [
     why(
         "ecr:GetAuthorizationToken",
         "push",
@@ -105,6 +109,13 @@ pub const WHY: [Why; 34] = [
     why("ssm:GetParameter", "values from elsewhere", "`${ssm:...}` has no value"),
     why("s3:GetObject", "values from elsewhere", "`${tf:...}` has no value"),
     why("s3:ListBucket", "values from elsewhere", "a state that is missing is called denied"),
+    why("ecs:ExecuteCommand", "exec", "no session is opened in a container"),
+    why("iam:SimulatePrincipalPolicy", "exec", "what the task role lacks is not said before a session fails"),
+    why("ssm:ResumeSession", "exec", "a connection that is lost is not had again"),
+    why("ssmmessages:CreateControlChannel", "exec, in the container", "no session is opened in its containers"),
+    why("ssmmessages:CreateDataChannel", "exec, in the container", "no session is opened in its containers"),
+    why("ssmmessages:OpenControlChannel", "exec, in the container", "no session is opened in its containers"),
+    why("ssmmessages:OpenDataChannel", "exec, in the container", "no session is opened in its containers"),
 ];
 
 /// IAM's limit for a managed policy, in characters without white space.
@@ -147,8 +158,8 @@ impl Job {
     pub fn subjects(&self, purpose: Purpose) -> [String; 2] {
         let of = match (purpose, &self.environment) {
             (Purpose::Plan, _) => "pull_request".to_owned(),
-            (Purpose::Deploy, Some(name)) => format!("environment:{}", name.replace(':', "%3A")),
-            (Purpose::Deploy, None) => "ref:refs/heads/main".to_owned(),
+            (_, Some(name)) => format!("environment:{}", name.replace(':', "%3A")),
+            (_, None) => "ref:refs/heads/main".to_owned(),
         };
         let (owner, name) = self.repository.split_once('/').unwrap_or((self.repository.as_str(), ""));
         [
@@ -163,6 +174,16 @@ const ISSUER: &str = "token.actions.githubusercontent.com";
 /// The trust policy of the role.
 #[must_use]
 pub fn trust(job: &Job, purpose: Purpose, partition: &str, account: &str) -> Value {
+    if purpose == Purpose::Task {
+        return json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }],
+        });
+    }
     json!({
         "Version": "2012-10-17",
         "Statement": [{

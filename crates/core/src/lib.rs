@@ -7,6 +7,7 @@
 
 pub mod cause;
 pub mod comment;
+pub mod exec;
 pub mod failure;
 pub mod github_deployment;
 pub mod iam_policy;

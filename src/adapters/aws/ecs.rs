@@ -27,6 +27,7 @@ macro_rules! ask {
 }
 
 mod services;
+mod sessions;
 mod task_definitions;
 mod tasks;
 mod wire;

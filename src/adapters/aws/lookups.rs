@@ -84,6 +84,7 @@ impl AwsClient {
             region,
             method: "GET",
             url: &url,
+            target: None,
             content_type: None,
             body: "",
             most_bytes: 64 * MIB,

@@ -45,6 +45,7 @@ impl AwsClient {
             region,
             method: "POST",
             url: &url,
+            target: None,
             content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
             body: &body,
             most_bytes: query.most_bytes,

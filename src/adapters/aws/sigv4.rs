@@ -26,6 +26,8 @@ pub(super) struct SignedRequest<'a> {
     /// With the path percent-encoded.
     pub url: &'a str,
     pub content_type: Option<&'static str>,
+    /// `X-Amz-Target`: the operation, of a service that takes JSON.
+    pub target: Option<&'static str>,
     pub body: &'a str,
     /// More than this is no answer to what was asked.
     pub most_bytes: usize,
@@ -50,8 +52,8 @@ impl AwsClient {
         for (name, value) in &signed {
             request = request.header(name, value);
         }
-        if let Some(content_type) = ask.content_type {
-            request = request.header("content-type", content_type);
+        for (name, value) in ask.own_headers() {
+            request = request.header(name, value);
         }
         let lost =
             |e: reqwest::Error| ask.unanswered(CallErrorKind::Unreachable, format!("no answer: {}", deepest(&e)));
@@ -86,7 +88,12 @@ fn signing_time() -> SystemTime {
 }
 
 impl SignedRequest<'_> {
-    fn signature(&self, identity: &Identity) -> Result<Vec<(String, String)>, String> {
+    fn own_headers(&self) -> Vec<(&'static str, &'static str)> {
+        let content_type = self.content_type.map(|value| ("content-type", value));
+        content_type.into_iter().chain(self.target.map(|value| ("x-amz-target", value))).collect()
+    }
+
+    pub(super) fn signature(&self, identity: &Identity) -> Result<Vec<(String, String)>, String> {
         let mut settings = SigningSettings::default();
         if self.service == "s3" {
             // https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
@@ -103,10 +110,9 @@ impl SignedRequest<'_> {
             .build()
             .map_err(|e| e.to_string())?
             .into();
-        let headers = self.content_type.map(|value| ("content-type", value));
         let body = SignableBody::Bytes(self.body.as_bytes());
-        let request =
-            SignableRequest::new(self.method, self.url, headers.into_iter(), body).map_err(|e| deepest(&e))?;
+        let request = SignableRequest::new(self.method, self.url, self.own_headers().into_iter(), body)
+            .map_err(|e| deepest(&e))?;
         let (instructions, _) = sign(request, &parameters).map_err(|e| deepest(&e))?.into_parts();
         Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
@@ -138,9 +144,14 @@ impl SignedRequest<'_> {
     }
 }
 
-/// Code and message of `<ErrorResponse><Error>...`, of EC2's `<Response><Errors><Error>...`, or of S3's bare `<Error>`; empty where
-/// there is none.
+/// Code and message of a service that takes JSON, of `<ErrorResponse><Error>...`, of EC2's `<Response><Errors><Error>...`, or of
+/// S3's bare `<Error>`; empty where there is none.
 fn error_in(body: &[u8]) -> (String, String) {
+    if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
+        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        let code = text("__type").rsplit('#').next().unwrap_or_default().to_owned();
+        return (code, [text("message"), text("Message")].concat());
+    }
     let (mut code, mut message) = (String::new(), String::new());
     let mut keep = |error: &mut ScopedDecoder<'_, '_>| {
         for (name, text) in fields(error) {
@@ -212,6 +223,8 @@ mod tests {
         assert_eq!(error_in(query), ("Throttling".to_owned(), "Rate & all".to_owned()));
         let s3 = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>none</Message><Key>k</Key></Error>";
         assert_eq!(error_in(s3), ("NoSuchKey".to_owned(), "none".to_owned()));
+        let json = br#"{"__type": "com.amazonaws.kms#NotFoundException", "message": "no key"}"#;
+        assert_eq!(error_in(json), ("NotFoundException".to_owned(), "no key".to_owned()));
         for broken in [&b""[..], b"oops", b"<html><body>502</body></html>", b"<Error><Code>x"] {
             let _ = error_in(broken);
         }

@@ -70,6 +70,29 @@ fn a_role_that_only_plans_can_run_nothing_and_is_the_one_of_the_documentation() 
 }
 
 #[test]
+fn whoever_gets_into_a_container_and_the_task_itself_have_policies_of_their_own() {
+    let exec: Value = serde_json::from_str(&printed("004-nestjs", &["exec"])).unwrap();
+    let execute = exec["Statement"].as_array().unwrap().iter().find(|s| s["Sid"] == "Execute").unwrap();
+    assert_eq!(execute["Action"], serde_json::json!(["ecs:ExecuteCommand"]));
+    assert_eq!(
+        execute["Resource"],
+        serde_json::json!([
+            "arn:aws:ecs:eu-central-1:111122223333:cluster/gengar",
+            "arn:aws:ecs:eu-central-1:111122223333:task/gengar/*"
+        ])
+    );
+    let task: Value = serde_json::from_str(&printed("004-nestjs", &["task"])).unwrap();
+    assert_eq!(actions(&task), fargate_deploy_core::exec::TASK_ROLE_ACTIONS);
+    let trust: Value = serde_json::from_str(&printed("004-nestjs", &["task", "--trust"])).unwrap();
+    assert_eq!(trust["Statement"][0]["Principal"]["Service"], "ecs-tasks.amazonaws.com");
+    let explained =
+        [printed("004-nestjs", &["exec", "--explain"]), printed("004-nestjs", &["task", "--explain"])].concat();
+    for action in actions(&exec).into_iter().chain(actions(&task)) {
+        assert!(WHY.iter().any(|why| why.action == action) && explained.contains(action), "{action}");
+    }
+}
+
+#[test]
 fn the_trust_policy_names_both_forms_of_the_subject() {
     let trust: Value =
         serde_json::from_str(&printed("000-nextjs", &["-e", "prod", "--trust", "--github", "org/papa"])).unwrap();
