@@ -211,6 +211,8 @@ pub enum Event {
     AgentAwaited { task: TaskArn, container: ContainerName },
     /// A session in a container is asked for, over our own data channel or through the Session Manager plugin.
     SessionRequested { task: TaskArn, container: ContainerName, is_through_plugin: bool },
+    /// Of `run -i`: its task is told to stop.
+    SessionEnded { task: TaskArn },
     /// What a one-off task of a person will run.
     OneOffPrepared {
         service: ServiceRef, release: Option<u64>, container: ContainerName, image: String, revision: TaskDefinitionArn

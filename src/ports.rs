@@ -348,6 +348,8 @@ pub struct RunTask {
     pub client_token: String,
     /// On Fargate Spot, which AWS may end at any time; else on demand.
     pub is_spot: bool,
+    /// The agent of ECS Exec runs beside its containers.
+    pub enables_exec: bool,
 }
 
 #[derive(Clone, Debug)]

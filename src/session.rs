@@ -76,6 +76,11 @@ pub(crate) async fn ready(
         let found = sessions.exec_tasks(place.cluster, std::slice::from_ref(&place.task)).await;
         let found = found.map_err(|error| call_failed("looking at the task", &error))?;
         let Some(task) = found.into_iter().next() else {
+            // Right after RunTask it can be missing.
+            if began.elapsed() < patience {
+                sleep(BETWEEN_LOOKS).await;
+                continue;
+            }
             return Err(Failure::new(Reason::Config, format!("task `{}`: there is none", place.task.id())));
         };
         let Some(missing) = task.missing(&place.container, place.definition) else { break task };

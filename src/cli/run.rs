@@ -12,6 +12,7 @@ use std::time::Duration;
   fargate-deploy run --env BATCH=500 --memory 4096 --cpu 1024 --timeout 1h -- node backfill.js
   fargate-deploy run --release r41 -- node report.js
   fargate-deploy run --detach -- node reindex.js
+  fargate-deploy run -i -- bash
   fargate-deploy run --attach 9c1e40a2b7f84d1c9e0b6a3d5f7c8e21
 
 It ends with the command's own exit code; with 126 or 127 where the command could not be run; with 125 for everything else.")]
@@ -40,6 +41,12 @@ pub struct RunFlags {
     /// Run what this release is, such as r41, instead of the one that serves
     #[arg(long, value_name = "RELEASE", value_parser = release_number)]
     pub release: Option<u64>,
+    /// A console: a task of its own that waits, and the command, or a shell, on this terminal in it
+    #[arg(short, long, conflicts_with_all = ["detach", "attach", "spot", "run_command"])]
+    pub interactive: bool,
+    /// With `--interactive`: the built-in data channel, although the Session Manager plugin is there
+    #[arg(long, requires = "interactive")]
+    pub no_plugin: bool,
     /// On Fargate Spot, which AWS may end at any time
     #[arg(long)]
     pub spot: bool,

@@ -10,9 +10,12 @@ use crate::commands::scope::{Scope, ScopedService};
 use crate::config::read_text;
 use crate::context::RunContext;
 use crate::events::{Event, Sink, Warning};
+use crate::ports::{Identity as _, Sessions};
 use crate::release_context::ReleaseContext;
+use crate::session::{self, Place, Plugin, Shown, ready};
 use crate::steps::one_off::{self, Order, signalled};
 use crate::steps::preflight::given_image;
+use crate::terminal;
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::invocation::{Invocation, argv, for_a_shell, merged, variable, variables_of_file};
 use fargate_deploy_core::names::{ContainerName, PinnedImage, ServiceRef};
@@ -23,6 +26,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
+
+/// How long a task waits for whoever types into it, where nobody says so.
+const LONGEST_CONSOLE: Duration = Duration::from_secs(3600);
+/// Provisioning, the image, and the agent.
+const UNTIL_READY: Duration = Duration::from_secs(300);
 
 /// A file of variables is no longer than what RunTask takes of them, with room for comments.
 const MOST_BYTES_OF_VARIABLES: u64 = 1024 * 1024;
@@ -71,6 +79,7 @@ pub async fn run(
         let chosen = only(&scope.services)?.clone();
         let context = RunContext::read(env, &scope.root);
         refuse_foreign(&context, "run")?;
+        let is_in_actions = context.is_in_actions;
         let asked = asked(flags, given, chosen, &context);
         let session = open_session(scope.region, scope.roles, &context, env, Arc::clone(&sink)).await?;
         let web = HttpWeb::new(session.network());
@@ -86,7 +95,17 @@ pub async fn run(
         };
         let following =
             Following { is_detached: flags.detach, timeout: flags.timeout, attach: attach_line(flags, arguments) };
-        run_with(&asked, &following, signals.clone(), &context).await
+        if !flags.interactive {
+            return run_with(&asked, &following, signals.clone(), &context).await;
+        }
+        if arguments.global.json {
+            return Err(Failure::new(Reason::Config, "`--interactive`: a terminal and JSON are not the same output"));
+        }
+        let fence = (is_in_actions && !flags.raw).then(random);
+        let shown = Shown { is_terminal: terminal::is_there(), fence };
+        let plugin = Plugin::find(env, cloud.region()).filter(|_| !flags.no_plugin);
+        let console = Console { words: &flags.words, shown: &shown, plugin: plugin.as_ref(), sessions: &cloud };
+        console_with(&asked, &console, signals.clone(), &context).await
     });
     let mut interrupts = signals.clone();
     // What was not yet sent is not sent any more; what was is waited for, until a second signal.
@@ -139,6 +158,58 @@ pub async fn run_with(
     one_off::follow(&started, following.timeout, signals, &attach, context).await
 }
 
+/// A session in the task, instead of its log.
+pub struct Console<'a> {
+    words: &'a [String],
+    shown: &'a Shown,
+    plugin: Option<&'a Plugin<'a>>,
+    sessions: &'a dyn Sessions,
+}
+
+/// Starts a task that waits, opens a session in it, and tells it to stop, whatever ended the session.
+async fn console_with(
+    asked: &Asked,
+    console: &Console<'_>,
+    mut signals: Receiver<usize>,
+    context: &ReleaseContext<'_>,
+) -> Result<Success, Failure> {
+    let Asked::Start { order, image } = asked else { return Ok(Success::Detached) };
+    let service = one_off::service(&order.service, context).await?;
+    let mut order = order.clone();
+    if let Some(text) = image {
+        order.image = Some(pinned(text, context).await?);
+    }
+    let started = one_off::start(&order, &service, context).await?;
+    let place = Place {
+        cluster: &started.cluster,
+        task: started.task.clone(),
+        container: started.container.clone(),
+        definition: Some(&started.definition),
+    };
+    let Console { words, shown, plugin, sessions } = *console;
+    let talking = async {
+        let task = tokio::select! {
+            task = ready(&place, UNTIL_READY, sessions, context.sink) => task?,
+            () = signalled(&mut signals, 1) => return Err(Failure::new(Reason::Cancelled, "interrupted before the session was there")),
+        };
+        session::run(&place, &task, words, shown, plugin, sessions, context.sink).await
+    };
+    let ended = talking.await;
+    let stopped = one_off::stop_after_session(&started, context).await;
+    let code = ended?;
+    stopped?;
+    if let Some(record) = &mut context.record.borrow_mut().one_off {
+        record.exit_code = Some(code);
+    }
+    Ok(Success::Exited)
+}
+
+/// What the task runs while somebody types into it: nothing, for so long. It ends by itself where nobody can stop it any more.
+fn holder(limit: Option<Duration>) -> Vec<String> {
+    let seconds = limit.unwrap_or(LONGEST_CONSOLE).as_secs();
+    ["sh".to_owned(), "-c".to_owned(), format!("trap 'exit 0' TERM INT; sleep {seconds} & wait")].to_vec()
+}
+
 /// By the digest that it has now.
 async fn pinned(text: &str, context: &ReleaseContext<'_>) -> Result<PinnedImage, Failure> {
     let reference = ImageRef::parse(text).map_err(|why| Failure::new(Reason::Config, format!("`--image`: {why}")))?;
@@ -150,7 +221,7 @@ async fn pinned(text: &str, context: &ReleaseContext<'_>) -> Result<PinnedImage,
 fn given(flags: &RunFlags, env: &BTreeMap<String, String>, directory: &Path) -> Result<Invocation, Failure> {
     let wrong = |why: String| Failure::new(Reason::Config, why);
     let words = flags.run_command.as_ref().map_or_else(|| flags.words.clone(), |line| vec![line.clone()]);
-    if flags.attach.is_none() && words.iter().all(|word| word.trim().is_empty()) {
+    if flags.attach.is_none() && !flags.interactive && words.iter().all(|word| word.trim().is_empty()) {
         return Err(wrong("what shall it run? a command is missing".to_owned())
             .with_next("give it after `--`: `fargate-deploy run -- bin/migrate --dry-run`"));
     }
@@ -166,7 +237,7 @@ fn given(flags: &RunFlags, env: &BTreeMap<String, String>, directory: &Path) -> 
         variables.push(variable(text, own).map_err(|why| wrong(format!("`--env`: {why}")))?);
     }
     Ok(Invocation {
-        command: argv(&words),
+        command: if flags.interactive { holder(flags.timeout) } else { argv(&words) },
         environment: merged(variables),
         cpu: flags.cpu.clone(),
         memory: flags.memory.clone(),
@@ -196,6 +267,7 @@ fn asked(flags: &RunFlags, invocation: Invocation, chosen: ScopedService, contex
         image: None,
         invocation,
         is_spot: flags.spot,
+        enables_exec: flags.interactive,
         started_by: one_off::started_by(context.actor.as_deref().unwrap_or_default()),
         client_token: random(),
     };

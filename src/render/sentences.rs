@@ -260,6 +260,9 @@ pub fn line(event: &Event) -> Option<Line> {
             Line::new(Started, Step::Exec, format!("container {container} of task {}{through}", task.id()))
         }
 
+        Event::SessionEnded { task } => {
+            Line::new(Mark::Done, Step::Run, format!("the session is over: task {} is told to stop", task.id()))
+        }
         Event::RolloutRequested { service, revision } => {
             Line::new(Started, Step::RollOut, format!("{service} to {}", revision.short()))
         }

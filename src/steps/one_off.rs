@@ -52,6 +52,8 @@ pub struct Order {
     pub image: Option<PinnedImage>,
     pub invocation: Invocation,
     pub is_spot: bool,
+    /// Somebody will type into it.
+    pub enables_exec: bool,
     pub started_by: String,
     /// Nobody else has it: the same request twice is two tasks.
     pub client_token: String,
@@ -148,6 +150,7 @@ pub async fn start(order: &Order, service: &Service, context: &ReleaseContext<'_
         started_by: order.started_by.clone(),
         client_token: order.client_token.clone(),
         is_spot: order.is_spot,
+        enables_exec: order.enables_exec,
     };
     let task = run_task(request, context).await?;
     context.emit(Event::OneOffStarted { task: task.clone() });
@@ -283,6 +286,23 @@ pub async fn signalled(signals: &mut Receiver<usize>, count: usize) {
     if signals.wait_for(|seen| *seen >= count).await.is_err() {
         // Nobody can send one any more.
         std::future::pending::<()>().await;
+    }
+}
+
+/// Tells the task of a session that is over to stop, and does not wait for it: the one who typed has seen its end.
+///
+/// # Errors
+/// It could not be told, and goes on until its time is over.
+pub async fn stop_after_session(started: &Started, context: &ReleaseContext<'_>) -> Result<(), Failure> {
+    let task = &started.task;
+    context.emit(Event::SessionEnded { task: task.clone() });
+    let reason = "fargate-deploy run: its session has ended";
+    match retry::each_within(retry::ORDER, context.aws.tasks.stop_task(&started.cluster, task, reason)).await {
+        Ok(()) => {
+            note(context, OneOffState::Stopping);
+            Ok(())
+        }
+        Err(e) => Err(call_failed(&format!("stopping task {}: it is still running", task.id()), &e)),
     }
 }
 

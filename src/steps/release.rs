@@ -189,6 +189,7 @@ fn request(
         started_by: started_by(plan, &service.service, &run.key),
         client_token: String::new(),
         is_spot: false,
+        enables_exec: false,
     };
     request.client_token = token(&request, plan, run, tries);
     request

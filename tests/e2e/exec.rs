@@ -315,3 +315,40 @@ async fn what_is_missing_is_said_before_anything_starts() {
     refused(&exec(&scene, env).await, "none of its tasks runs");
     scene.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_is_a_task_of_its_own_that_goes_with_its_session() {
+    let scene = open(false).await;
+    scene.stage.insert_task_role(TASK_ROLE).unwrap();
+    let serving = scene.tasks("RUNNING").await[0]["taskArn"].clone();
+    let console = |arguments: &[&str]| {
+        let mut console = scrubbed(BINARY);
+        console.args(["run", "-i"]).args(arguments).current_dir(scene.app.path());
+        console.envs(scene.stage.aws_env()).envs(scene.stage.root_env()).env("HOME", scene.app.path());
+        Command::from(console)
+    };
+    let is_gone = || async {
+        let left = scene.tasks("RUNNING").await;
+        (left.len() == 1 && left[0]["taskArn"] == serving).then_some(())
+    };
+    let words = ["-s", "web", "--env", "BATCH=5", "--", "sh", "-c", "echo batch $BATCH; exit 7"];
+    let output = console(&words).stdin(Stdio::null()).output().await.unwrap();
+    ended(&output, 7, "batch 5\n");
+    eventually("the console's task stops", is_gone).await;
+    let stopped = scene.tasks("STOPPED").await;
+    let task = stopped.iter().find(|task| task["enableExecuteCommand"] == true).unwrap();
+    assert!(task["startedBy"].as_str().unwrap().starts_with("fargate-deploy/run/"), "{task}");
+    let command = task["overrides"]["containerOverrides"][0]["command"][2].as_str().unwrap();
+    assert!(command.contains("sleep 3600"), "bounded from within: {command}");
+
+    // It is told to end while something runs in it: the task goes all the same.
+    let mut child = console(&["-s", "web", "--", "sh", "-c", "echo begun; sleep 300"]);
+    let mut child = child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut begun = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut begun).await.unwrap();
+    let id = child.id().unwrap().to_string();
+    assert!(scrubbed("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(child.wait().await.unwrap().code(), Some(130));
+    eventually("the console's task stops", is_gone).await;
+    scene.close().await;
+}

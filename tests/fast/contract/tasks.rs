@@ -24,6 +24,7 @@ fn migration() -> RunTask {
         started_by: "fargate-deploy/1".to_owned(),
         client_token: "token-1".to_owned(),
         is_spot: false,
+        enables_exec: false,
     }
 }
 

@@ -91,6 +91,7 @@ pub fn answer(aws: &mut Aws, operation: &str, body: &Value) -> Answer {
                 started_by: text(body, "startedBy").to_owned(),
                 client_token: text(body, "clientToken").to_owned(),
                 is_spot: false,
+                enables_exec: false,
             });
             Ok(json!({ "tasks": started.tasks.iter().map(task).collect::<Vec<_>>(), "failures": [] }))
         }

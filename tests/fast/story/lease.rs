@@ -214,6 +214,7 @@ fn running_task(scene: &Scene, run: &str) -> String {
         started_by: format!("fargate-deploy/migrate/{run}"),
         client_token: format!("token-of-{run}"),
         is_spot: false,
+        enables_exec: false,
     };
     scene.cloud.aws().start_one_off(&request).tasks[0].arn.to_string()
 }

@@ -33,6 +33,7 @@ fn order(words: &[&str]) -> Order {
             memory: None,
         },
         is_spot: false,
+        enables_exec: false,
         started_by: started_by("ada@example.com"),
         client_token: "once".to_owned(),
     }

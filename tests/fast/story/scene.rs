@@ -375,5 +375,6 @@ pub fn one_off(definition: &str, client_token: &str) -> RunTask {
         started_by: "fargate-deploy/migrate/1001".to_owned(),
         client_token: client_token.to_owned(),
         is_spot: false,
+        enables_exec: false,
     }
 }

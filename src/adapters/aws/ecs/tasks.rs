@@ -42,6 +42,9 @@ impl Tasks for AwsClient {
         if !request.tags.is_empty() {
             body["tags"] = tags(&request.tags);
         }
+        if request.enables_exec {
+            body["enableExecuteCommand"] = true.into();
+        }
         if request.has_managed_tags {
             body["enableECSManagedTags"] = true.into();
         }
