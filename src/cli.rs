@@ -1,9 +1,11 @@
 //! The command line, and the Action's inputs as the same arguments. Raw: nothing here is checked against anything else.
 
 mod exec;
+mod lock;
 mod run;
 
 pub use exec::ExecFlags;
+pub use lock::{LockAction, LockFlags};
 pub use run::RunFlags;
 
 use crate::config::{LockFlag, Request};
@@ -332,28 +334,6 @@ fn account(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("an account id has 12 digits".to_owned()),
     }
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct LockFlags {
-    #[arg(value_enum)]
-    pub action: LockAction,
-    /// Why; deploys that are refused say it
-    #[arg(long, required_if_eq("action", "acquire"))]
-    pub reason: Option<String>,
-    /// Only this service: its key, or its ECS name with `--cluster`; give it again for several
-    #[arg(short, long, value_name = "SERVICE")]
-    pub service: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LockAction {
-    /// Who deploys now, and who has locked
-    Status,
-    /// No deploys until it is released
-    Acquire,
-    /// Deploys are welcome again
-    Release,
 }
 
 /// What goes wrong in a rehearsal.
