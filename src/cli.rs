@@ -1,11 +1,11 @@
 //! The command line, and the Action's inputs as the same arguments. Raw: nothing here is checked against anything else.
 
 mod exec;
-mod lock;
+mod operate;
 mod run;
 
 pub use exec::ExecFlags;
-pub use lock::{LockAction, LockFlags};
+pub use operate::{LockAction, LockFlags, PausedFlags, ReleasesAction, ReleasesFlags, RollbackFlags, StatusFlags};
 pub use run::RunFlags;
 
 use crate::config::{LockFlag, Request};
@@ -72,6 +72,18 @@ pub enum Command {
     Exec(Box<ExecFlags>),
     /// A one-off task from what a service runs: its log, its exit code
     Run(Box<RunFlags>),
+    /// An earlier release again: all services or none, and no release command
+    Rollback(RollbackFlags),
+    /// What was deployed, by whom, and what became of it
+    Releases(ReleasesFlags),
+    /// What serves, what moves, what died last and why, who keeps deploys out
+    Status(StatusFlags),
+    /// Let a deployment go on that waits for a person at a PAUSE hook
+    #[command(after_help = operate::CONTINUE_EXAMPLES)]
+    Continue(PausedFlags),
+    /// Stop a rollout: ECS goes back to what served before
+    #[command(after_help = operate::ABORT_EXAMPLES)]
+    Abort(PausedFlags),
     /// Who keeps deploys out, and a lock of your own
     Lock(LockFlags),
     /// Write a config from what is there: a compose file, a Procfile, another platform's file
@@ -448,7 +460,7 @@ pub const INPUTS: &[Input] = &[
         name: "command",
         kind: InputKind::Command,
         help: Some(
-            "deploy (the default), plan, run, lock status, lock acquire, lock release, rehearse, schema or version",
+            "deploy (the default), plan, run, rollback, releases, status, continue, abort, lock status, lock acquire, lock release, rehearse, schema or version",
         ),
     },
     Input {
@@ -484,6 +496,7 @@ pub const INPUTS: &[Input] = &[
     value("wait"),
     switch("force-new-deployment"),
     value("lock"),
+    value("to"),
     value("reason"),
     value("run-command"),
     list("env"),
@@ -496,6 +509,9 @@ pub const INPUTS: &[Input] = &[
     value("attach"),
     value("timeout"),
     switch("raw"),
+    value("hold"),
+    value("hook"),
+    switch("exit-code"),
     value("events"),
     switch("verbose"),
     switch("quiet"),

@@ -9,6 +9,7 @@ pub mod github_deployment;
 pub mod init;
 pub mod lock;
 mod masks;
+pub mod paused;
 pub mod plan;
 mod plan_comment;
 pub mod policy;
@@ -17,8 +18,11 @@ pub mod policy_check;
 pub mod post;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
+pub mod releases;
+pub mod rollback;
 pub mod run;
 pub mod scope;
+pub mod status;
 pub mod verify;
 
 pub(crate) use masks::mask_credentials;

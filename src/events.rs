@@ -105,6 +105,8 @@ pub enum Event {
     /// AWS says who we are.
     IdentityFound { arn: String, region: String, took: Took },
 
+    /// An earlier release is put back: the revision of then of each service, and its images.
+    GoingBack { to: u64, from: Option<u64>, services: Vec<Running>, digests: Vec<Digest> },
     /// Values that the config takes from AWS are read.
     ReferencesRequested { environment: Option<String> },
     /// They were read from so many stacks, parameters and state files.
@@ -372,6 +374,10 @@ pub enum Warning {
     DigestsNotCompared { service: ServiceRef, error: String },
     /// The role may not read the service deployments of a service.
     DeploymentsNotReadable { service: ServiceRef, action: String },
+    /// After a rollback the next deploy was to be kept out of a service, and is not.
+    DeploysNotHeld { service: ServiceRef, error: String },
+    /// Whether an image that is gone back to is still in its registry could not be read.
+    ImageNotChecked { image: String, error: String },
     /// The credentials in the environment end with their session.
     CredentialsNotRenewable,
     /// GitHub's Deployment does not say what it should; `advice` where a permission is missing.
@@ -400,6 +406,10 @@ kinds! {
 pub enum Notice {
     /// The plan was made from the files alone, and why.
     PlannedOffline { why: String },
+    /// What is not known, since the role lacks an action.
+    NotReadable { what: String, action: String },
+    /// A release command of a later release, which a rollback does not undo; `is-certain`: it is known to have ended well.
+    CommandStays { command: String, release: u64, is_certain: bool },
     /// There is no pull request to show the plan on, and why.
     NoPullRequest { why: String },
     /// A service's tasks started, and neither a health check nor a smoke check says more.

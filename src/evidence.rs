@@ -77,7 +77,7 @@ fn crash_loop(tasks: &[Task]) -> Option<String> {
     Some(format!("{count} tasks in a row ended alike: container `{name}` exited with {}", code.unwrap_or_default()))
 }
 
-fn is_cleared_away(task: &Task) -> bool {
+pub(crate) fn is_cleared_away(task: &Task) -> bool {
     task.stop_code.as_deref() == Some("ServiceSchedulerInitiated")
         && task.stopped_reason.as_deref().is_some_and(|reason| reason.starts_with("Scaling activity"))
 }

@@ -13,6 +13,7 @@ mod lock;
 mod manual_lock;
 mod order;
 mod owner;
+mod ran;
 mod takeover;
 
 pub use claim::{Claim, ClaimedTask, ReleaseRecord, RunKey, SucceededCommand};
@@ -21,6 +22,7 @@ pub use lock::{State, clear, set, state};
 pub use manual_lock::ManualLock;
 pub use order::{order, start_task};
 pub use owner::Owner;
+pub use ran::{look, recorded};
 pub use takeover::{ReleaseResult, ended_well, release_left};
 
 use crate::clock::Elapsed;

@@ -27,6 +27,7 @@ mod evidence;
 mod explanation;
 pub mod fence;
 pub mod follow;
+pub mod history;
 mod in_progress;
 pub mod lease;
 pub mod pace;
@@ -111,6 +112,11 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
         | Command::Plan(_)
         | Command::Rehearse(_)
         | Command::Run(_)
+        | Command::Rollback(_)
+        | Command::Releases(_)
+        | Command::Status(_)
+        | Command::Continue(_)
+        | Command::Abort(_)
         | Command::Lock(_)
         | Command::Exec(_)
         | Command::Init(_)
@@ -182,7 +188,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Rehearse(flags) => flags.serve,
         Command::Plan(flags) => flags.format != Format::Text,
         Command::Verify(flags) => flags.format != VerifyFormat::Text,
-        Command::Policy(_) | Command::Exec(_) | Command::Run(_) => true,
+        Command::Policy(_) | Command::Exec(_) | Command::Run(_) | Command::Releases(_) | Command::Status(_) => true,
         _ => false,
     } || arguments.global.json
         || arguments.global.events.as_deref() == Some(Path::new("-"));
@@ -300,6 +306,45 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             }
             outcome
         }
+        Command::Rollback(flags) => {
+            let going = commands::rollback::rollback(flags, arguments, env, &directory, sink.clone(), interrupted());
+            tokio::select! {
+                biased;
+                outcome = Box::pin(going) => outcome,
+                () = interrupted_twice() => {
+                    log.finish(&ending::cut_off());
+                    return Reason::Cancelled.exit_code();
+                }
+            }
+        }
+        Command::Releases(flags) => {
+            match Box::pin(commands::releases::releases(flags, arguments, env, &directory, sink.clone())).await {
+                Ok(printed) => {
+                    return print(&printed_as(&printed.lines, &printed.objects, arguments.global.json, &log));
+                }
+                Err(failure) => failure.into(),
+            }
+        }
+        Command::Status(flags) => {
+            let looking = commands::status::status(flags, arguments, env, &directory, sink.clone(), interrupted());
+            match Box::pin(looking).await {
+                Ok(shown) => {
+                    let code = print(&printed_as(&shown.lines, &shown.objects, arguments.global.json, &log));
+                    return if code == 0 && flags.exit_code { shown.exit_code } else { code };
+                }
+                Err(failure) => failure.into(),
+            }
+        }
+        Command::Continue(flags) | Command::Abort(flags) => {
+            let decision = match &arguments.command {
+                Command::Continue(_) => commands::paused::Decision::Continue,
+                _ => commands::paused::Decision::Abort,
+            };
+            match Box::pin(commands::paused::decide(decision, flags, arguments, env, &directory, sink.clone())).await {
+                Ok((lines, objects)) => return print(&printed_as(&lines, &objects, arguments.global.json, &log)),
+                Err(failure) => failure.into(),
+            }
+        }
         Command::Lock(flags) => match commands::lock::lock(flags, arguments, env, &directory, sink.clone()).await {
             Ok(lines) => {
                 return print(&locks_as_printed(&lines, arguments.global.json, &log));
@@ -391,6 +436,20 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         };
     }
     code
+}
+
+/// What a command was asked for: for people, or one object a line.
+fn printed_as<W: Write>(
+    lines: &[render::screen::ScreenLine],
+    objects: &[serde_json::Value],
+    is_json: bool,
+    log: &Log<W>,
+) -> String {
+    use std::io::IsTerminal as _;
+    match is_json {
+        true => objects.iter().map(|object| format!("{}\n", json_line(&object.to_string(), log))).collect(),
+        false => log.redacted(&render::screen::printed(lines, std::io::stdout().is_terminal())),
+    }
 }
 
 /// Names and reasons are other people's text: one line a service, whatever they hold.

@@ -160,9 +160,15 @@ pub trait Services {
     /// The same of many, in the order in which they were asked for.
     async fn service_deployments_by_arn(&self, arns: &[ServiceDeploymentArn]) -> Call<Vec<Option<ServiceDeployment>>>;
     /// `ecs:DescribeServiceRevisions`.
-    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>>;
+    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
+        Ok(self.service_revisions(std::slice::from_ref(arn)).await?.pop().flatten())
+    }
+    /// The same of many, in the order in which they were asked for.
+    async fn service_revisions(&self, arns: &[ServiceRevisionArn]) -> Call<Vec<Option<ServiceRevision>>>;
     /// `ecs:StopServiceDeployment` with `ROLLBACK`, the only documented stop type.
     async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()>;
+    /// `ecs:ContinueServiceDeployment` of a deployment that waits at a PAUSE hook: `goes_on`, or goes back.
+    async fn continue_service_deployment(&self, arn: &ServiceDeploymentArn, hook: &str, goes_on: bool) -> Call<()>;
 }
 
 /// Amazon ECS: task definitions.
@@ -172,6 +178,8 @@ pub trait TaskDefinitions {
     async fn task_definition(&self, name: &str) -> Call<TaskDefinition>;
     /// `ecs:RegisterTaskDefinition`: the JSON arrives as it is, unknown members included.
     async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn>;
+    /// `ecs:DeregisterTaskDefinition`: the revision is `INACTIVE` then. What runs of it runs on.
+    async fn deregister(&self, revision: &TaskDefinitionArn) -> Call<()>;
 }
 
 /// Amazon ECS: tasks.

@@ -3,6 +3,7 @@
 
 mod cancellation;
 mod commands;
+mod earlier;
 mod images;
 mod newer;
 mod progress;
@@ -15,6 +16,7 @@ mod serving;
 mod unchanged;
 
 pub use cancellation::cancelled;
+pub use earlier::{GoesBack, Rollback};
 
 use crate::config::{Config, Lock};
 use crate::events::{Event, Warning};
@@ -45,6 +47,8 @@ pub struct Order {
     /// Tags of each image, placeholders resolved.
     pub tags: Tags,
     pub provenance: Provenance,
+    /// It puts an earlier release back.
+    pub rollback: Option<Rollback>,
     pub run: RunKey,
     pub owner: Owner,
     /// Different for every process.
@@ -136,12 +140,15 @@ impl<'a> Release<'a> {
         self.require_what_is_promised()?;
         self.authenticate().await?;
         self.read_production().await?;
+        self.note_rollback();
         if self.order.is_dry_run {
             let planned = self.show_plan().await?;
             return self.require_reviewed_plan().map(|()| planned);
         }
         self.require_reviewed_plan()?;
-        run_alongside(Box::pin(self.deploy()), self.build_images()).await
+        let deployed = run_alongside(Box::pin(self.deploy()), self.build_images()).await?;
+        self.hold_deploys().await;
+        Ok(deployed)
     }
 
     /// While images are still being built: what does not need them.
@@ -155,6 +162,7 @@ impl<'a> Release<'a> {
         self.wait_for_left_tasks(self.started_by_first_command()).await?;
         self.read_services_again().await?;
         self.give_way_to_newer(&seen_first)?;
+        self.still_to_go_back()?;
         self.first_images().await?;
         // Another command may be the first to be run now.
         self.wait_for_left_tasks(self.started_by_first_command()).await?;
@@ -220,7 +228,7 @@ impl<'a> Release<'a> {
     }
 
     fn choose(&self, before: Before) -> Result<(), Failure> {
-        let plan = Plan::new(&self.order.config, before)?;
+        let plan = Plan::new(&self.order.config, self.with_earlier_definitions(before))?;
         let mut record = self.context.record.borrow_mut();
         record.release = Some(plan.number);
         record.services = plan.services.iter().map(untouched).collect();

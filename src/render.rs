@@ -8,5 +8,8 @@ pub mod log;
 pub mod outputs;
 pub mod plan;
 pub mod policy;
+pub mod releases;
+pub mod screen;
 pub mod sentences;
+pub mod status;
 pub mod summary;

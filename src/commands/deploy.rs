@@ -15,7 +15,7 @@ use crate::definition_checks;
 use crate::events::Sink;
 use crate::lease::Owner;
 use crate::ports::Builder;
-use crate::release::{Order, Release, RequiredPlan, cancelled};
+use crate::release::{Order, Release, RequiredPlan, Rollback, cancelled};
 use crate::release_context::ReleaseContext;
 use crate::render::log::{Log, no_command_in_json};
 use crate::render::{ending, outputs, plan, summary};
@@ -47,6 +47,10 @@ pub struct Options {
     pub label: Option<String>,
     /// `--only`.
     pub only: Vec<String>,
+    /// An earlier release again, and its commit.
+    pub rollback: Option<(Rollback, Option<String>)>,
+    /// Why.
+    pub reason: Option<String>,
 }
 
 impl Options {
@@ -113,7 +117,7 @@ pub async fn deploy_with(
         Ok(begun) => begun,
         Err(failure) => {
             let outcome = Outcome::from(failure);
-            if !options.is_dry_run {
+            if !options.is_dry_run && options.rollback.is_none() {
                 Box::pin(comments.finish_comment(&outcome, &config, interrupt)).await;
             }
             return outcome;
@@ -127,7 +131,7 @@ pub async fn deploy_with(
     let result = Box::pin(Release::until(interrupt.clone(), &order, release_context).run()).await;
     let outcome = Outcome { result, record: record.borrow().clone() }.redacted(|text| sink.redacted(text));
     let commenting = async {
-        if !order.is_dry_run {
+        if !order.is_dry_run && order.rollback.is_none() {
             comments.finish_comment(&outcome, &order.config, interrupt.clone()).await;
         }
     };
@@ -230,10 +234,16 @@ fn order(
     Ok(Order {
         tags,
         provenance: Provenance {
-            sha: context.sha.clone(),
+            sha: match &options.rollback {
+                Some((_, sha)) => sha.clone(),
+                None => context.sha.clone(),
+            },
             actor: context.actor.clone(),
             run_url: context.run_url.clone(),
+            back_to: options.rollback.as_ref().map(|(rollback, _)| rollback.went_back.to),
+            reason: options.reason,
         },
+        rollback: options.rollback.map(|(rollback, _)| rollback),
         run: RunKey { key, attempt: context.run_attempt.clone().unwrap_or_else(|| "1".to_owned()) },
         owner: owner(context),
         token: random(),

@@ -33,7 +33,7 @@ pub async fn begin(
     held: &CleanupState,
     sink: &dyn Sink,
 ) -> Option<OpenDeployment> {
-    let sha = context.sha.as_deref().filter(|_| context.is_in_actions && !order.is_dry_run)?;
+    let sha = order.provenance.sha.as_deref().filter(|_| context.is_in_actions && !order.is_dry_run)?;
     let github = github(env, session.network(), sink)?;
     if session.job().await?.environment().is_some() {
         return None;

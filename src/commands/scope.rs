@@ -2,7 +2,7 @@
 
 use crate::cli::Arguments;
 use crate::commands::configure::configure;
-use crate::config;
+use crate::config::{self, Config, ServiceConfig, When};
 use crate::events::Sink;
 use fargate_deploy_core::names::{ContainerName, RoleArn, ServiceKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -13,9 +13,12 @@ use std::sync::Arc;
 /// The services that a command is about.
 #[derive(Clone, Debug)]
 pub struct Scope {
+    pub environment: Option<String>,
     pub region: Option<String>,
     pub roles: Vec<RoleArn>,
     pub services: Vec<ScopedService>,
+    /// The release commands that run when the services serve.
+    pub commands_after: Vec<String>,
     /// The folder of the config, or the one that the command was started in.
     pub root: PathBuf,
 }
@@ -27,9 +30,15 @@ pub struct ScopedService {
     pub service: ServiceRef,
     /// The container that carries the (first) image of the service.
     pub container: Option<ContainerName>,
+    pub config: ServiceConfig,
 }
 
 impl Scope {
+    /// The services as the config has them.
+    pub fn configs(&self) -> Vec<ServiceConfig> {
+        self.services.iter().map(|service| service.config.clone()).collect()
+    }
+
     /// `named`: keys of the config, or ECS names beside `--cluster`; none is all of the config.
     ///
     /// # Errors
@@ -42,18 +51,16 @@ impl Scope {
         sink: Arc<dyn Sink + Send + Sync>,
     ) -> Result<Self, Failure> {
         let global = &arguments.global;
-        let request = config::Request { only: named.to_vec(), ..arguments.request() };
+        let request = arguments.request();
         if config::exists(&request, directory) {
             let config = configure(&request, env, directory, sink, std::future::pending()).await?;
-            let services = config.services.into_iter().map(|s| ScopedService {
-                container: s.containers.into_iter().find_map(|(container, _)| container),
-                key: s.key,
-                service: ServiceRef { cluster: s.cluster, name: s.name },
-            });
+            let after = config.release.iter().filter(|command| command.when == When::After);
             return Ok(Self {
+                services: of_config(&config, named)?.into_iter().map(ScopedService::of).collect(),
+                commands_after: after.map(|command| command.name.clone()).collect(),
+                environment: config.environment,
                 region: config.region,
                 roles: config.roles,
-                services: services.collect(),
                 root: config.root,
             });
         }
@@ -61,16 +68,48 @@ impl Scope {
             return Err(Failure::new(Reason::Config, "which service? there is no `fargate-deploy.yml` here or above")
                 .with_next("name the service: `--cluster CLUSTER --service SERVICE`"));
         };
-        let services = named.iter().map(|name| ScopedService {
+        let services = named.iter().map(|name| ServiceConfig {
             key: name.as_str().into(),
-            service: ServiceRef { cluster: cluster.as_str().into(), name: name.as_str().into() },
-            container: None,
+            cluster: cluster.as_str().into(),
+            name: name.as_str().into(),
+            containers: vec![],
+            task_definition: None,
+            after: vec![],
+            smoke: vec![],
         });
         Ok(Self {
+            environment: None,
             region: global.region.clone(),
             roles: global.role.iter().map(RoleArn::new).collect(),
-            services: services.collect(),
+            services: services.map(ScopedService::of).collect(),
+            commands_after: vec![],
             root: directory.to_owned(),
         })
     }
+}
+
+impl ScopedService {
+    fn of(config: ServiceConfig) -> Self {
+        Self {
+            key: config.key.clone(),
+            service: ServiceRef { cluster: config.cluster.clone(), name: config.name.clone() },
+            container: config.containers.iter().find_map(|(container, _)| container.clone()),
+            config,
+        }
+    }
+}
+
+/// Those of the config that are named by their keys; all where none is.
+///
+/// # Errors
+/// `config`: there is no such service.
+pub(super) fn of_config(config: &Config, named: &[String]) -> Result<Vec<ServiceConfig>, Failure> {
+    let is_there = |key: &&String| config.services.iter().any(|service| service.key.as_str() == key.as_str());
+    if let Some(unknown) = named.iter().find(|key| !is_there(key)) {
+        let all: Vec<_> = config.services.iter().map(|service| service.key.to_string()).collect();
+        let what = format!("there is no service `{unknown}` in the config");
+        return Err(Failure::new(Reason::Config, what).with_next(format!("the services are {}", all.join(", "))));
+    }
+    let is_meant = |key: &str| named.is_empty() || named.iter().any(|name| name == key);
+    Ok(config.services.iter().filter(|service| is_meant(service.key.as_str())).cloned().collect())
 }

@@ -86,6 +86,9 @@ pub struct ReleaseRecord {
     /// The commands with `when: after` that have not ended well, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owes_commands: Vec<String>,
+    /// The commands of this service that ran for it to a good end, by name: where their logs are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ran: Vec<SucceededCommand>,
 }
 
 impl Claim {
@@ -151,15 +154,19 @@ pub(super) fn path(service: &ServiceRef) -> String {
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html>
 const MOST: usize = 4096;
 
-/// As much as fits: the commands that succeeded longest ago are left out first. Their tasks are looked up in AWS.
+/// As much as fits: where logs are is left out first, then the commands that succeeded longest ago. Their tasks are looked
+/// up in AWS.
 pub(super) fn text(claim: &Claim) -> String {
     let mut claim = claim.clone();
     loop {
         let text = serde_json::to_string(&claim).unwrap_or_default();
-        if text.len() <= MOST || claim.succeeded.is_empty() {
-            return text;
+        let ran = claim.release.as_mut().map(|release| &mut release.ran).filter(|ran| !ran.is_empty());
+        match ran {
+            _ if text.len() <= MOST => return text,
+            Some(ran) => drop(ran.remove(0)),
+            None if claim.succeeded.is_empty() => return text,
+            None => drop(claim.succeeded.remove(0)),
         }
-        claim.succeeded.remove(0);
     }
 }
 

@@ -56,6 +56,11 @@ impl Release<'_> {
         })?;
         let leases = self.leases.borrow().clone();
         leases.iter().for_each(|lease| lease.note_command_after(&planned.command.name));
+        let ran = self.context.record.borrow().commands.iter().rfind(|c| c.name == planned.command.name).cloned();
+        let lease = plan.service(&planned.service).and_then(|service| self.lease_of(service));
+        if let (Some(lease), Some(task)) = (lease, ran.and_then(|ran| ran.task)) {
+            lease.note_log(&planned.command.name, &task);
+        }
         join_all(leases.iter().map(|lease| lease.renew(&self.context))).await;
         Ok(())
     }

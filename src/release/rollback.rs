@@ -48,9 +48,10 @@ impl Release<'_> {
                 }
                 (Evidence::RunningTask, _) => {
                     let arns = aws.tasks.running_tasks(&service.service).await.unwrap_or_default();
-                    let task = arns.first().zip(service.containers.first());
-                    let Some((task, (container, _))) = task else { return Default::default() };
-                    let log = evidence::last_lines(aws, definition, container, task).await;
+                    let named = service.containers.first().map(|(container, _)| container.clone());
+                    let task = arns.first().zip(named.or_else(|| definition.sole_container()));
+                    let Some((task, container)) = task else { return Default::default() };
+                    let log = evidence::last_lines(aws, definition, &container, task).await;
                     evidence::Evidence { log, ..Default::default() }
                 }
                 _ => Default::default(),
@@ -138,7 +139,7 @@ impl Release<'_> {
         if !unconfirmed.is_empty() {
             failure.reason = Reason::Unsteady;
             failure.next =
-                Some("a person is needed: put the previous revision back and see why it does not serve".to_owned());
+                Some("a person is needed: see why it does not serve (fargate-deploy status), and put back what did (fargate-deploy rollback)".to_owned());
             failure.evidence.extend(unconfirmed);
         }
         if promises_untouched(failure.reason) && self.has_moved_something() {
@@ -300,7 +301,7 @@ fn leave_as_is(mut failure: Failure, turns: &[Turn<'_>]) -> Failure {
     if failure.reason != Reason::Unavailable && !bad.all(|rollout| is_back(rollout)) {
         failure.reason = Reason::Unsteady;
         failure.next =
-            Some("`on-failure` is `leave`: push a release that works, or put the previous one back".to_owned());
+            Some("`on-failure` is `leave`: push a release that works, or go back: fargate-deploy rollback".to_owned());
     }
     failure
 }

@@ -10,11 +10,11 @@ use super::service_rollout::{
 use crate::config::OnCancel;
 use crate::error::call_failed;
 use crate::events::{Event, Notice};
-use crate::lease::{Lease, ReleaseRecord};
+use crate::lease::{Lease, ReleaseRecord, SucceededCommand};
 use crate::poll::Poll;
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
-use fargate_deploy_core::outcome::{Failure, Reason, ServiceState, Success};
+use fargate_deploy_core::outcome::{CommandState, Failure, Reason, ServiceState, Success};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollout::Verdict;
 use fargate_deploy_core::service::{Counts, Service, State};
@@ -341,7 +341,19 @@ impl Release<'_> {
             run: self.order.provenance.run_url.clone(),
             owes_verification: true,
             owes_commands: self.names_of_commands_after(),
+            ran: self.commands_that_ran(service),
         }
+    }
+
+    /// Of those that run from a service, each with its task.
+    fn commands_that_ran(&self, service: &ServicePlan) -> Vec<SucceededCommand> {
+        let (plan, record) = (self.plan(), self.context.record.borrow());
+        let is_of = |name: &str| plan.commands.iter().any(|c| c.service == service.key && c.command.name == name);
+        let ran = record.commands.iter().filter(|ran| ran.state == CommandState::Succeeded && is_of(&ran.name));
+        ran.filter_map(|ran| {
+            Some(SucceededCommand { command: ran.name.clone(), task: ran.task.as_ref()?.id().to_owned() })
+        })
+        .collect()
     }
 
     fn may_have_moved(&self, service: &ServicePlan) -> bool {

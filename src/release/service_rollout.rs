@@ -115,7 +115,7 @@ pub(super) fn failure_of(bad: &mut ServiceRollout<'_>) -> Failure {
     if matches!(reason, Reason::RolledBack | Reason::Unsteady | Reason::Timeout) {
         bad.evidence = Evidence::StoppedTasks;
     }
-    let look = format!("aws ecs describe-services --cluster {} --services {}", service.cluster, service.name);
+    let look = format!("fargate-deploy status -s {}", bad.service.key);
     Failure::new(reason, what).with_next(match reason {
         Reason::Superseded => "nothing: the newer deployment decides what serves".to_owned(),
         Reason::Timeout => format!("ECS goes on; look again with: {look}, or raise `wait`"),

@@ -1,7 +1,7 @@
 //! The last lines of a run: what happened, the evidence, the state now, the next step; the container's own words last.
 
 use super::log::{clean, escape};
-use fargate_deploy_core::outcome::{Failure, Record, Success};
+use fargate_deploy_core::outcome::{Failure, Record, Success, WentBack};
 use std::path::{Path, PathBuf};
 
 /// The ending of a bad run, without the quoted log lines, which follow it.
@@ -27,7 +27,7 @@ pub fn cut_off() -> Vec<String> {
         "",
         "✗ cancelled: a second signal ended this run at once",
         "  state  what this run had sent to ECS by then, if anything, goes on, and was not looked at",
-        "  next   look at the service and its tasks; a lease that is still held goes stale after 90 s without its run",
+        "  next   see how it is: fargate-deploy status; a lease that is still held goes stale after 90 s without its run",
     ]
     .map(str::to_owned)
     .to_vec()
@@ -71,9 +71,18 @@ pub fn success(success: Success, record: &Record) -> Vec<String> {
         Success::Planned => format!("✓ planned {release}, nothing was changed"),
         Success::Exited | Success::Detached => return vec![],
     };
+    let headline = match record.went_back.as_ref().filter(|_| success != Success::Unchanged) {
+        Some(back) => {
+            let from = back.from.map(|from| format!(" from r{from}")).unwrap_or_default();
+            format!("{headline}: back{from} to r{}", back.to)
+        }
+        None => headline,
+    };
     let mut lines = vec![String::new(), headline];
     if !matches!(success, Success::Planned) {
         lines.extend(record.state().iter().map(|s| format!("  state  {}", clean(s))));
+        let undo = record.went_back.as_ref().and_then(WentBack::undo);
+        lines.extend(undo.map(|undo| format!("  undo   {undo}")));
     }
     lines
 }

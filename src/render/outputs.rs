@@ -55,6 +55,19 @@ pub fn json(outcome: &Outcome) -> Value {
     if let Some(plan) = &record.offline_plan {
         object.insert("plan".to_owned(), json!(Published::offline(plan)));
     }
+    if let Some(back) = &record.went_back {
+        let stays = back.stays_applied.iter().map(|(release, command, is_certain)| {
+            json!({"release": format!("r{release}"), "command": command, "is-certain": is_certain})
+        });
+        let name = |number: u64| format!("r{number}");
+        object.insert(
+            "rollback".to_owned(),
+            json!({
+                "to": name(back.to), "from": back.from.map(name), "stays-applied": stays.collect::<Vec<_>>(),
+                "is-held": back.is_held, "undo": back.undo(),
+            }),
+        );
+    }
     object.insert("state".to_owned(), json!(record.state()));
     object.insert("images".to_owned(), json!(record.images));
     let commands =

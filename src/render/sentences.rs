@@ -4,6 +4,7 @@ use crate::events::{
     BuildStepState, DeploymentProblem, Event, Notice, Running, StagePrevious, Step, StopReason, Took, Wait, Warning,
 };
 use crate::lease::Owner;
+use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::plan::LookUp;
 use fargate_deploy_core::rollout::{RolloutEvent, Verdict};
@@ -53,6 +54,14 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::IdentityRequested { region } => Line::new(Started, Step::Identity, region),
         Event::IdentityFound { arn, region, took } => Line::done(Step::Identity, format!("{arn} in {region}"), *took),
 
+        Event::GoingBack { to, from, services, digests } => {
+            let runs = |r: &Running| format!("{} to {}", r.service.name, r.revision.short());
+            let from = from.map(|from| format!(" from r{from}")).unwrap_or_default();
+            let services: Vec<_> = services.iter().map(runs).collect();
+            let digests: Vec<_> = digests.iter().map(Digest::short).collect();
+            let of = if digests.is_empty() { String::new() } else { format!(" ({})", digests.join(", ")) };
+            Line::new(Started, Step::RollBack, format!("to r{to}{from}: {}{of}", services.join(", ")))
+        }
         Event::ReferencesRequested { environment } => {
             let of = environment.as_ref().map(|name| format!(" for {name}")).unwrap_or_default();
             Line::new(Started, Step::Preflight, format!("values of the config that are in AWS{of}"))
@@ -432,7 +441,9 @@ fn news_of(news: &RolloutEvent) -> String {
         RolloutEvent::TaskFailures { failures, threshold: None } => format!("{} failed", counted(*failures, "task")),
         RolloutEvent::RollingBack { reason } => format!("ECS rolls back: {reason}"),
         RolloutEvent::LifecycleStage { stage } => format!("stage {stage}"),
-        RolloutEvent::PausedByHook { hook } => format!("paused by hook {hook}: it waits for a person"),
+        RolloutEvent::PausedByHook { hook } => format!(
+            "paused by hook {hook}: it waits for a person: fargate-deploy continue --hook {hook}, or fargate-deploy abort"
+        ),
         RolloutEvent::AlarmTriggered { alarm } => format!("alarm {alarm} went off"),
         RolloutEvent::CompletedShort { running, desired } => {
             format!("ECS says completed, and {running} of {desired} tasks run")
@@ -494,6 +505,12 @@ pub fn warning(warning: &Warning) -> String {
         Warning::DeploymentsNotReadable { service, action } => format!(
             "the deployments of {service} may not be read (`{action}`): the service alone tells how they end"
         ),
+        Warning::DeploysNotHeld { service, error } => format!(
+            "{service} is not locked, so that the next deploy may undo this rollback: {error}"
+        ),
+        Warning::ImageNotChecked { image, error } => {
+            format!("whether `{image}` is still in its registry could not be read: {error}")
+        }
         Warning::CredentialsNotRenewable => {
             "the AWS credentials in the environment end with their session and cannot be renewed: set `role`, so that a deploy may outlive them"
                 .to_owned()
@@ -534,6 +551,11 @@ pub fn warning(warning: &Warning) -> String {
 pub fn notice(notice: &Notice) -> String {
     match notice {
         Notice::PlannedOffline { why } => format!("planned from the files alone: {why}"),
+        Notice::NotReadable { what, action } => format!("{what}: not known, `{action}` is not allowed"),
+        Notice::CommandStays { command, release, is_certain } => match is_certain {
+            true => format!("`{command}` of r{release} stays applied: going back does not undo it"),
+            false => format!("`{command}` of r{release} may have run: going back does not undo it"),
+        },
         Notice::NoPullRequest { why } => format!("the plan is on no pull request: {why}"),
         Notice::Unverified { service } => format!(
             "{service}: its tasks started, nothing more was verified: it has neither a health check nor a smoke check"

@@ -140,7 +140,7 @@ async fn settled(
                     moving.task_definition.short()
                 ),
             )
-            .with_next("wait until it has ended, or stop it, then run this again"));
+            .with_next("wait until it has ended, or stop it (fargate-deploy abort), then run this again"));
         }
         step.waiting(Wait::OtherDeployment { service: moving.name.to_string() });
         sleep(Duration::from_secs(3)).await;

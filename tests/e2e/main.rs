@@ -19,6 +19,7 @@ mod causes;
 mod database;
 mod examples;
 mod exec;
+mod history;
 mod identity;
 mod imports;
 mod interrupts;

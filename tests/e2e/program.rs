@@ -199,6 +199,15 @@ impl Running {
         (status.code(), read(&self.files.log))
     }
 
+    /// Of a command that prints an object a line: its code and these.
+    pub async fn objects(mut self) -> (i32, Vec<Value>) {
+        let status = self.child.wait().await.unwrap();
+        let text = read(&self.files.json);
+        let log = read(&self.files.log);
+        let object = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line:?}\n{log}"));
+        (status.code().unwrap_or(-1), text.lines().map(object).collect())
+    }
+
     pub async fn ended(mut self) -> Run {
         let status = self.child.wait().await.unwrap();
         let text = read(&self.files.json);

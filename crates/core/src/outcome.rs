@@ -101,8 +101,41 @@ pub struct Record {
     pub offline_plan: Option<Box<OfflineDocument>>,
     /// `--detailed-exitcode`: a plan with changes ends with 2.
     pub has_detailed_exit_code: bool,
+    /// The run is a rollback.
+    pub went_back: Option<WentBack>,
     /// It was done on a stand-in for AWS that is gone afterwards, with all that was pushed and registered.
     pub is_rehearsed: bool,
+}
+
+/// What a rollback goes back to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WentBack {
+    pub to: u64,
+    /// What served before it.
+    pub from: Option<u64>,
+    /// Release commands of later releases, which stay applied: the release, the command, and whether it is known to have
+    /// ended well.
+    pub stays_applied: Vec<(u64, String, bool)>,
+    /// A person's lock keeps deploys out since.
+    pub is_held: bool,
+}
+
+impl WentBack {
+    /// One sentence a release command that nothing undoes.
+    fn sentences(&self) -> impl Iterator<Item = String> {
+        self.stays_applied.iter().map(|(release, name, is_certain)| match is_certain {
+            true => format!("`{name}` of r{release} stays applied: the older code now meets what it changed"),
+            false => format!("`{name}` of r{release} may have run: what it changed stays"),
+        })
+    }
+
+    /// The commands that put back what the rollback has replaced.
+    pub fn undo(&self) -> Option<String> {
+        let from = self.from?;
+        let unlock = if self.is_held { "fargate-deploy lock release && " } else { "" };
+        Some(format!("{unlock}fargate-deploy rollback --to r{from}"))
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -241,6 +274,7 @@ impl Record {
             lines.push(format!("snapshot {snapshot} of {instance} is from before the first release command"));
         }
         lines.extend(self.older_code_meets());
+        lines.extend(self.went_back.iter().flat_map(WentBack::sentences));
         if self.services.is_empty() && self.commands.is_empty() {
             lines.push("nothing was changed in ECS".to_owned());
         }

@@ -7,6 +7,7 @@ mod images;
 mod infrastructure;
 pub mod offline;
 mod planned;
+pub mod release_tags;
 pub mod risk;
 
 use super::failure::{Failure, Reason};
@@ -228,6 +229,10 @@ pub struct Provenance {
     pub sha: Option<String>,
     pub actor: Option<String>,
     pub run_url: Option<String>,
+    /// The earlier release that this one puts back.
+    pub back_to: Option<u64>,
+    /// Why it does.
+    pub reason: Option<String>,
 }
 
 impl Plan {
@@ -365,15 +370,10 @@ fn mark(definition: &mut TaskDefinition, number: u64, provenance: &Provenance) {
     definition.set_tag(RELEASE_TAG, format!("r{number}"));
     for (name, value) in [("sha", &provenance.sha), ("actor", &provenance.actor), ("run", &provenance.run_url)] {
         if let Some(value) = value {
-            definition.set_tag(&format!("{TAG_PREFIX}{name}"), tag_value(value));
+            definition.set_tag(&format!("{TAG_PREFIX}{name}"), release_tags::value(value));
         }
     }
-}
-
-/// AWS takes letters, digits, spaces and `_.:/=+-@` in a tag's value, up to 256.
-/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html>
-fn tag_value(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c) { c } else { '-' }).take(256).collect()
+    release_tags::mark_rollback(definition, provenance);
 }
 
 fn plan_service(

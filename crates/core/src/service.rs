@@ -198,6 +198,22 @@ pub enum ServiceDeploymentStatus {
 }
 
 impl ServiceDeploymentStatus {
+    /// As AWS writes it.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Successful => "SUCCESSFUL",
+            Self::Stopped => "STOPPED",
+            Self::StopRequested => "STOP_REQUESTED",
+            Self::RollbackRequested => "ROLLBACK_REQUESTED",
+            Self::RollbackInProgress => "ROLLBACK_IN_PROGRESS",
+            Self::RollbackSuccessful => "ROLLBACK_SUCCESSFUL",
+            Self::RollbackFailed => "ROLLBACK_FAILED",
+            Self::Unknown(word) => word,
+        }
+    }
+
     /// ECS is at work on it; a status that is new to us is taken for that too.
     pub fn is_ongoing(&self) -> bool {
         !matches!(self, Self::Successful | Self::Stopped | Self::RollbackSuccessful | Self::RollbackFailed)

@@ -405,6 +405,18 @@ async fn a_service_revision_tells_the_digests_that_run() {
 }
 
 #[tokio::test]
+async fn a_deployment_that_waits_for_a_person_goes_on_or_back_by_its_hook() {
+    let played = ScriptedServer::start().await;
+    played.on("ContinueServiceDeployment", [ok(json!({})), ok(json!({}))]);
+    let cloud = played.cloud().await;
+    for (goes_on, action) in [(true, "CONTINUE"), (false, "ROLLBACK")] {
+        cloud.continue_service_deployment(&"arn:d".into(), "hook-1", goes_on).await.unwrap();
+        let asked = played.asked().pop().unwrap().json();
+        assert_eq!(asked, json!({ "serviceDeploymentArn": "arn:d", "hookId": "hook-1", "action": action }));
+    }
+}
+
+#[tokio::test]
 async fn a_deployment_is_stopped_by_rolling_it_back() {
     let played = ScriptedServer::start().await;
     played.on(

@@ -68,9 +68,12 @@ fn rows() -> Vec<Row> {
         service_deployment(&"arn:d".into()): "DescribeServiceDeployments" => nothing();
         service_deployments_by_arn(&["arn:d".into()]): "DescribeServiceDeployments" => nothing();
         service_revision(&"arn:r".into()): "DescribeServiceRevisions" => nothing();
+        service_revisions(&["arn:r".into()]): "DescribeServiceRevisions" => nothing();
         stop_service_deployment(&"arn:d".into()): "StopServiceDeployment" => nothing();
+        continue_service_deployment(&"arn:d".into(), "hook-1", true): "ContinueServiceDeployment" => nothing();
         task_definition("web"): "DescribeTaskDefinition" => ok(json!({ "taskDefinition": { "family": "web" } }));
         register(&definition(json!({ "family": "web" }))): "RegisterTaskDefinition" => registered();
+        deregister(&TD.into()): "DeregisterTaskDefinition" => nothing();
         run_task(&one_off("web:41", "token-1")): "RunTask" => nothing();
         stop_task(&"shop".into(), &"arn:t".into(), "why"): "StopTask" => nothing();
         tasks(&"shop".into(), &["arn:t".into()]): "DescribeTasks" => nothing();

@@ -89,9 +89,16 @@ impl Services for Reads<'_> {
         Ok(arns.iter().map(|arn| moment.deployments.iter().find(|d| d.arn == *arn).cloned()).collect())
     }
 
-    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
+    async fn service_revisions(&self, arns: &[ServiceRevisionArn]) -> Call<Vec<Option<ServiceRevision>>> {
         self.read(CallKind::Deployments, "ecs:DescribeServiceRevisions").await?;
-        Ok(Some(ServiceRevision { arn: arn.clone(), task_definition: revision_of(arn), images: vec![] }))
+        let of = |arn: &ServiceRevisionArn| {
+            Some(ServiceRevision { arn: arn.clone(), task_definition: revision_of(arn), images: vec![] })
+        };
+        Ok(arns.iter().map(of).collect())
+    }
+
+    async fn continue_service_deployment(&self, _: &ServiceDeploymentArn, _: &str, _: bool) -> Call<()> {
+        unreachable!("a watch changes nothing")
     }
 
     async fn stop_service_deployment(&self, _: &ServiceDeploymentArn) -> Call<()> {

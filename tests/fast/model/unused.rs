@@ -33,6 +33,10 @@ impl TaskDefinitions for Unused {
     async fn register(&self, _: &TaskDefinition) -> Call<TaskDefinitionArn> {
         unreachable!()
     }
+
+    async fn deregister(&self, _: &TaskDefinitionArn) -> Call<()> {
+        unreachable!()
+    }
 }
 
 #[async_trait(?Send)]

@@ -31,12 +31,11 @@ fn root() -> &'static Path {
 /// The help of a flag, for the table of inputs.
 pub fn help_of(name: &str) -> Option<String> {
     let command = Arguments::command();
-    let plan = command.find_subcommand("plan")?.clone();
     let found = |c: &clap::Command| {
         c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
     };
-    let (lock, run) = (command.find_subcommand("lock")?.clone(), command.find_subcommand("run")?.clone());
-    found(&plan).or_else(|| found(&lock)).or_else(|| found(&run)).or_else(|| found(&command))
+    let first = ["plan", "lock", "run"].into_iter().find_map(|name| found(command.find_subcommand(name)?));
+    first.or_else(|| found(&command)).or_else(|| command.get_subcommands().find_map(found))
 }
 
 /// `action.yml`, from the tables above.

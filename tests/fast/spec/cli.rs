@@ -283,9 +283,14 @@ fn an_input_of_another_command_is_named_with_the_command_that_it_is_for() {
     let folder = repository();
     for (command, input, value, said) in [
         ("deploy", "COMMENT", "true", "input `comment` is for `plan`, and `command` is `deploy`"),
-        ("deploy", "REASON", "x", "input `reason` is for `lock`, and `command` is `deploy`"),
+        (
+            "deploy",
+            "REASON",
+            "x",
+            "input `reason` is for `rollback`, `continue`, `abort` and `lock`, and `command` is `deploy`",
+        ),
         ("lock status", "IMAGE", "a=b", "input `image` is for `deploy`, `plan` and `run`, and `command` is `lock`"),
-        ("version", "WAIT", "1m", "input `wait` is for `deploy` and `plan`, and `command` is `version`"),
+        ("version", "WAIT", "1m", "input `wait` is for `deploy`, `plan` and `rollback`, and `command` is `version`"),
     ] {
         let (code, printed) = step(folder.path(), &[("COMMAND", command), (input, value)]);
         assert_eq!(code, Some(2), "{command}: {printed}");

@@ -157,7 +157,7 @@ async fn a_timeout_says_that_ecs_goes_on_and_puts_nothing_back() {
     assert_eq!(ended.reason(), Reason::Timeout, "{ended:?}");
     assert_eq!(scene.effects().last().unwrap(), "ecs:UpdateService web -> web:42");
     assert!(ended.state()[0].contains("still rolling out web:42"), "{:?}", ended.state());
-    assert!(ended.failure().next.as_ref().unwrap().contains("aws ecs describe-services"));
+    assert!(ended.failure().next.as_ref().unwrap().contains("fargate-deploy status -s web"));
 }
 
 fn never_answers(scene: &Scene) {

@@ -153,7 +153,9 @@ pub fn order(run: &str, attempt: &str, token: &str) -> Order {
             sha: Some("abc123".to_owned()),
             actor: Some("ada".to_owned()),
             run_url: Some(format!("https://github.com/org/shop/actions/runs/{run}")),
+            ..Provenance::default()
         },
+        rollback: None,
         run: RunKey { key: run.to_owned(), attempt: attempt.to_owned() },
         owner: Owner { run: format!("https://github.com/org/shop/actions/runs/{run}"), actor: "ada".to_owned() },
         token: token.to_owned(),

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 const SERVICES_PER_CALL: usize = 10;
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html>
 const DEPLOYMENTS_PER_CALL: usize = 20;
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceRevisions.html>
+const REVISIONS_PER_CALL: usize = 20;
 
 #[async_trait(?Send)]
 impl Services for AwsClient {
@@ -93,15 +95,26 @@ impl Services for AwsClient {
         Ok(found)
     }
 
-    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
-        let body = json!({ "serviceRevisionArns": [arn] });
-        let answer = ask!(self, "ecs:DescribeServiceRevisions", describe_service_revisions, body)?;
-        refuse_other_failures("ecs:DescribeServiceRevisions", &answer)?;
-        Ok(list(&answer, "serviceRevisions").first().map(wire::service_revision))
+    async fn service_revisions(&self, arns: &[ServiceRevisionArn]) -> Call<Vec<Option<ServiceRevision>>> {
+        let mut found: Vec<Option<ServiceRevision>> = Vec::with_capacity(arns.len());
+        for arns in arns.chunks(REVISIONS_PER_CALL) {
+            let body = json!({ "serviceRevisionArns": arns });
+            let answer = ask!(self, "ecs:DescribeServiceRevisions", describe_service_revisions, body)?;
+            refuse_other_failures("ecs:DescribeServiceRevisions", &answer)?;
+            let described: Vec<_> = list(&answer, "serviceRevisions").iter().map(wire::service_revision).collect();
+            found.extend(arns.iter().map(|arn| described.iter().find(|r| r.arn == *arn).cloned()));
+        }
+        Ok(found)
     }
 
     async fn stop_service_deployment(&self, arn: &ServiceDeploymentArn) -> Call<()> {
         let body = json!({ "serviceDeploymentArn": arn, "stopType": "ROLLBACK" });
         ask!(self, "ecs:StopServiceDeployment", stop_service_deployment, body).map(drop)
+    }
+
+    async fn continue_service_deployment(&self, arn: &ServiceDeploymentArn, hook: &str, goes_on: bool) -> Call<()> {
+        let action = if goes_on { "CONTINUE" } else { "ROLLBACK" };
+        let body = json!({ "serviceDeploymentArn": arn, "hookId": hook, "action": action });
+        ask!(self, "ecs:ContinueServiceDeployment", continue_service_deployment, body).map(drop)
     }
 }

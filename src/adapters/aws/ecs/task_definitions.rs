@@ -36,6 +36,11 @@ impl TaskDefinitions for AwsClient {
         let again = |error: &CallError| if error.may_pass() { Again::Soon } else { Again::Never };
         retry(self.session.retry_policy(), |_| self.register_once(task_definition), again).await
     }
+
+    async fn deregister(&self, revision: &TaskDefinitionArn) -> Call<()> {
+        let body = json!({ "taskDefinition": revision });
+        ask!(self, "ecs:DeregisterTaskDefinition", deregister_task_definition, body).map(drop)
+    }
 }
 
 impl AwsClient {

@@ -103,6 +103,8 @@ fn split(line: &str) -> Vec<String> {
 fn flags() -> BTreeSet<String> {
     let command = Arguments::command();
     let own = command.get_arguments().cloned();
-    let all = own.chain(command.get_subcommands().flat_map(|c| c.get_arguments().cloned()));
+    let actions = command.get_subcommands().flat_map(clap::Command::get_subcommands);
+    let commands = command.get_subcommands().chain(actions);
+    let all = own.chain(commands.flat_map(|c| c.get_arguments().cloned()));
     all.filter_map(|argument| argument.get_long().map(str::to_owned)).chain(["help".to_owned()]).collect()
 }

@@ -401,12 +401,24 @@ impl Services for FakeCloud {
         .await
     }
 
-    async fn service_revision(&self, arn: &ServiceRevisionArn) -> Call<Option<ServiceRevision>> {
+    async fn service_revisions(&self, arns: &[ServiceRevisionArn]) -> Call<Vec<Option<ServiceRevision>>> {
         self.call("ecs:DescribeServiceRevisions", "", |aws| {
-            let found = aws.revisions.get(arn).cloned();
             let images: Vec<_> =
                 aws.resolved.iter().map(|(name, digest)| (name.clone(), Some(digest.clone()))).collect();
-            Ok(found.map(|task_definition| ServiceRevision { arn: arn.clone(), task_definition, images }))
+            let found = arns.iter().map(|arn| {
+                let task_definition = aws.revisions.get(arn).cloned()?;
+                Some(ServiceRevision { arn: arn.clone(), task_definition, images: images.clone() })
+            });
+            Ok(found.collect())
+        })
+        .await
+    }
+
+    async fn continue_service_deployment(&self, arn: &ServiceDeploymentArn, hook: &str, goes_on: bool) -> Call<()> {
+        let detail = format!("{hook} {}", if goes_on { "on" } else { "back" });
+        self.call("ecs:ContinueServiceDeployment", &detail, |aws| match aws.continue_deployment(arn, hook, goes_on) {
+            true => Ok(()),
+            false => Err(error("ecs:ContinueServiceDeployment", CallErrorKind::Conflict)),
         })
         .await
     }
@@ -435,6 +447,14 @@ impl TaskDefinitions for FakeCloud {
     async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
         let family = task_definition.family().to_owned();
         self.call("ecs:RegisterTaskDefinition", &family, |aws| Ok(aws.register(task_definition))).await
+    }
+
+    async fn deregister(&self, revision: &TaskDefinitionArn) -> Call<()> {
+        self.call("ecs:DeregisterTaskDefinition", revision.short(), |aws| {
+            aws.deregister(revision.short());
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -119,8 +119,16 @@ impl Aws {
         described.body.insert("taskDefinitionArn".to_owned(), json!(arn));
         described.body.insert("revision".to_owned(), json!(41 + revisions.len()));
         described.body.insert("status".to_owned(), json!("ACTIVE"));
+        described.body.insert("registeredAt".to_owned(), json!(fargate_deploy::clock::now()));
         revisions.push(described);
         TaskDefinitionArn::new(arn)
+    }
+
+    pub fn deregister(&mut self, short: &str) {
+        let arn = definition_arn(short);
+        let mut all = self.definitions.values_mut().flatten();
+        let found = all.find(|d| d.arn().is_some_and(|a| a.as_str() == arn)).unwrap();
+        found.body.insert("status".to_owned(), json!("INACTIVE"));
     }
 
     pub fn definition(&self, name: &str) -> Option<&TaskDefinition> {
@@ -130,7 +138,7 @@ impl Aws {
                 let arn = definition_arn(short);
                 self.definitions.get(family)?.iter().find(|d| d.arn().is_some_and(|a| a.as_str() == arn))
             }
-            None => self.definitions.get(short)?.last(),
+            None => self.definitions.get(short)?.iter().rfind(|d| d.body["status"] == "ACTIVE"),
         }
     }
 

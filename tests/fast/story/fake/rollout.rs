@@ -307,4 +307,22 @@ impl Aws {
         self.after(seconds(2), move |aws| aws.roll_back(&name, &id, &previous, false, true));
         true
     }
+
+    /// ContinueServiceDeployment: false when it does not wait at that hook.
+    pub fn continue_deployment(&mut self, arn: &ServiceDeploymentArn, hook: &str, goes_on: bool) -> bool {
+        let Some((name, found)) = self.service_deployments.iter_mut().find(|(_, d)| d.arn == *arn) else {
+            return false;
+        };
+        if found.awaiting_hook.as_deref() != Some(hook) {
+            return false;
+        }
+        found.awaiting_hook = None;
+        let name = name.clone();
+        let id = DeploymentId::new(arn.as_str().split_once(&format!("/shop/{name}/")).unwrap().1);
+        if goes_on {
+            self.after(seconds(2), move |aws| aws.complete(&name, &id, None));
+            return true;
+        }
+        self.stop_deployment(arn)
+    }
 }

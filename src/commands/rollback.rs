@@ -1,0 +1,363 @@
+//! `rollback`: an earlier release again, all services or none. What it goes back to is chosen and looked at here, and nothing
+//! is touched where a part of it is gone; then it is a release like any other, of the definitions that ran then.
+
+use crate::adapters::aws::AwsClient;
+use crate::cli::{Arguments, RollbackFlags};
+use crate::commands::configure::configure;
+use crate::commands::deploy::{Options, deploy, open_session, owner};
+use crate::commands::refuse_foreign;
+use crate::commands::scope::of_config;
+use crate::config::{Config, ImageSource, Request, When};
+use crate::context::RunContext;
+use crate::error::call_failed;
+use crate::events::{Event, Notice, Sink, Warning};
+use crate::history::{self, History, reference};
+use crate::in_progress::is_in_progress;
+use crate::lease::ManualLock;
+use crate::ports::{Aws, Call, CallErrorKind, Repository};
+use crate::release::{GoesBack, Rollback};
+use fargate_deploy_core::history::{Choice, Chosen, Now, Part, Refusal, choose};
+use fargate_deploy_core::image::ImageRef;
+use fargate_deploy_core::names::{PinnedImage, ServiceKey, ServiceRef};
+use fargate_deploy_core::outcome::{Failure, ImageRecord, Outcome, Reason, WentBack};
+use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Releases that are read to find the last good one.
+const NEAR: usize = 15;
+/// To find one that is named.
+const FAR: usize = 60;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// `None`: the last good one.
+    pub to: Option<u64>,
+    /// Only these services; all where none is named.
+    pub only: Vec<String>,
+    /// A person's lock that is to be set afterwards.
+    pub hold: Option<ManualLock>,
+    /// The URL of this run, where an attempt of it came before this one.
+    pub earlier_attempt: Option<String>,
+}
+
+/// A rollback that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Of it the services that move, and nothing to build or to run.
+    pub config: Config,
+    pub rollback: Rollback,
+    /// The commit that serves again.
+    pub sha: Option<String>,
+}
+
+pub async fn rollback(
+    flags: &RollbackFlags,
+    arguments: &Arguments,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: Arc<dyn Sink + Send + Sync>,
+    interrupt: impl Future<Output = ()>,
+) -> Outcome {
+    let interrupt = interrupt.shared();
+    let beginning = Box::pin(begin(flags, arguments, env, directory, Arc::clone(&sink)));
+    let begun = tokio::select! {
+        biased;
+        begun = beginning => begun,
+        () = interrupt.clone() => Err(crate::release::cancelled()),
+    };
+    let (prepared, context) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => return failure.into(),
+    };
+    let options = Options {
+        is_dry_run: flags.dry_run,
+        rollback: Some((prepared.rollback, prepared.sha)),
+        reason: flags.reason.clone(),
+        ..Options::default()
+    };
+    Box::pin(deploy(prepared.config, options, &context, env, sink, interrupt)).await
+}
+
+async fn begin(
+    flags: &RollbackFlags,
+    arguments: &Arguments,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: Arc<dyn Sink + Send + Sync>,
+) -> Result<(Prepared, RunContext), Failure> {
+    refuse_foreign(&RunContext::read(env, directory), "rollback")?;
+    let request = Request { lock: flags.lock, wait: flags.wait, ..arguments.request() };
+    let config = configure(&request, env, directory, Arc::clone(&sink), std::future::pending()).await?;
+    let context = RunContext::read(env, &config.root);
+    let session = open_session(config.region.clone(), config.roles.clone(), &context, env, Arc::clone(&sink)).await?;
+    let cloud = AwsClient::new(session);
+    let is_first = context.run_attempt.as_deref().and_then(|text| text.parse::<u64>().ok()).is_none_or(|n| n <= 1);
+    #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
+    let since = jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default();
+    let hold = flags.hold.clone().map(|reason| ManualLock { reason, owner: owner(&context), since });
+    let asked = Asked {
+        to: flags.to,
+        only: flags.only.clone(),
+        hold,
+        earlier_attempt: context.run_url.clone().filter(|_| !is_first),
+    };
+    let prepared = prepare(&asked, config, cloud.ports(), sink.as_ref()).await?;
+    if !flags.dry_run && !flags.yes && !context.is_in_actions {
+        confirm(&prepared.rollback.went_back)?;
+    }
+    Ok((prepared, context))
+}
+
+/// Chooses what to go back to, and sees that it is all there.
+///
+/// # Errors
+/// `config`: there is nothing to go back to, or a part of it is gone. `locked`: a rollout is under way. Nothing was touched.
+pub async fn prepare(asked: &Asked, config: Config, aws: Aws<'_>, sink: &dyn Sink) -> Result<Prepared, Failure> {
+    let after = config.release.iter().filter(|command| command.when == When::After);
+    let after: Vec<_> = after.map(|command| command.name.clone()).collect();
+    let services = of_config(&config, &asked.only)?;
+    let wanted = if asked.to.is_some() { FAR } else { NEAR };
+    let history = history::read(&services, wanted, &after, aws).await?;
+    for missing in history.missing.clone() {
+        let history::Missing { what, action } = missing;
+        sink.emit(Event::Notice(Notice::NotReadable { what, action }));
+    }
+    let choice = Choice { pasts: &history.pasts, releases: &history.releases };
+    let to = asked.to.or_else(|| earlier_target(asked, &history));
+    let chosen = choose(choice, to).map_err(|refusal| refused(&refusal, &history))?;
+    nothing_moves(&history, aws).await?;
+    let registry = Registry { known: repositories(&config, aws).await?, aws, sink };
+    if let Some(gone) = registry.missing_part(&chosen).await? {
+        return Err(registry.refuses(&chosen, gone, choice).await);
+    }
+    Ok(prepared(asked, config, &services.iter().map(reference).collect::<Vec<_>>(), chosen, &history))
+}
+
+/// What an earlier attempt of this run goes back to: it may have moved a service already.
+fn earlier_target(asked: &Asked, history: &History) -> Option<u64> {
+    let run = asked.earlier_attempt.as_deref()?;
+    history.releases.iter().find(|release| release.run.as_deref() == Some(run))?.back_to
+}
+
+/// A deployment that makes progress is not gone back from: ECS has to be told to stop it.
+async fn nothing_moves(history: &History, aws: Aws<'_>) -> Result<(), Failure> {
+    for past in &history.pasts {
+        if let Now::Known(now) = &past.now
+            && is_in_progress(&past.service, now, aws).await
+        {
+            let what = format!("{}: a rollout of {} is under way", past.service, now.task_definition.short());
+            return Err(Failure::new(Reason::Locked, what).with_next(format!(
+                "wait until it has ended, or stop it, and ECS goes back: fargate-deploy abort -s {}",
+                past.key
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn refused(refusal: &Refusal, history: &History) -> Failure {
+    let see = "`fargate-deploy releases` shows what is known of each";
+    let (what, next) = match refusal {
+        Refusal::NoSuchRelease(to) => (format!("there is no release r{to}"), see.to_owned()),
+        Refusal::Several(to, keys) => {
+            let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+            let what = format!("r{to} is the number of several releases, of {}", keys.join(", "));
+            (what, "name the service that is meant with `--only`".to_owned())
+        }
+        Refusal::Serves(to) => {
+            let what = format!("r{to} is what every service runs");
+            (what, "nothing, or name another one with `--to`".to_owned())
+        }
+        Refusal::NothingBefore(from) => {
+            let before = from.map_or_else(String::new, |from| format!(" before r{from}"));
+            let what = format!("no release{before} is known to have served");
+            (what, format!("{see}; name one with `--to`"))
+        }
+        Refusal::NoPart(to, service) => {
+            let what = format!("what {service} ran when r{to} served is not known");
+            (what, format!("name the services that r{to} has with `--only`"))
+        }
+        Refusal::Gone(service) => {
+            (format!("{service}: there is no such service"), "check `name`, `cluster` and `region`".to_owned())
+        }
+        Refusal::Unreadable(service) => {
+            let what = format!("what {service} runs may not be read");
+            (what, "allow `ecs:DescribeServices` in the policy of the role (docs/iam.md)".to_owned())
+        }
+    };
+    let unknown = history.missing.iter().map(history::Missing::sentence).collect();
+    Failure::new(Reason::Config, what).with_next(next).with_evidence(unknown)
+}
+
+/// The repositories of ECR that the config builds for, whatever their hosts are called. One that may not be described is none.
+async fn repositories(config: &Config, aws: Aws<'_>) -> Result<Vec<Repository>, Failure> {
+    let names = config.images.iter().filter_map(|image| match &image.source {
+        ImageSource::Build(build) => Some(build.repository.as_str()),
+        ImageSource::Existing(_) => None,
+    });
+    let is_of_ecr = |name: &&str| ImageRef::parse(name).is_ok_and(|reference| reference.repository == *name);
+    let looks = names.filter(is_of_ecr).map(async |name| match aws.repositories.repository(None, name).await {
+        Ok(found) => Ok(found),
+        Err(e) if e.kind == CallErrorKind::Denied => Ok(None),
+        Err(e) => Err(call_failed(&format!("describing the repository `{name}`"), &e)),
+    });
+    Ok(try_join_all(looks).await?.into_iter().flatten().collect())
+}
+
+/// Where images are looked for.
+struct Registry<'a> {
+    known: Vec<Repository>,
+    aws: Aws<'a>,
+    sink: &'a dyn Sink,
+}
+
+impl Registry<'_> {
+    /// What of a release is not there any more; `None`: all is.
+    async fn missing_part(&self, chosen: &Chosen) -> Result<Option<String>, Failure> {
+        for (part, _) in &chosen.services {
+            if !part.is_active() {
+                return Ok(Some(format!("{}: {} was deregistered", part.service, part.revision.short())));
+            }
+        }
+        let mut images: Vec<&str> =
+            chosen.services.iter().flat_map(|(part, _)| part.images.iter().map(|(_, image)| image.as_str())).collect();
+        images.sort_unstable();
+        images.dedup();
+        let looks = images.into_iter().map(async |image| match self.why_gone(image).await {
+            Ok(gone) => Ok(gone.map(|why| format!("image `{image}` {why}"))),
+            Err(e) if e.kind == CallErrorKind::Denied => {
+                let (image, error) = (image.to_owned(), e.to_string());
+                self.sink.emit(Event::Warning(Warning::ImageNotChecked { image, error }));
+                Ok(None)
+            }
+            Err(e) => Err(call_failed(&format!("looking up `{image}`"), &e)),
+        });
+        Ok(try_join_all(looks).await?.into_iter().flatten().next())
+    }
+
+    /// Why an image of ECR cannot be pulled. Another registry cannot be asked without its own login.
+    async fn why_gone(&self, image: &str) -> Call<Option<&'static str>> {
+        let Ok(reference) = ImageRef::parse(image) else { return Ok(None) };
+        let Some(repository) = self.repository(&reference) else { return Ok(None) };
+        let repositories = self.aws.repositories;
+        let mut wanted = reference.tag.as_deref().unwrap_or("latest");
+        if let Some(digest) = &reference.digest {
+            if !repositories.is_pullable(&repository, digest).await? {
+                return Ok(Some("is gone from its repository"));
+            }
+            wanted = digest.as_str();
+        }
+        match repositories.image(&repository, wanted).await? {
+            Some(found) if !found.is_active => Ok(Some("is archived: ECS cannot pull it until it is restored")),
+            None if reference.digest.is_none() => Ok(Some("is gone from its repository")),
+            _ => Ok(None),
+        }
+    }
+
+    fn repository(&self, reference: &ImageRef) -> Option<Repository> {
+        if let Some(known) = self.known.iter().find(|known| known.uri == reference.name()) {
+            return Some(known.clone());
+        }
+        let host = reference.ecr()?;
+        Some(Repository {
+            registry_id: host.account,
+            region: Some(host.region),
+            name: reference.repository.clone(),
+            uri: reference.name(),
+            is_immutable: false,
+        })
+    }
+
+    /// Names the next release whose parts are all there.
+    async fn refuses(&self, chosen: &Chosen, gone: String, choice: Choice<'_>) -> Failure {
+        let failure = Failure::new(Reason::Config, format!("r{} cannot be gone back to: {gone}", chosen.to));
+        for number in choice.numbers().unwrap_or_default().into_iter().filter(|number| *number != chosen.to) {
+            let Ok(other) = choose(choice, Some(number)) else { continue };
+            if matches!(self.missing_part(&other).await, Ok(None)) {
+                return failure.with_next(format!("the next one that can: fargate-deploy rollback --to r{number}"));
+            }
+        }
+        failure.with_next("no earlier release can either: deploy the commit again (`fargate-deploy releases` names it)")
+    }
+}
+
+fn prepared(asked: &Asked, config: Config, scope: &[ServiceRef], chosen: Chosen, history: &History) -> Prepared {
+    let moving: Vec<ServiceKey> = chosen.services.iter().map(|(part, _)| part.key.clone()).collect();
+    let mut images: Vec<ImageRecord> = vec![];
+    for (name, image) in chosen.services.iter().flat_map(|(part, _)| &part.images) {
+        let digest = ImageRef::parse(image).ok().and_then(|reference| reference.digest);
+        if let Some(digest) = digest.filter(|digest| !images.iter().any(|known| known.digest == *digest)) {
+            let image = PinnedImage::new(image.as_str());
+            images.push(ImageRecord { key: name.as_str().into(), image, digest, is_new: false });
+        }
+    }
+    let sha = history.releases.iter().find(|release| release.number == Some(chosen.to)).and_then(|r| r.sha.clone());
+    let mut services: Vec<_> =
+        config.services.iter().filter(|service| moving.contains(&service.key)).cloned().collect();
+    for service in &mut services {
+        service.after.retain(|key| moving.contains(key));
+        // Nothing of the release is put into it: its definition is whole.
+        service.containers.clear();
+        service.task_definition = None;
+    }
+    let goes_back = |(part, runs): &(Part, _)| GoesBack {
+        key: part.key.clone(),
+        service: part.service.clone(),
+        to: part.revision.clone(),
+        runs: Clone::clone(runs),
+    };
+    // What an earlier attempt of this run has put back is not what served before it.
+    let is_ours = |number: u64| {
+        let of = history.releases.iter().find(|release| release.number == Some(number));
+        asked.earlier_attempt.is_some() && of.is_some_and(|release| release.run == asked.earlier_attempt)
+    };
+    let newest = history.releases.iter().filter_map(|release| release.number).filter(|number| !is_ours(*number)).max();
+    let rollback = Rollback {
+        newest: newest.unwrap_or_default(),
+        services: chosen.services.iter().map(goes_back).collect(),
+        bases: chosen.services.iter().map(|(part, _)| (part.key.clone(), part.definition.clone())).collect(),
+        images,
+        hold: asked.hold.clone().map(|lock| (lock, scope.to_vec())),
+        went_back: WentBack {
+            to: chosen.to,
+            from: chosen.from.filter(|from| !is_ours(*from)),
+            stays_applied: chosen.commands,
+            is_held: false,
+        },
+    };
+    let config = Config {
+        services,
+        images: vec![],
+        release: vec![],
+        snapshot: None,
+        require_plan: false,
+        force: false,
+        ..config
+    };
+    Prepared { config, rollback, sha }
+}
+
+/// Asks whoever sits at a terminal. Where nobody does, whoever wrote the command has decided.
+fn confirm(went_back: &WentBack) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(());
+    }
+    let from = went_back.from.map(|from| format!(" from r{from}")).unwrap_or_default();
+    let mut text = String::new();
+    for (release, name, _) in &went_back.stays_applied {
+        text.push_str(&format!("`{name}` of r{release} stays applied\n"));
+    }
+    text.push_str(&format!("go back to r{}{from}? [y/N] ", went_back.to));
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    let mut answer = String::new();
+    let _ = std::io::stdin().read_line(&mut answer);
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Reason::Cancelled, "not gone back: the answer was no")),
+    }
+}

@@ -1,0 +1,259 @@
+//! What AWS and the leases still show of the releases of some services. Each look that a role may not have is left out and
+//! named; what it would have told is unknown then.
+
+use crate::clock;
+use crate::config::ServiceConfig;
+use crate::definition_file::read_definition;
+use crate::error::call_failed;
+use crate::lease;
+use crate::ports::{Aws, Call, CallError, CallErrorKind};
+use fargate_deploy_core::history::{Deployments, Note, Now, Release, ServicePast, releases};
+use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRef, ServiceRevisionArn, TaskDefinitionArn};
+use fargate_deploy_core::outcome::{Failure, Reason};
+use fargate_deploy_core::service::Service;
+use fargate_deploy_core::task_definition::TaskDefinition;
+use futures_util::future::{join_all, try_join_all};
+use std::collections::BTreeSet;
+
+/// AWS keeps service deployments for 90 days.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html>
+const KEPT: f64 = 90.0 * 86_400.0;
+/// Deployments of a service that are read for each release that is asked for: rollouts of one release again, and back.
+const DEPLOYMENTS_EACH: usize = 4;
+/// Revisions of a family that are read at once.
+const AT_ONCE: u64 = 10;
+/// Revisions that are read for each release that is asked for: other tools register in the same families.
+const REVISIONS_EACH: u64 = 4;
+
+/// The history of some services.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub pasts: Vec<ServicePast>,
+    /// The newest first.
+    pub releases: Vec<Release>,
+    /// What may not be read: what of it is not known, and the action that is missing.
+    pub missing: Vec<Missing>,
+}
+
+/// A look that the role may not have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// What is not known for that.
+    pub what: String,
+    pub action: String,
+}
+
+impl Missing {
+    pub fn sentence(&self) -> String {
+        format!("{}: not known, `{}` is not allowed", self.what, self.action)
+    }
+}
+
+/// Reads the last `releases` of each service. `after`: the release commands that run when the services serve already.
+///
+/// # Errors
+/// `permission`: no revision may be read. `unavailable`, `identity`: AWS could not be asked.
+pub async fn read(
+    services: &[ServiceConfig],
+    wanted: usize,
+    after: &[String],
+    aws: Aws<'_>,
+) -> Result<History, Failure> {
+    let names: Vec<_> = services.iter().map(reference).collect();
+    let mut missing = vec![];
+    let found = described(&names, &mut missing, aws).await?;
+    let reading = services.iter().zip(&found).map(|(service, now)| past(service, now.clone(), wanted, aws));
+    let mut pasts = vec![];
+    for (past, lacks) in try_join_all(reading).await? {
+        pasts.push(past);
+        missing.extend(lacks);
+    }
+    missing.sort();
+    missing.dedup();
+    let releases = releases(&pasts, after);
+    Ok(History { pasts, releases, missing })
+}
+
+pub fn reference(service: &ServiceConfig) -> ServiceRef {
+    ServiceRef { cluster: service.cluster.clone(), name: service.name.clone() }
+}
+
+/// What is there of each service, cluster by cluster: AWS does not say which one it does not know.
+///
+/// # Errors
+/// AWS could not be asked.
+pub async fn described(names: &[ServiceRef], missing: &mut Vec<Missing>, aws: Aws<'_>) -> Result<Vec<Now>, Failure> {
+    let clusters: BTreeSet<_> = names.iter().map(|name| name.cluster.clone()).collect();
+    let reads = clusters.into_iter().map(async |cluster| {
+        let of_cluster: Vec<_> = names.iter().filter(|name| name.cluster == cluster).cloned().collect();
+        let read = aws.services.services(&of_cluster).await;
+        (of_cluster, read)
+    });
+    let mut known = vec![];
+    for (of_cluster, read) in join_all(reads).await {
+        match read {
+            Ok(found) => known.extend(of_cluster.into_iter().zip(found.into_iter().map(now_of))),
+            Err(e) if e.kind == CallErrorKind::NotFound => known.extend(of_cluster.into_iter().map(|n| (n, Now::Gone))),
+            Err(e) => {
+                lacks(missing, "what the services run", e).map_err(|e| call_failed("describing the services", &e))?;
+                known.extend(of_cluster.into_iter().map(|n| (n, Now::Unknown)));
+            }
+        }
+    }
+    let of = |name: &ServiceRef| known.iter().find(|(of, _)| of == name).map(|(_, now)| now.clone());
+    Ok(names.iter().map(|name| of(name).unwrap_or(Now::Unknown)).collect())
+}
+
+fn now_of(found: Option<Service>) -> Now {
+    match found.filter(|service| service.status != "INACTIVE") {
+        Some(service) => Now::Known(Box::new(service)),
+        None => Now::Gone,
+    }
+}
+
+/// Notes a permission that is missing; any other error is one.
+fn lacks(missing: &mut Vec<Missing>, what: impl Into<String>, error: CallError) -> Result<(), CallError> {
+    match error.kind {
+        CallErrorKind::Denied => {
+            missing.push(Missing { what: what.into(), action: error.action });
+            Ok(())
+        }
+        _ => Err(error),
+    }
+}
+
+async fn past(
+    config: &ServiceConfig,
+    now: Now,
+    wanted: usize,
+    aws: Aws<'_>,
+) -> Result<(ServicePast, Vec<Missing>), Failure> {
+    let service = reference(config);
+    let mut missing = vec![];
+    let failed = |e: CallError| call_failed(&format!("reading the releases of {service}"), &e);
+    let deployments = match deployments(&service, wanted * DEPLOYMENTS_EACH, aws).await {
+        Ok(found) => Some(found),
+        // A service that is gone has none.
+        Err(e) if e.kind == CallErrorKind::NotFound => Some(Deployments::default()),
+        Err(e) => {
+            lacks(&mut missing, format!("what became of the deployments of {service}"), e).map_err(failed)?;
+            None
+        }
+    };
+    let notes = match lease::recorded(&service, aws).await {
+        Ok(claims) => claims.into_iter().filter_map(|claim| claim.release).map(note_of).collect(),
+        Err(failure) if failure.reason == Reason::Permission => {
+            missing.push(Missing {
+                what: format!("what the leases of {service} say of its releases"),
+                action: "ssm:GetParametersByPath".to_owned(),
+            });
+            vec![]
+        }
+        Err(failure) => return Err(failure),
+    };
+    let revisions = revisions(config, &now, deployments.as_ref(), wanted, aws).await.map_err(failed)?;
+    let images = config.containers.iter().filter_map(|(container, key)| {
+        let only = || revisions.first().and_then(TaskDefinition::sole_container);
+        Some((container.clone().or_else(only)?, key.clone()))
+    });
+    let images = images.collect();
+    let past = ServicePast { key: config.key.clone(), service, images, now, revisions, deployments, notes };
+    Ok((past, missing))
+}
+
+fn note_of(record: lease::ReleaseRecord) -> Note {
+    Note {
+        revision: TaskDefinitionArn::new(record.revision),
+        previous: TaskDefinitionArn::new(record.previous),
+        is_verified: !record.owes_verification,
+        owes_commands: record.owes_commands,
+        ran: record.ran.into_iter().map(|done| (done.command, done.task)).collect(),
+    }
+}
+
+/// The newest deployments of a service, each with the revision that it deploys.
+async fn deployments(service: &ServiceRef, most: usize, aws: Aws<'_>) -> Call<Deployments> {
+    let since = clock::now() - KEPT;
+    let mut arns: Vec<ServiceDeploymentArn> = aws.services.service_deployments(service, since).await?;
+    let is_whole = arns.len() <= most;
+    arns.truncate(most);
+    let found: Vec<_> = aws.services.service_deployments_by_arn(&arns).await?.into_iter().flatten().collect();
+    let targets: Vec<ServiceRevisionArn> = found.iter().filter_map(|d| d.target_revision.clone()).collect();
+    let revisions = aws.services.service_revisions(&targets).await?;
+    let oldest = found.iter().map(|d| d.created_at).fold(f64::MAX, f64::min);
+    let runs = |target: &ServiceRevisionArn| {
+        revisions.iter().flatten().find(|revision| revision.arn == *target).map(|r| r.task_definition.clone())
+    };
+    let all =
+        found.into_iter().map(|d| (d.target_revision.as_ref().and_then(runs), d)).map(|(to, d)| (d, to)).collect();
+    Ok(Deployments { all, complete_since: if is_whole { since } else { oldest } })
+}
+
+/// The newest revisions of the families that the service runs, or has run, downwards by their numbers: whoever may describe
+/// one needs no permission to list them, and those that were deregistered are among them.
+async fn revisions(
+    config: &ServiceConfig,
+    now: &Now,
+    deployments: Option<&Deployments>,
+    wanted: usize,
+    aws: Aws<'_>,
+) -> Call<Vec<TaskDefinition>> {
+    let mut named: Vec<TaskDefinitionArn> = vec![];
+    if let Now::Known(now) = now {
+        named.push(now.task_definition.clone());
+        named.extend(now.deployments.iter().map(|d| d.task_definition.clone()));
+    }
+    named.extend(deployments.iter().flat_map(|d| d.all.iter().filter_map(|(_, to)| to.clone())));
+    let mut families: Vec<String> = vec![];
+    for arn in &named {
+        if !families.iter().any(|family| family == arn.family()) {
+            families.push(arn.family().to_owned());
+        }
+    }
+    if families.is_empty()
+        && let Some(file) = &config.task_definition
+        && let Ok(definition) = read_definition(file).await
+    {
+        families.push(definition.family().to_owned());
+    }
+    let mut all = vec![];
+    for family in families.iter().filter(|family| !family.is_empty()) {
+        let newest = match aws.task_definitions.task_definition(family).await {
+            Ok(newest) => newest.arn().as_ref().and_then(number),
+            Err(e) if is_missing(&e) => None,
+            Err(e) => return Err(e),
+        };
+        let known = named.iter().filter(|arn| arn.family() == family).filter_map(number).max();
+        let Some(newest) = newest.max(known) else { continue };
+        all.extend(family_down(family, newest, wanted, aws).await?);
+    }
+    Ok(all)
+}
+
+async fn family_down(family: &str, newest: u64, wanted: usize, aws: Aws<'_>) -> Call<Vec<TaskDefinition>> {
+    let mut found: Vec<TaskDefinition> = vec![];
+    let mut next = newest;
+    let last = newest.saturating_sub(REVISIONS_EACH.saturating_mul(wanted as u64).max(AT_ONCE));
+    while next > last && found.iter().filter(|d| d.release().is_some()).count() < wanted {
+        let batch = (next.saturating_sub(AT_ONCE)..next).rev().map(|below| below + 1).filter(|n| *n > last);
+        let reads = batch.map(async |number| {
+            match aws.task_definitions.task_definition(&format!("{family}:{number}")).await {
+                Ok(definition) => Ok(Some(definition)),
+                // It was deleted.
+                Err(e) if is_missing(&e) => Ok(None),
+                Err(e) => Err(e),
+            }
+        });
+        found.extend(try_join_all(reads).await?.into_iter().flatten());
+        next = next.saturating_sub(AT_ONCE);
+    }
+    Ok(found)
+}
+
+fn number(arn: &TaskDefinitionArn) -> Option<u64> {
+    arn.short().rsplit(':').next()?.parse().ok()
+}
+
+fn is_missing(error: &CallError) -> bool {
+    matches!(error.kind, CallErrorKind::NotFound | CallErrorKind::Invalid)
+}
