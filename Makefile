@@ -1,14 +1,14 @@
 # The targets are what a person types.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test fuzz soak probe check bench setup clean
+.PHONY: help demo quick test fuzz soak probe check bench release-rehearsal setup clean
 
 CARGO ?= cargo
 # The checkers and stand-ins that `make setup` installs come first, so that a newer one on the machine changes nothing.
 TOOLS := PATH="$(CURDIR)/target/venv/bin:$$PATH"
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## four releases of a small application with real containers and a real PostgreSQL: two good, one rolled back, one stopped
 	scripts/setup --only rust,docker,busybox,postgres
@@ -47,11 +47,18 @@ check: ## format, lints, dead code, dependencies and workflow audit, without run
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	elif [ -n "$$SKIP_CARGO_DENY" ]; then echo "check: cargo-deny is left out: $$SKIP_CARGO_DENY"; \
 	else $(call missing,cargo-deny,cargo install --locked cargo-deny, or say why not in SKIP_CARGO_DENY); fi
-	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline . workflows/*.yml examples/*/workflows/*.yml; \
+	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline --pedantic . workflows/*.yml examples/*/workflows/*.yml; \
 	else $(call missing,zizmor,scripts/setup --only tools); fi
 
 bench: setup ## the benchmarks
+	$(TOOLS) node action/test/first-line.bench.js
 	$(TOOLS) $(CARGO) bench
+
+release-rehearsal: setup ## a release of the commit that is checked out, and a stranger's repository that uses it from a local server
+	scripts/release build
+	scripts/release assemble --partial
+	scripts/release check
+	RELEASE=target/dist $(TOOLS) $(CARGO) test --test e2e -- stranger::
 
 setup: ## install or start what is missing: Docker Engine, PostgreSQL, stand-ins
 	scripts/setup

@@ -1,16 +1,18 @@
-// One file over HTTP, by the proxies of the environment and with its certificate authorities: node's own `fetch` knows neither.
+// One file over HTTP, by the proxies and with the certificate authorities of the environment: node's own `fetch` takes neither.
 'use strict';
 
 const fs = require('node:fs');
 const http = require('node:http');
 const https = require('node:https');
+const net = require('node:net');
 const tls = require('node:tls');
 
 const MOST_REDIRECTS = 5;
-const TIMEOUT = 120_000;
-
-/** A variable in either case; the lower one wins, as everywhere. */
-const variable = (env, name) => env[name.toLowerCase()] || env[name] || '';
+const SILENCE = 30_000; // milliseconds without a byte, after which a host is taken to be gone
+const client = (url) => (url.protocol === 'https:' ? https : http);
+const port = (url) => url.port || (url.protocol === 'https:' ? '443' : '80');
+const host = (url) => url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
+const variable = (env, name) => env[name.toLowerCase()] || env[name] || ''; // the lower case wins, as everywhere
 
 /** The proxy for an address, or null: `HTTPS_PROXY`, `HTTP_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` names the host. */
 function proxyFor(url, env) {
@@ -20,91 +22,63 @@ function proxyFor(url, env) {
 }
 
 function isDirect(url, list) {
-  const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  return list.split(/[\s,]+/).filter(Boolean).some((entry) => {
+  return list.toLowerCase().split(/[\s,]+/).filter(Boolean).some((entry) => {
     if (entry === '*') return true;
-    const [, name, port] = entry.toLowerCase().match(/^(.*?)(?::(\d+))?$/);
-    const domain = name.replace(/^\*?\./, '');
-    const isPort = !port || port === (url.port || (url.protocol === 'https:' ? '443' : '80'));
-    return isPort && (host === domain || host.endsWith(`.${domain}`));
+    const [, name, onlyPort] = entry.match(/^\*?\.?(.*?)(?::(\d+))?$/);
+    return (!onlyPort || onlyPort === port(url)) && (host(url) === name || host(url).endsWith(`.${name}`));
   });
 }
 
-/** The system's authorities, and those of `AWS_CA_BUNDLE`, as the program itself has them. */
+/** Node's authorities, and those of the files that the program and other clients read. */
 function authorities(env) {
-  if (!env.AWS_CA_BUNDLE || !fs.existsSync(env.AWS_CA_BUNDLE)) return undefined;
-  const extra = env.NODE_EXTRA_CA_CERTS && fs.existsSync(env.NODE_EXTRA_CA_CERTS) ? [env.NODE_EXTRA_CA_CERTS] : [];
-  return [...tls.rootCertificates, ...[env.AWS_CA_BUNDLE, ...extra].map((file) => fs.readFileSync(file, 'utf8'))];
+  const files = ['AWS_CA_BUNDLE', 'SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS'].map((name) => env[name]).filter((file) => file && fs.existsSync(file));
+  return files.length ? [...tls.rootCertificates, ...files.map((file) => fs.readFileSync(file, 'utf8'))] : undefined;
 }
 
-const authorization = (proxy) =>
-  proxy.username
-    ? { 'proxy-authorization': `Basic ${Buffer.from(`${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`).toString('base64')}` }
-    : {};
-
-const speak = (url) => (url.protocol === 'https:' ? https : http);
-const port = (url) => url.port || (url.protocol === 'https:' ? 443 : 80);
-const host = (url) => url.hostname.replace(/^\[|\]$/g, '');
-
-/** A connection through the proxy to an address that TLS is spoken with. */
-function tunnel(url, proxy, ca, signal) {
-  return new Promise((done, fail) => {
-    const target = `${url.hostname}:${port(url)}`;
-    const request = speak(proxy).request({
-      host: host(proxy), port: port(proxy), method: 'CONNECT', path: target, ca, signal,
-      headers: { host: target, ...authorization(proxy) },
-    });
-    request.on('connect', (answer, socket) => {
-      if (answer.statusCode === 200) return done(socket);
-      socket.destroy();
-      fail(new Error(`the proxy ${proxy.host} answered HTTP ${answer.statusCode}`));
-    });
-    request.on('error', fail);
-    request.end();
+/** What a request brings with the event, or its failure. */
+const answered = (request, event) =>
+  new Promise((done, fail) => {
+    request.setTimeout(SILENCE, () => request.destroy(new Error(`nothing came for ${SILENCE / 1000} s`)));
+    request.on(event, (...given) => done(given)).on('error', fail).end();
   });
+
+/** A connection to an address, as a proxy makes it. */
+async function tunnel(url, proxy, headers, ca) {
+  const target = `${url.hostname}:${port(url)}`;
+  const options = { host: host(proxy), port: port(proxy), method: 'CONNECT', path: target, headers: { ...headers, host: target }, ca, agent: false };
+  const [answer, socket] = await answered(client(proxy).request(options), 'connect');
+  if (answer.statusCode !== 200) throw new Error(`the proxy ${proxy.host} answered HTTP ${answer.statusCode}`);
+  return () => tls.connect({ socket, host: host(url), servername: net.isIP(host(url)) ? '' : host(url), ca });
 }
 
-async function ask(url, env, signal) {
-  const proxy = proxyFor(url, env);
-  const ca = authorities(env);
-  const options = { method: 'GET', host: host(url), port: port(url), path: url.pathname + url.search, ca, signal, agent: false, headers: { host: url.host, 'user-agent': 'fargate-deploy-action' } };
-  if (proxy && url.protocol === 'http:') {
-    Object.assign(options, { host: host(proxy), port: port(proxy), path: url.href });
-    Object.assign(options.headers, authorization(proxy));
+async function ask(url, env) {
+  const [proxy, ca] = [proxyFor(url, env), authorities(env)];
+  const login = proxy?.username && Buffer.from(`${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`);
+  const forProxy = login ? { 'proxy-authorization': `Basic ${login.toString('base64')}` } : {};
+  const headers = { host: url.host, 'user-agent': 'fargate-deploy-action' };
+  const options = { host: host(url), port: port(url), path: url.pathname + url.search, headers, ca, agent: false };
+  if (proxy && url.protocol === 'https:') {
+    Object.assign(options, { agent: undefined, createConnection: await tunnel(url, proxy, forProxy, ca) });
   } else if (proxy) {
-    const socket = await tunnel(url, proxy, ca, signal);
-    // An agent would make its own connection.
-    delete options.agent;
-    options.createConnection = () => tls.connect({ socket, servername: host(url), ca });
+    Object.assign(options, { host: host(proxy), port: port(proxy), path: url.href, headers: { ...headers, ...forProxy } });
   }
-  const over = proxy && url.protocol === 'http:' ? speak(proxy) : speak(url);
-  return new Promise((done, fail) => {
-    const request = over.request(options, (answer) => {
-      const parts = [];
-      answer.on('data', (part) => parts.push(part));
-      answer.on('end', () => done({ status: answer.statusCode, location: answer.headers.location, bytes: Buffer.concat(parts) }));
-      answer.on('aborted', () => fail(new Error('the connection ended before the file did')));
-      answer.on('error', fail);
-    });
-    request.on('error', fail);
-    request.end();
-  });
+  const over = proxy && url.protocol === 'http:' ? client(proxy) : client(url);
+  const [answer] = await answered(over.request(options), 'response');
+  const parts = [];
+  for await (const part of answer) parts.push(part);
+  return { status: answer.statusCode, location: answer.headers.location, bytes: Buffer.concat(parts) };
 }
 
 /** The bytes behind an address. An error has `status` where there was an answer. */
 async function download(address, env) {
-  const signal = AbortSignal.timeout(TIMEOUT);
   let url = new URL(address);
   for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
-    const answer = await ask(url, env, signal);
-    if ([301, 302, 303, 307, 308].includes(answer.status) && answer.location) {
-      url = new URL(answer.location, url);
-      continue;
-    }
-    if (answer.status !== 200) throw Object.assign(new Error(`HTTP ${answer.status}`), { status: answer.status });
-    return answer.bytes;
+    const answer = await ask(url, env);
+    if (answer.status === 200) return answer.bytes;
+    if (!answer.location) throw Object.assign(new Error(`HTTP ${answer.status}`), { status: answer.status });
+    url = new URL(answer.location, url);
   }
   throw new Error(`more than ${MOST_REDIRECTS} redirects`);
 }
 
-module.exports = { download, proxyFor };
+module.exports = { download };

@@ -101,6 +101,9 @@ pub enum Command {
     Schema,
     /// Completions for a shell
     Completions { shell: clap_complete::Shell },
+    /// A page of the manual: of the program, or of one of its commands; without a name, which pages there are
+    #[command(hide = true)]
+    Man { page: Option<String> },
     /// Version and commit
     Version,
     /// What the Action does after a job's step, whatever became of it
@@ -452,6 +455,8 @@ pub enum InputKind {
     Switch,
     /// Read from the environment where it is needed: other processes can see arguments.
     Token,
+    /// For the step that starts the program.
+    Shim,
 }
 
 /// The inputs of `action.yml`, which is generated from this table.
@@ -520,6 +525,13 @@ pub const INPUTS: &[Input] = &[
         kind: InputKind::Token,
         help: Some("Reports to GitHub: a Deployment with `deployments: write`, comments with `pull-requests: write`"),
     },
+    Input {
+        name: "binary",
+        kind: InputKind::Shim,
+        help: Some(
+            "A program of the runner to use instead of the one of the release, such as on a runner without the internet",
+        ),
+    },
 ];
 
 const fn value(name: &'static str) -> Input {
@@ -551,7 +563,7 @@ fn action_inputs(env: &BTreeMap<String, String>) -> Option<Result<Vec<String>, c
         let flag = format!("--{}", input.name);
         let before = arguments.len();
         match input.kind {
-            InputKind::Command | InputKind::Directory | InputKind::Token => {}
+            InputKind::Command | InputKind::Directory | InputKind::Token | InputKind::Shim => {}
             InputKind::Value => arguments.extend([format!("{flag}={given}")]),
             InputKind::List => {
                 arguments.extend(given.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| format!("{flag}={l}")))

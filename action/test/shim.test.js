@@ -1,10 +1,12 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const http = require('node:http');
+const https = require('node:https');
+const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
@@ -32,7 +34,7 @@ async function setting(t, script, change = {}) {
       return response.writeHead(302, { location: `/elsewhere${request.url}` }).end();
     }
     if (requests.length <= (change.failures || 0)) return response.writeHead(503).end();
-    response.end(change.served || archive);
+    response.end(change.served ?? archive);
   });
   await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
   t.after(() => (server.close(), server.closeAllConnections()));
@@ -81,7 +83,7 @@ test('a file with another checksum is never run, and not asked for again', async
   const s = await setting(t, 'echo good', { served: zlib.gzipSync('#!/bin/sh\necho evil\n') });
   const ended = await run(path.join(s.action, 'main.js'), s.env);
   assert.equal(ended.code, 1);
-  assert.match(ended.output, /^::error title=fargate-deploy::.*SHA-256/m);
+  assert.match(ended.output, /^::error title=fargate-deploy%3A internal::.*SHA-256/m);
   assert.doesNotMatch(ended.output, /^evil/m);
   assert.equal(s.requests.length, 1);
 });
@@ -98,11 +100,77 @@ test('a file that was changed in the tool cache is fetched again', async (t) => 
 });
 
 test('a platform without a checksum is refused by name', async (t) => {
-  const s = await setting(t, 'echo good', { manifest: { sha256: {} } });
-  const ended = await run(path.join(s.action, 'main.js'), s.env);
+  const s = await setting(t, 'echo good');
+  const ended = await run(path.join(s.action, 'main.js'), { ...s.env, FARGATE_DEPLOY_PLATFORM: 'linux-riscv64' });
   assert.equal(ended.code, 2, 'no bug: the job has to run elsewhere');
-  assert.match(ended.output, /no binary for test-x64/);
+  assert.match(ended.output, /there is none for linux-riscv64, only for test-x64.*`binary`/);
   assert.equal(failed(s), 'config');
+  assert.deepEqual(s.requests, []);
+});
+
+test('a commit of the Action that is no release says so', async (t) => {
+  const s = await setting(t, 'echo good', { manifest: { version: '0.0.0', sha256: {} } });
+  const ended = await run(path.join(s.action, 'main.js'), s.env);
+  assert.equal(ended.code, 2, ended.output);
+  assert.match(ended.output, /this commit of the Action is no release: use a tag, such as `@v1`/);
+  assert.equal(failed(s), 'config');
+});
+
+test('an archive that was cut short or is none is never run', async (t) => {
+  const archive = zlib.gzipSync('#!/bin/sh\necho good\n');
+  for (const served of [archive.subarray(0, archive.length - 4), '<html>sign in</html>', '']) {
+    const s = await setting(t, 'echo good', { served });
+    const ended = await run(path.join(s.action, 'main.js'), s.env);
+    assert.equal(ended.code, 1, ended.output);
+    assert.match(ended.output, /SHA-256/);
+    assert.equal(failed(s), 'internal');
+  }
+});
+
+test('without the internet the cache is enough, and without a cache it is said what helps', async (t) => {
+  const s = await setting(t, 'echo good');
+  const env = { ...s.env, RUNNER_TEMP: path.join(s.directory, 'temp') };
+  assert.equal((await run(path.join(s.action, 'main.js'), env)).code, 0);
+  s.server.close();
+  // A cache that is part of the runner's image, and cannot be written: the program is unpacked elsewhere.
+  const cached = path.join(env.RUNNER_TOOL_CACHE, 'fargate-deploy', '1.2.3', 'test-x64');
+  fs.rmSync(path.join(cached, 'fargate-deploy'));
+  const warm = await run(path.join(s.action, 'main.js'), env);
+  assert.match(warm.output, /good/);
+  const cold = await run(path.join(s.action, 'main.js'), { ...env, RUNNER_TOOL_CACHE: '/dev/null/none', TMPDIR: s.directory });
+  assert.equal(cold.code, 10, cold.output);
+  assert.match(cold.output, /::error.*ECONNREFUSED.*HTTPS_PROXY, FARGATE_DEPLOY_RELEASE_URL to a mirror, or the input `binary`/);
+  assert.equal(failed(s), 'unavailable');
+});
+
+test('a tool cache that cannot be written is done without', async (t) => {
+  const s = await setting(t, 'echo good');
+  const env = { ...s.env, RUNNER_TOOL_CACHE: '/dev/null/none', RUNNER_TEMP: path.join(s.directory, 'temp') };
+  const ended = await run(path.join(s.action, 'main.js'), env);
+  assert.match(ended.output, /good/);
+  assert.ok(fs.existsSync(path.join(env.RUNNER_TEMP, 'fargate-deploy', '1.2.3', 'test-x64', 'fargate-deploy')));
+});
+
+test('a file that the system does not run is named', async (t) => {
+  const s = await setting(t, 'echo good');
+  const given = path.join(s.directory, 'notes.txt');
+  fs.writeFileSync(given, 'no program');
+  const ended = await run(path.join(s.action, 'main.js'), { ...s.env, INPUT_BINARY: given });
+  assert.equal(ended.code, 1, ended.output);
+  assert.match(ended.output, /::error.*notes\.txt` does not start: .*EACCES/);
+  assert.equal(failed(s), 'internal');
+});
+
+test('the input `binary` needs no release', async (t) => {
+  const s = await setting(t, 'echo good', { manifest: { version: '0.0.0', sha256: {} } });
+  const given = path.join(s.directory, 'my program');
+  fs.writeFileSync(given, '#!/bin/sh\necho mine\n', { mode: 0o755 });
+  const ended = await run(path.join(s.action, 'main.js'), { ...s.env, INPUT_BINARY: 'my program' }, s.directory);
+  assert.match(ended.output, /^mine/m);
+  assert.deepEqual(s.requests, []);
+  const missing = await run(path.join(s.action, 'main.js'), { ...s.env, INPUT_BINARY: 'none' });
+  assert.equal(missing.code, 2, missing.output);
+  assert.match(missing.output, /input `binary`: there is no file/);
 });
 
 test('Windows is named as what is not supported', async (t) => {
@@ -167,6 +235,31 @@ test('a proxy of the environment carries the download, unless NO_PROXY names the
   }
 });
 
+test('a tunnel through a proxy leads to a host whose authority the job names', async (t) => {
+  const s = await setting(t, 'echo good');
+  const [key, certificate] = ['key.pem', 'certificate.pem'].map((file) => path.join(s.directory, file));
+  const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
+    '-subj', '/CN=releases.test', '-addext', 'subjectAltName=DNS:releases.test', '-keyout', key, '-out', certificate]);
+  assert.equal(made.status, 0, `${made.stderr}`);
+  const archive = zlib.gzipSync('#!/bin/sh\necho good\n');
+  const host = https.createServer({ key: fs.readFileSync(key), cert: fs.readFileSync(certificate) }, (_, response) => response.end(archive));
+  await new Promise((ready) => host.listen(0, '127.0.0.1', ready));
+  const proxy = http.createServer().on('connect', (request, socket) => {
+    assert.equal(request.url, 'releases.test:443');
+    const onward = net.connect(host.address().port, '127.0.0.1', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+    onward.pipe(socket).pipe(onward);
+    socket.on('error', () => onward.destroy());
+  });
+  await new Promise((ready) => proxy.listen(0, '127.0.0.1', ready));
+  t.after(() => [host, proxy].forEach((server) => (server.close(), server.closeAllConnections())));
+  const env = { ...s.env, HTTPS_PROXY: `http://127.0.0.1:${proxy.address().port}`, FARGATE_DEPLOY_RELEASE_URL: 'https://releases.test' };
+  const stranger = await run(path.join(s.action, 'main.js'), env);
+  assert.equal(stranger.code, 10, stranger.output);
+  assert.match(stranger.output, /self-signed certificate/);
+  const known = await run(path.join(s.action, 'main.js'), { ...env, AWS_CA_BUNDLE: certificate });
+  assert.match(known.output, /^good/m);
+});
+
 test('a release host that redirects to its storage is followed', async (t) => {
   const s = await setting(t, 'echo good', { redirect: true });
   const ended = await run(path.join(s.action, 'main.js'), s.env);
@@ -179,7 +272,7 @@ test('a program that dies by a signal of its own is no cancelled run', async (t)
     const s = await setting(t, `kill -${signal} $$; sleep 5`);
     const ended = await run(path.join(s.action, 'main.js'), s.env);
     assert.equal(ended.code, code, ended.output);
-    assert.match(ended.output, new RegExp(`::error title=fargate-deploy::.*SIG${signal}`));
+    assert.match(ended.output, new RegExp(`::error title=fargate-deploy%3A internal::.*SIG${signal}`));
     assert.equal(failed(s), 'internal');
   }
 });
