@@ -1,17 +1,15 @@
-# syntax=docker/dockerfile:1
-# The release image: one static binary. `docker build -t fargate-deploy .`, then for example
-# `docker run --rm -v "$PWD:/work" -w /work -v /var/run/docker.sock:/var/run/docker.sock fargate-deploy rehearse`.
-FROM rust:1.95-alpine AS build
-RUN apk add --no-cache ca-certificates cmake g++ make musl-dev perl linux-headers
-WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs ./
-COPY benches ./benches
-COPY crates ./crates
-COPY src ./src
-RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin fargate-deploy && cp target/release/fargate-deploy /fargate-deploy
-
+# The image of a release: its program, the authorities that it trusts, and no shell. It holds what `scripts/release image` puts
+# into target/image, which is the very program that the release has; nothing is compiled here.
 FROM scratch
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /fargate-deploy /fargate-deploy
+ARG VERSION=0.0.0
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="fargate-deploy" \
+      org.opencontainers.image.description="From Dockerfile to a healthy ECS Fargate release, and back when the release is bad" \
+      org.opencontainers.image.source="https://github.com/org/fargate-deploy" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$COMMIT"
+COPY target/image/ /
+USER 65532:65532
+WORKDIR /work
 ENTRYPOINT ["/fargate-deploy"]

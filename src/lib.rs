@@ -30,6 +30,7 @@ pub mod follow;
 pub mod history;
 mod in_progress;
 pub mod lease;
+mod manual;
 pub mod pace;
 pub mod poll;
 pub mod ports;
@@ -98,6 +99,10 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
             let mut command = <Arguments as clap::CommandFactory>::command();
             clap_complete::generate(*shell, &mut command, "fargate-deploy", &mut script);
             ExitCode::from(print(&String::from_utf8_lossy(&script)))
+        }
+        Command::Man { page } => {
+            let text = page.as_deref().map_or_else(manual::names, manual::page);
+            ExitCode::from(print(&text))
         }
         Command::Explain { code } => match commands::explain::explain(code) {
             Ok(lines) => ExitCode::from(print(&format!("{}\n", lines.join("\n")))),
