@@ -10,7 +10,6 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "a test sets its clock, its environment and its client up itself")]
 
-mod act;
 mod action;
 mod aws_cli;
 mod bad_days;
@@ -40,6 +39,7 @@ mod resolved_values;
 mod rollbacks;
 mod scene;
 mod served;
+mod stranger;
 mod strict;
 mod support;
 mod unchanged;

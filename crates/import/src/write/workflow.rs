@@ -20,22 +20,27 @@ concurrency:
 
 jobs:
   deploy:
+    name: deploy
     if: github.event_name != 'pull_request'
     runs-on: RUNNER
     timeout-minutes: 60
-    environment: production # required reviewers, and the `sub` that the role's trust policy names
+    environment:
+      name: production # required reviewers, and the `sub` that the role's trust policy names
+      url: ${{ steps.deploy.outputs.url }}
     permissions:
       id-token: write # the identity that assumes the role
       contents: read
     steps:
       - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
         with: { persist-credentials: false }
-      - uses: org/fargate-deploy@v1
+      - id: deploy
+        uses: org/fargate-deploy@v1
         with:
           command: deploy
 
   # From the files alone. With a role for pull requests (docs/iam.md) take `offline` out: then it says what would change on AWS.
   plan:
+    name: plan
     if: github.event_name == 'pull_request'
     runs-on: RUNNER
     timeout-minutes: 15

@@ -181,9 +181,13 @@ fn uses_the_action(step: &Value) -> Result<(), String> {
         let input =
             INPUTS.iter().find(|input| input.name == name).ok_or(format!("the action has no input `{name}`"))?;
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        if input.kind != InputKind::Token && !value.contains("${{") {
-            env.insert(format!("INPUT_{}", name.to_ascii_uppercase()), value);
-        }
+        let value = match (value.contains("${{"), input.kind) {
+            (true, InputKind::Token | InputKind::Switch) => continue,
+            // What a person types, or another step found.
+            (true, _) => "r1".to_owned(),
+            (false, _) => value,
+        };
+        env.insert(format!("INPUT_{}", name.to_ascii_uppercase()), value);
     }
     Arguments::read(vec!["fargate-deploy".to_owned()], &env).map(|_| ()).map_err(|error| error.to_string())
 }
