@@ -58,7 +58,7 @@ release-rehearsal: setup ## a release of the commit that is checked out, and a s
 	scripts/release build
 	scripts/release assemble --partial
 	scripts/release check
-	RELEASE=target/dist $(TOOLS) $(CARGO) test --test e2e -- stranger::
+	RELEASE=target/dist $(TOOLS) $(CARGO) test --test e2e -- stranger:: --include-ignored
 
 setup: ## install or start what is missing: Docker Engine, PostgreSQL, stand-ins
 	scripts/setup

@@ -30,18 +30,14 @@ async function binary(env) {
   // The cache is shared by every job of a self-hosted runner: what lies there is checked again each time.
   const folders = [env.RUNNER_TOOL_CACHE, env.RUNNER_TEMP, os.tmpdir()].filter(Boolean);
   const directories = folders.map((folder) => path.join(folder, 'fargate-deploy', manifest.version, name));
-  const cached = intact(directories.map((directory) => path.join(directory, 'fargate-deploy.gz')), expected);
-  const bytes = cached || await fetched(`${releases(env)}/v${manifest.version}/fargate-deploy-${name}.gz`, expected, env);
-  const directory = directories.find(isWritable);
-  if (!cached) put(path.join(directory, 'fargate-deploy.gz'), bytes, 0o644);
-  const program = path.join(directory, 'fargate-deploy');
-  const unpacked = zlib.gunzipSync(bytes);
-  if (!fs.existsSync(program) || !fs.readFileSync(program).equals(unpacked)) put(program, unpacked, 0o755);
+  const programs = directories.map((directory) => path.join(directory, 'fargate-deploy'));
+  const cached = programs.find((file) => fs.existsSync(file) && sha256(fs.readFileSync(file)) === expected.program);
+  if (cached) return cached;
+  const archive = await fetched(`${releases(env)}/v${manifest.version}/fargate-deploy-${name}.gz`, expected.archive, env);
+  const program = programs[directories.findIndex(isWritable)];
+  put(program, zlib.gunzipSync(archive), 0o755);
   return program;
 }
-
-const sha256 = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex');
-const intact = (files, expected) => files.filter(fs.existsSync).map((file) => fs.readFileSync(file)).find((bytes) => sha256(bytes) === expected);
 
 function unsupported(name, known, version) {
   if (known.length === 0) return `this commit of the Action is no release: use a tag, such as \`@v1\`, or ${GIVEN}`;
@@ -55,6 +51,8 @@ function releases(env) {
   const repository = env.GITHUB_ACTION_REPOSITORY || 'org/fargate-deploy';
   return (env.FARGATE_DEPLOY_RELEASE_URL || `https://github.com/${repository}/releases/download`).replace(/\/$/, '');
 }
+
+const sha256 = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex');
 
 function isWritable(directory) {
   try {

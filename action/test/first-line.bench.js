@@ -12,16 +12,16 @@ const zlib = require('node:zlib');
 const root = path.resolve(__dirname, '../..');
 const released = path.join(root, 'target/dist', `fargate-deploy-${process.platform}-${process.arch}.gz`);
 const built = path.join(root, 'target/debug/fargate-deploy');
-const archive = fs.existsSync(released) ? fs.readFileSync(released) : zlib.gzipSync(fs.readFileSync(built), { level: 1 });
+const program = fs.existsSync(released) ? zlib.gunzipSync(fs.readFileSync(released)) : fs.readFileSync(built);
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'fargate-deploy-first-line-'));
 const platform = `${process.platform}-${process.arch}`;
 const cache = path.join(directory, 'tools/fargate-deploy/0.0.0', platform);
 fs.cpSync(path.join(root, 'action'), path.join(directory, 'action'), { recursive: true });
 fs.mkdirSync(cache, { recursive: true });
-fs.writeFileSync(path.join(cache, 'fargate-deploy.gz'), archive);
-const sha256 = crypto.createHash('sha256').update(archive).digest('hex');
-fs.writeFileSync(path.join(directory, 'action/manifest.json'), JSON.stringify({ version: '0.0.0', sha256: { [platform]: sha256 } }));
+fs.writeFileSync(path.join(cache, 'fargate-deploy'), program, { mode: 0o755 });
+const sum = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex');
+fs.writeFileSync(path.join(directory, 'action/manifest.json'), JSON.stringify({ version: '0.0.0', sha256: { [platform]: { archive: '', program: sum(program) } } }));
 
 const firstLine = () => new Promise((done) => {
   const begun = process.hrtime.bigint();

@@ -3,7 +3,7 @@
 //! build.
 
 use crate::program::{BINARY, scrubbed};
-use crate::scene::{Scene, Setting, trust_of};
+use crate::scene::{Scene, Setting, docker, trust_of};
 use aws_stage::github::PullRequest;
 use aws_stage::oidc::GithubJob;
 use serde_json::{Value, json};
@@ -71,7 +71,8 @@ fn packed(dist: &Path) -> PathBuf {
     let archive = dist.join("fargate-deploy-linux-x64.gz");
     let out = std::fs::File::create(&archive).unwrap();
     assert!(scrubbed("gzip").args(["-1", "-n", "-c", BINARY]).stdout(out).status().unwrap().success());
-    let sum = hex::encode(Sha256::digest(std::fs::read(&archive).unwrap()));
+    let sum = |file: &Path| hex::encode(Sha256::digest(std::fs::read(file).unwrap()));
+    let sum = json!({"archive": sum(&archive), "program": sum(Path::new(BINARY))});
     let platforms = json!({"linux-x64": sum, "linux-arm64": sum, "darwin-arm64": sum});
     let manifest = json!({"version": env!("CARGO_PKG_VERSION"), "sha256": platforms});
     std::fs::write(dist.join("manifest.json"), manifest.to_string()).unwrap();
@@ -292,6 +293,62 @@ async fn after_a_kill_the_post_step_says_so_and_the_next_run_converges() {
     assert!(["deployed", "unchanged"].contains(&again.output("outcome")), "{}", again.log);
     assert_eq!(repository.scene.answer().await.as_deref(), Some("r1"));
     repository.scene.close().await;
+}
+
+/// The image of scripts/release, removed at the end.
+struct Image(String);
+
+impl Image {
+    fn built() -> Self {
+        let tag = format!("fargate-deploy-e2e:{}", std::process::id());
+        let mut script = scrubbed(root().join("scripts/release"));
+        let dist = root().join(std::env::var("RELEASE").expect("RELEASE names the files of scripts/release"));
+        script.env("HOME", std::env::var("HOME").unwrap()).args(["image", "--tag", &tag, "--out"]).arg(dist);
+        let made = script.output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self(tag)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        docker(&["rmi", "-f", &self.0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "its program has to be static: make release-rehearsal runs it"]
+async fn the_image_deploys_as_no_root_and_has_no_shell() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let image = Image::built();
+    let about = docker(&["image", "inspect", "--format", "{{json .Config}}", &image.0]);
+    let about: Value = serde_json::from_str(&about).unwrap();
+    assert_eq!(about["User"], "65532:65532");
+    assert_eq!(about["Labels"]["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"));
+    let shell = scrubbed("docker").args(["run", "--rm", "--entrypoint", "/bin/sh", &image.0]).output().unwrap();
+    assert!(!shell.status.success());
+
+    let scene = Scene::open(Setting::default()).await;
+    scene.commit("r1", Behaviour::Serves);
+    let folder = scene.app.path();
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let group = std::fs::metadata("/var/run/docker.sock").unwrap().gid().to_string();
+    let mut run = scrubbed("docker");
+    run.args(["run", "--rm", "--read-only", "--network", "host", "--group-add", &group]);
+    run.args(["-v", "/var/run/docker.sock:/var/run/docker.sock", "-v", &format!("{}:/work:ro", folder.display())]);
+    let job = [("GITHUB_ACTIONS", "true"), ("GITHUB_SHA", &scene.sha()), ("GITHUB_REPOSITORY", "acme/shop")];
+    let job = job.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    for (name, value) in scene.env().clone().into_iter().chain(job) {
+        run.args(["-e", &format!("{name}={value}")]);
+    }
+    run.args([&image.0, "deploy", "--json"]);
+    let output = tokio::process::Command::from(run).output().await.unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let ended: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(ended["outcome"], "deployed", "{log}");
+    scene.serves("r1", ended["digest"].as_str().unwrap()).await;
+    scene.close().await;
 }
 
 /// The id of the process that runs the program of a tool cache below `folder`.
