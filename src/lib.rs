@@ -59,7 +59,7 @@ use render::events::EventLog;
 use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -153,6 +153,21 @@ fn is_in_actions(env: &BTreeMap<String, String>) -> bool {
     env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true")
 }
 
+/// A person watches: the log goes to a terminal that can move its cursor.
+fn is_watched(arguments: &Arguments, is_data: bool, env: &BTreeMap<String, String>) -> bool {
+    let is_pipeline = matches!(arguments.command, Command::Deploy(_) | Command::Plan(_) | Command::Rehearse(_));
+    let is_terminal = if is_data { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+    let can_move = env.get("TERM").is_some_and(|term| term != "dumb");
+    is_pipeline && is_terminal && can_move && !is_in_actions(env) && arguments.detail() != Detail::Quiet
+}
+
+async fn tick<W: Write>(log: Arc<Log<W>>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        log.tick();
+    }
+}
+
 /// Where the log goes: where data does not.
 fn beside_data(is_data: bool) -> Box<dyn Write + Send> {
     if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) }
@@ -198,7 +213,15 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     } || arguments.global.json
         || arguments.global.events.as_deref() == Some(Path::new("-"));
     let fence = style.fence.clone();
-    let log = Arc::new(Log::new(beside_data(is_data), style));
+    let mut log = Log::new(beside_data(is_data), style);
+    let is_watched = is_watched(arguments, is_data, env);
+    if is_watched {
+        log = log.on_terminal(env.get("NO_COLOR").is_none_or(String::is_empty));
+    }
+    let log = Arc::new(log);
+    if is_watched {
+        tokio::spawn(tick(log.clone()));
+    }
     let directory = directory(env);
     // With `--json` what `run` says is its events, the container's lines among them.
     let streams_events = arguments.global.json && matches!(arguments.command, Command::Run(_));
@@ -372,7 +395,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                         }
                         _ => commands::verify::text(&checks),
                     };
-                    let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
+                        let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
                     match definition_checks::failure(&checks) {
                         // What is data stays one document.
                         Some(failure) if is_json || flags.format == VerifyFormat::Sarif => {

@@ -4,6 +4,7 @@ pub mod container_output;
 pub mod ending;
 pub mod events;
 pub mod foundations;
+mod live;
 pub mod log;
 pub mod outputs;
 pub mod plan;

@@ -314,7 +314,8 @@ pub fn conclude<W: Write, E: Write>(
     let Outcome { result, record } = outcome;
     let outputs = outputs::outputs(outcome);
     let written = github_files::write_outputs(env, &outputs, &random()).and_then(|()| {
-        let text = summary::summary(outcome);
+        let run = RunContext::read(env, &crate::directory(env));
+        let text = summary::summary(outcome, &run, log.elapsed());
         github_files::write_summary(env, &summary::cut(&log.redacted(&text)))
     });
     log.finish(&plan::lines(record));

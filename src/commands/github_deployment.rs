@@ -4,12 +4,14 @@ use crate::adapters::aws::{Network, Session};
 use crate::adapters::github::{GitHubApi, Patience};
 use crate::commands::LAST_STATUS;
 use crate::commands::cleanup_state::CleanupState;
+use crate::commands::plan_comment::in_repository;
 use crate::context::RunContext;
 use crate::events::{DeploymentProblem, Event, Sink, Warning};
 use crate::release::Order;
 use crate::steps::github_deployment::{close, open};
 use fargate_deploy_core::github_deployment::{DeploymentState, DeploymentStatus, NewDeployment, ended};
 use fargate_deploy_core::outcome::Outcome;
+use fargate_deploy_core::validated_config::Config;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,9 +43,19 @@ pub async fn begin(
     let log_url = context.run_url.clone();
     let actor = context.actor.as_deref().map(|actor| format!("fargate-deploy, by {actor}"));
     let description = actor.unwrap_or_else(|| "fargate-deploy".to_owned());
-    let wanted = NewDeployment::new(sha, order.config.environment.as_deref(), &description);
+    let environment = order.config.environment.clone().or_else(|| of_folder(&order.config, env));
+    let wanted = NewDeployment::new(sha, environment.as_deref(), &description);
     let id = open(&wanted, log_url.as_deref(), &github, &|id| held.set_deployment(Some(id)), sink).await?;
     Some(OpenDeployment { github, id, log_url })
+}
+
+/// Of a config without environments in a folder of its own: `production/apps/api`. Two of them in one repository would else
+/// end each other's Deployments.
+fn of_folder(config: &Config, env: &BTreeMap<String, String>) -> Option<String> {
+    let file = config.root.join(config.file.as_ref()?.file_name()?);
+    let file = in_repository(&file, env);
+    let (folder, _) = file.rsplit_once('/')?;
+    Some(format!("production/{folder}"))
 }
 
 impl OpenDeployment {
@@ -93,4 +105,27 @@ fn github(env: &BTreeMap<String, String>, network: &Network, sink: &dyn Sink) ->
         }));
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Answers, Request, draft};
+
+    #[test]
+    fn two_configs_of_one_repository_have_an_environment_each() {
+        let repository = tempfile::tempdir().unwrap();
+        std::fs::create_dir(repository.path().join(".git")).unwrap();
+        let of = |folder: &str| {
+            let folder = repository.path().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("Dockerfile"), "FROM scratch\n").unwrap();
+            let config = "region: eu-central-1\ncluster: shop\nimages: { app: { repository: shop } }\nservices: { web: { containers: { app: app } } }\n";
+            std::fs::write(folder.join("fargate-deploy.yml"), config).unwrap();
+            let draft = draft(&Request::default(), &BTreeMap::new(), &folder).unwrap();
+            of_folder(&draft.finish(&Answers::default()).unwrap(), &BTreeMap::new())
+        };
+        assert_eq!(of("apps/api").as_deref(), Some("production/apps/api"));
+        assert_eq!(of("").as_deref(), None);
+    }
 }

@@ -344,7 +344,7 @@ fn of_services(names: &[&str]) -> String {
 }
 
 /// A file's path from the root of its repository, the same in every checkout of it.
-fn in_repository(file: &Path, env: &BTreeMap<String, String>) -> String {
+pub(super) fn in_repository(file: &Path, env: &BTreeMap<String, String>) -> String {
     // A file that was removed still has a folder.
     let folder = file.parent().and_then(|folder| folder.canonicalize().ok());
     let whole = match (folder, file.file_name()) {

@@ -79,6 +79,10 @@ pub fn success(success: Success, record: &Record) -> Vec<String> {
         None => headline,
     };
     let mut lines = vec![String::new(), headline];
+    let url = record.services.iter().find_map(|service| service.url.as_deref());
+    if let (Success::Deployed, Some(url)) = (success, url) {
+        lines.push(format!("  url    {}", clean(url)));
+    }
     if !matches!(success, Success::Planned) {
         lines.extend(record.state().iter().map(|s| format!("  state  {}", clean(s))));
         let undo = record.went_back.as_ref().and_then(WentBack::undo);

@@ -5,6 +5,7 @@
 //! <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#stopping-and-starting-workflow-commands>
 
 use crate::events::{Event, Sink, Step};
+use crate::render::live::Live;
 use crate::render::sentences::{self, Line, Mark};
 use fargate_deploy_core::markdown::stripped;
 use fargate_deploy_core::redact::Redaction;
@@ -43,12 +44,17 @@ pub struct Log<W: Write> {
 struct Inner<W: Write> {
     out: W,
     style: Style,
+    begun: Instant,
     last_line: Instant,
     /// The group that is open, by what it shows.
     open: Option<String>,
     /// Output that came while another group was open, by its group.
     waiting: Vec<(String, Vec<String>)>,
     redaction: Redaction,
+    /// On a terminal: its last lines.
+    live: Option<Live>,
+    /// Marks have their colours.
+    is_colored: bool,
 }
 
 impl<W: Write> Log<W> {
@@ -56,17 +62,45 @@ impl<W: Write> Log<W> {
         let inner = Inner {
             out,
             style,
+            begun: Instant::now(),
             last_line: Instant::now(),
             open: None,
             waiting: vec![],
             redaction: Redaction::default(),
+            live: None,
+            is_colored: false,
         };
         Self { inner: Mutex::new(inner) }
+    }
+
+    /// For a person who watches: what goes on now stands below everything else. [`Log::tick`] keeps its times right.
+    #[must_use]
+    pub fn on_terminal(self, is_colored: bool) -> Self {
+        {
+            let mut inner = self.lock();
+            inner.live = Some(Live::default());
+            inner.is_colored = is_colored;
+        }
+        self
+    }
+
+    /// Since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.lock().begun.elapsed()
+    }
+
+    /// Another second has passed.
+    pub fn tick(&self) {
+        let mut inner = self.lock();
+        inner.erase();
+        inner.draw();
     }
 
     /// Lines that are no event: the ending, which comes last and outside of any group.
     pub fn finish(&self, lines: &[String]) {
         let mut inner = self.lock();
+        inner.erase();
+        inner.live.iter_mut().for_each(Live::clear);
         inner.close_group();
         for line in lines {
             inner.line(line);
@@ -91,7 +125,7 @@ impl<W: Write> Log<W> {
     }
 
     #[cfg(test)]
-    fn text(self) -> String
+    pub(super) fn text(self) -> String
     where
         W: Into<Vec<u8>>,
     {
@@ -101,7 +135,10 @@ impl<W: Write> Log<W> {
 
 impl<W: Write> Sink for Log<W> {
     fn emit(&self, event: Event) {
-        self.lock().event(event);
+        let mut inner = self.lock();
+        inner.erase();
+        inner.event(event);
+        inner.draw();
     }
 
     fn redacted(&self, text: &str) -> String {
@@ -145,10 +182,42 @@ impl<W: Write> Inner<W> {
             }
             Event::Notice(notice) => self.notice(&sentences::notice(&notice)),
             other => {
-                if let Some(line) = sentences::line(&other) {
+                let line = sentences::line(&other);
+                if let Some(live) = &mut self.live {
+                    live.note(&other, line.as_ref(), |text| clean(&self.redaction.apply(text)));
+                }
+                if let Some(line) = line {
                     self.say(&line);
                 }
             }
+        }
+    }
+
+    fn erase(&mut self) {
+        let erased = self.live.as_mut().map(Live::erased).unwrap_or_default();
+        let _ = self.out.write_all(erased.as_bytes());
+    }
+
+    fn draw(&mut self) {
+        if let Some(live) = &mut self.live {
+            let drawn = live.drawn();
+            let _ = self.out.write_all(drawn.as_bytes());
+            let _ = self.out.flush();
+        }
+    }
+
+    /// The first character says how it is: in green, red or yellow.
+    fn painted(&self, text: String) -> String {
+        let color = match text.chars().next() {
+            Some('✓') => 32,
+            Some('✗') => 31,
+            Some('!') => 33,
+            _ => return text,
+        };
+        let mark = text.chars().next().map_or(0, char::len_utf8);
+        match self.is_colored {
+            true => format!("\u{1b}[{color}m{}\u{1b}[0m{}", &text[..mark], &text[mark..]),
+            false => text,
         }
     }
 
@@ -157,7 +226,8 @@ impl<W: Write> Inner<W> {
         let is_shown = match line.mark {
             Mark::Failed => true,
             Mark::Detail => detail == Detail::Verbose,
-            Mark::Heartbeat => detail != Detail::Quiet && self.last_line.elapsed() >= HEARTBEAT,
+            // On a terminal it is seen that the run is still there.
+            Mark::Heartbeat => detail != Detail::Quiet && self.live.is_none() && self.last_line.elapsed() >= HEARTBEAT,
             Mark::Started | Mark::Progress | Mark::Done | Mark::Skipped => detail != Detail::Quiet,
         };
         if is_shown {
@@ -262,14 +332,14 @@ impl<W: Write> Inner<W> {
         let mut lines = text.split('\n');
         let first = lines.next().unwrap_or_default().to_owned();
         // A line that only a line break began is no command.
-        let text = lines.fold(first, |text, line| format!("{text}\n{}", no_command(line)));
+        let text = self.painted(lines.fold(first, |text, line| format!("{text}\n{}", no_command(line))));
         let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
         self.last_line = Instant::now();
     }
 }
 
-fn name(step: Step) -> &'static str {
+pub(super) fn name(step: Step) -> &'static str {
     match step {
         Step::Identity => "identity",
         Step::Preflight => "preflight",

@@ -22,7 +22,8 @@ impl NewDeployment {
     /// Of an environment of the config; without one GitHub's own default, `production`.
     pub fn new(sha: &str, environment: Option<&str>, description: &str) -> Self {
         let environment = environment.unwrap_or("production");
-        let lower = environment.to_ascii_lowercase();
+        // `production/apps/api` is the production of a folder.
+        let lower = environment.split('/').next().unwrap_or_default().to_ascii_lowercase();
         Self {
             sha: sha.to_owned(),
             is_production: matches!(lower.as_str(), "production" | "prod" | "live"),

@@ -376,7 +376,8 @@ impl ServiceRecord {
 }
 
 impl CommandRecord {
-    fn sentence(&self) -> String {
+    /// What became of it, and whether what it does may be applied.
+    pub fn sentence(&self) -> String {
         let name = &self.name;
         let task = self.task.as_ref().map(|t| format!(" (task {})", t.id())).unwrap_or_default();
         match &self.state {

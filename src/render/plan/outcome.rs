@@ -1,7 +1,7 @@
 //! What became of a plan, above the plan itself in the comment of the pull request.
 
 use super::markdown::{environment, services};
-use fargate_deploy_core::markdown::{advice, fence, fit, prose};
+use fargate_deploy_core::markdown::{advice, code, fence, fit, plain, prose};
 use fargate_deploy_core::names::short;
 use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Success};
 
@@ -53,15 +53,23 @@ pub fn outcome_section(
         services(record.services.iter().map(|service| short(service.service.name.as_str())))
     );
     if let Err(failure) = result {
-        out.push_str(&format!("\n{}\n", prose(&failure.what)));
-        if !failure.evidence.is_empty() {
-            out.push_str(&format!("\n{}\n", fence("", &failure.evidence.join("\n"))));
+        out.push_str(&format!("\n{}\n\n", prose(&failure.what)));
+        for line in &failure.evidence {
+            match line.trim().contains('\n') {
+                true => out.push_str(&format!("\n{}\n", fence("", line))),
+                false => out.push_str(&format!("- why: {}\n", prose(line))),
+            }
         }
     }
-    out.push('\n');
+    if result.is_ok() {
+        out.push('\n');
+    }
     record.state().iter().for_each(|line| out.push_str(&format!("- {}\n", prose(line))));
     if let Some(url) = record.services.iter().find_map(|service| service.url.as_deref()).filter(|_| result.is_ok()) {
-        out.push_str(&format!("- serves at {}\n", prose(url)));
+        out.push_str(&format!("- serves at {}\n", plain(url)));
+    }
+    for image in record.images.iter().filter(|_| result.is_ok()) {
+        out.push_str(&format!("- image {} is {}\n", plain(image.key.as_str()), code(image.digest.as_str())));
     }
     if let Err(Failure { next: Some(next), .. }) = result {
         out.push_str(&format!("\n**Next:** {}", advice(next)));
@@ -72,7 +80,7 @@ pub fn outcome_section(
     if let Err(failure) = result
         && !failure.log.is_empty()
     {
-        out.push_str(&format!("\n{}", fence("text", &failure.log.join("\n"))));
+        out.push_str(&format!("\nThe container's last lines:\n\n{}", fence("text", &failure.log.join("\n"))));
     }
     out
 }
