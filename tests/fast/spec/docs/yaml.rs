@@ -67,6 +67,9 @@ fn read_block(page: &Page, block: &Block) -> Result<(), String> {
         let keys = path.rsplit('.').fold(document, |inner, key| json!({ key: inner }));
         return config(&keys);
     }
+    if block.note.as_deref().is_some_and(|note| note.starts_with("other: ")) {
+        return command_lines(&document);
+    }
     match &document {
         Value::Array(steps) if steps.iter().all(|step| step.get("uses").is_some() || step.get("run").is_some()) => {
             workflow(&json!({ "jobs": { "job": { "steps": steps } } }), &block.text)
@@ -76,6 +79,19 @@ fn read_block(page: &Page, block: &Block) -> Result<(), String> {
         }
         Value::Object(keys) if keys.keys().all(|key| schema()["properties"].get(key).is_some()) => config(&document),
         _ => Err(format!("say what it is in a comment before it: {:?} is not known to {}", block.note, page.name)),
+    }
+}
+
+/// The file of another CI system: what it calls of the program are its commands.
+fn command_lines(document: &Value) -> Result<(), String> {
+    match document {
+        Value::String(line) if line.starts_with("fargate-deploy ") => {
+            let words = line.split_whitespace().map(str::to_owned).collect();
+            Arguments::read(words, &BTreeMap::new()).map(|_| ()).map_err(|error| error.to_string())
+        }
+        Value::Array(items) => items.iter().try_for_each(command_lines),
+        Value::Object(members) => members.values().try_for_each(command_lines),
+        _ => Ok(()),
     }
 }
 
