@@ -395,7 +395,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                         }
                         _ => commands::verify::text(&checks),
                     };
-                        let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
+                    let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
                     match definition_checks::failure(&checks) {
                         // What is data stays one document.
                         Some(failure) if is_json || flags.format == VerifyFormat::Sarif => {
