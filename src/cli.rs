@@ -410,6 +410,7 @@ impl Arguments {
             _ => DeployFlags::default(),
         };
         Request {
+            needs_no_sources: false,
             file: global.config.clone(),
             environment: global.environment.clone(),
             region: global.region.clone(),

@@ -26,6 +26,7 @@ pub use draft::{Needs, Requester};
 pub use error::ConfigErrors;
 pub(crate) use interpolate::is_credential;
 pub use load::{draft, exists, load_rehearsal, path};
+pub(crate) use read::is_of_kernel;
 pub use read::{read_file, read_text};
 pub use request::{LockFlag, Request};
 pub use schema::schema;

@@ -1,5 +1,6 @@
 //! A task definition that lies in git.
 
+use crate::config::is_of_kernel;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::task_definition::read::LARGEST;
@@ -21,7 +22,8 @@ pub async fn read_definition(path: &Path) -> Result<TaskDefinition, Failure> {
 pub async fn definition_in(path: &Path) -> Result<TaskDefinition, String> {
     // Asked first: to open a pipe is to wait for its other end.
     let about = tokio::fs::metadata(path).await.map_err(|e| e.to_string())?;
-    if !about.is_file() {
+    let real = tokio::fs::canonicalize(path).await.map_err(|e| e.to_string())?;
+    if !about.is_file() || is_of_kernel(&real) {
         return Err(if about.is_dir() { "it is a folder" } else { "it is not a file" }.to_owned());
     }
     let too_large = || format!("it has more than {} KiB: AWS takes a task definition of 64 KiB", LARGEST / 1024);
@@ -51,7 +53,9 @@ mod tests {
         let file = |name: &str| folder.path().join(name);
         assert!(why(folder.path()).await.ends_with("it is a folder"));
         assert!(why(&file("missing.json")).await.contains("No such file"));
-        assert!(why(Path::new("/dev/zero")).await.ends_with("it is not a file"));
+        for of_kernel in ["/dev/zero", "/proc/self/environ"] {
+            assert!(why(Path::new(of_kernel)).await.ends_with("it is not a file"), "{of_kernel}");
+        }
         std::fs::write(file("utf16.json"), b"\xff\xfe{\0}\0").unwrap();
         assert!(why(&file("utf16.json")).await.ends_with("it is UTF-16: save it as UTF-8"));
         // Sparse: it takes no room, and reading it whole would.

@@ -57,6 +57,7 @@ use render::container_output::ContainerOutput;
 use render::ending;
 use render::events::EventLog;
 use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
+use render::stream::{self, Stream};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write};
@@ -68,7 +69,9 @@ use std::time::Duration;
 /// The program.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn main() -> ExitCode {
-    start(std::env::args().collect(), std::env::vars_os())
+    let code = start(std::env::args().collect(), std::env::vars_os());
+    stream::drain();
+    code
 }
 
 /// With its arguments and environment. A variable that is not UTF-8 is none of ours.
@@ -108,7 +111,7 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
             Ok(lines) => ExitCode::from(print(&format!("{}\n", lines.join("\n")))),
             Err(failure) => {
                 let style = Style { detail: Detail::Normal, fence: is_in_actions(&env).then(random) };
-                let mut json = is_json.then(std::io::stdout);
+                let mut json = is_json.then(standard_output);
                 let log = Log::new(beside_data(is_json), style);
                 ExitCode::from(conclude(&failure.into(), json.as_mut(), &env, &log))
             }
@@ -133,7 +136,7 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
 
 /// Data for standard output. The exit code: of a command that is asked for nothing else, a reader's end is its end too.
 fn print(text: &str) -> u8 {
-    let mut out = std::io::stdout();
+    let mut out = standard_output();
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
@@ -170,7 +173,13 @@ async fn tick<W: Write>(log: Arc<Log<W>>) {
 
 /// Where the log goes: where data does not.
 fn beside_data(is_data: bool) -> Box<dyn Write + Send> {
-    if is_data { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) }
+    Box::new(if is_data { Stream::of(std::io::stderr()) } else { Stream::of(std::io::stdout()) })
+}
+
+/// For results. What was said before is written before.
+fn standard_output() -> std::io::Stdout {
+    stream::drain();
+    std::io::stdout()
 }
 
 /// A job is told of a bad input as of every other failure: one annotation, and the outputs.
@@ -182,7 +191,7 @@ fn bad_input(error: &clap::Error, is_json: bool, is_run: bool, env: &BTreeMap<St
     let mut failure = Failure::new(Reason::Config, what.strip_prefix("error: ").unwrap_or(what));
     failure.evidence = lines.map(str::to_owned).collect();
     let style = Style { detail: Detail::Normal, fence: Some(random()) };
-    let mut json = is_json.then(std::io::stdout);
+    let mut json = is_json.then(standard_output);
     let mut outcome = Outcome::from(failure);
     outcome.record.one_off = is_run.then(OneOffRecord::default);
     conclude(&outcome, json.as_mut(), env, &Log::new(beside_data(is_json || is_run), style))
@@ -229,7 +238,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let shown: Arc<dyn Sink + Send + Sync> = match &arguments.command {
         Command::Run(flags) => {
             let is_told_elsewhere = events.as_deref() == Some(Path::new("-"));
-            let out = (!is_told_elsewhere).then(std::io::stdout);
+            let out = (!is_told_elsewhere).then(standard_output);
             Arc::new(ContainerOutput::new(out, fence.filter(|_| !flags.raw), log.clone()))
         }
         _ => log.clone(),
@@ -395,7 +404,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                         }
                         _ => commands::verify::text(&checks),
                     };
-                    let _ = write!(std::io::stdout(), "{}", log.redacted(&text));
+                    let _ = write!(standard_output(), "{}", log.redacted(&text));
                     match definition_checks::failure(&checks) {
                         // What is data stays one document.
                         Some(failure) if is_json || flags.format == VerifyFormat::Sarif => {
@@ -414,7 +423,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             let printed = commands::policy::policy(flags, &request, env, &directory, &sink, is_json, interrupted());
             match Box::pin(printed).await {
                 Ok(printed) => {
-                    let _ = write!(std::io::stdout(), "{}", log.redacted(&printed.text));
+                    let _ = write!(standard_output(), "{}", log.redacted(&printed.text));
                     log.finish(&printed.notes);
                     match printed.failure {
                         // What is data stays one document.
@@ -432,7 +441,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                     true => format!("{}\n", json_line(&serde_json::to_string(&done).unwrap_or_default(), &log)),
                     false => done.text(),
                 };
-                let _ = write!(std::io::stdout(), "{text}");
+                let _ = write!(standard_output(), "{text}");
                 return 0;
             }
             Err(failure) => failure.into(),
@@ -448,7 +457,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         exit_code: outcome.exit_code(),
         failure_reason: outcome.result.as_ref().err().map(|failure| failure.reason.word().to_owned()),
     });
-    let mut json = (arguments.global.json && !streams_events).then(std::io::stdout);
+    let mut json = (arguments.global.json && !streams_events).then(standard_output);
     let code = conclude(&outcome, json.as_mut(), env, &log);
     if let (Command::Plan(flags), false) = (&arguments.command, arguments.global.json) {
         let text = render::plan::printed(flags.format, &outcome.record);
@@ -497,7 +506,7 @@ fn json_line<W: Write>(text: &str, log: &Log<W>) -> String {
 
 fn open_events(path: &Path, given: &Path) -> std::io::Result<Box<dyn Write + Send>> {
     if given == Path::new("-") {
-        return Ok(Box::new(std::io::stdout()));
+        return Ok(Box::new(Stream::of(std::io::stdout())));
     }
     Ok(Box::new(std::fs::File::create(path)?))
 }

@@ -13,4 +13,5 @@ pub mod releases;
 pub mod screen;
 pub mod sentences;
 pub mod status;
+pub mod stream;
 pub mod summary;

@@ -51,7 +51,7 @@ impl Scope {
         sink: Arc<dyn Sink + Send + Sync>,
     ) -> Result<Self, Failure> {
         let global = &arguments.global;
-        let request = arguments.request();
+        let request = config::Request { needs_no_sources: true, ..arguments.request() };
         if config::exists(&request, directory) {
             let config = configure(&request, env, directory, sink, std::future::pending()).await?;
             let after = config.release.iter().filter(|command| command.when == When::After);

@@ -57,6 +57,17 @@ pub(super) fn is_credential_file(written: &str, root: &Path, env: &BTreeMap<Stri
     std::iter::once(&path).chain(&real).any(|path| is_one(path, home, env))
 }
 
+/// Whether a folder of the config is one of those, or a home with one of them in it.
+pub(super) fn has_credential_files(written: &str, root: &Path, env: &BTreeMap<String, String>) -> bool {
+    let path = root.join(written);
+    let real = path.canonicalize().unwrap_or(path);
+    let home = env.get("HOME").filter(|home| !home.is_empty()).map(Path::new);
+    let is_around = home.is_some_and(|home| {
+        home.canonicalize().is_ok_and(|home| home.starts_with(&real) && OF_HOME.iter().any(|of| home.join(of).exists()))
+    });
+    is_around || is_credential_file(written, root, env)
+}
+
 fn is_one(path: &Path, home: Option<&Path>, env: &BTreeMap<String, String>) -> bool {
     let is_in_a_home = homes(path, home).any(|within| OF_HOME.iter().any(|of| within.starts_with(of)));
     let is_named = NAMED.iter().filter_map(|name| env.get(*name)).filter(|value| !value.is_empty());
@@ -141,6 +152,11 @@ mod tests {
         for written in own.into_iter().chain([format!("{home}/.aws/credentials").as_str()]) {
             assert!(is_credential_file(written, &root, &env), "{written}");
         }
+        for folder in ["home", ".", "home/.aws", "home/..", ".git"] {
+            assert!(has_credential_files(folder, &root, &env), "{folder}");
+        }
+        std::fs::create_dir_all(root.join("home/shop")).unwrap();
+        assert!(!has_credential_files("home/shop", &root, &env));
         for written in [
             ".npmrc",
             ".netrc",

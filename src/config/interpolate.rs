@@ -3,7 +3,7 @@
 //! their own variables.
 
 use super::error::{ConfigError, Place};
-use super::tree::{Kind, Node, Scalar, Value};
+use super::tree::{Kind, Node, Scalar, Value, shown};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -161,13 +161,11 @@ impl Text<'_> {
                 rest = body;
                 continue;
             };
-            let Some(end) = closing(after) else {
-                return Err(ConfigError::at(self.place, format!("`${{{kind}:` is not closed"))
-                    .hint("a reference ends with `}`; write `$${` for a literal `${`"));
-            };
+            let end = closing(after)
+                .map_err(|(why, hint)| ConfigError::at(self.place, format!("`${{{kind}:` {why}")).hint(hint))?;
             self.has_reference = true;
             let reference = read(kind, &after[..end]).map_err(|(why, hint)| {
-                ConfigError::at(self.place, format!("`${{{kind}:{}}}`: {why}", &after[..end])).hint(hint)
+                ConfigError::at(self.place, format!("`${{{kind}:{}}}`: {why}", shown(&after[..end]))).hint(hint)
             })?;
             let value = match ((self.value_of)(&reference, self.place)?, &reference) {
                 (Answer::Value(value), _) => value,
@@ -182,8 +180,8 @@ impl Text<'_> {
     }
 }
 
-/// Where the reference that is open ends: those in its default are closed before.
-fn closing(text: &str) -> Option<usize> {
+/// Where the reference that is open ends: those in its default are closed before. `Err`: why it does not, and what to do.
+fn closing(text: &str) -> Result<usize, (&'static str, &'static str)> {
     let mut depth = 0_usize;
     let mut rest = 0;
     while let Some(at) = text[rest..].find(['}', '$']).map(|at| rest + at) {
@@ -191,20 +189,26 @@ fn closing(text: &str) -> Option<usize> {
         if text[at..].starts_with("${") {
             depth += 1;
             rest += 1;
+            if depth > DEEPEST {
+                return Err(("has defaults within defaults, more than 16 of them", "write fewer of them"));
+            }
         } else if text[at..].starts_with('}') {
             match depth {
-                0 => return Some(at),
+                0 => return Ok(at),
                 _ => depth -= 1,
             }
         }
     }
-    None
+    Err(("is not closed", "a reference ends with `}`; write `$${` for a literal `${`"))
 }
+
+/// So many references one in the other's default. Each is read once more for each one around it.
+const DEEPEST: usize = 16;
 
 /// `env:NAME...` -> (`env`, `NAME...`), for the prefixes that are ours.
 fn reference_kind(body: &str) -> Option<(&str, &str)> {
-    let (kind, after) = body.split_once(':')?;
-    ["env", "tf", "cfn", "ssm"].contains(&kind).then_some((kind, after))
+    let kinds = ["env", "tf", "cfn", "ssm"].into_iter();
+    kinds.filter_map(|kind| Some((kind, body.strip_prefix(kind)?.strip_prefix(':')?))).next()
 }
 
 /// `Err`: why it is no reference of that kind, and how one is written.

@@ -34,6 +34,11 @@ impl fmt::Display for Unread {
 
 impl std::error::Error for Unread {}
 
+/// Whether a path, without links, is where the kernel shows processes and devices.
+pub(crate) fn is_of_kernel(real: &Path) -> bool {
+    ["/proc", "/sys", "/dev"].iter().any(|folder| real.starts_with(folder))
+}
+
 /// The bytes of a regular file of at most `most` bytes. Where the kernel shows processes and devices (`/proc`, `/sys`,
 /// `/dev`) there are none: the environment of this very process is in there.
 ///
@@ -47,7 +52,7 @@ pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, Unread> {
     // Asked before it is opened: opening a pipe waits for whoever writes to it.
     let found = std::fs::metadata(path).map_err(failed)?;
     let real = path.canonicalize().map_err(failed)?;
-    if !found.is_file() || ["/proc", "/sys", "/dev"].iter().any(|of_kernel| real.starts_with(of_kernel)) {
+    if !found.is_file() || is_of_kernel(&real) {
         return Err(Unread::NotAFile);
     }
     if found.len() > most {

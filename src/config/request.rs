@@ -25,6 +25,8 @@ pub struct Request {
     pub only: Vec<String>,
     /// Take the images that a release which stopped has pushed.
     pub resume: bool,
+    /// Nothing is deployed: a checkout without the sources will do.
+    pub needs_no_sources: bool,
     pub skip_release_commands: bool,
     pub force_new_deployment: bool,
     pub wait: Option<Duration>,

@@ -9,13 +9,9 @@ use fargate_deploy_core::resolved::Resolved;
 const SHORTEST: usize = 8;
 
 /// Keys whose values are public by what they may be: a choice, a platform, the name of something in the same file.
-const PUBLIC: [&str; 21] = [
+const PUBLIC: [&str; 16] = [
     "region",
     "platform",
-    "context",
-    "dockerfile",
-    "task-definition",
-    "target",
     "lock",
     "lock-timeout",
     "wait",
@@ -30,7 +26,6 @@ const PUBLIC: [&str; 21] = [
     "after",
     "service",
     "containers",
-    "snapshot",
 ];
 
 /// What is replaced wherever it turns up: texts with variables of the environment in them, and the variables' values.
@@ -44,7 +39,10 @@ pub(super) fn values(document: &Node, written: &Node, from_env: &[Resolved]) -> 
     });
     let mut known = Vec::new();
     words(written, &mut known);
-    let is_known = |text: &Resolved| known.contains(&text.value()) || is_origin(text.value());
+    let is_known = |text: &Resolved| {
+        let value = text.value();
+        known.contains(&value) || is_origin(value) || value == "Dockerfile"
+    };
     let parts = from_env.iter().filter(|part| texts.iter().any(|text| holds(text, part))).cloned();
     let parts: Vec<Resolved> = parts.collect();
     let whole = texts.iter().filter(|text| from_env.iter().any(|part| holds(text, part))).cloned();

@@ -10,6 +10,7 @@ use super::file::{
     CacheChoice, Image, LockChoice, OnCancelChoice, OnFailureChoice, Release, ReuseChoice, Secret, SecretSource,
     Service, Settings, Smoke, Span, WhenChoice,
 };
+use super::read::is_of_kernel;
 use super::request::Request;
 use super::suggestion::{nearest, suggestion};
 use super::tree::shown;
@@ -50,7 +51,10 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
         errors: Vec::new(),
         root: surroundings.root.clone(),
         env: surroundings.env,
-        builds: surroundings.request.from.is_none() && !surroundings.request.resume,
+        builds: surroundings.request.from.is_none()
+            && !surroundings.request.resume
+            && !surroundings.request.needs_no_sources,
+        has_sources: !surroundings.request.needs_no_sources,
     };
     let region = check.region(&settings);
     let roles = check.roles(&settings, region.as_deref());
@@ -123,8 +127,10 @@ struct Check<'a> {
     errors: Vec<ConfigError>,
     root: PathBuf,
     env: &'a BTreeMap<String, String>,
-    /// Images come from elsewhere with `--from` and `--resume`: no context is needed then.
+    /// Images come from elsewhere with `--from` and `--resume`, and a lock needs none: no context is needed then.
     builds: bool,
+    /// A lock needs no task definition either.
+    has_sources: bool,
 }
 
 impl Check<'_> {
@@ -472,18 +478,26 @@ impl Check<'_> {
     }
 
     fn file(&mut self, what: &str, path: &Located<Text>) {
-        if let Some(why) = why_no_file(&self.root.join(path.value())) {
+        if let Some(why) = why_no_file(&self.root.join(path.value())).filter(|_| self.has_sources) {
             self.error(path.place, format!("{what} `{}`: {why}", path.shown()));
         }
     }
 }
 
+const NO_SUCH_FILE: &str = "there is no such file";
+
+/// A folder of the kernel's holds no files: they show processes and devices.
 fn why_no_file(path: &std::path::Path) -> Option<&'static str> {
-    match (path.is_file(), path.is_dir()) {
-        (true, _) => None,
-        (_, true) => Some("it is a folder"),
-        _ => Some("there is no such file"),
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Some("it is a folder"),
+        Ok(found) if found.is_file() && !is_shown_by_kernel(path) => None,
+        Err(_) if !is_shown_by_kernel(path) => Some(NO_SUCH_FILE),
+        _ => Some("it is not a file"),
     }
+}
+
+fn is_shown_by_kernel(path: &std::path::Path) -> bool {
+    path.canonicalize().is_ok_and(|real| is_of_kernel(&real)) || is_of_kernel(path)
 }
 
 fn loose(entries: Entries<Loose>) -> BTreeMap<String, Resolved> {

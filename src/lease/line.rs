@@ -161,8 +161,15 @@ impl InLine<'_> {
             }
             let holder = newest.as_ref().and_then(Generation::owner).cloned().unwrap_or_default();
             if Instant::now() >= deadline {
-                let failure = locked(service, &holder);
-                return Err(failure.with_next("wait until that run has ended, then run this again"));
+                let next = match newest.as_ref().filter(|newest| newest.claim.is_none()) {
+                    Some(unreadable) => format!(
+                        "`{path}/{}` says what this version cannot read: wait until no deploy runs, remove it with `aws ssm \
+                         delete-parameter --name {path}/{}`, and run this again",
+                        unreadable.number, unreadable.number
+                    ),
+                    None => "wait until that run has ended, then run this again".to_owned(),
+                };
+                return Err(locked(service, &holder).with_next(next));
             }
             let (service, is_told) = (service.clone(), told.as_ref() == Some(&holder));
             told = Some(holder.clone());

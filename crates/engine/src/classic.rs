@@ -143,10 +143,7 @@ impl ContextTar {
     fn plan(context: &BuildContext) -> Result<Self, EngineError> {
         let ignore_file = IgnoreFile::of(context)?;
         let mut ignore_text = ignore_file.text.clone();
-        let path = context.dockerfile();
-        let text = std::fs::read(&path).map_err(|error| {
-            EngineError::config(format!("Dockerfile `{}`", path.display()), super::context::sentence(&error))
-        })?;
+        let text = context.dockerfile_text()?;
         let inside = context.dockerfile_in_context();
         let is_foreign = inside.is_none();
         let dockerfile_name = inside.unwrap_or_else(|| FOREIGN.to_owned());

@@ -1,7 +1,7 @@
 //! Which files a build is made of: the context, the Dockerfile (inside or outside of it) and the ignore file that applies.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::error::EngineError;
@@ -35,18 +35,56 @@ impl BuildContext {
         if !metadata.is_file() {
             return Err(EngineError::config(subject, "not a file"));
         }
-        within_limit(&subject, &metadata)?;
-        fs::File::open(path).map_err(|error| EngineError::config(&subject, sentence(&error)))?;
-
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| EngineError::config(&subject, "the name is not UTF-8"))?.to_owned();
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = directory.canonicalize().map_err(|error| EngineError::config(&subject, sentence(&error)))?;
-        Ok(Self { root, dockerfile_directory: directory, dockerfile_name: name })
+        let context = Self { root, dockerfile_directory: directory, dockerfile_name: name };
+        context.open(path).map_err(|why| EngineError::config(&subject, why))?;
+        Ok(context)
     }
 
     pub fn dockerfile(&self) -> PathBuf {
         self.dockerfile_directory.join(&self.dockerfile_name)
+    }
+
+    /// The text of the Dockerfile.
+    pub fn dockerfile_text(&self) -> Result<Vec<u8>, EngineError> {
+        let path = self.dockerfile();
+        self.read(&path).map_err(|why| EngineError::config(format!("Dockerfile `{}`", path.display()), why))
+    }
+
+    /// Opens a Dockerfile or an ignore file: a regular one of at most [`LARGEST`], which no link leads out of the repository.
+    /// A pull request can commit links, and the kernel's files show what this very process holds.
+    fn open(&self, path: &Path) -> Result<fs::File, String> {
+        let failed = |error: io::Error| sentence(&error);
+        // Asked before it is opened: to open a pipe is to wait for its other end.
+        let metadata = fs::metadata(path).map_err(failed)?;
+        let real = path.canonicalize().map_err(failed)?;
+        if !metadata.is_file() || OF_KERNEL.iter().any(|folder| real.starts_with(folder)) {
+            return Err("not a file".to_owned());
+        }
+        let is_inside =
+            [self.repository(), &self.root, &self.dockerfile_directory].iter().any(|folder| real.starts_with(folder));
+        if !is_inside || real.components().any(|part| part.as_os_str() == ".git") {
+            return Err("a link that leads out of the repository".to_owned());
+        }
+        if metadata.len() > LARGEST {
+            return Err(too_large());
+        }
+        fs::File::open(path).map_err(failed)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        // It may have grown since.
+        self.open(path)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| sentence(&error))?;
+        if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
+    }
+
+    /// The checkout that the context is a part of: several contexts may share a file of it by links.
+    fn repository(&self) -> &Path {
+        self.root.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&self.root)
     }
 
     /// The Dockerfile's path inside the context, if it lies there.
@@ -75,14 +113,13 @@ impl IgnoreFile {
     pub fn of(context: &BuildContext) -> Result<Self, EngineError> {
         let own = context.dockerfile_directory.join(format!("{}.dockerignore", context.dockerfile_name));
         for path in [own, context.root.join(".dockerignore")] {
-            if let Ok(metadata) = fs::metadata(&path) {
-                within_limit(&format!("`{}`", path.display()), &metadata)?;
+            if matches!(fs::metadata(&path), Err(missing) if missing.kind() == io::ErrorKind::NotFound) {
+                continue;
             }
-            match fs::read(&path) {
-                Ok(bytes) => return Self::from_bytes(path, &bytes),
-                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(EngineError::config(format!("`{}`", path.display()), sentence(&error))),
-            }
+            return match context.read(&path) {
+                Ok(bytes) => Self::from_bytes(path, &bytes),
+                Err(why) => Err(EngineError::config(format!("`{}`", path.display()), why)),
+            };
         }
         Ok(Self { path: PathBuf::new(), text: String::new() })
     }
@@ -97,23 +134,22 @@ impl IgnoreFile {
         Ok(Self { path, text: String::from_utf8_lossy(bytes).into_owned() })
     }
 
-    /// Its patterns, and after them the lines of `more`.
+    /// Its patterns, and after them the lines of `more`. A bad one is named by its line: what it says may be nobody's to show.
     pub fn patterns(&self, more: &str) -> Result<Patterns, EngineError> {
-        Patterns::parse(&format!("{}\n{more}", self.text)).map_err(|(line, bad)| {
-            EngineError::config(format!("`{}` line {line}", self.path.display()), bad.to_string())
-        })
+        Patterns::parse(&format!("{}\n{more}", self.text))
+            .map_err(|(line, bad)| EngineError::config(format!("`{}` line {line}", self.path.display()), bad.why()))
     }
 }
 
 /// A Dockerfile and an ignore file are read whole. What is larger than this is a wrong path.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-fn within_limit(subject: &str, metadata: &fs::Metadata) -> Result<(), EngineError> {
-    match metadata.len() > LARGEST {
-        true => Err(EngineError::config(subject, format!("larger than {} MiB", LARGEST / 1024 / 1024))),
-        false => Ok(()),
-    }
+fn too_large() -> String {
+    format!("larger than {} MiB", LARGEST / 1024 / 1024)
 }
+
+/// Where the kernel shows processes and devices.
+const OF_KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// The system's words without `(os error 2)`, in our case.
 pub(super) fn sentence(error: &io::Error) -> String {
@@ -127,6 +163,7 @@ pub(super) fn sentence(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_missing_context_and_a_missing_dockerfile_are_named() {
@@ -153,6 +190,48 @@ mod tests {
         assert!(refused.ends_with("/.dockerignore`: larger than 16 MiB"), "{refused}");
     }
 
+    /// A pull request can commit a link to anything, and have its plan made.
+    #[test]
+    fn a_dockerfile_and_an_ignore_file_are_regular_files_of_the_repository() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("token"), "[hunter2").unwrap();
+        let token = outside.path().join("token");
+        let pipe = outside.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let git_config = Path::new("../.git/config");
+        let all = [Path::new("/dev/zero"), Path::new("/proc/self/environ"), &pipe, &token, git_config];
+        for target in all {
+            for name in ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"] {
+                let repository = tempfile::tempdir().unwrap();
+                fs::create_dir_all(repository.path().join(".git")).unwrap();
+                fs::write(repository.path().join(".git/config"), "[hunter2").unwrap();
+                let root = repository.path().join("app");
+                fs::create_dir(&root).unwrap();
+                fs::write(root.join("Dockerfile"), "FROM scratch").unwrap();
+                let _ = fs::remove_file(root.join(name));
+                symlink(target, root.join(name)).unwrap();
+                let refused = BuildContext::resolve(&root, None).and_then(|context| context.ignored()).unwrap_err();
+                let refused = refused.to_string();
+                assert!(refused.contains(&format!("/{name}`: ")) && !refused.contains("hunter2"), "{refused}");
+                assert!(refused.ends_with("not a file") || refused.ends_with("out of the repository"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn contexts_of_a_repository_share_an_ignore_file_by_a_link() {
+        let repository = tempfile::tempdir().unwrap();
+        let root = repository.path().join("services/web");
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("Dockerfile"), "FROM scratch").unwrap();
+        fs::write(repository.path().join("shared"), "logs").unwrap();
+        symlink("../../shared", root.join(".dockerignore")).unwrap();
+        let ignored = || BuildContext::resolve(&root, None).unwrap().ignored().map(|patterns| patterns.matches("logs"));
+        assert!(ignored().unwrap_err().to_string().ends_with("a link that leads out of the repository"));
+        fs::create_dir(repository.path().join(".git")).unwrap();
+        assert!(ignored().unwrap());
+    }
+
     #[test]
     fn the_dockerfiles_own_ignore_file_wins() {
         let root = tempfile::tempdir().unwrap();
@@ -176,7 +255,10 @@ mod tests {
             context.ignored().unwrap_err().to_string()
         };
         let bad = refusal(b"# fine\n\nlogs/[a-\n");
-        assert!(bad.contains("/.dockerignore` line 3: bad pattern `logs/[a-`"), "{bad}");
+        assert!(
+            bad.ends_with("/.dockerignore` line 3: bad pattern: an unclosed `[`, an empty range or a trailing `\\`"),
+            "{bad}"
+        );
         let latin = refusal(b"# caf\xe9\ncaf\xe9\n");
         assert!(latin.ends_with("/.dockerignore` line 2: not UTF-8"), "{latin}");
     }

@@ -45,7 +45,7 @@ const VERSION_CONTROL: [&str; 6] = [".git", ".hg", ".svn", ".bzr", ".jj", ".sl"]
 pub fn context_digest(input: &DigestInput<'_>) -> Result<String, EngineError> {
     let context = BuildContext::resolve(input.context, input.dockerfile)?;
     let mut sum = Sum::new(b"1");
-    sum.instructions(&text_of(&context)?, input);
+    sum.instructions(&context.dockerfile_text()?, input);
     let filter = Filter { include: None, exclude: context.ignored()? };
     walk(&context.root, &filter, &mut |entry| if is_version_control(entry) { Ok(()) } else { sum.entry(entry) })
         .map_err(|error| EngineError::config("build context", error.to_string()))?;
@@ -74,7 +74,7 @@ pub enum Content {
 /// The Dockerfile, the ignore file or a file that the Dockerfile names cannot be read.
 pub fn content(input: &DigestInput<'_>, labels: &BTreeMap<String, String>) -> Result<Content, EngineError> {
     let context = BuildContext::resolve(input.context, input.dockerfile)?;
-    let text = text_of(&context)?;
+    let text = context.dockerfile_text()?;
     let reads = match dockerfile::reads(&String::from_utf8_lossy(&text), input.target, &input.args) {
         Ok(reads) => reads,
         Err(why) => return Ok(Content::Doubtful { why: format!("of the Dockerfile, {why}") }),
@@ -116,15 +116,9 @@ pub fn content(input: &DigestInput<'_>, labels: &BTreeMap<String, String>) -> Re
 /// As of [`content`].
 pub fn beyond_content(input: &DigestInput<'_>, asked: &[String]) -> Result<Option<String>, EngineError> {
     let context = BuildContext::resolve(input.context, input.dockerfile)?;
-    let text = text_of(&context)?;
+    let text = context.dockerfile_text()?;
     let reads = dockerfile::reads(&String::from_utf8_lossy(&text), input.target, &input.args);
     Ok(reads.ok().and_then(|reads| reads.misses(asked).map(str::to_owned)))
-}
-
-fn text_of(context: &BuildContext) -> Result<Vec<u8>, EngineError> {
-    let dockerfile = context.dockerfile();
-    fs::read(&dockerfile)
-        .map_err(|error| EngineError::config(format!("Dockerfile `{}`", dockerfile.display()), sentence(&error)))
 }
 
 /// A worktree and a submodule have a file named `.git`.

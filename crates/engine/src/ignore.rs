@@ -11,6 +11,13 @@ use std::str::Chars;
 #[error("bad pattern `{0}`: an unclosed `[`, an empty range or a trailing `\\`")]
 pub struct BadPattern(pub String);
 
+impl BadPattern {
+    /// The same without the pattern.
+    pub fn why(&self) -> &'static str {
+        "bad pattern: an unclosed `[`, an empty range or a trailing `\\`"
+    }
+}
+
 /// An ordered list of patterns.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns {

@@ -1,7 +1,7 @@
 //! Images: built here, or given by reference.
 
 use super::*;
-use crate::config::credential_files::is_credential_file;
+use crate::config::credential_files::{has_credential_files, is_credential_file};
 use crate::config::interpolate::is_credential;
 
 impl Check<'_> {
@@ -81,8 +81,19 @@ impl Check<'_> {
             self.error_with(place, what, "check the repository out first, and name its folder");
         } else if !self.root.join(&context).is_dir() {
             self.error(place, format!("context `{said}`: there is no such folder"));
+        } else if is_shown_by_kernel(&self.root.join(&context)) {
+            self.error(place, format!("context `{said}`: its files are the kernel's"));
+        } else if has_credential_files(&context.to_string_lossy(), &self.root, self.env) {
+            self.error_with(
+                place,
+                format!("context `{said}`: in it are credentials of the run itself"),
+                "name the folder of the sources",
+            );
         } else if let Some(path) = &image.dockerfile {
             self.file("dockerfile", path);
+            if is_credential_file(path.value(), &self.root, self.env) {
+                self.error(path.place, format!("dockerfile `{}` holds credentials of the run itself", path.shown()));
+            }
         } else if let Some(why) = why_no_file(&self.root.join(&context).join("Dockerfile")) {
             let said = if image.context.is_some() { format!("{said}/Dockerfile") } else { "./Dockerfile".to_owned() };
             self.error(place, format!("dockerfile `{said}`: {why}"));
@@ -176,6 +187,10 @@ impl Check<'_> {
                         format!("build secret `{}`: `{}` holds credentials of the run itself", id.value, file.shown()),
                         "have a step write the token that the build needs into a file of its own",
                     );
+                } else if let Some(why) = why_no_file(&self.root.join(file.value())).filter(|why| *why != NO_SUCH_FILE)
+                {
+                    // A step may write it yet.
+                    self.error(file.place, format!("build secret `{}`: `{}`: {why}", id.value, file.shown()));
                 }
                 BuildSecretSource::File(self.root.join(file.value()))
             }

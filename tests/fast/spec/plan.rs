@@ -316,7 +316,7 @@ fn terraform_that_destroys_is_called_out_beside_the_plan() {
 fn three_hundred_kilobytes_of_difference_fit_into_a_comment_and_a_summary() {
     let long = |word: &str| {
         let items: Vec<_> = (0..3000).map(|n| format!("{word} ünïcödé 🚀 ```` {n} {}", "x".repeat(70))).collect();
-        definition("web", json!({"memberOfTheFuture": items}))
+        definition("web", json!({"links": items}))
     };
     let plan = World::new().with("web", &long("old"), &long("new")).planned();
     let full = summary(&plan, CONTEXT);

@@ -185,10 +185,90 @@ fn a_build_is_given_no_file_with_the_runs_own_credentials() {
         let said = format!("build secret `a`: `{file}` holds credentials of the run itself");
         assert!(told.contains(&said) && told.contains("fargate-deploy.yml:3:"), "{file}: {told}");
     }
+    for file in ["/proc/self/environ", "/proc/1/environ", "/proc/999999/environ", "/dev/zero", "/sys/kernel", "."] {
+        let told = refused(&secret(file));
+        assert!(told.contains(&format!("build secret `a`: `{file}`: it is ")), "{file}: {told}");
+    }
     for file in [".npmrc", "/tmp/token"] {
         let told = read(&secret(file));
         assert!(told.is_ok(), "{file}: {told:?}");
     }
+}
+
+#[test]
+fn a_build_is_made_of_no_files_of_the_kernel_s_and_of_no_credentials() {
+    let image = |part: &str| with(&format!("images: {{ app: {{ repository: rr, {part} }} }}"));
+    for (part, why) in [
+        ("context: /proc/self", "its files are the kernel's"),
+        ("context: .git", "in it are credentials of the run itself"),
+        ("dockerfile: /proc/self/environ", "dockerfile `/proc/self/environ`: it is not a file"),
+        ("dockerfile: .git/config", "dockerfile `.git/config` holds credentials of the run itself"),
+    ] {
+        let folder = repository();
+        fs::create_dir_all(folder.path().join(".git")).unwrap();
+        fs::write(folder.path().join(".git/config"), "").unwrap();
+        fs::write(folder.path().join("fargate-deploy.yml"), image(part)).unwrap();
+        let told = load(&Request::default(), &env(), folder.path()).unwrap_err().to_string();
+        assert!(told.contains(why), "{part}: {told}");
+    }
+}
+
+/// Somebody on call locks from a checkout that is not theirs.
+#[test]
+fn a_lock_needs_neither_a_dockerfile_nor_a_context_nor_a_task_definition() {
+    let folder = repository();
+    let source = "cluster: c
+images: { app: { repository: rr, context: nowhere, dockerfile: none } }
+services: { web: { containers: { app: app }, task-definition: none.json } }
+";
+    fs::write(folder.path().join("fargate-deploy.yml"), source).unwrap();
+    let read = |needs_no_sources| load(&Request { needs_no_sources, ..Request::default() }, &env(), folder.path());
+    assert_eq!(read(true).unwrap().services[0].name.as_str(), "web");
+    assert!(read(false).is_err());
+}
+
+/// Whatever a text of the config is, what came into it from the environment is shown as it is written.
+#[test]
+fn what_came_from_the_environment_is_hidden_under_every_key_that_takes_a_text() {
+    for part in [
+        "snapshot: '${env:PLANTED}'",
+        "cluster: '${env:PLANTED}'",
+        "images: { app: { repository: '${env:PLANTED}' } }",
+        "images: { app: { repository: rr, target: '${env:PLANTED}' } }",
+        "images: { app: { repository: rr, tags: '${env:PLANTED}' } }",
+        "images: { app: { repository: rr, labels: { l: '${env:PLANTED}' } } }",
+        "release: [{ name: '${env:PLANTED}', command: x }]",
+        "release: [{ name: m, command: x, container: '${env:PLANTED}' }]",
+        "services: { web: { name: '${env:PLANTED}' } }",
+        "services: { web: { task-definition: '${env:PLANTED}' } }",
+        "services: { web: { smoke: [{ url: 'https://a.test/${env:PLANTED}' }] } }",
+    ] {
+        let folder = repository();
+        fs::write(folder.path().join("planted-value"), "{}").unwrap();
+        fs::write(folder.path().join("fargate-deploy.yml"), with(part)).unwrap();
+        let env = BTreeMap::from([("PLANTED".to_owned(), "planted-value".to_owned())]);
+        let config = load(&Request::default(), &env, folder.path()).unwrap();
+        assert!(
+            config.shown_as.iter().any(|text| text.value().contains("planted-value")),
+            "{part}: {:?}",
+            config.shown_as
+        );
+    }
+}
+
+#[test]
+fn references_one_in_the_other_are_read_in_linear_time_and_not_without_end() {
+    let nested = |depth: usize| format!("{}x{}", "${env:A:-".repeat(depth), "}".repeat(depth));
+    let command = |text: &str| with(&format!("release: [{{ name: m, command: ['{text}'] }}]"));
+    assert_eq!(read(&command(&nested(16))).unwrap().release[0].command[0].value(), "x");
+    for text in [nested(18), nested(50_000), "${env:A:-".repeat(50_000)] {
+        let told = refused(&command(&text));
+        assert!(told.contains("`${env:` has defaults within defaults, more than 16 of them"), "{}", &told[..200]);
+        assert!(told.len() < 1000, "{}", told.len());
+    }
+    // No reference of ours, and no colon to be found.
+    let text = "${x".repeat(300_000);
+    assert_eq!(read(&command(&text)).unwrap().release[0].command[0].value(), text);
 }
 
 #[test]

@@ -262,6 +262,8 @@ async fn a_value_that_cannot_be_read_is_held_for_ever() {
     let failure = take(&scene, &scene.order, seconds(3600)).await.unwrap_err();
     assert_eq!(failure.reason, Reason::Locked);
     assert!(failure.what.contains("does not say who it is"), "{}", failure.what);
+    let next = failure.next.unwrap();
+    assert!(next.contains(&format!("aws ssm delete-parameter --name {}", name(4))), "{next}");
     assert_eq!(newest(&scene), 4);
 }
 

@@ -1,6 +1,7 @@
 //! A difference as it may be shown: what could be a secret is hidden before it gets anywhere near a comment or a log.
 
 use super::compare::Difference;
+use super::shape::{self, Kind};
 use crate::redact::without_credentials;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ pub const HIDDEN: &str = "(not shown)";
 /// One changed place of a task definition.
 ///
 /// The value of an environment variable is never in it, nor a command, a health check, or an option or label but for a few
-/// that are known to be harmless. A secret shows its `valueFrom`, which is a reference and no value.
+/// that are known to be harmless, nor what is in a member that this program does not know. A secret shows its `valueFrom`, which is a reference and no value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     /// `containerDefinitions.app.image`.
@@ -101,6 +102,28 @@ fn is_secret(path: &[String]) -> bool {
         [.., member, name] if ["options", "dockerLabels", "driverOpts", "labels"].contains(&member.as_str()) => {
             !HARMLESS.contains(&name.as_str())
         }
+        [.., member, _, value] if member == "systemControls" => value == "value",
+        _ => !is_known(path),
+    }
+}
+
+/// Whether AWS's model has the member, as far as this program knows it.
+fn is_known(path: &[String]) -> bool {
+    match path {
+        [tags, ..] if tags == "tags" => true,
+        [name, below @ ..] => shape::TASK.iter().any(|member| member.name == name && holds(&member.kind, below)),
+        [] => true,
+    }
+}
+
+fn holds(kind: &Kind, path: &[String]) -> bool {
+    match (kind, path) {
+        (_, []) | (Kind::TextMap, [_]) => true,
+        (Kind::Object(members), [name, below @ ..]) => {
+            members.iter().any(|member| member.name == name && holds(&member.kind, below))
+        }
+        // Of an item, its name or place.
+        (Kind::List(of, _), [_, below @ ..]) => holds(of, below),
         _ => false,
     }
 }
@@ -135,6 +158,21 @@ mod tests {
         let of = |value: &str| json!({"containerDefinitions": [{"name": "app", "environment": [{"name": "A", "value": value}]}, {"name": "app"}]});
         let text = serde_json::to_string(&between(of("hunter1"), of("hunter2"))).unwrap();
         assert!(text.contains("containerDefinitions") && !text.contains("hunter"), "{text}");
+    }
+
+    #[test]
+    fn what_a_member_holds_that_is_not_known_is_hidden_wherever_it_stands() {
+        let of = |text: &str| {
+            json!({"ofTheFuture": text, "volumes": [{"name": "v", "host": {"ofTheFuture": [text]}}],
+            "containerDefinitions": [{"name": "app", "image": "a", "ofTheFuture": {"deep": text},
+                "systemControls": [{"namespace": "net.core.somaxconn", "value": text}],
+                "portMappings": [{"containerPort": 80, "ofTheFuture": text}]}]})
+        };
+        let found = between(of("hunter1"), of("hunter2"));
+        let text = serde_json::to_string(&found).unwrap();
+        assert!(text.contains("ofTheFuture") && !text.contains("hunter"), "{text}");
+        let text = serde_json::to_string(&between(json!({"containerDefinitions": []}), of("hunter1"))).unwrap();
+        assert!(text.contains("ofTheFuture") && !text.contains("hunter"), "{text}");
     }
 
     #[test]

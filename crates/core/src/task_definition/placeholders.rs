@@ -36,10 +36,12 @@ pub(super) fn found(definition: &TaskDefinition, released: impl Fn(&ContainerNam
     }
     let told = |(path, text, in_shell): (String, String, bool)| {
         let found = placeholders(&text, in_shell);
-        (!found.is_empty()).then(|| {
-            let names = found.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            format!("`{path}` has the placeholder {names}: it is deployed as it is written, nothing replaces it")
-        })
+        // A part of a variable's value may be a part of a password.
+        let is_part = path.contains(".environment[") && found != [text.trim()];
+        let names = found.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let what = if is_part { "a placeholder".to_owned() } else { format!("the placeholder {names}") };
+        (!found.is_empty())
+            .then(|| format!("`{path}` has {what}: it is deployed as it is written, nothing replaces it"))
     };
     texts.into_iter().filter_map(told).collect()
 }
