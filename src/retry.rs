@@ -21,6 +21,8 @@ pub const ORDER: Duration = Duration::from_secs(20);
 pub const POLL: Duration = Duration::from_secs(10);
 /// What only adds to a report: nobody is kept from going back for longer.
 pub const EVIDENCE: Duration = Duration::from_secs(20);
+/// A service that was read this short a time ago is not read once more before it is told to move.
+pub const JUST_READ: Duration = Duration::from_secs(1);
 /// One attempt of a call.
 pub const ATTEMPT: Duration = Duration::from_secs(30);
 

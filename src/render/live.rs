@@ -2,7 +2,7 @@
 //! else is written above them, as in any log.
 
 use crate::events::{Event, Step, Wait};
-use crate::render::log::name;
+use crate::render::sentences::name;
 use crate::render::sentences::{Line, Mark};
 use fargate_deploy_core::rollout::RolloutEvent;
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 use crate::events::{Event, Sink, Step};
 use crate::render::live::Live;
+use crate::render::sentences::name;
 use crate::render::sentences::{self, Line, Mark};
 use fargate_deploy_core::markdown::stripped;
 use fargate_deploy_core::redact::Redaction;
@@ -336,23 +337,6 @@ impl<W: Write> Inner<W> {
         let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
         self.last_line = Instant::now();
-    }
-}
-
-pub(super) fn name(step: Step) -> &'static str {
-    match step {
-        Step::Identity => "identity",
-        Step::Preflight => "preflight",
-        Step::Build => "build",
-        Step::Push => "push",
-        Step::Register => "register",
-        Step::Lease => "lease",
-        Step::Release => "release",
-        Step::RollOut => "rollout",
-        Step::Smoke => "smoke",
-        Step::RollBack => "rollback",
-        Step::Exec => "exec",
-        Step::Run => "run",
     }
 }
 

@@ -9,7 +9,6 @@ use crate::ports::{Aws, Call, CallErrorKind};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
 use crate::rollout_in_progress::RolloutInProgress;
-use crate::steps::roll_out::JUST_READ;
 use fargate_deploy_core::names::{ServiceRef, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceState};
 use fargate_deploy_core::plan::ServicePlan;
@@ -109,7 +108,7 @@ async fn update(
         }
         let looked = (context.clock)();
         let answer = lease::order(lease, context, async || {
-            if (context.clock)().saturating_sub(looked) >= JUST_READ {
+            if (context.clock)().saturating_sub(looked) >= retry::JUST_READ {
                 let found = look(&service.service, moving, PATIENCE, context.aws).await;
                 if let Some(ordered) = stops(service, found, arrived, &step) {
                     return Ok(Err(ordered));

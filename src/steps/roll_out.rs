@@ -27,9 +27,6 @@ const SOON: (u32, Duration) = (60, Duration::from_millis(500));
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A service that was read this short a time ago is not read once more before it is told to move.
-pub const JUST_READ: Duration = Duration::from_secs(1);
-
 /// Starts the deployment of one revision of a service that was read just now. `None`: ECS made no deployment of it, since nothing changed.
 ///
 /// # Errors
@@ -55,7 +52,7 @@ pub async fn roll_out(
         let ordered = lease::order(lease, context, async || {
             context.aws.services.update_turn().await;
             // It would replace what somebody has deployed since the service was read.
-            if is_repeated.replace(true) || (context.clock)().saturating_sub(asked) >= JUST_READ {
+            if is_repeated.replace(true) || (context.clock)().saturating_sub(asked) >= retry::JUST_READ {
                 match before.look(context).await {
                     Ok(Found::NotTaken) => {}
                     Ok(found) => return Ok(found),
