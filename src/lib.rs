@@ -41,6 +41,7 @@ pub mod render;
 pub mod retry;
 pub mod rollout_in_progress;
 mod session;
+mod signals;
 pub mod steps;
 mod terminal;
 
@@ -58,6 +59,7 @@ use render::ending;
 use render::events::EventLog;
 use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
 use render::stream::{self, Stream};
+use signals::{interrupted, interrupted_twice, signals};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write};
@@ -533,62 +535,6 @@ pub(crate) fn directory(env: &BTreeMap<String, String>) -> std::path::PathBuf {
     match env.get("INPUT_WORKING-DIRECTORY").filter(|d| !d.trim().is_empty()) {
         Some(directory) => here.join(directory.trim()),
         None => here,
-    }
-}
-
-/// How many SIGINTs and SIGTERMs have come. One to the whole process group that a parent passes on as well comes twice in a
-/// moment, and is one.
-fn signals() -> tokio::sync::watch::Receiver<usize> {
-    let (count, seen) = tokio::sync::watch::channel(0);
-    tokio::spawn(async move {
-        loop {
-            interrupted().await;
-            count.send_modify(|count| *count += 1);
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    });
-    seen
-}
-
-/// Resolves at the second SIGINT or SIGTERM. A signal to the whole process group that a parent passes on as well comes
-/// twice in a moment, and is one.
-async fn interrupted_twice() {
-    interrupted().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    interrupted().await;
-}
-
-/// The same, or the terminal is closed. A run that is told to outlive its terminal (`nohup`) does.
-pub(crate) async fn interrupted_or_hung_up() {
-    use tokio::signal::unix::{SignalKind, signal};
-    if ignores_hang_up() {
-        return interrupted().await;
-    }
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return interrupted().await };
-    tokio::select! {
-        () = interrupted() => {}
-        _ = hang_up.recv() => {}
-    }
-}
-
-/// Whether whoever started this process said so. Only Linux tells.
-fn ignores_hang_up() -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
-    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    // Signal 1 is the lowest bit.
-    ignored.is_some_and(|signals| signals & 1 == 1)
-}
-
-/// Resolves at SIGINT or SIGTERM. GitHub sends the first, 7.5 s later the second, and kills 2.5 s after that.
-pub(crate) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
     }
 }
 

@@ -13,5 +13,6 @@ pub mod releases;
 pub mod screen;
 pub mod sentences;
 pub mod status;
+mod step_names;
 pub mod stream;
 pub mod summary;

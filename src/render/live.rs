@@ -2,8 +2,8 @@
 //! else is written above them, as in any log.
 
 use crate::events::{Event, Step, Wait};
-use crate::render::sentences::name;
 use crate::render::sentences::{Line, Mark};
+use crate::render::step_names::name;
 use fargate_deploy_core::rollout::RolloutEvent;
 use std::time::Duration;
 use tokio::time::Instant;

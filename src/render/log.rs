@@ -6,8 +6,8 @@
 
 use crate::events::{Event, Sink, Step};
 use crate::render::live::Live;
-use crate::render::sentences::name;
 use crate::render::sentences::{self, Line, Mark};
+use crate::render::step_names::name;
 use fargate_deploy_core::markdown::stripped;
 use fargate_deploy_core::redact::Redaction;
 use std::io::Write;

@@ -99,7 +99,7 @@ impl<'a> Plugin<'a> {
         let left = tokio::select! {
             left = reading => left.is_some(),
             // The first one reaches the plugin, too, and by it the command.
-            () = crate::interrupted_twice() => true,
+            () = crate::signals::interrupted_twice() => true,
         };
         if left {
             let _ = child.start_kill();
