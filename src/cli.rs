@@ -2,12 +2,14 @@
 
 mod exec;
 mod inputs;
+mod logs;
 mod operate;
 mod run;
 
 pub use exec::ExecFlags;
 pub use inputs::{INPUTS, Input, InputKind};
 use inputs::{action_inputs, of_a_step};
+pub use logs::LogsFlags;
 pub use operate::{LockAction, LockFlags, PausedFlags, ReleasesAction, ReleasesFlags, RollbackFlags, StatusFlags};
 pub use run::RunFlags;
 
@@ -74,6 +76,8 @@ pub enum Command {
     Exec(Box<ExecFlags>),
     /// A one-off task from what a service runs: its log, its exit code
     Run(Box<RunFlags>),
+    /// What the tasks of services say, and go on to say
+    Logs(Box<LogsFlags>),
     /// An earlier release again: all services or none, and no release command
     Rollback(RollbackFlags),
     /// What was deployed, by whom, and what became of it

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod github_deployment;
 pub mod init;
 pub mod lock;
+pub mod logs;
 mod masks;
 pub mod paused;
 pub mod plan;

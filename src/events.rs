@@ -52,6 +52,8 @@ pub enum Step {
     Exec,
     /// `run`.
     Run,
+    /// `logs`.
+    Logs,
 }
 
 /// How long something took: written as seconds, to the millisecond.
@@ -233,6 +235,9 @@ pub enum Event {
         group: Option<String>, stream: Option<String>
     },
 
+    /// How a task ended whose lines follow.
+    TaskEnded { service: ServiceKey, task: TaskArn, ending: String },
+
     /// A service is told to run a revision.
     RolloutRequested { service: ServiceRef, revision: TaskDefinitionArn },
     /// ECS made a deployment of it.
@@ -368,6 +373,10 @@ pub enum Warning {
     LogElsewhere { container: ContainerName, driver: String, place: Option<String> },
     /// The command of a one-off task could not be run, as its exit code says; the entry point stays before it.
     CommandNotRunnable { exit_code: u8, entrypoint: Option<String> },
+    /// There is no task whose lines could be shown; `is-previous`: none that has stopped.
+    NoTasks { is_previous: bool },
+    /// Logs could not be read just then.
+    LogsNotRead { error: String },
     /// A release command has ended, and what its log still holds could not be read.
     LogNotRead { command: String, error: String },
     /// Which digests run could not be read.

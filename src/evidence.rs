@@ -91,7 +91,7 @@ pub async fn last_lines(
 ) -> Vec<String> {
     let Some(stream) = LogStream::of(definition, container, task) else { return vec![] };
     aws.logs
-        .log_tail(&stream, LOG_LINES)
+        .log_tail(&stream, LOG_LINES, None)
         .await
         .map(|events| events.into_iter().map(|e| e.message).collect())
         .unwrap_or_default()

@@ -101,7 +101,7 @@ async fn read_log(aws: Aws<'_>, definition: &TaskDefinition, tasks: &[&Task], se
     let container = ContainerName::new(name.as_str());
     for task in tasks {
         let Some(stream) = LogStream::of(definition, &container, &task.arn) else { return };
-        let read = timeout(LOOK, aws.logs.log_tail(&stream, LINES)).await;
+        let read = timeout(LOOK, aws.logs.log_tail(&stream, LINES, None)).await;
         let lines: Vec<SeenLine> = read.ok().and_then(Result::ok).unwrap_or_default().into_iter().map(line).collect();
         if !lines.is_empty() {
             seen.container_mut(&name).log = lines;

@@ -31,6 +31,7 @@ pub mod history;
 mod in_progress;
 pub mod lease;
 mod manual;
+pub mod logs;
 pub mod pace;
 pub mod poll;
 pub mod ports;
@@ -60,6 +61,7 @@ use render::events::EventLog;
 use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
 use render::stream::{self, Stream};
 use signals::{interrupted, interrupted_twice, signals};
+use render::log_lines::{LogStyle, Printer};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write};
@@ -127,6 +129,7 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
         | Command::Status(_)
         | Command::Continue(_)
         | Command::Abort(_)
+        | Command::Logs(_)
         | Command::Lock(_)
         | Command::Exec(_)
         | Command::Init(_)
@@ -219,7 +222,12 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         Command::Rehearse(flags) => flags.serve,
         Command::Plan(flags) => flags.format != Format::Text,
         Command::Verify(flags) => flags.format != VerifyFormat::Text,
-        Command::Policy(_) | Command::Exec(_) | Command::Run(_) | Command::Releases(_) | Command::Status(_) => true,
+        Command::Policy(_)
+        | Command::Exec(_)
+        | Command::Run(_)
+        | Command::Logs(_)
+        | Command::Releases(_)
+        | Command::Status(_) => true,
         _ => false,
     } || arguments.global.json
         || arguments.global.events.as_deref() == Some(Path::new("-"));
@@ -381,6 +389,25 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             };
             match Box::pin(commands::paused::decide(decision, flags, arguments, env, &directory, sink.clone())).await {
                 Ok((lines, objects)) => return print(&printed_as(&lines, &objects, arguments.global.json, &log)),
+                Err(failure) => failure.into(),
+            }
+        }
+        Command::Logs(flags) => {
+            let is_terminal = std::io::stdout().is_terminal();
+            let style = LogStyle {
+                is_json: arguments.global.json,
+                has_prefix: !flags.no_prefix,
+                is_utc: flags.utc,
+                is_terminal,
+                is_coloured: is_terminal && env.get("NO_COLOR").is_none_or(String::is_empty),
+                is_in_actions: is_in_actions(env),
+            };
+            let mut printer = Printer::new(std::io::stdout(), style);
+            let reading =
+                commands::logs::logs(flags, arguments, env, &directory, sink.clone(), signals(), &mut printer);
+            match Box::pin(reading).await {
+                Ok(()) => return 0,
+                // Lines are data: what went wrong is not among them.
                 Err(failure) => failure.into(),
             }
         }

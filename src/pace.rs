@@ -21,7 +21,7 @@ pub const UPDATES: &str = "updates of services";
 /// `ssm:PutParameter`, for whose turn the lease waits by itself.
 pub const WRITES: &str = "writes to SSM";
 
-const LIMITS: [Limit; 9] = [
+const LIMITS: [Limit; 11] = [
     Limit { actions: &["ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition"], burst: 20, rate: 1 },
     Limit { actions: &[UPDATES], burst: 50, rate: 5 },
     Limit { actions: &["ecs:DescribeServices", "ecs:ListServices"], burst: 100, rate: 20 },
@@ -32,6 +32,9 @@ const LIMITS: [Limit; 9] = [
     // <https://docs.aws.amazon.com/general/latest/gr/ssm.html>; of writes AWS's support says that it is three a second.
     Limit { actions: &["ssm:GetParameter", "ssm:GetParametersByPath"], burst: 40, rate: 40 },
     Limit { actions: &[WRITES], burst: 10, rate: 3 },
+    // The least of all Regions, per account: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
+    Limit { actions: &["logs:GetLogEvents"], burst: 9, rate: 10 },
+    Limit { actions: &["logs:FilterLogEvents"], burst: 4, rate: 5 },
 ];
 
 /// What this process has taken of each bucket. Clones share it.

@@ -5,7 +5,7 @@ mod sessions;
 mod tasks;
 
 pub use sessions::{ExecSession, ExecuteCommand, Sessions};
-pub use tasks::{LogEvent, LogPage, LogStream, RunTask, RunTaskAnswer};
+pub use tasks::{FoundEvent, FoundEvents, LogEvent, LogPage, LogQuery, LogStream, RunTask, RunTaskAnswer};
 
 use crate::config::BuildConfig;
 use crate::events::BuildStepState;
@@ -208,8 +208,11 @@ pub trait Tasks {
 pub trait Logs {
     /// `logs:GetLogEvents` from the head of a stream; `NotFound` until the stream exists.
     async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage>;
-    /// `logs:GetLogEvents`, the newest lines of a stream, oldest first.
-    async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>>;
+    /// `logs:GetLogEvents`, the newest lines of a stream, oldest first: before that time, in milliseconds since the epoch, where
+    /// one is given.
+    async fn log_tail(&self, stream: &LogStream, lines: usize, before: Option<i64>) -> Call<Vec<LogEvent>>;
+    /// `logs:FilterLogEvents`, a page of it: `NotFound` where a stream does not exist. A page can be empty although more follow.
+    async fn find_log_events(&self, query: &LogQuery, after: Option<&str>) -> Call<FoundEvents>;
 }
 
 /// Amazon ECR.

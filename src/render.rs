@@ -6,6 +6,7 @@ pub mod events;
 pub mod foundations;
 mod live;
 pub mod log;
+pub mod log_lines;
 pub mod outputs;
 pub mod plan;
 pub mod policy;

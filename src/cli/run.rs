@@ -69,6 +69,6 @@ pub struct RunFlags {
     pub words: Vec<String>,
 }
 
-fn release_number(text: &str) -> Result<u64, String> {
+pub(super) fn release_number(text: &str) -> Result<u64, String> {
     text.strip_prefix('r').unwrap_or(text).parse().map_err(|_| "a release is named like `r41`".to_owned())
 }

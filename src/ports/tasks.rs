@@ -52,6 +52,39 @@ impl LogStream {
     }
 }
 
+/// What is looked for in a log group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogQuery {
+    pub group: String,
+    /// `awslogs-region`, where it differs from the cluster's.
+    pub region: Option<String>,
+    /// At most 100, by their names.
+    pub streams: Vec<String>,
+    /// Milliseconds since the epoch: `from` is in it, `until` is not.
+    pub from: Option<i64>,
+    pub until: Option<i64>,
+    /// CloudWatch's own filter pattern.
+    pub pattern: Option<String>,
+}
+
+/// A page, sorted by time.
+#[derive(Clone, Debug, Default)]
+pub struct FoundEvents {
+    pub events: Vec<FoundEvent>,
+    /// Give it to the next call; `None` at the end.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundEvent {
+    /// Tells it from every other event.
+    pub id: String,
+    pub stream: String,
+    /// Milliseconds since the epoch.
+    pub timestamp: i64,
+    pub message: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogPage {
     pub events: Vec<LogEvent>,

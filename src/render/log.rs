@@ -346,7 +346,7 @@ pub fn clean(text: &str) -> String {
 }
 
 /// A line that the runner takes for text: neither the old command form `##[` nor a beginning of `::` is in it.
-fn no_command(line: &str) -> String {
+pub fn no_command(line: &str) -> String {
     let line = line.replace("##[", "# #[");
     if line.trim_start().starts_with("::") { line.replacen("::", ": :", 1) } else { line }
 }

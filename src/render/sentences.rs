@@ -257,6 +257,9 @@ pub fn line(event: &Event) -> Option<Line> {
             Line::new(if *exit_code == 0 { Mark::Done } else { Failed }, Step::Run, text)
         }
         Event::OneOffEnded { verdict, .. } => Line::new(Failed, Step::Run, format!("the task {verdict}")),
+        Event::TaskEnded { service, task, ending } => {
+            Line::new(Progress, Step::Logs, format!("{service}/{} stopped: {ending}", task.id()))
+        }
         Event::CommandsSkipped => Line::new(Skipped, Step::Release, "--skip-release-commands"),
 
         Event::AgentAwaited { task, container } => Line::new(
@@ -493,6 +496,11 @@ pub fn warning(warning: &Warning) -> String {
             };
             format!("exit {exit_code}: the command {what} in the container; it replaces CMD alone, and {stays}")
         }
+        Warning::NoTasks { is_previous: true } => "no task has stopped in the last hour".to_owned(),
+        Warning::NoTasks { is_previous: false } => {
+            "no task of these services runs, or has stopped in the last hour".to_owned()
+        }
+        Warning::LogsNotRead { error } => format!("the logs could not be read just now: {error}"),
         Warning::LogNotRead { command, error } => {
             format!("release command `{command}`: the end of its log could not be read: {error}")
         }

@@ -16,5 +16,6 @@ pub(super) fn name(step: Step) -> &'static str {
         Step::RollBack => "rollback",
         Step::Exec => "exec",
         Step::Run => "run",
+        Step::Logs => "logs",
     }
 }

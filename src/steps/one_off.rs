@@ -390,7 +390,7 @@ async fn conclude(
     Err(Failure::new(Reason::Task, format!("the task {verdict}"))
         .with_evidence(evidence)
         .with_next("see what AWS says of the task, then run it again")
-        .because("the task", cause))
+        .because(&format!("container `{container}`"), cause))
 }
 
 /// What the task is derived from.

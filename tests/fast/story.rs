@@ -12,6 +12,7 @@ mod history;
 mod interleavings;
 mod kills;
 mod lease;
+mod logs;
 mod many;
 mod migration;
 mod newer;

@@ -6,12 +6,14 @@ use super::request::{epoch_seconds, flag, list, lock, number, page, required, te
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Log groups by name.
 pub(crate) struct Logs {
     account: String,
     region: String,
     groups: Mutex<BTreeMap<String, Group>>,
+    events: AtomicU64,
 }
 
 #[derive(Default)]
@@ -31,6 +33,8 @@ struct Event {
     timestamp: i64,
     ingestion: i64,
     message: String,
+    /// Tells it from every other event of the stage.
+    id: u64,
 }
 
 /// A page of events is at most this many bytes of messages, and this many events.
@@ -40,7 +44,12 @@ const PAGE_EVENTS: usize = 10_000;
 
 impl Logs {
     pub(crate) fn new(account: &str, region: &str) -> Self {
-        Self { account: account.to_owned(), region: region.to_owned(), groups: Mutex::default() }
+        Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            groups: Mutex::default(),
+            events: AtomicU64::default(),
+        }
     }
 
     pub(crate) fn has_group(&self, group: &str) -> bool {
@@ -68,7 +77,8 @@ impl Logs {
             group.streams.entry(stream.to_owned()).or_insert_with(|| Stream { created: now(), events: vec![] });
         // AWS gives events in the order of their timestamps.
         let at = stream.events.partition_point(|event| event.timestamp <= timestamp);
-        stream.events.insert(at, Event { timestamp, ingestion: now(), message });
+        let id = self.events.fetch_add(1, Ordering::Relaxed);
+        stream.events.insert(at, Event { timestamp, ingestion: now(), message, id });
     }
 
     pub(crate) async fn call(&self, _caller: &Caller, operation: &str, body: Value) -> Reply {
@@ -205,27 +215,29 @@ impl Logs {
         let pattern = text(body, "filterPattern").unwrap_or_default().trim_matches('"');
         let from = number(body, "startTime").unwrap_or(i64::MIN);
         let until = number(body, "endTime").unwrap_or(i64::MAX);
+        if names.iter().any(|name| !group.streams.contains_key(*name)) {
+            return Err(missing("log stream"));
+        }
         let chosen = group
             .streams
             .iter()
             .filter(|(name, _)| name.starts_with(prefix) && (names.is_empty() || names.contains(&name.as_str())));
-        let mut events: Vec<(i64, Value)> = vec![];
+        let mut found: Vec<(&str, &Event)> = vec![];
         for (name, stream) in chosen {
-            for (at, event) in stream.events.iter().enumerate() {
-                if (from..=until).contains(&event.timestamp) && event.message.contains(pattern) {
-                    let shown = json!({"logStreamName": name, "timestamp": event.timestamp, "message": event.message,
-                        "ingestionTime": event.ingestion, "eventId": format!("{at:056}")});
-                    events.push((event.timestamp, shown));
-                }
-            }
+            let first = stream.events.partition_point(|event| event.timestamp < from);
+            let later = stream.events.iter().skip(first).take_while(|event| event.timestamp <= until);
+            found.extend(later.filter(|event| event.message.contains(pattern)).map(|event| (name.as_str(), event)));
         }
-        events.sort_by_key(|(timestamp, _)| *timestamp);
-        let events: Vec<Value> = events.into_iter().map(|(_, event)| event).collect();
+        found.sort_by_key(|(_, event)| event.timestamp);
         let limit = number(body, "limit").map_or(PAGE_EVENTS, |limit| limit.clamp(1, 10_000) as usize);
         let from = text(body, "nextToken").and_then(|token| token.parse::<usize>().ok()).unwrap_or(0);
-        let sizes = events.iter().skip(from).map(|event| text(event, "message").map_or(0, str::len));
-        let (items, next) = page(&events, text(body, "nextToken"), fitting_sizes(sizes, limit))?;
-        Ok(with_token(json!({"events": items, "searchedLogStreams": []}), next))
+        let sizes = found.iter().skip(from).map(|(_, event)| event.message.len());
+        let (items, next) = page(&found, text(body, "nextToken"), fitting_sizes(sizes, limit))?;
+        let shown = items.into_iter().map(|(name, event)| {
+            json!({"logStreamName": name, "timestamp": event.timestamp, "message": event.message,
+                "ingestionTime": event.ingestion, "eventId": format!("{:056}", event.id)})
+        });
+        Ok(with_token(json!({"events": shown.collect::<Vec<_>>(), "searchedLogStreams": []}), next))
     }
 
     fn arn(&self, group: &str) -> String {

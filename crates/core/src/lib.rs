@@ -17,6 +17,7 @@ pub mod iam_role_check;
 pub mod image;
 pub mod invocation;
 pub mod kinds;
+pub mod log_lines;
 pub mod markdown;
 pub mod names;
 pub mod outcome;

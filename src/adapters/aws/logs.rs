@@ -3,7 +3,7 @@
 
 use super::client::AwsClient;
 use super::failure::call_error;
-use crate::ports::{Call, LogEvent, LogPage, LogStream, Logs};
+use crate::ports::{Call, FoundEvent, FoundEvents, LogEvent, LogPage, LogQuery, LogStream, Logs};
 use async_trait::async_trait;
 use aws_config::Region;
 use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;
@@ -30,6 +30,7 @@ impl AwsClient {
         from_head: bool,
         token: Option<&str>,
         limit: Option<i32>,
+        before: Option<i64>,
     ) -> Call<GetLogEventsOutput> {
         let logs = self.logs(stream.region.as_deref());
         self.call("logs:GetLogEvents", async || {
@@ -39,6 +40,7 @@ impl AwsClient {
                 .start_from_head(from_head)
                 .set_next_token(token.map(str::to_owned))
                 .set_limit(limit)
+                .set_end_time(before)
                 .send()
                 .await
                 .map_err(call_error("logs:GetLogEvents"))
@@ -50,11 +52,11 @@ impl AwsClient {
 #[async_trait(?Send)]
 impl Logs for AwsClient {
     async fn log_events(&self, stream: &LogStream, after: Option<&str>) -> Call<LogPage> {
-        let answer = self.get_log_events(stream, true, after, None).await?;
+        let answer = self.get_log_events(stream, true, after, None, None).await?;
         Ok(LogPage { next: answer.next_forward_token().map(str::to_owned), events: events(&answer) })
     }
 
-    async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>> {
+    async fn log_tail(&self, stream: &LogStream, lines: usize, before: Option<i64>) -> Call<Vec<LogEvent>> {
         let mut tail: Vec<LogEvent> = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..TAIL_PAGES {
@@ -62,7 +64,7 @@ impl Logs for AwsClient {
             if missing == 0 {
                 break;
             }
-            let answer = self.get_log_events(stream, false, token.as_deref(), Some(missing)).await?;
+            let answer = self.get_log_events(stream, false, token.as_deref(), Some(missing), before).await?;
             let mut page = events(&answer);
             page.append(&mut tail);
             tail = page;
@@ -73,6 +75,33 @@ impl Logs for AwsClient {
             token = next;
         }
         Ok(tail.split_off(tail.len().saturating_sub(lines)))
+    }
+
+    async fn find_log_events(&self, query: &LogQuery, after: Option<&str>) -> Call<FoundEvents> {
+        let logs = self.logs(query.region.as_deref());
+        let answer = self
+            .call("logs:FilterLogEvents", async || {
+                logs.filter_log_events()
+                    .log_group_name(&query.group)
+                    .set_log_stream_names(Some(query.streams.clone()))
+                    .set_start_time(query.from)
+                    // AWS takes what has this time too.
+                    .set_end_time(query.until.map(|until| until - 1))
+                    .set_filter_pattern(query.pattern.clone())
+                    .set_next_token(after.map(str::to_owned))
+                    .send()
+                    .await
+                    .map_err(call_error("logs:FilterLogEvents"))
+            })
+            .await?;
+        let next = answer.next_token().map(str::to_owned);
+        let events = answer.events.unwrap_or_default().into_iter().map(|event| FoundEvent {
+            id: event.event_id.unwrap_or_default(),
+            stream: event.log_stream_name.unwrap_or_default(),
+            timestamp: event.timestamp.unwrap_or_default(),
+            message: event.message.unwrap_or_default(),
+        });
+        Ok(FoundEvents { events: events.collect(), next })
     }
 }
 

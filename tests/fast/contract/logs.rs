@@ -58,7 +58,7 @@ async fn a_tail_is_put_together_from_short_and_empty_pages_oldest_line_first() {
         "GetLogEvents",
         [page(&[(3, "three"), (4, "four")], "b/1"), page(&[], "b/2"), page(&[(1, "one"), (2, "two")], "b/3")],
     );
-    let tail = played.cloud().await.log_tail(&stream(), 3).await.unwrap();
+    let tail = played.cloud().await.log_tail(&stream(), 3, None).await.unwrap();
     assert_eq!(tail.iter().map(|e| e.message.as_str()).collect::<Vec<_>>(), ["two", "three", "four"]);
     let bodies: Vec<Value> = played.asked().iter().map(|a| a.json()).collect();
     assert_eq!((&bodies[0]["limit"], &bodies[0]["startFromHead"]), (&json!(3), &json!(false)));
@@ -69,7 +69,7 @@ async fn a_tail_is_put_together_from_short_and_empty_pages_oldest_line_first() {
 async fn a_tail_ends_where_the_token_repeats_itself() {
     let played = ScriptedServer::start().await;
     played.on("GetLogEvents", [page(&[(1, "only")], "b/1"), page(&[], "b/1")]);
-    let tail = played.cloud().await.log_tail(&stream(), 50).await.unwrap();
+    let tail = played.cloud().await.log_tail(&stream(), 50, None).await.unwrap();
     assert_eq!(tail.len(), 1);
     assert_eq!(played.asked().len(), 2);
 }

@@ -82,7 +82,8 @@ fn rows() -> Vec<Row> {
         stopped_tasks_of_family(&"shop".into(), "web"): "ListTasks" => nothing();
         running_tasks(&web()): "ListTasks" => nothing();
         log_events(&stream(), None): "GetLogEvents" => nothing();
-        log_tail(&stream(), 5): "GetLogEvents" => nothing();
+        log_tail(&stream(), 5, None): "GetLogEvents" => nothing();
+        find_log_events(&query(), None): "FilterLogEvents" => nothing();
         repository(None, "app"): "DescribeRepositories" => ecr();
         create_repository(None, "app"): "CreateRepository" => made();
         registry_login(None): "GetAuthorizationToken" => login();
@@ -110,6 +111,11 @@ fn rows() -> Vec<Row> {
         stack_outputs("base"): "DescribeStacks" => stack();
         object("states", "key"): "GET" => text(200, "state");
     }
+}
+
+fn query() -> LogQuery {
+    let streams = vec!["web/app/0123".to_owned()];
+    LogQuery { group: "/ecs/web".to_owned(), region: None, streams, from: Some(1), until: Some(2), pattern: None }
 }
 
 fn web() -> ServiceRef {

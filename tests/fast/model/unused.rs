@@ -45,7 +45,11 @@ impl Logs for Unused {
         unreachable!()
     }
 
-    async fn log_tail(&self, _: &LogStream, _: usize) -> Call<Vec<LogEvent>> {
+    async fn find_log_events(&self, _: &LogQuery, _: Option<&str>) -> Call<FoundEvents> {
+        unreachable!()
+    }
+
+    async fn log_tail(&self, _: &LogStream, _: usize, _: Option<i64>) -> Call<Vec<LogEvent>> {
         unreachable!()
     }
 }

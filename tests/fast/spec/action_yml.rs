@@ -34,7 +34,7 @@ pub fn help_of(name: &str) -> Option<String> {
     let found = |c: &clap::Command| {
         c.get_arguments().find(|a| a.get_long() == Some(name)).and_then(|a| Some(a.get_help()?.to_string()))
     };
-    let first = ["plan", "lock", "run"].into_iter().find_map(|name| found(command.find_subcommand(name)?));
+    let first = ["plan", "lock", "run", "logs"].into_iter().find_map(|name| found(command.find_subcommand(name)?));
     first.or_else(|| found(&command)).or_else(|| command.get_subcommands().find_map(found))
 }
 

@@ -107,7 +107,7 @@ struct Buckets {
 
 /// By the name of the bucket: what it holds, what it gets back a second, and which calls take of it.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/request-throttling.html>, and AWS's support of SSM.
-const BUCKETS: [(&str, f64, f64, &[&str]); 9] = [
+const BUCKETS: [(&str, f64, f64, &[&str]); 11] = [
     ("register", 20.0, 1.0, &["ecs:RegisterTaskDefinition"]),
     ("update", 50.0, 5.0, &["ecs:UpdateService"]),
     ("services", 100.0, 20.0, &["ecs:DescribeServices"]),
@@ -117,6 +117,8 @@ const BUCKETS: [(&str, f64, f64, &[&str]); 9] = [
     ("revisions", 50.0, 20.0, &["ecs:DescribeServiceRevisions"]),
     ("parameters", 40.0, 40.0, &["ssm:GetParametersByPath"]),
     ("writes", 3.0, 3.0, &["ssm:PutParameter"]),
+    ("log events", 10.0, 10.0, &["logs:GetLogEvents"]),
+    ("found events", 5.0, 5.0, &["logs:FilterLogEvents"]),
 ];
 
 impl Buckets {
@@ -537,12 +539,36 @@ impl Logs for FakeCloud {
         .await
     }
 
-    async fn log_tail(&self, stream: &LogStream, lines: usize) -> Call<Vec<LogEvent>> {
+    async fn log_tail(&self, stream: &LogStream, lines: usize, before: Option<i64>) -> Call<Vec<LogEvent>> {
         self.call("logs:GetLogEvents", "tail", |aws| {
             let Some(events) = aws.logs.get(&stream.stream) else {
                 return Err(error("logs:GetLogEvents", CallErrorKind::NotFound));
             };
+            let is_before = |event: &&LogEvent| before.is_none_or(|before| event.timestamp < before);
+            let events: Vec<_> = events.iter().filter(is_before).cloned().collect();
             Ok(events[events.len().saturating_sub(lines)..].to_vec())
+        })
+        .await
+    }
+
+    /// Pages are found anew by their places, as what comes late moves them.
+    async fn find_log_events(&self, query: &LogQuery, after: Option<&str>) -> Call<FoundEvents> {
+        self.call("logs:FilterLogEvents", &query.streams.join(" "), |aws| {
+            if query.streams.iter().any(|stream| !aws.logs.contains_key(stream)) {
+                return Err(error("logs:FilterLogEvents", CallErrorKind::NotFound));
+            }
+            let from = query.from.unwrap_or(i64::MIN);
+            let pattern = query.pattern.as_deref().unwrap_or_default().trim_matches('"');
+            let at: usize = after.map_or(0, |token| token.parse().unwrap());
+            let found = aws.events.range((from, 0)..).map(|(_, event)| event);
+            let found = found.take_while(|event| query.until.is_none_or(|until| event.timestamp < until));
+            let of_query =
+                |event: &&FoundEvent| query.streams.contains(&event.stream) && event.message.contains(pattern);
+            let size = if aws.events_per_page == 0 { 10_000 } else { aws.events_per_page };
+            let mut events: Vec<_> = found.filter(of_query).skip(at).take(size + 1).cloned().collect();
+            let next = (events.len() > size).then(|| (at + size).to_string());
+            events.truncate(size);
+            Ok(FoundEvents { events, next })
         })
         .await
     }

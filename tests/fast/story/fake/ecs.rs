@@ -3,7 +3,7 @@
 use super::rollout::Ending;
 use super::task::{Run, RunningTask};
 use super::{ACCOUNT, REGION, definition_arn};
-use fargate_deploy::ports::{LogEvent, Parameter, RegistryImage, Repository, RouteTable, RunTask, Subnet};
+use fargate_deploy::ports::{FoundEvent, LogEvent, Parameter, RegistryImage, Repository, RouteTable, RunTask, Subnet};
 use fargate_deploy_core::cause::{SeenTarget, TargetCheck};
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRevisionArn, TaskDefinitionArn};
 use fargate_deploy_core::service::*;
@@ -40,6 +40,10 @@ pub struct Aws {
     pub updates: Vec<(Instant, String, TaskDefinitionArn, TaskDefinitionArn)>,
     /// Every RunTask, in the order in which they came.
     pub asked_tasks: Vec<RunTask>,
+    /// What `write` has written, by time.
+    pub events: BTreeMap<(i64, u64), FoundEvent>,
+    /// 0: as many as AWS gives.
+    pub events_per_page: usize,
     pub logs: BTreeMap<String, Vec<LogEvent>>,
     pub parameters: BTreeMap<String, String>,
     /// Parameters that are no leases.
@@ -202,6 +206,17 @@ impl Aws {
             current_service_deployment: None,
         };
         self.services.insert(name.to_owned(), service);
+    }
+
+    /// A line of a container, at its own time: late where others were written since.
+    pub fn write(&mut self, stream: &str, timestamp: i64, message: &str) {
+        let number = self.number();
+        let (stream, message) = (stream.to_owned(), message.to_owned());
+        let events = self.logs.entry(stream.clone()).or_default();
+        let at = events.partition_point(|known| known.timestamp <= timestamp);
+        events.insert(at, LogEvent { timestamp, message: message.clone() });
+        let id = format!("{number:056}");
+        self.events.insert((timestamp, number), FoundEvent { id, stream, timestamp, message });
     }
 
     pub fn log(&mut self, stream: &str, message: &str) {
