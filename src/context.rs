@@ -14,6 +14,10 @@ pub struct RunContext {
     /// The checkout differs from the commit (outside Actions only).
     pub is_dirty: bool,
     pub branch: Option<String>,
+    /// The repository's own, where the event says so.
+    pub default_branch: Option<String>,
+    /// Not everybody may push to the branch.
+    pub is_protected: bool,
     pub actor: Option<String>,
     pub run_id: Option<String>,
     pub run_attempt: Option<String>,
@@ -28,6 +32,14 @@ pub struct RunContext {
     /// comment on a pull request): whoever wrote its files must not deploy, nor plan with this run's identity.
     pub is_fork_pull_request: bool,
     pub host: String,
+}
+
+/// Whose caches a build reads and writes, by branch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheBranches {
+    /// The likeliest first.
+    pub read: Vec<String>,
+    pub write: Option<String>,
 }
 
 /// A pull request that an event is about.
@@ -79,6 +91,10 @@ impl RunContext {
             sha: checked_out.or(head_sha).or(given),
             is_dirty: false,
             branch: get("GITHUB_HEAD_REF").or_else(|| get("GITHUB_REF_NAME")),
+            default_branch: event
+                .as_ref()
+                .and_then(|event| event["repository"]["default_branch"].as_str().map(str::to_owned)),
+            is_protected: get("GITHUB_REF_PROTECTED").as_deref() == Some("true"),
             actor: get("GITHUB_ACTOR"),
             run_url: repository.as_ref().zip(run_id.as_ref()).map(|(r, id)| format!("{server}/{r}/actions/runs/{id}")),
             run_attempt: get("GITHUB_RUN_ATTEMPT"),
@@ -103,6 +119,22 @@ impl RunContext {
             host: get("HOSTNAME").or_else(hostname).unwrap_or_else(|| "a computer without a name".to_owned()),
             ..Self::default()
         }
+    }
+
+    /// Whose caches a build reads, and whose it leaves: those of its branch, then those of the default branch. They are written on
+    /// GitHub alone, and neither by pull requests nor on a branch that everybody may push to: what is read later by a build of
+    /// `main` comes from there.
+    pub fn cache_branches(&self) -> CacheBranches {
+        let default = self.default_branch.clone().unwrap_or_else(|| "main".to_owned());
+        let is_pull_request = self.event.as_deref().is_some_and(|event| event.starts_with("pull_request"));
+        let is_safe = self.is_in_actions && !is_pull_request && !self.is_fork_pull_request;
+        let own = self.branch.clone();
+        let write = own.clone().filter(|own| is_safe && (self.is_protected || *own == default));
+        let mut read: Vec<String> = own.into_iter().collect();
+        if !read.contains(&default) {
+            read.push(default);
+        }
+        CacheBranches { read, write }
     }
 
     /// Tags with their placeholders resolved, each once.
@@ -418,5 +450,26 @@ mod tests {
             context.tags(&templates(&["{sha}", "{short-sha}"]), None).unwrap(),
             ["0123456789-dirty", "0123456-dirty"]
         );
+    }
+
+    #[test]
+    fn caches_are_written_on_branches_that_not_everybody_may_push_to_and_never_by_pull_requests() {
+        let branches = |is_protected: &str, pairs: &[(&str, &str)]| {
+            let mut all = env(&[("GITHUB_ACTIONS", "true"), ("GITHUB_REF_PROTECTED", is_protected)]);
+            all.extend(env(pairs));
+            RunContext::read(&all, Path::new("/nonexistent")).cache_branches()
+        };
+        let of = |read: &[&str], write: Option<&str>| CacheBranches {
+            read: templates(read),
+            write: write.map(str::to_owned),
+        };
+        let push = ("GITHUB_EVENT_NAME", "push");
+        assert_eq!(branches("false", &[push, ("GITHUB_REF_NAME", "main")]), of(&["main"], Some("main")));
+        assert_eq!(branches("false", &[push, ("GITHUB_REF_NAME", "try")]), of(&["try", "main"], None));
+        assert_eq!(branches("true", &[push, ("GITHUB_REF_NAME", "v2")]), of(&["v2", "main"], Some("v2")));
+        let pull_request = [("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_HEAD_REF", "main")];
+        assert_eq!(branches("true", &pull_request), of(&["main"], None));
+        let on_a_laptop = RunContext { branch: Some("main".to_owned()), ..RunContext::default() };
+        assert_eq!(on_a_laptop.cache_branches(), of(&["main"], None));
     }
 }

@@ -143,6 +143,10 @@ pub enum Event {
     ImageReused { image: ImageKey, digest: Digest, looked_up: Option<LookUp> },
     /// An image of another commit was not looked for.
     ReuseLimited { image: ImageKey, why: String },
+    /// A stage whose steps the image does not hold is pushed as an image of its own.
+    StageKeeping { image: ImageKey, stage: String },
+    /// The next build takes its steps from this tag.
+    StageKept { image: ImageKey, stage: String, tag: String, took: Took },
     /// The build read a path that no instruction names: its content is not all that decides it.
     ContentExceeded { image: ImageKey, path: String },
     /// Of a plan: a deploy would not build it.
@@ -399,6 +403,8 @@ pub enum Warning {
     PlanNotCommented { error: String },
     /// The plan's comment on the pull request does not say how its deploy ended.
     OutcomeNotCommented { error: String },
+    /// The next build on another machine starts without what this one did.
+    CacheNotKept { error: String },
     /// A tag is immutable and stays with an earlier build of the commit.
     TagTaken { tag: String, repository: String, digest: Digest },
     /// A variable names an endpoint of AWS on another machine without TLS.

@@ -393,6 +393,8 @@ pub trait Builder {
     async fn content_digest(&self, request: &Build) -> Result<String, BuildFailure>;
     /// Content identity of the image that a build would make: its Dockerfile, what it names of the context, and so on.
     async fn content(&self, request: &Build) -> Result<Content, BuildFailure>;
+    /// The stages of a build, by name or number, whose steps its image does not hold.
+    async fn stages_beside(&self, request: &Build) -> Result<Vec<String>, BuildFailure>;
     /// How large a build's context is; asks no Engine.
     async fn context(&self, request: &Build) -> Result<ContextFacts, BuildFailure>;
     /// The digest that a reference outside ECR stands for now, asked of its registry.

@@ -19,11 +19,12 @@ pub use cancellation::cancelled;
 pub use earlier::{GoesBack, Rollback};
 
 use crate::config::{Config, Lock};
+use crate::context::CacheBranches;
 use crate::events::{Event, Warning};
 use crate::lease::{self, Lease, LeaseRequest, Owner};
 use crate::release_context::ReleaseContext;
 use crate::retry;
-use crate::steps::preflight::Tags;
+use crate::steps::preflight::{Commit, Tags};
 use crate::steps::register::Revision;
 use crate::steps::release::RunKey;
 use crate::steps::{authenticate, preflight, register};
@@ -38,6 +39,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::watch::Sender;
 use tokio::time::Instant;
 
 /// One order to deploy: the config, and what the command line and the run add to it.
@@ -49,6 +51,7 @@ pub struct Order {
     pub provenance: Provenance,
     /// It puts an earlier release back.
     pub rollback: Option<Rollback>,
+    pub cache_branches: CacheBranches,
     pub run: RunKey,
     pub owner: Owner,
     /// Different for every process.
@@ -92,6 +95,8 @@ pub struct Release<'a> {
     /// Empty until production was read.
     plan: RefCell<Rc<Plan>>,
     images: ReadyImages,
+    /// Nothing of a build is still being kept for the next one.
+    has_kept_caches: Sender<bool>,
     leases: RefCell<Vec<Rc<Lease>>>,
     /// Services that a newer run has deployed while this one waited, and the run.
     left_to_newer: RefCell<Vec<(ServiceKey, String)>>,
@@ -110,6 +115,7 @@ impl<'a> Release<'a> {
             found: OnceCell::new(),
             plan: RefCell::default(),
             images: ReadyImages::new(order.config.images.len()),
+            has_kept_caches: Sender::new(false),
             leases: RefCell::default(),
             left_to_newer: RefCell::default(),
             revisions: RefCell::default(),
@@ -146,7 +152,14 @@ impl<'a> Release<'a> {
             return self.require_reviewed_plan().map(|()| planned);
         }
         self.require_reviewed_plan()?;
-        let deployed = run_alongside(Box::pin(self.deploy()), self.build_images()).await?;
+        let deploying = async {
+            let ended = self.deploy().await;
+            if ended.is_ok() {
+                self.await_caches().await;
+            }
+            ended
+        };
+        let deployed = run_alongside(Box::pin(deploying), self.build_images()).await?;
         self.hold_deploys().await;
         Ok(deployed)
     }
@@ -188,10 +201,9 @@ impl<'a> Release<'a> {
 
     /// Reads everything that the choices depend on, and chooses.
     async fn read_production(&self) -> Result<(), Failure> {
-        let Order { config, tags, provenance, is_dry_run, .. } = self.order;
-        let before =
-            preflight::preflight(config, tags, provenance.sha.as_deref(), self.earlier_attempt(), &self.context)
-                .await?;
+        let Order { config, tags, provenance, cache_branches, is_dry_run, .. } = self.order;
+        let commit = Commit { sha: provenance.sha.as_deref(), cache_branches };
+        let before = preflight::preflight(config, tags, commit, self.earlier_attempt(), &self.context).await?;
         let _ = self.found.set(before.found.clone());
         self.choose(before)?;
         if !is_dry_run {

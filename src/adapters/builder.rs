@@ -10,7 +10,7 @@ use fargate_deploy_core::plan::offline::ContextFacts;
 use fargate_deploy_core::redact::Secret;
 use fargate_deploy_engine::{
     BuildEvent, BuildRequest, DigestInput, Engine, EngineError, PushEvent, PushTarget, RegistryCredentials, StepState,
-    beyond_content, context_digest, context_facts,
+    beyond_content, context_digest, context_facts, stages_beside,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -110,6 +110,12 @@ impl Builder for EngineBuilder {
             fargate_deploy_engine::Content::Certain { digest, images } => Content::Certain { digest, images },
             fargate_deploy_engine::Content::Doubtful { why } => Content::Doubtful { why },
         })
+    }
+
+    async fn stages_beside(&self, request: &Build) -> Result<Vec<String>, BuildFailure> {
+        // The classic builder keeps no cache in an image.
+        let is_classic = self.engine().await.is_ok_and(|engine| !engine.info().buildkit);
+        if is_classic { Ok(vec![]) } else { reading(request, "reading the Dockerfile", stages_beside).await }
     }
 
     async fn context(&self, request: &Build) -> Result<ContextFacts, BuildFailure> {
@@ -212,6 +218,8 @@ struct BuildLog {
 impl BuildLog {
     fn tell(&mut self, event: BuildEvent, tell: &dyn Fn(BuildProgress)) {
         match event {
+            // Nobody has left one yet.
+            BuildEvent::Step { name, .. } if name.starts_with("importing cache manifest") => {}
             BuildEvent::Step { step, name, state } => {
                 self.end_line(&step, tell);
                 let state = match state {

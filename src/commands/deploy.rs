@@ -244,6 +244,7 @@ fn order(
             reason: options.reason,
         },
         rollback: options.rollback.map(|(rollback, _)| rollback),
+        cache_branches: context.cache_branches(),
         run: RunKey { key, attempt: context.run_attempt.clone().unwrap_or_else(|| "1".to_owned()) },
         owner: owner(context),
         token: random(),

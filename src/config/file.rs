@@ -87,7 +87,7 @@ pub(super) struct Image {
     pub platform: Option<Text>,
     /// The tags to push, with the placeholders {sha}, {short-sha}, {branch}, {run} and {env} (default `["{sha}"]`).
     pub tags: Option<OneOrMany<Tag>>,
-    /// `inline` (the default) keeps the build cache in the pushed image; `off` does not.
+    /// What a later build on another machine finds of this one: `auto`, `inline` or `off` (default `auto`).
     pub cache: Option<CacheChoice>,
     /// When an image that is already in the repository is taken instead of being built again (default `auto`).
     pub reuse: Option<ReuseChoice>,
@@ -238,6 +238,7 @@ pub(super) enum WhenChoice {
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum CacheChoice {
+    Auto,
     Inline,
     Off,
 }

@@ -121,6 +121,12 @@ pub fn line(event: &Event) -> Option<Line> {
         Event::ReuseLimited { image, why } => {
             Line::new(Progress, Step::Build, format!("{image}: not looked for among other commits' images: {why}"))
         }
+        Event::StageKeeping { image, stage } => {
+            Line::new(Started, Step::Push, format!("{image}: stage {stage}, for the next build"))
+        }
+        Event::StageKept { image, stage, tag, took } => {
+            Line::done(Step::Push, format!("{image}: stage {stage} is kept as {tag}"), *took)
+        }
         Event::ContentExceeded { image, path } => {
             let why = format!(
                 "a base image reads `{path}` of the context by itself, so this image is kept for its commit alone"
@@ -542,6 +548,9 @@ pub fn warning(warning: &Warning) -> String {
         }
         Warning::OutcomeNotCommented { error } => {
             format!("the pull request does not say how its plan ended: {error}")
+        }
+        Warning::CacheNotKept { error } => {
+            format!("the next build on another machine runs more steps again: {error}")
         }
         Warning::TagTaken { tag, repository, digest } => format!(
             "`{tag}` of {repository} is immutable and stays with {}, an earlier build of this commit",

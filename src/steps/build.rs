@@ -7,7 +7,7 @@ use crate::ports::{Build, BuildProgress, LocalImage, RegistryLogin};
 use crate::release_context::ReleaseContext;
 use fargate_deploy_core::names::ImageKey;
 use fargate_deploy_core::outcome::{Failure, Reason};
-use fargate_deploy_core::plan::Provenance;
+use fargate_deploy_core::plan::{KeptStage, Provenance};
 use fargate_deploy_core::redact::Secret;
 use fargate_deploy_core::resolved;
 use std::collections::BTreeMap;
@@ -37,23 +37,10 @@ pub struct Order<'a> {
 /// # Errors
 /// `build`: nothing was touched in ECS; the failing step and its last lines are told.
 pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<LocalImage, Failure> {
-    let Order { key, config, platform, name, cached_in, pull, login, provenance, env } = order;
+    let Order { key, platform, .. } = order;
     let image = key.clone();
     let step = context.begin(Event::BuildStarted { image: image.clone(), platform: platform.to_owned() });
-    let inline_cache = config.cache == Cache::Inline;
-    let request = Build {
-        context: config.context.clone(),
-        dockerfile: config.dockerfile.clone(),
-        target: config.target.clone(),
-        args: resolved::by_key(&config.args),
-        labels: labels(config, provenance),
-        secrets: secrets(config, env, context.sink)?,
-        platform: Some(platform.to_owned()),
-        cache_from: cached_in.iter().filter(|_| inline_cache).map(|rest| format!("{name}{rest}")).collect(),
-        inline_cache,
-        pull,
-        logins: login.cloned().into_iter().collect(),
-    };
+    let request = request(order, context)?;
     let built = context
         .builder
         .build(&request, &|progress| match progress {
@@ -75,6 +62,42 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
     }
     step.emit(Event::ImageBuilt { image, id: built.id.clone(), took: step.took() });
     Ok(built)
+}
+
+fn request(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Build, Failure> {
+    let Order { config, platform, name, cached_in, pull, login, provenance, env, .. } = order;
+    let has_cache = config.cache != Cache::Off;
+    Ok(Build {
+        context: config.context.clone(),
+        dockerfile: config.dockerfile.clone(),
+        target: config.target.clone(),
+        args: resolved::by_key(&config.args),
+        labels: labels(config, provenance),
+        secrets: secrets(config, env, context.sink)?,
+        platform: Some(platform.to_owned()),
+        cache_from: cached_in.iter().filter(|_| has_cache).map(|rest| format!("{name}{rest}")).collect(),
+        inline_cache: has_cache,
+        pull,
+        logins: login.cloned().into_iter().collect(),
+    })
+}
+
+/// Pushes a stage as an image of its own: the next build on another machine takes its steps from there. The Engine has just
+/// built it, so no step runs.
+///
+/// # Errors
+/// Why that is not possible; nothing of the release depends on it.
+pub async fn keep_stage(order: Order<'_>, kept: &KeptStage, context: &ReleaseContext<'_>) -> Result<(), Failure> {
+    let step = context.begin(Event::StageKeeping { image: order.key.clone(), stage: kept.stage.clone() });
+    let request = Build { target: Some(kept.stage.clone()), labels: BTreeMap::new(), ..request(order, context)? };
+    let what = format!("stage `{}` of image `{}` was not kept", kept.stage, order.key);
+    let failed = |e| build_failed(&what, e);
+    let built = context.builder.build(&request, &|_| {}).await.map_err(failed)?;
+    let target = format!("{}:{}", order.name, kept.tag);
+    context.builder.push(&built, &target, order.login, &|_| {}).await.map_err(failed)?;
+    let (image, tag) = (order.key.clone(), kept.tag.clone());
+    step.emit(Event::StageKept { image, stage: kept.stage.clone(), tag, took: step.took() });
+    Ok(())
 }
 
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>

@@ -1,17 +1,20 @@
 //! What is there: services, the revisions that they run, repositories, images that need no build. Reads only.
 
-use crate::config::{BuildConfig, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
+use crate::config::{BuildConfig, Cache, Config, ImageConfig, ImageSource, Reuse, ServiceConfig};
 use crate::content_key::{self, BaseImages, ContentKey};
+use crate::context::CacheBranches;
 use crate::definition_file::read_definition;
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Running, Wait, Warning};
 use crate::in_progress::is_in_progress;
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::release_context::{ReleaseContext, StepLog};
-use fargate_deploy_core::image::{Digest, ImageRef};
+use fargate_deploy_core::image::{CACHE_TAG, Digest, ImageRef};
 use fargate_deploy_core::names::{ClusterName, ImageKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
-use fargate_deploy_core::plan::{self, Before, Found, ImageBefore, ImageFound, LookUp, ServiceBefore};
+use fargate_deploy_core::plan::{
+    self, Before, Found, ImageBefore, ImageFound, KeptStage, LookUp, ServiceBefore, StageCaches,
+};
 use fargate_deploy_core::service::Service;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use futures_util::future::{join_all, try_join_all};
@@ -22,12 +25,19 @@ use tokio::time::{Instant, sleep};
 /// Image key and the tags that it gets, placeholders resolved.
 pub type Tags = Vec<(ImageKey, Vec<String>)>;
 
+/// What is released, as far as images are looked for by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit<'a> {
+    pub sha: Option<&'a str>,
+    pub cache_branches: &'a CacheBranches,
+}
+
 /// # Errors
 /// `config`, `permission`, `build` (the Engine, a missing Dockerfile): nothing was touched.
 pub async fn preflight(
     config: &Config,
     tags: &Tags,
-    sha: Option<&str>,
+    commit: Commit<'_>,
     earlier_attempt: Option<&str>,
     context: &ReleaseContext<'_>,
 ) -> Result<Before, Failure> {
@@ -40,7 +50,7 @@ pub async fn preflight(
     let bases = BaseImages::default();
     let images = try_join_all(config.images.iter().map(|image| {
         let tags = tags.iter().find(|(key, _)| *key == image.key).map(|(_, tags)| tags.clone()).unwrap_or_default();
-        find_image(image, tags, sha, platform_of(image, config, &services), &bases, context)
+        find_image(image, tags, commit, platform_of(image, config, &services), &bases, context)
     }))
     .await?;
     let own = config.release.iter().filter_map(|c| Some((c.name.clone(), c.task_definition.as_ref()?)));
@@ -219,7 +229,7 @@ async fn describe(
 async fn find_image(
     image: &ImageConfig,
     tags: Vec<String>,
-    sha: Option<&str>,
+    commit: Commit<'_>,
     platform: Option<String>,
     bases: &BaseImages,
     context: &ReleaseContext<'_>,
@@ -228,7 +238,7 @@ async fn find_image(
         ImageSource::Existing(reference) => existing(image, reference, context).await,
         ImageSource::Build(build) => {
             let platform = build.platform.clone().or(platform);
-            to_build(image, build, platform, tags, sha, bases, context).await
+            to_build(image, build, platform, tags, commit, bases, context).await
         }
     }
 }
@@ -244,6 +254,7 @@ async fn existing(image: &ImageConfig, text: &str, context: &ReleaseContext<'_>)
         content_tag: None,
         commit_tag: None,
         looked_up: None,
+        stage_caches: StageCaches::default(),
         found: Some(found),
         is_immutable: false,
         is_to_be_created: false,
@@ -343,11 +354,12 @@ async fn to_build(
     build: &BuildConfig,
     platform: Option<String>,
     tags: Vec<String>,
-    sha: Option<&str>,
+    commit: Commit<'_>,
     bases: &BaseImages,
     context: &ReleaseContext<'_>,
 ) -> Result<ImageBefore, Failure> {
     let request = Build::of(build, platform);
+    let sha = commit.sha;
     let key = ContentKey::of(image, build, &request, sha, bases, context).await?;
     let (content_tag, mut looked_up) = key.map(|key| (key.tag, key.looked_up)).unzip();
     let (name, repository) = repository_of(build, context).await?;
@@ -372,6 +384,14 @@ async fn to_build(
         looked_up = found.as_ref().map(|_| LookUp::Commit).or(looked_up);
         commit_tag = Some(tag);
     }
+    let stage_caches = match (&found, &repository) {
+        (None, Some(repository)) if build.cache == Cache::Auto && !repository.is_immutable => {
+            let stages = context.builder.stages_beside(&request).await;
+            let stages = stages.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
+            stage_caches(&image.key, &stages, commit.cache_branches)
+        }
+        _ => StageCaches::default(),
+    };
     let mut tags = tags;
     if let Some(repository) = repository.as_ref().filter(|r| r.is_immutable) {
         let taken = taken_by_commit(build, &tags, found.as_ref().map(|f| &f.digest), repository, context).await?;
@@ -385,10 +405,26 @@ async fn to_build(
         content_tag,
         commit_tag,
         looked_up,
+        stage_caches,
         found,
         is_immutable: repository.as_ref().is_some_and(|r| r.is_immutable),
         is_to_be_created: repository.is_none() && is_in_ecr && build.create_repository,
     })
+}
+
+/// Of each stage one tag for a branch: `cache-app-build-main`.
+fn stage_caches(image: &ImageKey, stages: &[String], branches: &CacheBranches) -> StageCaches {
+    let tag = |stage: &str, branch: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let named = format!("{CACHE_TAG}{image}-{stage}-{branch}");
+        named.chars().map(|c| if is_plain(c) { c } else { '-' }).take(128).collect::<String>()
+    };
+    let read = branches.read.iter().flat_map(|branch| stages.iter().map(|stage| tag(stage, branch)));
+    let kept = branches
+        .write
+        .iter()
+        .flat_map(|branch| stages.iter().map(|stage| KeptStage { stage: stage.clone(), tag: tag(stage, branch) }));
+    StageCaches { read: read.collect(), kept: kept.collect() }
 }
 
 async fn in_ecr(

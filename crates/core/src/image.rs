@@ -6,6 +6,9 @@ use std::fmt;
 /// What a tag that names the content of a build starts with.
 pub const CONTENT_TAG: &str = "content-";
 
+/// What a tag starts with under which a stage of a build is kept for the next one.
+pub const CACHE_TAG: &str = "cache-";
+
 /// `sha256:` and 64 hex digits: the only name of an image that cannot move.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -25,7 +25,7 @@ use crate::validated_config::{
 };
 pub use difference::TO_BE_BUILT;
 use images::plan_image;
-pub use images::{ImageAction, ImagePlan, LookUp};
+pub use images::{ImageAction, ImagePlan, KeptStage, LookUp, StageCaches};
 use risk::Risk;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -71,6 +71,7 @@ pub struct ImageBefore {
     /// The one of its commit, where `content_tag` is of any commit.
     pub commit_tag: Option<String>,
     pub looked_up: Option<LookUp>,
+    pub stage_caches: StageCaches,
     pub found: Option<ImageFound>,
     /// Its repository refuses to move a tag.
     pub is_immutable: bool,

@@ -104,6 +104,8 @@ pub enum BuildSecretSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cache {
+    /// As `Inline`, and the stages whose steps the image does not hold are kept as images of their own. The default.
+    Auto,
     /// `BUILDKIT_INLINE_CACHE` written into the image and read back from the repository.
     Inline,
     Off,

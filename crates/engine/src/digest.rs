@@ -121,6 +121,15 @@ pub fn beyond_content(input: &DigestInput<'_>, asked: &[String]) -> Result<Optio
     Ok(reads.ok().and_then(|reads| reads.misses(asked).map(str::to_owned)))
 }
 
+/// The stages whose steps are lost with the Engine where only the image is kept: see `stages_beside`.
+///
+/// # Errors
+/// As of [`content`].
+pub fn stages_beside(input: &DigestInput<'_>) -> Result<Vec<String>, EngineError> {
+    let text = BuildContext::resolve(input.context, input.dockerfile)?.dockerfile_text()?;
+    Ok(dockerfile::stages_beside(&String::from_utf8_lossy(&text), input.target, &input.args))
+}
+
 /// A worktree and a submodule have a file named `.git`.
 fn is_version_control(entry: &Entry) -> bool {
     entry.path.split('/').any(|name| VERSION_CONTROL.contains(&name))

@@ -65,6 +65,18 @@ pub(super) fn reads(text: &str, target: Option<&str>, args: &BTreeMap<String, St
     Ok(reads)
 }
 
+/// The stages, by name or number, whose steps an image of `target` does not hold, although it takes files from them: what is
+/// kept of a build by keeping its image is not theirs. A stage that is the base of another one on the list is not on it.
+/// Empty where the text cannot be read.
+pub(super) fn stages_beside(text: &str, target: Option<&str>, args: &BTreeMap<String, String>) -> Vec<String> {
+    let found = || {
+        let lines = joined(text, Directives::of(text).escape)?;
+        let stages = Stages::of(lines.iter().map(|(line, text)| Instruction::of(*line, text)), args)?;
+        stages.beside(target)
+    };
+    found().unwrap_or_default()
+}
+
 /// The comments at the very top that mean something.
 struct Directives<'a> {
     escape: char,
@@ -176,6 +188,8 @@ struct Stage {
     base: String,
     /// `from` of COPY and of mounts, with their lines.
     from: Vec<(usize, String)>,
+    /// It has a RUN.
+    runs: bool,
     paths: BTreeSet<String>,
     doubt: Option<String>,
 }
@@ -220,11 +234,48 @@ impl Stages {
         earlier.iter().rposition(by_name).or_else(|| name.parse().ok().filter(|at| *at < before))
     }
 
+    fn target(&self, target: Option<&str>) -> Result<usize, String> {
+        match target {
+            Some(target) => self.find(target, self.0.len()).ok_or(format!("the stage `{target}` is not in it")),
+            None => self.0.len().checked_sub(1).ok_or("it has no FROM".to_owned()),
+        }
+    }
+
+    /// The stage that the one at `at` is FROM. COPY also reaches stages by number, FROM by name alone.
+    fn base(&self, at: usize) -> Option<usize> {
+        let base = &self.0[at].base;
+        self.find(base, at).filter(|_| base.parse::<usize>().is_err())
+    }
+
+    /// A stage and all that it is FROM.
+    fn line_of(&self, at: usize) -> BTreeSet<usize> {
+        std::iter::successors(Some(at), |at| self.base(*at)).collect()
+    }
+
+    fn beside(&self, target: Option<&str>) -> Result<Vec<String>, String> {
+        let last = self.target(target)?;
+        let held = self.line_of(last);
+        let mut lines: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![last];
+        while let Some(at) = open.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            let line = self.line_of(at);
+            if line.iter().any(|at| self.0[*at].runs && !held.contains(at)) {
+                lines.insert(at, line);
+            }
+            open.extend(self.base(at));
+            open.extend(self.0[at].from.iter().filter_map(|(_, name)| self.find(name, at)));
+        }
+        let is_within_another = |at: &usize| lines.iter().any(|(other, line)| other != at && line.contains(at));
+        let kept = lines.keys().filter(|at| !is_within_another(at));
+        Ok(kept.map(|at| self.0[*at].name.clone().unwrap_or_else(|| at.to_string())).collect())
+    }
+
     fn collect(&self, target: Option<&str>, reads: &mut Reads) -> Result<(), String> {
-        let last = match target {
-            Some(target) => self.find(target, self.0.len()).ok_or(format!("the stage `{target}` is not in it"))?,
-            None => self.0.len().checked_sub(1).ok_or("it has no FROM")?,
-        };
+        let last = self.target(target)?;
         let mut seen = BTreeSet::new();
         let mut open = vec![last];
         while let Some(at) = open.pop() {
@@ -236,9 +287,7 @@ impl Stages {
                 return Err(doubt.clone());
             }
             reads.paths.extend(stage.paths.iter().cloned());
-            // COPY also reaches stages by number, FROM by name alone.
-            let base = self.find(&stage.base, at).filter(|_| stage.base.parse::<usize>().is_err());
-            match base {
+            match self.base(at) {
                 Some(earlier) => open.push(earlier),
                 None if stage.base == "scratch" => {}
                 None => drop(reads.images.insert(stage.base.clone())),
@@ -294,6 +343,7 @@ impl Stage {
                 }
             },
             "RUN" => {
+                self.runs = true;
                 for (_, mount) in instruction.flags.iter().filter(|(name, _)| *name == "mount") {
                     self.mount(line, mount);
                 }
@@ -449,6 +499,21 @@ mod tests {
         }
         let args = [("BUILDKIT_SYNTAX", "x")];
         assert!(read_with("FROM a\n", None, &args).is_err());
+    }
+
+    #[test]
+    fn the_stages_beside_an_image_are_those_that_it_copies_from_and_that_run_something() {
+        let beside = |text: &str, target| stages_beside(text, target, &BTreeMap::new());
+        let node = "FROM node AS deps\nRUN yarn\nFROM deps AS build\nRUN yarn build\n";
+        assert_eq!(beside(&format!("{node}FROM nginx\nCOPY --from=build /d /d\n"), None), ["build"]);
+        assert_eq!(beside(&format!("{node}FROM deps\nCOPY --from=build /d /d\n"), None), ["build"]);
+        assert_eq!(beside(&format!("{node}FROM build\nCMD x\n"), None), [""; 0]);
+        assert_eq!(beside(&format!("{node}FROM nginx\nCOPY --from=build /d /d\n"), Some("build")), [""; 0]);
+        let two =
+            "FROM a\nRUN x\nFROM b AS tools\nRUN y\nFROM c\nRUN --mount=from=tools,target=/t z\nCOPY --from=0 /x /x\n";
+        assert_eq!(beside(two, None), ["0", "tools"]);
+        assert_eq!(beside("FROM a AS files\nCOPY x /x\nFROM b\nCOPY --from=files /x /x\n", None), [""; 0]);
+        assert_eq!(beside("RUN <<E\n", None), [""; 0]);
     }
 
     #[test]

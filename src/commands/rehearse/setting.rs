@@ -1,7 +1,7 @@
 //! What a rehearsal changes in the config, and nothing else: the local Engine's architecture instead of the one on AWS,
 //! smoke checks at the stage's load balancers, repositories in the stage's registry.
 
-use crate::config::{Config, ImageSource, ServiceConfig};
+use crate::config::{Cache, Config, ImageSource, ServiceConfig};
 use crate::definition_file::read_definition;
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::names::{ContainerName, ServiceKey};
@@ -79,6 +79,8 @@ impl Setting {
             if let ImageSource::Build(build) = &mut image.source {
                 build.repository = repository(&build.repository);
                 build.platform = Some(self.platform.clone());
+                // The stage's registry goes with the rehearsal.
+                build.cache = if build.cache == Cache::Auto { Cache::Inline } else { build.cache };
             }
         }
         for command in config.release.iter_mut().filter(|c| c.task_definition.is_some()) {

@@ -114,7 +114,8 @@ impl Check<'_> {
             tags: self.tags(image.tags),
             cache: match image.cache {
                 Some(CacheChoice::Off) => Cache::Off,
-                Some(CacheChoice::Inline) | None => Cache::Inline,
+                Some(CacheChoice::Inline) => Cache::Inline,
+                Some(CacheChoice::Auto) | None => Cache::Auto,
             },
             reuse: match image.reuse {
                 Some(ReuseChoice::Content) => Reuse::Content,

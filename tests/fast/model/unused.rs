@@ -158,6 +158,10 @@ impl Builder for Unused {
         unreachable!()
     }
 
+    async fn stages_beside(&self, _: &Build) -> Result<Vec<String>, BuildFailure> {
+        unreachable!()
+    }
+
     async fn context(&self, _: &Build) -> Result<ContextFacts, BuildFailure> {
         unreachable!()
     }

@@ -7,7 +7,7 @@ use fargate_deploy_core::image::Digest;
 use fargate_deploy_core::plan::document::{Decision, Infrastructure, PlanDocument, Published, RunOptions, Shown};
 use fargate_deploy_core::plan::offline::OfflineDocument;
 use fargate_deploy_core::plan::risk::RiskKind;
-use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, LookUp, Plan, ServiceBefore};
+use fargate_deploy_core::plan::{Before, Found, ImageBefore, ImageFound, LookUp, Plan, ServiceBefore, StageCaches};
 use fargate_deploy_core::service::{Alarms, Breaker, Controller, Counts, Service, Strategy};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::terraform::TerraformSummary;
@@ -61,6 +61,7 @@ fn image(key: &str) -> ImageBefore {
         content_tag: Some("content-0123456789".to_owned()),
         commit_tag: None,
         looked_up: Some(LookUp::Commit),
+        stage_caches: StageCaches::default(),
         found: None,
         is_immutable: false,
         is_to_be_created: false,

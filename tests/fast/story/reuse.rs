@@ -3,7 +3,8 @@
 use crate::story::fake::REGISTRY;
 use crate::story::fake::digest_of;
 use crate::story::scene::{Scene, old_image};
-use fargate_deploy::config::ImageSource;
+use fargate_deploy::config::{Cache, ImageSource};
+use fargate_deploy::context::CacheBranches;
 use fargate_deploy::render::plan::text;
 use fargate_deploy_core::outcome::Success;
 use std::collections::BTreeSet;
@@ -119,4 +120,63 @@ async fn caches_are_looked_for_in_what_runs_and_in_tags_that_move() {
     let caches: Vec<_> = scene.builder.caches.take().into_iter().filter(|c| c.contains("shop-app")).collect();
     let first = digest_of("/src new");
     assert_eq!(caches, [image(&format!("@{first}")), image(":main"), image(":latest")]);
+}
+
+/// A Dockerfile whose image takes files from the stage `build`.
+fn multi_stage(write: Option<&str>) -> Scene {
+    let mut scene = Scene::without_migration();
+    scene.builder.stages.replace(vec!["build".to_owned()]);
+    let ImageSource::Build(build) = &mut scene.order.config.images[0].source else { panic!() };
+    build.cache = Cache::Auto;
+    let read = ["feature/x", "main"].map(str::to_owned).to_vec();
+    scene.order.cache_branches = CacheBranches { read, write: write.map(str::to_owned) };
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn stages_that_an_image_does_not_hold_are_kept_under_tags_of_their_branch_and_read_from_there() {
+    let mut scene = multi_stage(Some("feature/x"));
+    let said = {
+        scene.order.is_dry_run = true;
+        let plan = scene.deploy().await.record.plan.unwrap();
+        scene.order.is_dry_run = false;
+        plan.calls.iter().map(|call| format!("{} {}", call.action, call.on)).collect::<Vec<_>>()
+    };
+    let kept = format!("{REGISTRY}/shop-app:cache-app-build-feature-x");
+    assert!(said.contains(&format!("ecr:PutImage {kept}")), "{said:?}");
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("push shop-app:cache-app-build-feature-x"), 1);
+    let caches = scene.builder.caches.take();
+    let main = format!("{REGISTRY}/shop-app:cache-app-build-main");
+    assert!(caches[1..].starts_with(&[kept, main]), "{caches:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_where_a_branch_may_not_or_a_tag_cannot_move() {
+    let unsafe_branch = multi_stage(None);
+    let immutable = multi_stage(Some("main"));
+    immutable.cloud.aws().repositories.get_mut("shop-app").unwrap().is_immutable = true;
+    for scene in [unsafe_branch, immutable] {
+        assert_eq!(scene.deploy().await.success(), Success::Deployed);
+        assert_eq!(scene.journal.count("push shop-app:cache-"), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_cannot_be_kept_is_one_warning_and_the_deploy_is_green() {
+    let scene = multi_stage(Some("main"));
+    scene.builder.refuses.replace(Some("cache-".to_owned()));
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    let warnings = scene.told.json().into_iter().filter(|event| event["event"] == "warning");
+    let said: Vec<_> = warnings.map(|event| event.to_string()).filter(|event| event.contains("was not kept")).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_does_not_end_does_not_hold_a_release_up() {
+    let scene = multi_stage(Some("main"));
+    scene.builder.hangs.replace(Some("cache-".to_owned()));
+    let began = tokio::time::Instant::now();
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert!(began.elapsed().as_secs() < 600, "{:?}", began.elapsed());
 }

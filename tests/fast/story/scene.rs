@@ -6,6 +6,7 @@ use super::fake::rollout::Ending;
 use super::fake::task::Run;
 use super::fake::{FakeWeb, Journal, REGISTRY, RecordedEvents, digest_of};
 use fargate_deploy::config::*;
+use fargate_deploy::context::CacheBranches;
 use fargate_deploy::lease::Owner;
 use fargate_deploy::ports::RunTask;
 use fargate_deploy::release::{Order, Release, RequiredPlan};
@@ -156,6 +157,7 @@ pub fn order(run: &str, attempt: &str, token: &str) -> Order {
             ..Provenance::default()
         },
         rollback: None,
+        cache_branches: CacheBranches::default(),
         run: RunKey { key: run.to_owned(), attempt: attempt.to_owned() },
         owner: Owner { run: format!("https://github.com/org/shop/actions/runs/{run}"), actor: "ada".to_owned() },
         token: token.to_owned(),

@@ -7,6 +7,22 @@ use crate::validated_config::{BuildConfig, Config, ImageSource};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
+/// Where the steps of stages are kept that an image does not hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageCaches {
+    /// Tags that may have them, the likeliest first.
+    pub read: Vec<String>,
+    /// What this run leaves to the next.
+    pub kept: Vec<KeptStage>,
+}
+
+/// A stage of a Dockerfile that is pushed as an image, under a tag that moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptStage {
+    pub stage: String,
+    pub tag: String,
+}
+
 /// Each cache is a request to the registry before the first step of a build.
 const MOST_CACHES: usize = 4;
 
@@ -61,6 +77,8 @@ pub enum ImageAction {
         commit_tag: Option<String>,
         /// What follows the repository's name in references to images whose cache may help: digests that run, tags that move.
         cached_in: Vec<String>,
+        /// Pushed while services already roll out.
+        kept_stages: Vec<KeptStage>,
     },
     /// What this would build is in the repository: only put the missing tags on it.
     Reuse { build: Box<BuildConfig>, digest: Digest, missing_tags: Vec<String> },
@@ -110,6 +128,7 @@ pub(super) fn plan_image(
             cached_in: cached_in(&found, build, services),
             tags: found.tags.into_iter().chain(found.content_tag).collect(),
             commit_tag: found.commit_tag,
+            kept_stages: found.stage_caches.kept,
         },
         (_, None) => {
             problems.push(format!("image `{}` is neither built here nor found in its repository", found.key));
@@ -148,5 +167,6 @@ fn cached_in(image: &ImageBefore, build: &BuildConfig, services: &[(ServicePlan,
     let mut seen = BTreeSet::new();
     all.retain(|one| seen.insert(one.clone()));
     all.truncate(MOST_CACHES);
+    all.extend(image.stage_caches.read.iter().map(|tag| format!(":{tag}")));
     all
 }

@@ -31,6 +31,11 @@ pub struct FakeBuilder {
     pub breaks: RefCell<Option<String>>,
     /// What it builds whatever platform was asked for.
     pub builds_for: RefCell<Option<String>>,
+    /// Pushes under tags that start with this are refused, or never end.
+    pub refuses: RefCell<Option<String>>,
+    pub hangs: RefCell<Option<String>>,
+    /// The stages of each Dockerfile that its image does not hold.
+    pub stages: RefCell<Vec<String>>,
     /// Where builds looked for caches.
     pub caches: RefCell<Vec<String>>,
     /// What contexts hold that differ from `content`.
@@ -57,6 +62,9 @@ impl FakeBuilder {
             takes: RefCell::default(),
             breaks: RefCell::default(),
             builds_for: RefCell::default(),
+            refuses: RefCell::default(),
+            hangs: RefCell::default(),
+            stages: RefCell::default(),
             caches: RefCell::default(),
             contents: RefCell::default(),
             bases: RefCell::default(),
@@ -138,6 +146,20 @@ impl Builder for FakeBuilder {
                 at: None,
             });
         }
+        let is_of =
+            |start: &RefCell<Option<String>>| start.borrow().as_ref().is_some_and(|start| tag.starts_with(start));
+        if is_of(&self.refuses) {
+            return Err(BuildFailure {
+                kind: BuildFailureKind::Push,
+                message: "denied: not allowed".to_owned(),
+                log: vec![],
+                hint: None,
+                at: None,
+            });
+        }
+        if is_of(&self.hangs) {
+            std::future::pending::<()>().await;
+        }
         let digest = Digest::parse(&image.id).unwrap();
         self.cloud.push(repository, &digest, tag, &image.platform);
         Ok(digest)
@@ -162,6 +184,10 @@ impl Builder for FakeBuilder {
         }
         let digest = format!("of what is named {} {:?}", self.content_in(&request.context), request.platform);
         Ok(Content::Certain { digest, images: self.bases.borrow().clone() })
+    }
+
+    async fn stages_beside(&self, _request: &Build) -> Result<Vec<String>, BuildFailure> {
+        Ok(self.stages.borrow().clone())
     }
 
     async fn context(&self, _request: &Build) -> Result<ContextFacts, BuildFailure> {
