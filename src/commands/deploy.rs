@@ -27,6 +27,7 @@ use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::plan::document::Shown;
 use futures_util::FutureExt as _;
 use futures_util::future::join;
+use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -203,6 +204,17 @@ pub async fn open_session(
     Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))
 }
 
+/// Tells a run from every other one, and is the same for its attempts. The ids of runs are unique on one server alone.
+fn run_key(context: &RunContext) -> String {
+    let Some(id) = &context.run_id else { return random() };
+    match &context.run_url {
+        Some(url) if !url.starts_with("https://github.com/") => {
+            format!("{id}-{}", &hex::encode(Sha256::digest(url))[..8])
+        }
+        _ => id.clone(),
+    }
+}
+
 /// Why there is no identity, as an ending.
 pub fn no_identity(failure: &IdentityFailure) -> Failure {
     let reason = match failure {
@@ -230,7 +242,7 @@ fn order(
             tags.push((image.key.clone(), resolved));
         }
     }
-    let key = context.run_id.clone().unwrap_or_else(random);
+    let key = run_key(context);
     Ok(Order {
         tags,
         provenance: Provenance {
@@ -369,6 +381,24 @@ fn in_workspace(file: &Path, env: &BTreeMap<String, String>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_a_run_is_its_own_on_every_server_and_one_for_all_its_attempts() {
+        let of = |server: &str, repository: &str, attempt: &str| {
+            run_key(&RunContext {
+                run_id: Some("1001".to_owned()),
+                run_attempt: Some(attempt.to_owned()),
+                run_url: Some(format!("{server}/{repository}/actions/runs/1001")),
+                ..RunContext::default()
+            })
+        };
+        assert_eq!(of("https://github.com", "acme/shop", "2"), "1001");
+        let ours = of("https://ghe1.example", "acme/shop", "1");
+        assert!(ours.starts_with("1001-"), "{ours}");
+        assert_eq!(ours, of("https://ghe1.example", "acme/shop", "2"));
+        assert_ne!(ours, of("https://ghe2.example", "acme/shop", "1"));
+        assert_ne!(ours, of("https://ghe1.example", "other/app", "1"));
+    }
 
     #[test]
     fn the_registrys_password_goes_to_no_other_machine() {

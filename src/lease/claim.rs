@@ -8,6 +8,9 @@ use fargate_deploy_core::names::{ServiceRef, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use serde::{Deserialize, Serialize};
 
+/// Nothing of ours has a larger number: what has one is none of ours.
+const LAST_GENERATION: u64 = u32::MAX as u64;
+
 /// Which run this is: retries of one run share the key and differ in the attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunKey {
@@ -187,7 +190,8 @@ pub(super) async fn chain(path: &str, aws: Aws<'_>) -> Result<Chain, Failure> {
             manual_lock::NAME => chain.manual_lock = Some(ManualLock::read(&value)),
             number => {
                 let claim = serde_json::from_str(&value).ok();
-                chain.generations.extend(number.parse().ok().map(|number| Generation { number, claim }));
+                let number = number.parse().ok().filter(|number| *number <= LAST_GENERATION);
+                chain.generations.extend(number.map(|number| Generation { number, claim }));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::explanation;
 use crate::follow::Follow;
 pub use crate::lease::RunKey;
 use crate::lease::{self, ClaimedTask, Lease};
-use crate::ports::{CallError, CallErrorKind, LogStream, RunTask};
+use crate::ports::{CallErrorKind, LogStream, RunTask};
 use crate::registered::newest_equal;
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
@@ -484,7 +484,7 @@ async fn wait_until_stopped(
     let mut status = String::new();
     loop {
         let read = retry::each_within(retry::POLL, context.aws.tasks.tasks(cluster, std::slice::from_ref(task))).await;
-        let mut unreadable = None;
+        let mut unreadable: Option<String> = None;
         match read {
             Ok(found) => {
                 if let Some(found) = found.into_iter().next() {
@@ -504,6 +504,8 @@ async fn wait_until_stopped(
                         ),
                     )
                     .with_next("look at its log and at the database before you deploy again"));
+                } else {
+                    unreadable = Some("AWS does not show the task".to_owned());
                 }
             }
             Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity | CallErrorKind::Invalid) => {
@@ -518,14 +520,14 @@ async fn wait_until_stopped(
                     task: task.clone(),
                     error: e.to_string(),
                 });
-                unreadable = Some(e);
+                unreadable = Some(e.to_string());
             }
         }
         if began.elapsed() >= plan.command.timeout {
             return Err(match unreadable {
-                Some(e) => {
+                Some(why) => {
                     set(context, plan, None, CommandState::Unknown);
-                    not_seen(plan, task, last_seen.elapsed(), &e)
+                    not_seen(plan, task, last_seen.elapsed(), why)
                 }
                 None => still_running(plan, task, &status),
             });
@@ -545,14 +547,14 @@ fn still_running(plan: &CommandPlan, task: &TaskArn, status: &str) -> Failure {
 }
 
 /// The time is over, and the task could not be looked at.
-fn not_seen(plan: &CommandPlan, task: &TaskArn, unseen: Duration, error: &CallError) -> Failure {
+fn not_seen(plan: &CommandPlan, task: &TaskArn, unseen: Duration, why: String) -> Failure {
     let name = &plan.command.name;
     let what = format!(
         "release command `{name}`: whether it has ended is unknown: task {} could not be read for {} s",
         task.id(),
         unseen.as_secs()
     );
-    Failure::new(Reason::Unavailable, what).with_evidence(vec![error.to_string()]).with_next(
+    Failure::new(Reason::Unavailable, what).with_evidence(vec![why]).with_next(
         "it was not stopped: see how the task ended, then deploy again; until it ends no other release starts",
     )
 }

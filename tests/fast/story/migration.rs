@@ -235,6 +235,25 @@ async fn a_migration_that_a_person_stopped_is_said_to_have_been_stopped() {
     fails(&scene, "was stopped before it ended: UserInitiated: Task stopped by user").await;
 }
 
+/// It was seen, and then AWS shows it no more.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_be_seen_when_its_time_is_over_is_not_said_to_be_running() {
+    let mut scene = Scene::new().next_runs([Run::hangs()]);
+    scene.order.config.release[0].timeout = Duration::from_secs(60);
+    let vanishes = async {
+        while scene.journal.count("ecs:DescribeTasks") == 0 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        sleep(Duration::from_secs(5)).await;
+        scene.cloud.aws().tasks.retain(|task| task.service.is_some());
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! { ended = scene.deploy() => ended, () = vanishes => unreachable!() };
+    assert_eq!(ended.reason(), Reason::Unavailable, "{ended:?}");
+    assert!(ended.failure().what.contains("whether it has ended is unknown"), "{ended:?}");
+    assert!(ended.state().iter().any(|line| line.contains("whether it has ended is not known")), "{:?}", ended.state());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_that_describe_tasks_does_not_know_yet_is_waited_for() {
     let scene = Scene::new().next_runs([Run::exits(0).missing_for(25)]);
