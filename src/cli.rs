@@ -1,13 +1,12 @@
 //! The command line, and the Action's inputs as the same arguments. Raw: nothing here is checked against anything else.
 
 mod exec;
-mod inputs;
+pub mod inputs;
 mod logs;
 mod operate;
 mod run;
 
 pub use exec::ExecFlags;
-pub use inputs::{INPUTS, Input, InputKind};
 use inputs::{action_inputs, of_a_step};
 pub use logs::LogsFlags;
 pub use operate::{LockAction, LockFlags, PausedFlags, ReleasesAction, ReleasesFlags, RollbackFlags, StatusFlags};

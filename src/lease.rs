@@ -17,7 +17,7 @@ mod ran;
 mod takeover;
 
 pub use claim::{Claim, ClaimedTask, ReleaseRecord, RunKey, SucceededCommand};
-pub use line::{Line, in_order};
+pub use line::in_order;
 pub use lock::{State, clear, set, state};
 pub use manual_lock::ManualLock;
 pub use order::{order, start_task};

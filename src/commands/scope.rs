@@ -89,7 +89,7 @@ impl Scope {
 }
 
 impl ScopedService {
-    fn of(config: ServiceConfig) -> Self {
+    pub fn of(config: ServiceConfig) -> Self {
         Self {
             key: config.key.clone(),
             service: ServiceRef { cluster: config.cluster.clone(), name: config.name.clone() },

@@ -63,11 +63,7 @@ pub async fn in_order<'s>(services: impl Iterator<Item = &'s ServiceRef>, aws: A
     Ok(line)
 }
 
-impl<'s> Line<'s> {
-    pub fn services(&self) -> impl Iterator<Item = &'s ServiceRef> {
-        self.waiting.iter().map(|next| next.service)
-    }
-
+impl Line<'_> {
     /// Waits for the lease of the next service until `deadline`. `None`: all were taken.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! What is said twice is generated, and this keeps it in step.
 
 use clap::CommandFactory as _;
-use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
+use fargate_deploy::cli::Arguments;
+use fargate_deploy::cli::inputs::{INPUTS, InputKind};
 use fargate_deploy::render::outputs::outputs;
 use fargate_deploy_core::outcome::{Outcome, Reason, Record, Success};
 use std::path::Path;

@@ -3,13 +3,12 @@
 use crate::story::fake::cloud::Outage;
 use crate::story::fake::task::{RunningTask, container as ended};
 use crate::story::fake::{ACCOUNT, REGION, definition_arn};
-use crate::story::scene::{Scene, container, definition, old_image};
+use crate::story::scene::{Scene, container, definition, old_image, service_config};
 use fargate_deploy::commands::logs::{Asked, logs_of};
 use fargate_deploy::commands::scope::ScopedService;
 use fargate_deploy::events::{Event, Warning};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::render::log_lines::{LogStyle, Printer};
-use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task::Task;
 use serde_json::{Value, json};
@@ -34,8 +33,7 @@ fn milliseconds(seconds: f64) -> i64 {
 }
 
 fn web() -> Vec<ScopedService> {
-    let service = ServiceRef { cluster: "shop".into(), name: "web".into() };
-    vec![ScopedService { key: "web".into(), service, container: Some("app".into()) }]
+    vec![ScopedService::of(service_config("web"))]
 }
 
 fn stream(id: &str) -> String {

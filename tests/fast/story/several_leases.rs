@@ -3,11 +3,13 @@
 use super::lease::{claim_of, put, seconds, take, take_of, web};
 use crate::story::scene::Scene;
 use fargate_deploy::config::Lock;
-use fargate_deploy::lease::{ClaimedTask, ManualLock, hold, in_order, set};
+use fargate_deploy::lease::{ClaimedTask, LeaseRequest, ManualLock, hold, in_order, set};
 use fargate_deploy::ports::CallErrorKind;
+use fargate_deploy::release::Order;
 use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Reason, Success};
 use serde_json::json;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -21,8 +23,17 @@ async fn leases_are_taken_in_one_order_however_the_services_are_written() {
     let scene = Scene::new();
     let as_arn = |name: &str| of(&format!("arn:aws:ecs:eu-central-1:111122223333:service/shop/{name}"));
     for services in [[of("able"), as_arn("aaa")], [as_arn("able"), of("aaa")], [of("aaa"), of("able")]] {
-        let ordered = in_order(services.iter(), scene.cloud.ports()).await.unwrap();
-        assert_eq!(ordered.services().map(ToString::to_string).collect::<Vec<_>>(), ["shop/aaa", "shop/able"]);
+        let record = RefCell::default();
+        let context = scene.context(&record);
+        let Order { owner, run, token, .. } = &scene.order;
+        let request = LeaseRequest { owner, run, token, first: None };
+        let mut line = in_order(services.iter(), scene.cloud.ports()).await.unwrap();
+        let mut taken = vec![];
+        while let Some(lease) = line.acquire_next(request, Instant::now() + seconds(60), &context).await.unwrap() {
+            taken.push(lease.service().to_string());
+            lease.release(scene.cloud.ports()).await;
+        }
+        assert_eq!(taken, ["shop/aaa", "shop/able"]);
     }
 }
 

@@ -4,7 +4,8 @@
 use super::{Page, assert_none, pages};
 use crate::spec::action_yml::{OUTPUTS, help_of};
 use clap::CommandFactory as _;
-use fargate_deploy::cli::{Arguments, INPUTS, InputKind};
+use fargate_deploy::cli::Arguments;
+use fargate_deploy::cli::inputs::{INPUTS, InputKind};
 use fargate_deploy::commands::explain::readable;
 use fargate_deploy::config::schema;
 use fargate_deploy::events::{Event, Notice, Wait, Warning};
@@ -284,7 +285,7 @@ fn commands() -> String {
 }
 
 fn inputs() -> String {
-    let row = |input: &fargate_deploy::cli::Input| {
+    let row = |input: &fargate_deploy::cli::inputs::Input| {
         let help = input.help.map(str::to_owned).or_else(|| help_of(input.name)).unwrap_or_default();
         let form = match input.kind {
             InputKind::List => "one a line",
