@@ -17,3 +17,4 @@ pub mod status;
 mod step_names;
 pub mod stream;
 pub mod summary;
+pub mod warnings;

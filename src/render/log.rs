@@ -8,6 +8,7 @@ use crate::events::{Event, Sink, Step};
 use crate::render::live::Live;
 use crate::render::sentences::{self, Line, Mark};
 use crate::render::step_names::name;
+use crate::render::warnings;
 use fargate_deploy_core::markdown::stripped;
 use fargate_deploy_core::redact::Redaction;
 use std::io::Write;
@@ -171,7 +172,7 @@ impl<W: Write> Inner<W> {
                 self.close_group();
                 let text = self
                     .redaction
-                    .apply(&sentences::warning(&warning))
+                    .apply(&warnings::warning(&warning))
                     .lines()
                     .map(clean)
                     .collect::<Vec<_>>()
@@ -181,7 +182,7 @@ impl<W: Write> Inner<W> {
                     None => self.line(&format!("! warning: {text}")),
                 }
             }
-            Event::Notice(notice) => self.notice(&sentences::notice(&notice)),
+            Event::Notice(notice) => self.notice(&warnings::notice(&notice)),
             other => {
                 let line = sentences::line(&other);
                 if let Some(live) = &mut self.live {

@@ -1,7 +1,7 @@
 //! A sink that remembers.
 
 use fargate_deploy::events::{Event, Sink};
-use fargate_deploy::render::sentences;
+use fargate_deploy::render::warnings;
 use std::sync::Mutex;
 
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl RecordedEvents {
 
     pub fn warnings(&self) -> Vec<String> {
         self.texts(|event| match event {
-            Event::Warning(warning) => Some(sentences::warning(warning)),
+            Event::Warning(warning) => Some(warnings::warning(warning)),
             _ => None,
         })
     }
