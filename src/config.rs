@@ -32,6 +32,7 @@ pub use request::{LockFlag, Request};
 pub use schema::schema;
 pub use sources::Answers;
 pub use suggestion::nearest;
+pub(crate) use suggestion::suggestion;
 pub use syntax::{TagPart, duration, tag_template};
 
 pub use fargate_deploy_core::validated_config::*;

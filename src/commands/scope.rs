@@ -2,6 +2,7 @@
 
 use crate::cli::Arguments;
 use crate::commands::configure::configure;
+use crate::config::suggestion;
 use crate::config::{self, Config, ServiceConfig, When};
 use crate::events::Sink;
 use fargate_deploy_core::names::{ContainerName, RoleArn, ServiceKey, ServiceRef};
@@ -106,9 +107,9 @@ impl ScopedService {
 pub(super) fn of_config(config: &Config, named: &[String]) -> Result<Vec<ServiceConfig>, Failure> {
     let is_there = |key: &&String| config.services.iter().any(|service| service.key.as_str() == key.as_str());
     if let Some(unknown) = named.iter().find(|key| !is_there(key)) {
-        let all: Vec<_> = config.services.iter().map(|service| service.key.to_string()).collect();
+        let all: Vec<_> = config.services.iter().map(|service| service.key.as_str()).collect();
         let what = format!("there is no service `{unknown}` in the config");
-        return Err(Failure::new(Reason::Config, what).with_next(format!("the services are {}", all.join(", "))));
+        return Err(Failure::new(Reason::Config, what).with_next(suggestion(unknown, all)));
     }
     let is_meant = |key: &str| named.is_empty() || named.iter().any(|name| name == key);
     Ok(config.services.iter().filter(|service| is_meant(service.key.as_str())).cloned().collect())

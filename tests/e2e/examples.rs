@@ -83,16 +83,6 @@ impl Example {
         self.program.start(&self.environment, self.directory.path(), &sha).ended().await
     }
 
-    /// A line of the example's README, word by word: it ends well.
-    async fn types(&self, line: &str) -> String {
-        let readme = self.read("README.md");
-        assert!(readme.lines().any(|known| known.trim() == line), "README.md has no `{line}`");
-        let words: Vec<&str> = line.split(' ').skip(1).collect();
-        let (code, out, err) = self.program.typed(&words, &[], self.directory.path()).ended().await;
-        assert_eq!(code, 0, "{line}: {out}{err}");
-        out
-    }
-
     async fn call(&self, operation: &str, body: Value) -> Value {
         self.aws.call("ecs", operation, body).await.unwrap()
     }

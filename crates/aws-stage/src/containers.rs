@@ -205,19 +205,38 @@ impl Containers {
 
     /// Hands over every line that it writes, both streams in their order, until it ends and nothing is left.
     pub(crate) async fn follow(&self, id: &str, mut line: impl FnMut(i64, String)) {
-        let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
+        let mut told = [0; 2];
+        self.lines(id, true, [0; 2], |stream, at, text| {
+            told[stream] += 1;
+            line(at, text);
+        })
+        .await;
+        // The Engine can end what it follows before the last lines of a container that has ended: they are in its log.
+        self.lines(id, false, told, |_, at, text| line(at, text)).await;
+    }
+
+    /// The lines of its log but for so many at the beginning of each stream.
+    async fn lines(&self, id: &str, follows: bool, skip: [usize; 2], mut line: impl FnMut(usize, i64, String)) {
+        let options = LogsOptionsBuilder::default().follow(follows).stdout(true).stderr(true).build();
         let mut output = self.engine.logs(id, Some(options));
         let mut partial: [Vec<u8>; 2] = [vec![], vec![]];
+        let mut seen = [0; 2];
+        let mut tell = |stream: usize, text: &[u8]| {
+            seen[stream] += 1;
+            if seen[stream] > skip[stream] {
+                line(stream, now(), String::from_utf8_lossy(text).trim_end_matches(['\n', '\r']).to_owned());
+            }
+        };
         while let Some(Ok(chunk)) = output.next().await {
             let stream = usize::from(matches!(chunk, LogOutput::StdErr { .. }));
             partial[stream].extend_from_slice(&chunk.into_bytes());
             while let Some(end) = partial[stream].iter().position(|byte| *byte == b'\n') {
                 let text: Vec<u8> = partial[stream].drain(..=end).collect();
-                line(now(), String::from_utf8_lossy(&text).trim_end_matches(['\n', '\r']).to_owned());
+                tell(stream, &text);
             }
         }
-        for rest in partial.iter().filter(|rest| !rest.is_empty()) {
-            line(now(), String::from_utf8_lossy(rest).into_owned());
+        for (stream, rest) in partial.iter().enumerate().filter(|(_, rest)| !rest.is_empty()) {
+            tell(stream, rest);
         }
     }
 

@@ -102,7 +102,5 @@ async fn workers_move_after_the_api_and_finish_their_jobs_first() {
         (by == "r2: priorities").then_some(())
     })
     .await;
-    example.types("fargate-deploy run -s worker -- node apps/worker/src/backfill.js").await;
-    example.types("fargate-deploy logs -s worker --previous").await;
     example.close().await;
 }

@@ -102,7 +102,5 @@ async fn three_containers_of_a_task_move_together_from_a_registry_that_is_not_ec
     for key in KEYS {
         example.runs("city-guided-staging", key, digest(&unseen, key)).await;
     }
-    example.types("fargate-deploy run --container api -- node migrate.js").await;
-    example.types("fargate-deploy logs --container caddy --since 15m").await;
     example.close().await;
 }

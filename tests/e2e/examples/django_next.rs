@@ -66,7 +66,5 @@ async fn django_and_nextjs_are_one_release_of_two_images() {
         example.database.ask("SELECT string_agg(version, ' ' ORDER BY version) FROM schema_migrations"),
         "0001_initial 0002_tutor_rate"
     );
-    example.types("fargate-deploy run -s backend -- python manage.py migrate --noinput").await;
-    example.types("fargate-deploy logs -s backend --since 15m").await;
     example.close().await;
 }

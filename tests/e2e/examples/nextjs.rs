@@ -74,7 +74,5 @@ async fn nextjs_and_its_worker_move_together_after_the_migration() {
     assert!(stopped.log.contains("relation \"documment\" does not exist"), "{}", stopped.log);
     example.answers_as("WEB", "/api/status", "r2: titles").await;
     example.runs("papa-worker", "app", digest(&good, "app")).await;
-    example.types("fargate-deploy run -e dev -s web -- npm run db:migrate:prod").await;
-    example.types("fargate-deploy logs -e dev -s worker --since 15m").await;
     example.close().await;
 }
