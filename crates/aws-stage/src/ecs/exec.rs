@@ -37,6 +37,9 @@ const OF_TASK_ROLE: [&str; 4] = [
 /// As many sessions as one container takes.
 const MOST_PER_CONTAINER: usize = 2;
 
+/// For the acknowledgements of all that may wait for one: with less, agent and service can wait for each other for ever.
+const ROOM: usize = 4096;
+
 /// One agent's side of a session: what the service hands over between it and whoever is connected.
 struct Session {
     container: String,
@@ -104,7 +107,7 @@ impl Sessions {
         }
         let session_id = format!("ecs-execute-command-{}", random_hex(9));
         let token = random_hex(64);
-        let (inward, from_client) = mpsc::channel(64);
+        let (inward, from_client) = mpsc::channel(ROOM);
         let (outward, to_client) = watch::channel(None);
         let session = Arc::new(Session { container: id.clone(), token: Mutex::new(token.clone()), inward, outward });
         lock(&self.known).insert(session_id.clone(), session);
