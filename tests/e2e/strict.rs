@@ -17,6 +17,8 @@ async fn every_operation_answers_in_its_shape_and_refuses_what_its_model_forbids
         Stage::start(StageOptions { behavior: Behavior::impatient(), ..StageOptions::default() }).await.unwrap();
     stage.insert_stack("Base", &BTreeMap::from([("Cluster".to_owned(), "shop".to_owned())]));
     stage.insert_database("shop");
+    let task_role = format!("arn:aws:iam::{}:role/shell", StageOptions::default().account);
+    stage.insert_task_role(&task_role).unwrap();
     let image = format!("{}/strict:1", test_support::unique());
     let app = App::new("", &Value::Null);
     crate::scene::docker(&["build", "-q", "-t", &image, &app.path().display().to_string()]);
@@ -24,6 +26,7 @@ async fn every_operation_answers_in_its_shape_and_refuses_what_its_model_forbids
     let mut command = scrubbed(python);
     command.arg(root.join("tests/e2e/strict/client.py")).arg(root.join("crates/aws-stage/data/service-models.json"));
     command.envs(stage.aws_env()).envs(stage.root_env()).envs(stage.github_env()).env("STRICT_IMAGE", &image);
+    command.env("STRICT_TASK_ROLE", &task_role);
     let output = tokio::process::Command::from(command).output().await.unwrap();
     stage.shutdown().await;
     crate::scene::docker(&["rmi", "-f", &image]);

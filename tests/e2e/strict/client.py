@@ -10,10 +10,12 @@ client's own fault, is a finding. Prints one JSON object; ends with 1 where ther
 
 import base64
 import copy
+import hashlib
 import json
 import os
 import re
 import sys
+import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ElementTree
 
@@ -332,6 +334,7 @@ def call_everything(session, endpoint):
     streams(logs)
     repositories(ecr)
     cluster(ecs, elb)
+    shell(ecs, ssm)
     client("cloudformation").describe_stacks(StackName="Base")
     rds = client("rds")
     rds.create_db_snapshot(DBInstanceIdentifier="shop", DBSnapshotIdentifier="fargate-deploy-1")
@@ -444,8 +447,49 @@ def repositories(ecr):
     ecr.list_images(repositoryName="shop/web")
     ecr.describe_images(repositoryName="shop/web")
     ecr.batch_get_image(repositoryName="shop/web", imageIds=[{"imageTag": "v1"}, {"imageTag": "none"}])
+    ecr.get_download_url_for_layer(repositoryName="shop/web", layerDigest=pushed_layer(ecr, "shop/web"))
     ecr.batch_delete_image(repositoryName="shop/web", imageIds=[{"imageTag": "v1"}, {"imageTag": "none"}])
     ecr.delete_repository(repositoryName="shop/web", force=True)
+
+
+def pushed_layer(ecr, repository):
+    """A layer that came over the registry's own protocol."""
+    login = ecr.get_authorization_token()["authorizationData"][0]
+    layer = b"a layer"
+    digest = "sha256:" + hashlib.sha256(layer).hexdigest()
+
+    def send(method, url, body=None):
+        request = urllib.request.Request(url, data=body, method=method, headers={
+            "Authorization": "Basic " + login["authorizationToken"], "Content-Type": "application/octet-stream"})
+        return urllib.request.urlopen(request)
+
+    begun = send("POST", f"{login['proxyEndpoint']}/v2/{repository}/blobs/uploads/", b"").headers["Location"]
+    place = urllib.parse.urljoin(login["proxyEndpoint"], begun)
+    send("PUT", place + ("&" if "?" in place else "?") + "digest=" + digest, layer)
+    return digest
+
+
+def shell(ecs, ssm):
+    """A session in a running container, which is gone on with and ended."""
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "ENABLED"}}
+    arn = ecs.register_task_definition(
+        family="shell", cpu="256", memory="512", networkMode="awsvpc", requiresCompatibilities=["FARGATE"],
+        taskRoleArn=os.environ["STRICT_TASK_ROLE"], containerDefinitions=[
+            {"name": "app", "image": os.environ["STRICT_IMAGE"], "command": ["/bin/sh", "-c", "sleep 600"]}],
+    )["taskDefinition"]["taskDefinitionArn"]
+    task = ecs.run_task(cluster="shop", taskDefinition=arn, launchType="FARGATE", networkConfiguration=network,
+                        enableExecuteCommand=True)["tasks"][0]["taskArn"]
+
+    def is_ready():
+        containers = ecs.describe_tasks(cluster="shop", tasks=[task])["tasks"][0]["containers"]
+        return any(agent["lastStatus"] == "RUNNING" for c in containers for agent in c.get("managedAgents", []))
+
+    wait(is_ready)
+    session = ecs.execute_command(
+        cluster="shop", task=task, container="app", interactive=True, command="/bin/sh")["session"]["sessionId"]
+    ssm.resume_session(SessionId=session)
+    ssm.terminate_session(SessionId=session)
+    ecs.stop_task(cluster="shop", task=task)
 
 
 def cluster(ecs, elb):
