@@ -54,7 +54,7 @@ fn right_codes(cell: &Cell) -> &'static [u8] {
         (_, Need::Extra, _) => is_good,
         // Notes of a task that runs: its starter tells as much.
         (Command::Deploy, _, _) if cell.place.call.operation == "ssm:PutParameter" && cell.place.call.ordinal > 1 => {
-            &[0, 3, 10]
+            &[0, 3, 5, 10]
         }
         // Going back is what could not be done.
         (Command::GoingBack, ..) => &[7],
@@ -62,15 +62,11 @@ fn right_codes(cell: &Cell) -> &'static [u8] {
         // The command was started: no code that promises that nothing was.
         (_, Need::Outcome, Fault::Denied) if !cell.place.has_updated => &[5],
         (_, Need::Outcome, _) => &[10],
-        // The release command ran before it.
-        (Command::Deploy, _, Fault::Denied) if operation_is_after_command(cell) => &[5],
+        // What has run by then decides: see `wrong_deploy`.
+        (Command::Deploy, _, Fault::Denied) => &[3, 5],
         (_, _, Fault::Denied) => &[3],
         _ => &[10],
     }
-}
-
-fn operation_is_after_command(cell: &Cell) -> bool {
-    cell.place.call.operation == "ecs:UpdateService"
 }
 
 fn is_of_lease(cell: &Cell) -> bool {
@@ -130,6 +126,11 @@ pub fn deployed() -> World {
 async fn wrong_deploy(cell: &Cell, shop: &Shop, ended: &Ended, world: &World) -> Option<String> {
     if world.migrations > 1 || world.deployments > 1 + usize::from(ended.code == 6) || world.revisions > 1 {
         return Some(format!("something was done twice: {world:?}"));
+    }
+    // 3 promises that nothing was touched, and 5 that a release command was concerned.
+    if ended.code == 3 && world.migrations > 0 || ended.code == 5 && world.migrations == 0 && need(cell) == Need::Needed
+    {
+        return Some(format!("exit {}, and {world:?}", ended.code));
     }
     // What cannot be written for longer than the end of a run is waited for is not released: it goes stale by itself.
     // A task that may still run keeps the lease closed.
