@@ -59,7 +59,7 @@ pub async fn read(
     after: &[String],
     aws: Aws<'_>,
 ) -> Result<History, Failure> {
-    let names: Vec<_> = services.iter().map(reference).collect();
+    let names: Vec<_> = services.iter().map(ServiceConfig::reference).collect();
     let mut missing = vec![];
     let found = described(&names, &mut missing, aws).await?;
     let reading = services.iter().zip(&found).map(|(service, now)| past(service, now.clone(), wanted, aws));
@@ -72,10 +72,6 @@ pub async fn read(
     missing.dedup();
     let releases = releases(&pasts, after);
     Ok(History { pasts, releases, missing })
-}
-
-pub fn reference(service: &ServiceConfig) -> ServiceRef {
-    ServiceRef { cluster: service.cluster.clone(), name: service.name.clone() }
 }
 
 /// What is there of each service, cluster by cluster: AWS does not say which one it does not know.
@@ -128,7 +124,7 @@ async fn past(
     wanted: usize,
     aws: Aws<'_>,
 ) -> Result<(ServicePast, Vec<Missing>), Failure> {
-    let service = reference(config);
+    let service = config.reference();
     let mut missing = vec![];
     let failed = |e: CallError| call_failed(&format!("reading the releases of {service}"), &e);
     let deployments = match deployments(&service, wanted * DEPLOYMENTS_EACH, aws).await {
@@ -219,11 +215,11 @@ async fn revisions(
     let mut all = vec![];
     for family in families.iter().filter(|family| !family.is_empty()) {
         let newest = match aws.task_definitions.task_definition(family).await {
-            Ok(newest) => newest.arn().as_ref().and_then(number),
+            Ok(newest) => newest.arn().as_ref().and_then(TaskDefinitionArn::revision),
             Err(e) if is_missing(&e) => None,
             Err(e) => return Err(e),
         };
-        let known = named.iter().filter(|arn| arn.family() == family).filter_map(number).max();
+        let known = named.iter().filter(|arn| arn.family() == family).filter_map(|arn| arn.revision()).max();
         let Some(newest) = newest.max(known) else { continue };
         all.extend(family_down(family, newest, wanted, aws).await?);
     }
@@ -248,10 +244,6 @@ async fn family_down(family: &str, newest: u64, wanted: usize, aws: Aws<'_>) -> 
         next = next.saturating_sub(AT_ONCE);
     }
     Ok(found)
-}
-
-fn number(arn: &TaskDefinitionArn) -> Option<u64> {
-    arn.short().rsplit(':').next()?.parse().ok()
 }
 
 fn is_missing(error: &CallError) -> bool {

@@ -204,6 +204,10 @@ pub async fn open_session(
     Session::open(&inputs, sink).await.map_err(|e| no_identity(&e))
 }
 
+pub fn run_of(context: &RunContext) -> RunKey {
+    RunKey { key: run_key(context), attempt: context.run_attempt.clone().unwrap_or_else(|| "1".to_owned()) }
+}
+
 /// Tells a run from every other one, and is the same for its attempts. The ids of runs are unique on one server alone.
 fn run_key(context: &RunContext) -> String {
     let Some(id) = &context.run_id else { return random() };
@@ -242,7 +246,6 @@ fn order(
             tags.push((image.key.clone(), resolved));
         }
     }
-    let key = run_key(context);
     Ok(Order {
         tags,
         provenance: Provenance {
@@ -257,7 +260,7 @@ fn order(
         },
         rollback: options.rollback.map(|(rollback, _)| rollback),
         cache_branches: context.cache_branches(),
-        run: RunKey { key, attempt: context.run_attempt.clone().unwrap_or_else(|| "1".to_owned()) },
+        run: run_of(context),
         owner: owner(context),
         token: random(),
         env: env.clone(),

@@ -65,17 +65,19 @@ pub async fn lock(
     let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
     let cloud = AwsClient::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
-    #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
-    let manual_lock = ManualLock {
-        reason: flags.reason.clone().unwrap_or_default(),
-        owner: owner(&context),
-        since: jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default(),
-    };
+    let manual_lock = manual_lock(flags.reason.clone().unwrap_or_default(), &context);
     let mut lines = vec![];
     for ScopedService { service, .. } in &scope.services {
         lines.push(act(flags.action, service, &manual_lock, cloud.ports()).await?);
     }
     Ok(lines)
+}
+
+/// As of now, by this machine's clock.
+#[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
+pub fn manual_lock(reason: String, context: &RunContext) -> ManualLock {
+    let since = jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default();
+    ManualLock { reason, owner: owner(context), since }
 }
 
 async fn act(action: LockAction, service: &ServiceRef, ours: &ManualLock, aws: Aws<'_>) -> Result<Line, Failure> {

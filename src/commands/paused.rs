@@ -10,7 +10,6 @@ use crate::config::ServiceConfig;
 use crate::context::RunContext;
 use crate::error::call_failed;
 use crate::events::Sink;
-use crate::history::reference;
 use crate::ports::{Aws, Call, CallErrorKind};
 use crate::render::screen::ScreenLine;
 use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceKey};
@@ -71,7 +70,7 @@ pub async fn act(
     use fargate_deploy_core::service::ServiceDeploymentStatus as Status;
     let mut found = vec![];
     for service in services {
-        let Some(newest) = newest_of(&reference(service), aws).await? else { continue };
+        let Some(newest) = newest_of(&service.reference(), aws).await? else { continue };
         let d = newest.deployment;
         if d.status.is_ongoing() {
             let is_going_back = matches!(d.status, Status::RollbackRequested | Status::RollbackInProgress);

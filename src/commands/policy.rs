@@ -17,7 +17,6 @@ use crate::render::policy::{Role, cloudformation, terraform};
 use fargate_deploy_core::iam_policy::{Granted, Statement, of_exec, of_task_role, statements};
 use fargate_deploy_core::iam_role::{Job, LARGEST, Purpose, WHY, documents, of_purpose, trust};
 use fargate_deploy_core::image::ImageRef;
-use fargate_deploy_core::names::ServiceRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,7 +160,7 @@ async fn running(
     let session = open_session(config.region.clone(), vec![], &context, env, Arc::clone(sink)).await?;
     let client = AwsClient::new(session);
     let aws = client.ports();
-    let wanted = ServiceRef { cluster: service.cluster.clone(), name: service.name.clone() };
+    let wanted = service.reference();
     let found = aws.services.services(&[wanted]).await.map_err(|e| call_failed("describing the service", &e))?;
     let found = found.into_iter().next().flatten().ok_or_else(|| {
         let what = format!("service `{}`: its task definition is on AWS, and there is no such service", service.key);

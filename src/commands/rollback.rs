@@ -4,14 +4,15 @@
 use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, RollbackFlags};
 use crate::commands::configure::configure;
-use crate::commands::deploy::{Options, deploy, open_session, owner};
+use crate::commands::deploy::{Options, deploy, open_session, run_of};
+use crate::commands::lock::manual_lock;
 use crate::commands::refuse_foreign;
 use crate::commands::scope::of_config;
-use crate::config::{Config, ImageSource, Request, When};
+use crate::config::{Config, ImageSource, Request, ServiceConfig};
 use crate::context::RunContext;
 use crate::error::call_failed;
 use crate::events::{Event, Notice, Sink, Warning};
-use crate::history::{self, History, reference};
+use crate::history::{self, History};
 use crate::in_progress::is_in_progress;
 use crate::lease::ManualLock;
 use crate::ports::{Aws, Call, CallErrorKind, Repository};
@@ -96,15 +97,12 @@ async fn begin(
     let context = RunContext::read(env, &config.root);
     let session = open_session(config.region.clone(), config.roles.clone(), &context, env, Arc::clone(&sink)).await?;
     let cloud = AwsClient::new(session);
-    let is_first = context.run_attempt.as_deref().and_then(|text| text.parse::<u64>().ok()).is_none_or(|n| n <= 1);
-    #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
-    let since = jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default();
-    let hold = flags.hold.clone().map(|reason| ManualLock { reason, owner: owner(&context), since });
+    let hold = flags.hold.clone().map(|reason| manual_lock(reason, &context));
     let asked = Asked {
         to: flags.to,
         only: flags.only.clone(),
         hold,
-        earlier_attempt: context.run_url.clone().filter(|_| !is_first),
+        earlier_attempt: context.run_url.clone().filter(|_| !run_of(&context).is_first_attempt()),
     };
     let prepared = prepare(&asked, config, cloud.ports(), sink.as_ref()).await?;
     if !flags.dry_run && !flags.yes && !context.is_in_actions {
@@ -118,8 +116,7 @@ async fn begin(
 /// # Errors
 /// `config`: there is nothing to go back to, or a part of it is gone. `locked`: a rollout is under way. Nothing was touched.
 pub async fn prepare(asked: &Asked, config: Config, aws: Aws<'_>, sink: &dyn Sink) -> Result<Prepared, Failure> {
-    let after = config.release.iter().filter(|command| command.when == When::After);
-    let after: Vec<_> = after.map(|command| command.name.clone()).collect();
+    let after = config.commands_after();
     let services = of_config(&config, &asked.only)?;
     let wanted = if asked.to.is_some() { FAR } else { NEAR };
     let history = history::read(&services, wanted, &after, aws).await?;
@@ -135,7 +132,7 @@ pub async fn prepare(asked: &Asked, config: Config, aws: Aws<'_>, sink: &dyn Sin
     if let Some(gone) = registry.missing_part(&chosen).await? {
         return Err(registry.refuses(&chosen, gone, choice).await);
     }
-    Ok(prepared(asked, config, &services.iter().map(reference).collect::<Vec<_>>(), chosen, &history))
+    Ok(prepared(asked, config, &services.iter().map(ServiceConfig::reference).collect::<Vec<_>>(), chosen, &history))
 }
 
 /// What an earlier attempt of this run goes back to: it may have moved a service already.

@@ -3,7 +3,7 @@
 use crate::cli::Arguments;
 use crate::commands::configure::configure;
 use crate::config::suggestion;
-use crate::config::{self, Config, ServiceConfig, When};
+use crate::config::{self, Config, ServiceConfig};
 use crate::events::Sink;
 use fargate_deploy_core::names::{ContainerName, RoleArn, ServiceKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -55,10 +55,9 @@ impl Scope {
         let request = config::Request { needs_no_sources: true, ..arguments.request() };
         if config::exists(&request, directory) {
             let config = configure(&request, env, directory, sink, std::future::pending()).await?;
-            let after = config.release.iter().filter(|command| command.when == When::After);
             return Ok(Self {
                 services: of_config(&config, named)?.into_iter().map(ScopedService::of).collect(),
-                commands_after: after.map(|command| command.name.clone()).collect(),
+                commands_after: config.commands_after(),
                 environment: config.environment,
                 region: config.region,
                 roles: config.roles,
@@ -93,7 +92,7 @@ impl ScopedService {
     pub fn of(config: ServiceConfig) -> Self {
         Self {
             key: config.key.clone(),
-            service: ServiceRef { cluster: config.cluster.clone(), name: config.name.clone() },
+            service: config.reference(),
             container: config.containers.iter().find_map(|(container, _)| container.clone()),
             config,
         }

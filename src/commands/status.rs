@@ -11,7 +11,7 @@ use crate::error::call_failed;
 use crate::events::Sink;
 use crate::evidence::{ending, is_cleared_away};
 use crate::explanation::{self, Deployment};
-use crate::history::{Missing, described, reference};
+use crate::history::{Missing, described};
 use crate::lease::{self, Claim, ManualLock};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::render::screen::{ScreenLine, printed};
@@ -155,7 +155,7 @@ fn is_age(word: &str) -> bool {
 /// `identity`, `unavailable`: AWS could not be asked.
 pub async fn look(services: &[ServiceConfig], aws: Aws<'_>) -> Result<Look, Failure> {
     let mut missing = vec![];
-    let names: Vec<ServiceRef> = services.iter().map(reference).collect();
+    let names: Vec<ServiceRef> = services.iter().map(ServiceConfig::reference).collect();
     let found = described(&names, &mut missing, aws).await?;
     let looks = services.iter().zip(found).map(|(service, now)| look_at(service, now, aws));
     let mut seen = vec![];
@@ -183,7 +183,7 @@ impl Optional {
 }
 
 async fn look_at(config: &ServiceConfig, now: Now, aws: Aws<'_>) -> (Seen, Vec<Missing>) {
-    let service = reference(config);
+    let service = config.reference();
     let mut optional = Optional(vec![]);
     let url = config.smoke.first().and_then(|check| check.url.public_url());
     let mut seen = Seen {

@@ -80,7 +80,7 @@ pub async fn services_again(
 
 fn what_runs(config: &Config, services: &[ServiceBefore]) -> Vec<Running> {
     let runs = |(chosen, found): (&ServiceConfig, &ServiceBefore)| Running {
-        service: reference(chosen),
+        service: chosen.reference(),
         revision: found.service.task_definition.clone(),
     };
     config.services.iter().zip(services).map(runs).collect()
@@ -114,7 +114,7 @@ async fn settled(
     step: &StepLog<'_>,
     context: &ReleaseContext<'_>,
 ) -> Result<Vec<Service>, Failure> {
-    let names: Vec<_> = config.services.iter().map(reference).collect();
+    let names: Vec<_> = config.services.iter().map(ServiceConfig::reference).collect();
     let began = Instant::now();
     loop {
         let answers = described(&names, context).await?;
@@ -513,8 +513,4 @@ async fn describe_repository(
 ) -> Result<Option<Repository>, Failure> {
     let doing = format!("describing the repository `{name}`");
     context.aws.repositories.repository(address, name).await.map_err(|e| call_failed(&doing, &e))
-}
-
-fn reference(service: &ServiceConfig) -> ServiceRef {
-    ServiceRef { cluster: service.cluster.clone(), name: service.name.clone() }
 }

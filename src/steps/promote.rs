@@ -22,8 +22,7 @@ pub async fn promote(
     sink: &dyn Sink,
 ) -> Result<Vec<Promoted>, Failure> {
     let services = users(source, wanted);
-    let names: Vec<ServiceRef> =
-        services.iter().map(|s| ServiceRef { cluster: s.cluster.clone(), name: s.name.clone() }).collect();
+    let names: Vec<ServiceRef> = services.iter().map(|s| s.reference()).collect();
     let environment = source.environment.as_deref().unwrap_or("the source");
     let found = match names.is_empty() {
         true => vec![],

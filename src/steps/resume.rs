@@ -16,8 +16,7 @@ use futures_util::future::try_join_all;
 /// # Errors
 /// `config` where there is nothing to resume, `permission`: nothing was touched.
 pub async fn resume(config: &Config, sha: Option<&str>, aws: Aws<'_>) -> Result<Vec<Promoted>, Failure> {
-    let names: Vec<ServiceRef> =
-        config.services.iter().map(|s| ServiceRef { cluster: s.cluster.clone(), name: s.name.clone() }).collect();
+    let names: Vec<ServiceRef> = config.services.iter().map(|s| s.reference()).collect();
     let found = aws.services.services(&names).await.map_err(|e| call_failed("describing the services", &e))?;
     let stopped = config.services.iter().zip(&names).zip(found).map(async |((service, name), found)| {
         let Some(found) = found.filter(|s| s.status == "ACTIVE") else {

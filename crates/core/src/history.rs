@@ -277,11 +277,6 @@ fn registered_at(definition: &TaskDefinition) -> Option<f64> {
     definition.body.get("registeredAt").and_then(Value::as_f64)
 }
 
-/// The number of a revision within its family.
-fn revision_number(arn: &TaskDefinitionArn) -> Option<u64> {
-    arn.short().rsplit(':').next()?.parse().ok()
-}
-
 impl ServicePast {
     /// What became of a revision at this service.
     fn outcome(&self, revision: &TaskDefinitionArn, definition: &TaskDefinition) -> Outcome {
@@ -370,7 +365,7 @@ impl ServicePast {
         match (rank(one), rank(other)) {
             (Some(one), Some(other)) => one < other,
             // Somebody else's, or too old to have been read.
-            _ if one.family() == other.family() => revision_number(one) < revision_number(other),
+            _ if one.family() == other.family() => one.revision() < other.revision(),
             _ => false,
         }
     }

@@ -98,6 +98,11 @@ impl TaskDefinitionArn {
     pub fn family(&self) -> &str {
         self.short().split(':').next().unwrap_or_default()
     }
+
+    /// The number within its family.
+    pub fn revision(&self) -> Option<u64> {
+        self.short().rsplit(':').next()?.parse().ok()
+    }
 }
 
 impl TaskArn {

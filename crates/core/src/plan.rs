@@ -416,7 +416,7 @@ fn plan_service(
     warnings.extend(risk::of_own_tags(&of, tagged));
     let plan = ServicePlan {
         key: chosen.key.clone(),
-        service: ServiceRef { cluster: chosen.cluster.clone(), name: chosen.name.clone() },
+        service: chosen.reference(),
         before: found.service,
         running: found.running,
         base: found.base,

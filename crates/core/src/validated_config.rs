@@ -1,7 +1,7 @@
 //! One validated config: what a command needs to know, every value sound. The program's `config` module reads the file
 //! and makes it; nothing downstream asks again.
 
-use crate::names::{ClusterName, ContainerName, ImageKey, RoleArn, ServiceKey, ServiceName};
+use crate::names::{ClusterName, ContainerName, ImageKey, RoleArn, ServiceKey, ServiceName, ServiceRef};
 use crate::resolved::Resolved;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -124,6 +124,13 @@ pub enum Reuse {
     Never,
 }
 
+impl Config {
+    /// The names of the release commands that run when the services serve.
+    pub fn commands_after(&self) -> Vec<String> {
+        self.release.iter().filter(|command| command.when == When::After).map(|command| command.name.clone()).collect()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     pub key: ServiceKey,
@@ -136,6 +143,12 @@ pub struct ServiceConfig {
     pub task_definition: Option<PathBuf>,
     pub after: Vec<ServiceKey>,
     pub smoke: Vec<SmokeCheck>,
+}
+
+impl ServiceConfig {
+    pub fn reference(&self) -> ServiceRef {
+        ServiceRef { cluster: self.cluster.clone(), name: self.name.clone() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use crate::error::call_failed;
 use crate::events::Sink;
 use crate::ports::{Aws, CallError, CallErrorKind, EcrAddress, Preconditions, Repository};
 use fargate_deploy_core::image::ImageRef;
-use fargate_deploy_core::names::{ServiceRef, short};
+use fargate_deploy_core::names::short;
 use fargate_deploy_core::outcome::Failure;
 use fargate_deploy_core::service::Service;
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
@@ -113,8 +113,7 @@ fn about(topic: Topic, checks: impl IntoIterator<Item = Check>) -> Vec<Check> {
 impl Looks<'_> {
     async fn services(&self) -> (Vec<Check>, Vec<Live<'_>>) {
         let (config, aws) = (self.config, self.aws);
-        let names: Vec<_> =
-            config.services.iter().map(|s| ServiceRef { cluster: s.cluster.clone(), name: s.name.clone() }).collect();
+        let names: Vec<_> = config.services.iter().map(|s| s.reference()).collect();
         let found = match aws.services.services(&names).await {
             Ok(found) => found,
             Err(error) if error.kind == CallErrorKind::NotFound => {

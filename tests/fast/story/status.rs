@@ -108,7 +108,7 @@ async fn locked_by_a_person() {
     let owner = Owner { run: "laptop".to_owned(), actor: "ann".to_owned() };
     let lock = ManualLock { reason: "demo at noon".to_owned(), owner, since: String::new() };
     for service in &scene.order.config.services {
-        lease::set(&fargate_deploy::history::reference(service), &lock, scene.cloud.ports()).await.unwrap();
+        lease::set(&service.reference(), &lock, scene.cloud.ports()).await.unwrap();
     }
     assert_snapshot!(shown(&scene).await);
 }
