@@ -83,13 +83,13 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
     let text = |pair: (OsString, OsString)| Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?));
     let env: BTreeMap<String, String> = env.filter_map(text).collect();
     let is_json = arguments.iter().any(|argument| argument == "--json");
-    let is_run = Arguments::are_for_run(&arguments, &env);
-    let arguments = match Arguments::read(arguments, &env) {
+    let arguments = match Arguments::read(arguments.clone(), &env) {
         Ok(arguments) => arguments,
-        Err(help) if help.use_stderr() && is_in_actions(&env) => {
-            return ExitCode::from(bad_input(&help, is_json, is_run, &env));
-        }
         Err(help) if help.use_stderr() => {
+            let is_run = Arguments::are_for_run(&arguments, &env);
+            if is_in_actions(&env) {
+                return ExitCode::from(bad_input(&help, is_json, is_run, &env));
+            }
             let _ = help.print();
             return ExitCode::from(if is_run { NOT_THE_COMMANDS } else { Reason::Config.exit_code() });
         }
@@ -324,13 +324,9 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                     }
                 }
             };
-            tokio::select! {
-                biased;
-                outcome = deploying => outcome,
-                () = interrupted_twice() => {
-                    log.finish(&ending::cut_off());
-                    return Reason::Cancelled.exit_code();
-                }
+            match until_interrupted_twice(deploying, &log).await {
+                Some(outcome) => outcome,
+                None => return Reason::Cancelled.exit_code(),
             }
         }
         Command::Exec(flags) => {
@@ -338,7 +334,7 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                 Ok(code) => return code,
                 Err(failure) => {
                     let is_ours = failure.reason != Reason::Cancelled;
-                    let mut json = arguments.global.json.then(std::io::stdout);
+                    let mut json = arguments.global.json.then(standard_output);
                     let code = conclude(&failure.into(), json.as_mut(), env, &log);
                     return if is_ours { NOT_THE_COMMANDS } else { code };
                 }
@@ -355,13 +351,9 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         }
         Command::Rollback(flags) => {
             let going = commands::rollback::rollback(flags, arguments, env, &directory, sink.clone(), interrupted());
-            tokio::select! {
-                biased;
-                outcome = Box::pin(going) => outcome,
-                () = interrupted_twice() => {
-                    log.finish(&ending::cut_off());
-                    return Reason::Cancelled.exit_code();
-                }
+            match until_interrupted_twice(Box::pin(going), &log).await {
+                Some(outcome) => outcome,
+                None => return Reason::Cancelled.exit_code(),
             }
         }
         Command::Releases(flags) => {
@@ -504,6 +496,18 @@ async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     code
 }
 
+/// `None`: it was told to end twice, and says what that leaves behind.
+async fn until_interrupted_twice<W: Write>(work: impl Future<Output = Outcome>, log: &Log<W>) -> Option<Outcome> {
+    tokio::select! {
+        biased;
+        outcome = work => Some(outcome),
+        () = interrupted_twice() => {
+            log.finish(&ending::cut_off());
+            None
+        }
+    }
+}
+
 /// What a command was asked for: for people, or one object a line.
 fn printed_as<W: Write>(
     lines: &[render::screen::ScreenLine],
@@ -511,7 +515,6 @@ fn printed_as<W: Write>(
     is_json: bool,
     log: &Log<W>,
 ) -> String {
-    use std::io::IsTerminal as _;
     match is_json {
         true => objects.iter().map(|object| format!("{}\n", json_line(&object.to_string(), log))).collect(),
         false => log.redacted(&render::screen::printed(lines, std::io::stdout().is_terminal())),

@@ -1,10 +1,11 @@
 //! How a run is told to end.
 
 use std::time::Duration;
+use tokio::sync::watch::Receiver;
 
 /// How many SIGINTs and SIGTERMs have come. One to the whole process group that a parent passes on as well comes twice in a
 /// moment, and is one.
-pub(crate) fn signals() -> tokio::sync::watch::Receiver<usize> {
+pub(crate) fn signals() -> Receiver<usize> {
     let (count, seen) = tokio::sync::watch::channel(0);
     tokio::spawn(async move {
         loop {
@@ -16,15 +17,20 @@ pub(crate) fn signals() -> tokio::sync::watch::Receiver<usize> {
     seen
 }
 
-/// Resolves at the second SIGINT or SIGTERM. A signal to the whole process group that a parent passes on as well comes
-/// twice in a moment, and is one.
+/// Resolves at the second of them.
 pub(crate) async fn interrupted_twice() {
-    interrupted().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    interrupted().await;
+    signalled(&mut signals(), 2).await;
 }
 
-/// The same, or the terminal is closed. A run that is told to outlive its terminal (`nohup`) does.
+/// Returns at the `count`th signal.
+pub(crate) async fn signalled(signals: &mut Receiver<usize>, count: usize) {
+    if signals.wait_for(|seen| *seen >= count).await.is_err() {
+        // Nobody can send one any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM, or when the terminal is closed. A run that is told to outlive its terminal (`nohup`) does.
 pub(crate) async fn interrupted_or_hung_up() {
     use tokio::signal::unix::{SignalKind, signal};
     if ignores_hang_up() {

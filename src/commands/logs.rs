@@ -12,7 +12,7 @@ use crate::logs::{Follower, LogLine, Period, Source, all_of, newest};
 use crate::ports::{Aws, Call, CallError, LogStream};
 use crate::render::log_lines::Printer;
 use crate::retry;
-use crate::steps::one_off::signalled;
+use crate::signals::signalled;
 use fargate_deploy_core::names::{ContainerName, ServiceKey, ServiceRef, TaskArn, TaskDefinitionArn, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task::Task;
