@@ -51,6 +51,18 @@ impl<'a> Follow<'a> {
         }
     }
 
+    /// Reads on and on, `pause` apart; `has_told` is called as often as it is read once there was a line. What cannot be read now
+    /// may be read later: the exit code is the truth.
+    pub async fn go_on<T>(&mut self, pause: Duration, aws: Aws<'_>, tell: &dyn Fn(String), has_told: impl Fn()) -> T {
+        loop {
+            let _ = retry::each_within(retry::POLL, self.follow(aws, tell)).await;
+            if self.has_told() {
+                has_told();
+            }
+            sleep(pause).await;
+        }
+    }
+
     /// Lines arrive after the exit: reads until it stays quiet for so many looks, half a second apart. What cannot be read
     /// keeps nobody waiting longer than that.
     ///

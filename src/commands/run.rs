@@ -13,7 +13,8 @@ use crate::events::{Event, Sink, Warning};
 use crate::ports::{Identity as _, Sessions};
 use crate::release_context::ReleaseContext;
 use crate::session::{self, Place, Plugin, Shown, ready};
-use crate::steps::one_off::{self, Order, signalled};
+use crate::signals::signalled;
+use crate::steps::one_off::{self, Order, Started};
 use crate::steps::preflight::given_image;
 use crate::terminal;
 use fargate_deploy_core::image::ImageRef;
@@ -139,14 +140,7 @@ pub async fn run_with(
     context: &ReleaseContext<'_>,
 ) -> Result<Success, Failure> {
     let started = match asked {
-        Asked::Start { order, image } => {
-            let service = one_off::service(&order.service, context).await?;
-            let mut order = order.clone();
-            if let Some(text) = image {
-                order.image = Some(pinned(text, context).await?);
-            }
-            one_off::start(&order, &service, context).await?
-        }
+        Asked::Start { order, image } => start(order, image.as_deref(), context).await?,
         Asked::Attach { service, task, container } => {
             one_off::attach(task, &service.cluster, container.as_ref(), context).await?
         }
@@ -156,6 +150,16 @@ pub async fn run_with(
     }
     let attach = format!("{} {}", following.attach, started.task.id());
     one_off::follow(&started, following.timeout, signals, &attach, context).await
+}
+
+/// The task, of the image that is asked for as it is now.
+async fn start(order: &Order, image: Option<&str>, context: &ReleaseContext<'_>) -> Result<Started, Failure> {
+    let service = one_off::service(&order.service, context).await?;
+    let image = match image {
+        Some(text) => Some(pinned(text, context).await?),
+        None => order.image.clone(),
+    };
+    one_off::start(&Order { image, ..order.clone() }, &service, context).await
 }
 
 /// A session in the task, instead of its log.
@@ -174,12 +178,7 @@ async fn console_with(
     context: &ReleaseContext<'_>,
 ) -> Result<Success, Failure> {
     let Asked::Start { order, image } = asked else { return Ok(Success::Detached) };
-    let service = one_off::service(&order.service, context).await?;
-    let mut order = order.clone();
-    if let Some(text) = image {
-        order.image = Some(pinned(text, context).await?);
-    }
-    let started = one_off::start(&order, &service, context).await?;
+    let started = start(order, image.as_deref(), context).await?;
     let place = Place {
         cluster: &started.cluster,
         task: started.task.clone(),

@@ -1,8 +1,9 @@
 //! A task to be run, and where its lines are.
 
 use fargate_deploy_core::names::{ClusterName, ContainerName, TaskArn, TaskDefinitionArn};
+use fargate_deploy_core::service::Service;
 use fargate_deploy_core::task::Task;
-use fargate_deploy_core::task_definition::TaskDefinition;
+use fargate_deploy_core::task_definition::{TaskDefinition, launch_volumes};
 use serde_json::Value;
 
 #[derive(Clone, Debug)]
@@ -27,6 +28,31 @@ pub struct RunTask {
     pub is_spot: bool,
     /// The agent of ECS Exec runs beside its containers.
     pub enables_exec: bool,
+}
+
+impl RunTask {
+    /// One like the tasks of a service, on demand, whose starter and token are still to be named.
+    pub fn like_those_of(
+        service: &Service,
+        cluster: &ClusterName,
+        definition: &TaskDefinition,
+        arn: TaskDefinitionArn,
+    ) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            task_definition: arn,
+            network_configuration: service.network_configuration.clone(),
+            platform_version: service.platform_version.clone(),
+            overrides: Value::Null,
+            volume_configurations: launch_volumes::of_task(definition, &service.volume_configurations),
+            tags: definition.registrable().tags,
+            has_managed_tags: service.has_managed_tags,
+            started_by: String::new(),
+            client_token: String::new(),
+            is_spot: false,
+            enables_exec: false,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -7,9 +7,10 @@ use crate::explanation;
 use crate::follow::Follow;
 use crate::lease;
 use crate::ports::{CallErrorKind, LogStream, RunTask};
-use crate::registered::newest_equal;
+use crate::registered::found_or_registered;
 use crate::release_context::ReleaseContext;
 use crate::retry;
+use crate::signals::signalled;
 use fargate_deploy_core::cause::{self, Seen};
 use fargate_deploy_core::invocation::{Invocation, exit_code};
 use fargate_deploy_core::names::{
@@ -19,7 +20,7 @@ use fargate_deploy_core::outcome::{Failure, OneOffState, Reason, Success};
 use fargate_deploy_core::service::Service;
 use fargate_deploy_core::task::{Task, TaskVerdict, judge_with_output};
 use fargate_deploy_core::task_definition::one_off::one_off;
-use fargate_deploy_core::task_definition::{TaskDefinition, launch_volumes, validate};
+use fargate_deploy_core::task_definition::{TaskDefinition, validate};
 use futures_util::future::join_all;
 use serde_json::Value;
 use std::time::Duration;
@@ -139,18 +140,12 @@ pub async fn start(order: &Order, service: &Service, context: &ReleaseContext<'_
         context.warn(Warning::ReleaseUnderWay { service: order.service.clone(), run, actor, command });
     }
     let request = RunTask {
-        cluster: order.service.cluster.clone(),
-        task_definition: revision,
-        network_configuration: service.network_configuration.clone(),
-        platform_version: service.platform_version.clone(),
         overrides,
-        volume_configurations: launch_volumes::of_task(&definition, &service.volume_configurations),
-        tags: definition.registrable().tags,
-        has_managed_tags: service.has_managed_tags,
         started_by: order.started_by.clone(),
         client_token: order.client_token.clone(),
         is_spot: order.is_spot,
         enables_exec: order.enables_exec,
+        ..RunTask::like_those_of(service, &order.service.cluster, &definition, revision)
     };
     let task = run_task(request, context).await?;
     context.emit(Event::OneOffStarted { task: task.clone() });
@@ -205,16 +200,9 @@ pub async fn follow(
     let mut log = Follow::new(stream.as_ref());
     let source = container.to_string();
     let tell = |line| context.emit(Event::Output { step: Step::Run, source: source.clone(), line });
-    let following = async {
-        loop {
-            // What cannot be read now may be read later: the exit code is the truth.
-            let _ = retry::each_within(retry::POLL, log.follow(context.aws, &tell)).await;
-            sleep(LOG_PAUSE).await;
-        }
-    };
     let (ended, stopped_for) = tokio::select! {
         watched = until_it_ends(started, limit, &mut signals, attach, context) => watched?,
-        never = following => never,
+        never = log.go_on(LOG_PAUSE, context.aws, &tell, || {}) => never,
     };
     note(context, OneOffState::Stopped);
     let looks = QUIET[usize::from(!log.has_told())];
@@ -251,11 +239,7 @@ async fn until_it_ends(
         StopReason::Timeout => "fargate-deploy run: its timeout is over",
     };
     let stopping = async {
-        let told = retry::each_within(retry::ORDER, context.aws.tasks.stop_task(&started.cluster, task, reason)).await;
-        match told {
-            Ok(()) => note(context, OneOffState::Stopping),
-            Err(e) => return Err(call_failed(&format!("stopping task {}: it is still running", task.id()), &e)),
-        }
+        tell_to_stop(started, reason, context).await?;
         tokio::select! {
             ended = until_stopped(started, context) => ended.map(Some),
             () = sleep(STOPPING) => Ok(None),
@@ -281,29 +265,21 @@ async fn until_it_ends(
     }
 }
 
-/// Returns at the `count`th signal.
-pub async fn signalled(signals: &mut Receiver<usize>, count: usize) {
-    if signals.wait_for(|seen| *seen >= count).await.is_err() {
-        // Nobody can send one any more.
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Tells the task of a session that is over to stop, and does not wait for it: the one who typed has seen its end.
 ///
 /// # Errors
 /// It could not be told, and goes on until its time is over.
 pub async fn stop_after_session(started: &Started, context: &ReleaseContext<'_>) -> Result<(), Failure> {
-    let task = &started.task;
-    context.emit(Event::SessionEnded { task: task.clone() });
-    let reason = "fargate-deploy run: its session has ended";
-    match retry::each_within(retry::ORDER, context.aws.tasks.stop_task(&started.cluster, task, reason)).await {
-        Ok(()) => {
-            note(context, OneOffState::Stopping);
-            Ok(())
-        }
-        Err(e) => Err(call_failed(&format!("stopping task {}: it is still running", task.id()), &e)),
-    }
+    context.emit(Event::SessionEnded { task: started.task.clone() });
+    tell_to_stop(started, "fargate-deploy run: its session has ended", context).await
+}
+
+async fn tell_to_stop(started: &Started, reason: &str, context: &ReleaseContext<'_>) -> Result<(), Failure> {
+    let Started { task, cluster, .. } = started;
+    let told = retry::each_within(retry::ORDER, context.aws.tasks.stop_task(cluster, task, reason)).await;
+    told.map_err(|e| call_failed(&format!("stopping task {}: it is still running", task.id()), &e))?;
+    note(context, OneOffState::Stopping);
+    Ok(())
 }
 
 async fn until_stopped(started: &Started, context: &ReleaseContext<'_>) -> Result<Task, Failure> {
@@ -404,7 +380,7 @@ async fn chosen_revision(
     // Releases are numbered in the order of their revisions: back from the newest, until one is older.
     let family = serving.family();
     let newest = definition_of(family, context).await?;
-    let revision = |definition: &TaskDefinition| definition.arn()?.short().rsplit(':').next()?.parse::<u64>().ok();
+    let revision = |definition: &TaskDefinition| definition.arn()?.revision();
     let mut next = revision(&newest).unwrap_or_default();
     let last = next.saturating_sub(REVISIONS[1]);
     while next > last {
@@ -467,12 +443,9 @@ async fn registered(
             return Ok((running.clone(), running.arn().ok_or_else(unknown)?));
         }
     };
-    if let Some(arn) = newest_equal(&derived, context.aws).await.and_then(|newest| newest.arn()) {
-        return Ok((derived, arn));
-    }
     let doing = format!("registering the task definition `{}` of the task", derived.family());
-    let registered = context.aws.task_definitions.register(&derived).await;
-    Ok((derived, registered.map_err(|e| call_failed(&doing, &e))?))
+    let found = found_or_registered(&derived, context.aws).await.map_err(|e| call_failed(&doing, &e))?;
+    Ok((derived, found.arn))
 }
 
 async fn run_task(mut request: RunTask, context: &ReleaseContext<'_>) -> Result<TaskArn, Failure> {

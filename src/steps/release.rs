@@ -9,16 +9,16 @@ use crate::follow::Follow;
 pub use crate::lease::RunKey;
 use crate::lease::{self, ClaimedTask, Lease};
 use crate::ports::{CallErrorKind, LogStream, RunTask};
-use crate::registered::newest_equal;
+use crate::registered::{Registered, found_or_registered};
 use crate::release_context::{ReleaseContext, StepLog};
 use crate::retry;
 use fargate_deploy_core::cause::{self, Cause, Seen};
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn, TaskDefinitionArn, short};
 use fargate_deploy_core::outcome::{CommandRecord, CommandState, Failure, Reason};
 use fargate_deploy_core::plan::{CommandPlan, ServicePlan};
-use fargate_deploy_core::resolved::joined;
+use fargate_deploy_core::resolved::{self, joined};
 use fargate_deploy_core::task::{Task, TaskVerdict, judge, judge_with_output};
-use fargate_deploy_core::task_definition::{TaskDefinition, launch_volumes};
+use fargate_deploy_core::task_definition::TaskDefinition;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -159,13 +159,12 @@ async fn registered(
     let Some(definition) = from.definition else {
         return Ok((from.revision.clone(), from.arn.clone()));
     };
-    if let Some(arn) = newest_equal(&definition, context.aws).await.and_then(|newest| newest.arn()) {
-        return Ok((definition, arn));
-    }
     let doing = format!("registering the task definition `{}` of the release command", definition.family());
-    let registered = context.aws.task_definitions.register(&definition).await;
-    let arn = registered.map_err(|e| not_started(plan, call_failed(&doing, &e)))?;
-    context.record.borrow_mut().registered.push(arn.clone());
+    let found = found_or_registered(&definition, context.aws).await;
+    let Registered { arn, is_new } = found.map_err(|e| not_started(plan, call_failed(&doing, &e)))?;
+    if is_new {
+        context.record.borrow_mut().registered.push(arn.clone());
+    }
     Ok((definition, arn))
 }
 
@@ -176,20 +175,11 @@ fn request(
     run: &RunKey,
     tries: u32,
 ) -> RunTask {
-    let before = &service.before;
+    let command = resolved::values(&plan.command.command);
     let mut request = RunTask {
-        cluster: service.service.cluster.clone(),
-        task_definition: arn.clone(),
-        network_configuration: before.network_configuration.clone(),
-        platform_version: before.platform_version.clone(),
-        overrides: json!({"containerOverrides": [{"name": plan.container.as_str(), "command": fargate_deploy_core::resolved::values(&plan.command.command)}]}),
-        volume_configurations: launch_volumes::of_task(definition, &before.volume_configurations),
-        tags: definition.registrable().tags,
-        has_managed_tags: before.has_managed_tags,
+        overrides: json!({"containerOverrides": [{"name": plan.container.as_str(), "command": command}]}),
         started_by: started_by(plan, &service.service, &run.key),
-        client_token: String::new(),
-        is_spot: false,
-        enables_exec: false,
+        ..RunTask::like_those_of(&service.before, &service.service.cluster, definition, arn.clone())
     };
     request.client_token = token(&request, plan, run, tries);
     request
@@ -446,19 +436,9 @@ async fn wait(
     let mut log = Follow::new(stream);
     let name = &plan.command.name;
     let tell = |line| step.emit(Event::Output { step: Step::Release, source: name.clone(), line });
-    let following = async {
-        loop {
-            // What cannot be read now may be read later: the exit code is the truth.
-            let _ = retry::each_within(retry::POLL, log.follow(context.aws, &tell)).await;
-            if log.has_told() {
-                note_output(context, plan);
-            }
-            sleep(PAUSE).await;
-        }
-    };
     let ended = tokio::select! {
         ended = wait_until_stopped(task, cluster, plan, began, step, context) => ended?,
-        never = following => never,
+        never = log.go_on(PAUSE, context.aws, &tell, || note_output(context, plan)) => never,
     };
     // Longer where the lines tell why it failed.
     let looks = match (judge(&ended, &plan.container), log.has_told()) {
