@@ -1,12 +1,10 @@
 //! A task definition that lies in git.
 
-use crate::config::is_of_kernel;
+use crate::config::{Unread, read_file};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::task_definition::read::LARGEST;
 use std::path::Path;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
 
 /// # Errors
 /// `config`: it cannot be read, or is no task definition.
@@ -20,22 +18,16 @@ pub async fn read_definition(path: &Path) -> Result<TaskDefinition, Failure> {
 /// # Errors
 /// Why there is none.
 pub async fn definition_in(path: &Path) -> Result<TaskDefinition, String> {
-    // Asked first: to open a pipe is to wait for its other end.
-    let about = tokio::fs::metadata(path).await.map_err(|e| e.to_string())?;
-    let real = tokio::fs::canonicalize(path).await.map_err(|e| e.to_string())?;
-    if !about.is_file() || is_of_kernel(&real) {
-        return Err(if about.is_dir() { "it is a folder" } else { "it is not a file" }.to_owned());
+    if tokio::fs::metadata(path).await.map_err(|e| e.to_string())?.is_dir() {
+        return Err("it is a folder".to_owned());
     }
-    let too_large = || format!("it has more than {} KiB: AWS takes a task definition of 64 KiB", LARGEST / 1024);
-    if about.len() > LARGEST {
-        return Err(too_large());
-    }
-    let file = File::open(path).await.map_err(|e| e.to_string())?;
-    let mut bytes = vec![];
-    file.take(LARGEST + 1).read_to_end(&mut bytes).await.map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(too_large());
-    }
+    let bytes = read_file(path, LARGEST).map_err(|unread| match unread {
+        Unread::Failed(why) => why.to_string(),
+        Unread::TooLarge { most } => {
+            format!("it has more than {} KiB: AWS takes a task definition of 64 KiB", most / 1024)
+        }
+        other => other.to_string(),
+    })?;
     TaskDefinition::from_bytes(&bytes)
 }
 

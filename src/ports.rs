@@ -70,6 +70,17 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {}
 
 impl CallError {
+    /// No answer came: what the call did is not known.
+    pub fn lost(action: &str, why: impl Into<String>) -> Self {
+        Self {
+            action: action.to_owned(),
+            kind: CallErrorKind::Unreachable,
+            code: String::new(),
+            message: why.into(),
+            request_id: None,
+        }
+    }
+
     /// As opposed to: no answer came at all.
     pub fn is_answered(&self) -> bool {
         !self.code.is_empty()

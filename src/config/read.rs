@@ -1,5 +1,6 @@
 //! Files that a config names, read within a limit: a wrong path must not fill the memory, nor wait for a device.
 
+use fargate_deploy_engine::is_of_kernel;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -33,11 +34,6 @@ impl fmt::Display for Unread {
 }
 
 impl std::error::Error for Unread {}
-
-/// Whether a path, without links, is where the kernel shows processes and devices.
-pub(crate) fn is_of_kernel(real: &Path) -> bool {
-    ["/proc", "/sys", "/dev"].iter().any(|folder| real.starts_with(folder))
-}
 
 /// The bytes of a regular file of at most `most` bytes. Where the kernel shows processes and devices (`/proc`, `/sys`,
 /// `/dev`) there are none: the environment of this very process is in there.

@@ -10,7 +10,6 @@ use super::file::{
     CacheChoice, Image, LockChoice, OnCancelChoice, OnFailureChoice, Release, ReuseChoice, Secret, SecretSource,
     Service, Settings, Smoke, Span, WhenChoice,
 };
-use super::read::is_of_kernel;
 use super::request::Request;
 use super::suggestion::{nearest, suggestion};
 use super::tree::shown;
@@ -21,6 +20,7 @@ use super::{
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::names::{ClusterName, ContainerName, ImageKey, RoleArn, ServiceKey, ServiceName, short};
 use fargate_deploy_core::resolved::Resolved;
+use fargate_deploy_engine::is_of_kernel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -71,17 +71,9 @@ async fn within<T>(lease: &Lease, fence: &Fence, send: &impl AsyncFn() -> Call<T
     match answer {
         Ok(Ok(answer)) => Try::Answered(Ok(answer)),
         Ok(Err(error)) if !fence.has_refused() => Try::Answered(Err(error)),
-        _ if fence.has_let_out() => Try::Answered(Err(no_answer())),
+        _ if fence.has_let_out() => {
+            Try::Answered(Err(CallError::lost("the order to ECS", "no answer as long as the lease was sure")))
+        }
         _ => Try::HeldUp,
-    }
-}
-
-fn no_answer() -> CallError {
-    CallError {
-        action: "the order to ECS".to_owned(),
-        kind: CallErrorKind::Unreachable,
-        code: String::new(),
-        message: "no answer as long as the lease was sure".to_owned(),
-        request_id: None,
     }
 }

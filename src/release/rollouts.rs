@@ -12,6 +12,7 @@ use crate::error::call_failed;
 use crate::events::{Event, Notice};
 use crate::lease::{Lease, ReleaseRecord, SucceededCommand};
 use crate::poll::Poll;
+use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
 use fargate_deploy_core::outcome::{CommandState, Failure, Reason, ServiceState, Success};
@@ -289,11 +290,7 @@ impl Release<'_> {
         let Some(moving) = rollout.moving.as_mut() else {
             return self.look_at_staying(assignment, rollout, progress, poll).await;
         };
-        let goes_back = || progress.send_modify(|p| p.is_going_back(&service.key, settings.on_failure));
-        let watching = watch::watch_and_tell(&service.service, &revision.definition, moving, poll, context, &goes_back);
-        let verdict = watching.await;
-        context.set_state(&service.key, state_of(&verdict));
-        rollout.verdict = Some(verdict);
+        rollout.verdict = Some(self.watch(service, revision, moving, progress, poll).await);
         Ok(())
     }
 
@@ -316,21 +313,30 @@ impl Release<'_> {
         }
         let verdict = match serves && !assignment.is_owed {
             true => Verdict::Stable(primary.counts),
-            false => {
-                let on_failure = self.plan().settings.on_failure;
-                let goes_back = || progress.send_modify(|p| p.is_going_back(&service.key, on_failure));
-                let definition = &rollout.revision.definition;
-                let watching = watch::watch_and_tell(&service.service, definition, moving, poll, context, &goes_back);
-                let verdict = watching.await;
-                context.set_state(&service.key, state_of(&verdict));
-                verdict
-            }
+            false => self.watch(service, rollout.revision, moving, progress, poll).await,
         };
         if assignment.can_go_back {
             context.set_state(&service.key, state_of(&verdict));
         }
         rollout.verdict = Some(verdict);
         Ok(())
+    }
+
+    /// The others hear of it when ECS begins to take the service back.
+    async fn watch(
+        &self,
+        service: &ServicePlan,
+        revision: &Revision,
+        moving: &mut RolloutInProgress,
+        progress: &Sender<Progress>,
+        poll: &Poll,
+    ) -> Verdict {
+        let on_failure = self.plan().settings.on_failure;
+        let goes_back = || progress.send_modify(|p| p.is_going_back(&service.key, on_failure));
+        let (of, definition) = (&service.service, &revision.definition);
+        let verdict = watch::watch_and_tell(of, definition, moving, poll, &self.context, &goes_back).await;
+        self.context.set_state(&service.key, state_of(&verdict));
+        verdict
     }
 
     /// What this run tells a service to run, and what it owes of that until it is done.

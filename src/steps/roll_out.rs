@@ -27,11 +27,12 @@ const SOON: (u32, Duration) = (60, Duration::from_millis(500));
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts the deployment of one revision of a service that was read just now. `None`: ECS made no deployment of it, since nothing changed.
+/// Starts the deployment of one revision of a service that was read just now. `None`: ECS made no deployment of it, since
+/// nothing changed.
 ///
 /// # Errors
-/// `locked`: another run took the lease over. `superseded`: somebody deployed it by another way. `permission`. `unavailable`: AWS did not take it for as long as a call is
-/// repeated. The service keeps its revision.
+/// `locked`: another run took the lease over. `superseded`: somebody deployed it by another way. `permission`.
+/// `unavailable`: AWS did not take it for as long as a call is repeated. The service keeps its revision.
 pub async fn roll_out(
     service: &ServicePlan,
     to: &TaskDefinitionArn,
@@ -107,21 +108,20 @@ pub async fn roll_out(
             Found::Unreadable(e) => error = e,
             Found::NotTaken | Found::Unknown | Found::Accepted => {}
         }
-        let e = error;
         if is_known {
             if let Some(lease) = lease {
                 lease.order_was_not_taken();
             }
             context.set_state(&service.key, ServiceState::Untouched);
         }
-        if e.may_pass() && began.elapsed() < retry::CALL && (is_known || !force) {
-            step.waiting(Wait::Order { action: e.action.clone(), error: sentence(&e) });
+        if error.may_pass() && began.elapsed() < retry::CALL && (is_known || !force) {
+            step.waiting(Wait::Order { action: error.action.clone(), error: sentence(&error) });
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             continue;
         }
-        let failure = call_failed(&format!("updating {}", service.service), &e);
-        step.emit(Event::RolloutRefused { service: of(), error: sentence(&e) });
+        let failure = call_failed(&format!("updating {}", service.service), &error);
+        step.emit(Event::RolloutRefused { service: of(), error: sentence(&error) });
         if let Some(lease) = lease {
             lease.is_still_ours(context).await?;
         }
@@ -248,11 +248,6 @@ pub fn superseded(service: &ServicePlan, now: &Service, context: &ReleaseContext
 }
 
 fn unclear(service: &ServicePlan) -> CallError {
-    CallError {
-        action: "ecs:UpdateService".to_owned(),
-        kind: CallErrorKind::Unreachable,
-        code: String::new(),
-        message: format!("{} shows neither the deployment before nor this one", service.service),
-        request_id: None,
-    }
+    let why = format!("{} shows neither the deployment before nor this one", service.service);
+    CallError::lost("ecs:UpdateService", why)
 }

@@ -7,6 +7,7 @@ use super::invocation::NOT_THE_COMMANDS;
 use super::names::{ImageKey, PinnedImage, ServiceKey, ServiceRef, TaskArn, TaskDefinitionArn};
 use super::plan::document::PlanDocument;
 use super::plan::offline::OfflineDocument;
+use super::rollout::has_shifted;
 use serde::Serialize;
 
 /// A good ending.
@@ -246,7 +247,7 @@ impl ServiceState {
     pub fn rolling_out(stage: Option<&str>) -> Self {
         match stage {
             Some("PRODUCTION_TRAFFIC_SHIFT") => Self::ShiftingTraffic,
-            Some("POST_PRODUCTION_TRAFFIC_SHIFT" | "BAKE_TIME" | "CLEAN_UP") => Self::Baking,
+            Some(stage) if has_shifted(stage) => Self::Baking,
             _ => Self::RollingOut,
         }
     }

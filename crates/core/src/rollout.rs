@@ -148,7 +148,7 @@ impl fmt::Display for Verdict {
 
 /// From here on the new revision has the production traffic.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html>
-fn has_shifted(stage: &str) -> bool {
+pub(super) fn has_shifted(stage: &str) -> bool {
     matches!(stage, "POST_PRODUCTION_TRAFFIC_SHIFT" | "BAKE_TIME" | "CLEAN_UP")
 }
 

@@ -61,7 +61,7 @@ impl BuildContext {
         // Asked before it is opened: to open a pipe is to wait for its other end.
         let metadata = fs::metadata(path).map_err(failed)?;
         let real = path.canonicalize().map_err(failed)?;
-        if !metadata.is_file() || OF_KERNEL.iter().any(|folder| real.starts_with(folder)) {
+        if !metadata.is_file() || is_of_kernel(&real) {
             return Err("not a file".to_owned());
         }
         let is_inside =
@@ -148,8 +148,10 @@ fn too_large() -> String {
     format!("larger than {} MiB", LARGEST / 1024 / 1024)
 }
 
-/// Where the kernel shows processes and devices.
-const OF_KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+/// Whether a path, without links, is where the kernel shows processes and devices.
+pub fn is_of_kernel(real: &Path) -> bool {
+    ["/proc", "/sys", "/dev"].iter().any(|folder| real.starts_with(folder))
+}
 
 /// The system's words without `(os error 2)`, in our case.
 pub(super) fn sentence(error: &io::Error) -> String {

@@ -33,6 +33,7 @@ mod walk;
 
 pub use build::{BuildRequest, BuiltImage};
 pub use config_auth::RegistryCredentials;
+pub use context::is_of_kernel;
 pub use digest::{Content, DigestInput, beyond_content, content, context_digest, stages_beside};
 pub use endpoint::Endpoint;
 pub use error::EngineError;

@@ -1,6 +1,6 @@
 //! How a call to AWS is made. The ports are implemented where their calls are, in one file per service.
 
-use super::failure::{is_about_clock, is_expired, lost, no_session};
+use super::failure::{is_about_clock, is_expired, no_session};
 use super::session::Session;
 use crate::pace::Pace;
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
@@ -79,7 +79,7 @@ impl AwsClient {
         let credentials = self.session.credentials();
         let send = async || match timeout(limit, send()).await {
             Ok(answer) => answer,
-            Err(_) => Err(lost(action, "no answer in time")),
+            Err(_) => Err(CallError::lost(action, "no answer in time")),
         };
         // Renewed before the attempt's own time begins to run.
         credentials.credentials().await.map_err(|why| no_session(action, &why))?;

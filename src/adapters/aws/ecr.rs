@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/Welcome.html>
 
 use super::client::AwsClient;
-use super::failure::{call_error, lost, unreadable};
+use super::failure::{call_error, unreadable};
 use crate::ports::{
     Call, CallError, CallErrorKind, EcrAddress, RegistryImage, RegistryLogin, Repositories, Repository,
 };
@@ -249,7 +249,7 @@ impl AwsClient {
         };
         // Its address is a login in itself: not even an error shows it.
         let read: Result<_, reqwest::Error> = read.await;
-        let read = read.map_err(|error| lost(ACTION, &format!("no answer: {}", error.without_url())))?;
+        let read = read.map_err(|error| CallError::lost(ACTION, format!("no answer: {}", error.without_url())))?;
         read.ok_or_else(|| unreadable(ACTION, "the image's config is too large"))
     }
 

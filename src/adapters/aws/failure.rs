@@ -93,7 +93,7 @@ fn kind_without_session(failure: &IdentityFailure) -> CallErrorKind {
 
 /// There are no credentials to make the call with.
 pub(super) fn no_session(action: &str, failure: &IdentityFailure) -> CallError {
-    CallError { kind: kind_without_session(failure), ..lost(action, &failure.to_string()) }
+    CallError { kind: kind_without_session(failure), ..CallError::lost(action, failure.to_string()) }
 }
 
 /// An answer always has a code: an empty one says that there was none.
@@ -175,20 +175,9 @@ pub(super) fn denied_action(message: &str) -> Option<&str> {
     action.contains(':').then_some(action)
 }
 
-/// No answer came: what the call did is not known.
-pub(super) fn lost(action: &str, why: &str) -> CallError {
-    CallError {
-        action: action.to_owned(),
-        kind: CallErrorKind::Unreachable,
-        code: String::new(),
-        message: why.to_owned(),
-        request_id: None,
-    }
-}
-
 /// An answer that is not what the service documents: what the call did is not known.
 pub(super) fn unreadable(action: &str, why: &str) -> CallError {
-    CallError { code: code_or_status("", 200), ..lost(action, &format!("cannot read the answer: {why}")) }
+    CallError { code: code_or_status("", 200), ..CallError::lost(action, format!("cannot read the answer: {why}")) }
 }
 
 #[cfg(test)]
