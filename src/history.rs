@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 /// AWS keeps service deployments for 90 days.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html>
-const KEPT: f64 = 90.0 * 86_400.0;
+pub const KEPT: f64 = 90.0 * 86_400.0;
 /// Deployments of a service that are read for each release that is asked for: rollouts of one release again, and back.
 const DEPLOYMENTS_EACH: usize = 4;
 /// Revisions of a family that are read at once.

@@ -43,6 +43,7 @@ pub mod retry;
 pub mod rollout_in_progress;
 mod session;
 mod signals;
+mod standard_output;
 pub mod steps;
 mod terminal;
 
@@ -58,10 +59,11 @@ use futures_util::FutureExt as _;
 use render::container_output::ContainerOutput;
 use render::ending;
 use render::events::EventLog;
-use render::log::{Detail, Log, Style, clean, no_command_in_json, no_commands_in_markdown};
+use render::log::{Detail, Log, Style, no_commands_in_markdown};
 use render::log_lines::{LogStyle, Printer};
 use render::stream::{self, Stream};
 use signals::{interrupted, interrupted_twice, signals};
+use standard_output::{beside_data, json_line, locks_as_printed, print, printed_as, standard_output, written};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write};
@@ -139,24 +141,6 @@ fn start(arguments: Vec<String>, env: impl Iterator<Item = (OsString, OsString)>
     }
 }
 
-/// Data for standard output. The exit code: of a command that is asked for nothing else, a reader's end is its end too.
-fn print(text: &str) -> u8 {
-    let mut out = standard_output();
-    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
-}
-
-/// A reader that has seen enough is no failure; a full disk is one.
-fn written(result: std::io::Result<()>) -> u8 {
-    match result {
-        Ok(()) => 0,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: standard output: {error}");
-            Reason::Internal.exit_code()
-        }
-    }
-}
-
 fn is_in_actions(env: &BTreeMap<String, String>) -> bool {
     env.get("GITHUB_ACTIONS").is_some_and(|v| v == "true")
 }
@@ -174,17 +158,6 @@ async fn tick<W: Write>(log: Arc<Log<W>>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         log.tick();
     }
-}
-
-/// Where the log goes: where data does not.
-fn beside_data(is_data: bool) -> Box<dyn Write + Send> {
-    Box::new(if is_data { Stream::of(std::io::stderr()) } else { Stream::of(std::io::stdout()) })
-}
-
-/// For results. What was said before is written before.
-fn standard_output() -> std::io::Stdout {
-    stream::drain();
-    std::io::stdout()
 }
 
 /// A job is told of a bad input as of every other failure: one annotation, and the outputs.
@@ -508,34 +481,6 @@ async fn until_interrupted_twice<W: Write>(work: impl Future<Output = Outcome>, 
     }
 }
 
-/// What a command was asked for: for people, or one object a line.
-fn printed_as<W: Write>(
-    lines: &[render::screen::ScreenLine],
-    objects: &[serde_json::Value],
-    is_json: bool,
-    log: &Log<W>,
-) -> String {
-    match is_json {
-        true => objects.iter().map(|object| format!("{}\n", json_line(&object.to_string(), log))).collect(),
-        false => log.redacted(&render::screen::printed(lines, std::io::stdout().is_terminal())),
-    }
-}
-
-/// Names and reasons are other people's text: one line a service, whatever they hold.
-fn locks_as_printed<W: Write>(lines: &[commands::lock::Line], is_json: bool, log: &Log<W>) -> String {
-    match is_json {
-        true => format!("{}\n", json_line(&serde_json::to_string(lines).unwrap_or_default(), log)),
-        false => lines.iter().map(|line| format!("{}\n", clean(&log.redacted(&line.text())))).collect(),
-    }
-}
-
-/// JSON for standard output: without secrets, and no command to a runner.
-fn json_line<W: Write>(text: &str, log: &Log<W>) -> String {
-    let mut value = serde_json::from_str(text).unwrap_or_default();
-    log.redact_json(&mut value);
-    no_command_in_json(&value.to_string())
-}
-
 fn open_events(path: &Path, given: &Path) -> std::io::Result<Box<dyn Write + Send>> {
     if given == Path::new("-") {
         return Ok(Box::new(Stream::of(std::io::stdout())));
@@ -565,34 +510,5 @@ pub(crate) fn directory(env: &BTreeMap<String, String>) -> std::path::PathBuf {
     match env.get("INPUT_WORKING-DIRECTORY").filter(|d| !d.trim().is_empty()) {
         Some(directory) => here.join(directory.trim()),
         None => here,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use commands::lock::Line;
-
-    #[test]
-    fn the_reason_of_a_lock_is_one_line_that_commands_no_runner_and_no_terminal() {
-        let hostile = "demo\n::error::owned\r\n##[add-mask]x\u{1b}[31m\u{1b}]0;title\u{7}\u{202e} \u{9b}2J\u{85}::set-env name=A::b";
-        let line = |done| Line {
-            cluster: "shop".to_owned(),
-            service: "web".to_owned(),
-            locked: Some(format!("ada since noon: {hostile}")),
-            deploying: Some(format!("https://run {hostile}")),
-            done,
-        };
-        let log = Log::new(Vec::new(), Style { detail: Detail::Normal, fence: Some("fence".to_owned()) });
-        let plain = locks_as_printed(&[line(None), line(Some("released"))], false, &log);
-        assert_eq!(plain.lines().count(), 2, "{plain:?}");
-        assert!(plain.lines().all(|line| line.starts_with("shop/web: ")), "{plain:?}");
-        let json = locks_as_printed(&[line(None)], true, &log);
-        assert!(!plain.contains(|c: char| c.is_control() && c != '\n') && !plain.contains('\u{202e}'), "{plain:?}");
-        assert_eq!(json.lines().count(), 1, "{json:?}");
-        assert!(json.starts_with("[{\"") && !json.contains('\u{1b}'), "{json:?}");
-        for printed in [plain, json] {
-            assert!(!printed.contains("##[") && printed.contains("demo"), "{printed:?}");
-        }
     }
 }

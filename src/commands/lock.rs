@@ -1,8 +1,7 @@
 //! `lock`: who keeps deploys out of the services, and a person's own lock.
 
-use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, LockAction, LockFlags};
-use crate::commands::deploy::{open_session, owner};
+use crate::commands::deploy::owner;
 use crate::commands::scope::{Scope, ScopedService};
 use crate::context::RunContext;
 use crate::events::Sink;
@@ -64,7 +63,7 @@ pub async fn lock(
 ) -> Result<Vec<Line>, Failure> {
     let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
-    let cloud = AwsClient::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
+    let cloud = scope.open(&context, env, sink).await?;
     let manual_lock = manual_lock(flags.reason.clone().unwrap_or_default(), &context);
     let mut lines = vec![];
     for ScopedService { service, .. } in &scope.services {

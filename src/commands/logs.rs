@@ -1,8 +1,6 @@
 //! `logs`: what the tasks of services say, merged by time, and what they go on to say.
 
-use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, LogsFlags};
-use crate::commands::deploy::open_session;
 use crate::commands::scope::{Scope, ScopedService};
 use crate::context::RunContext;
 use crate::error::call_failed;
@@ -82,8 +80,7 @@ pub async fn logs<W: Write>(
         let asked = asked(flags, crate::clock::now())?;
         let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).boxed_local().await?;
         let context = RunContext::read(env, &scope.root);
-        let session = open_session(scope.region, scope.roles, &context, env, Arc::clone(&sink)).boxed_local().await?;
-        let cloud = AwsClient::new(session);
+        let cloud = scope.open(&context, env, Arc::clone(&sink)).boxed_local().await?;
         // What awaits a call is nested deeply enough without it.
         logs_of(&asked, &scope.services, cloud.ports(), sink.as_ref(), crate::clock::now, printer).boxed_local().await
     });

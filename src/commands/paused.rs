@@ -1,9 +1,7 @@
 //! `continue` and `abort`: a deployment that waits for a person goes on, or goes back. Neither takes the lease: the run that
 //! holds it watches the deployment, and says how it ends.
 
-use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, PausedFlags};
-use crate::commands::deploy::open_session;
 use crate::commands::scope::Scope;
 use crate::commands::status::newest_of;
 use crate::config::ServiceConfig;
@@ -44,7 +42,7 @@ pub async fn decide(
     crate::commands::refuse_foreign(&context, name)?;
     let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let services = scope.configs();
-    let cloud = AwsClient::new(open_session(scope.region, scope.roles, &context, env, sink).await?);
+    let cloud = scope.open(&context, env, sink).await?;
     act(decision, &services, flags.hook.as_deref(), flags.reason.as_deref(), cloud.ports()).await
 }
 

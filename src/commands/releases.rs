@@ -1,9 +1,7 @@
 //! `releases`: what was deployed, by whom, and what became of it; one release in full, what its commands said, how two
 //! differ, and an end to revisions that nobody goes back to any more.
 
-use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, ReleasesAction, ReleasesFlags};
-use crate::commands::deploy::open_session;
 use crate::commands::scope::Scope;
 use crate::context::RunContext;
 use crate::error::call_failed;
@@ -43,8 +41,7 @@ pub async fn releases(
 ) -> Result<Printed, Failure> {
     let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
-    let (region, roles) = (scope.region.clone(), scope.roles.clone());
-    let cloud = AwsClient::new(open_session(region, roles, &context, env, sink).await?);
+    let cloud = scope.open(&context, env, sink).await?;
     of_scope(flags, &scope, cloud.ports(), crate::clock::now()).await
 }
 

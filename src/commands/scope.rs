@@ -1,9 +1,12 @@
 //! Which services a command is about, and how to reach them: the config's, or those that the flags name where there is none.
 
+use crate::adapters::aws::AwsClient;
 use crate::cli::Arguments;
 use crate::commands::configure::configure;
+use crate::commands::deploy::open_session;
 use crate::config::suggestion;
 use crate::config::{self, Config, ServiceConfig};
+use crate::context::RunContext;
 use crate::events::Sink;
 use fargate_deploy_core::names::{ContainerName, RoleArn, ServiceKey, ServiceRef};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -38,6 +41,19 @@ impl Scope {
     /// The services as the config has them.
     pub fn configs(&self) -> Vec<ServiceConfig> {
         self.services.iter().map(|service| service.config.clone()).collect()
+    }
+
+    /// AWS, as the role that the config names.
+    ///
+    /// # Errors
+    /// `identity`, `config`, `unavailable`: there is no session.
+    pub async fn open(
+        &self,
+        context: &RunContext,
+        env: &BTreeMap<String, String>,
+        sink: Arc<dyn Sink + Send + Sync>,
+    ) -> Result<AwsClient, Failure> {
+        open_session(self.region.clone(), self.roles.clone(), context, env, sink).await.map(AwsClient::new)
     }
 
     /// `named`: keys of the config, or ECS names beside `--cluster`; none is all of the config.

@@ -1,9 +1,7 @@
 //! `status`: what serves, what moves, what died last and why, who keeps deploys out. Each look that the role may not have
 //! is one line, and nothing is guessed for it.
 
-use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, StatusFlags};
-use crate::commands::deploy::open_session;
 use crate::commands::scope::Scope;
 use crate::config::ServiceConfig;
 use crate::context::RunContext;
@@ -11,7 +9,7 @@ use crate::error::call_failed;
 use crate::events::Sink;
 use crate::evidence::{ending, is_cleared_away};
 use crate::explanation::{self, Deployment};
-use crate::history::{Missing, described};
+use crate::history::{KEPT, Missing, described};
 use crate::lease::{self, Claim, ManualLock};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::render::screen::{ScreenLine, printed};
@@ -34,8 +32,6 @@ use tokio::time::sleep;
 
 /// Between two looks of `--watch`.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How far back the newest deployment of a service is looked for: as long as AWS keeps them.
-const KEPT: f64 = 90.0 * 86_400.0;
 
 /// One look.
 #[derive(Clone, Debug, Default)]
@@ -64,8 +60,7 @@ pub async fn status(
 ) -> Result<Printed, Failure> {
     let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
-    let (region, roles) = (scope.region.clone(), scope.roles.clone());
-    let cloud = AwsClient::new(open_session(region, roles, &context, env, sink).await?);
+    let cloud = scope.open(&context, env, sink).await?;
     let aws = cloud.ports();
     let heading = Heading { environment: scope.environment.clone(), region: aws.identity.region().to_owned() };
     let shown = |look: &Look| Printed {

@@ -9,7 +9,7 @@ use fargate_deploy::ports::CallErrorKind::{Throttled, Unreachable};
 use fargate_deploy_core::outcome::{CommandState, Reason, Success};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOURS: Duration = Duration::from_secs(7200);
@@ -123,14 +123,8 @@ async fn an_order_to_go_back_that_is_given_again_goes_over_nothing_newer() {
     scene.web.answers.borrow_mut().extend((0..100).map(|_| Ok((500, "broken".to_owned()))));
     scene.cloud.trouble("ecs:UpdateService", Outage::Says(Throttled), 1, Duration::from_secs(90));
     let fix = definition_arn("web:77").as_str().into();
-    let fixes = async {
-        // When it goes back it looks who owns the service.
-        while scene.journal.count("ecs:ListServiceDeployments") < 3 {
-            sleep(Duration::from_secs(1)).await;
-        }
-        sleep(Duration::from_secs(30)).await;
-        scene.cloud.aws().update("web", &fix, false);
-    };
+    // When it goes back it looks who owns the service.
+    let fixes = scene.deploy_by_hand(&fix, "ecs:ListServiceDeployments", 3, Duration::from_secs(30));
     let (ended, ()) = tokio::join!(scene.deploy(), fixes);
     assert_eq!(scene.cloud.aws().services["web"].task_definition, fix, "{:?}", scene.journal.lines());
     assert_eq!(ended.state()[0], "shop/web: a newer deployment owns it", "{:#?}", scene.journal.lines());
@@ -148,13 +142,7 @@ async fn an_order_that_its_lease_holds_up_goes_over_nothing_newer() {
             }
             scene.cloud.trouble("ssm:PutParameter", Outage::Says(Throttled), skip, Duration::from_secs(25));
             let fix = definition_arn("web:77").as_str().into();
-            let fixes = async {
-                while scene.journal.count(ours) == 0 {
-                    sleep(Duration::from_millis(100)).await;
-                }
-                sleep(Duration::from_secs(seconds)).await;
-                scene.cloud.aws().update("web", &fix, false);
-            };
+            let fixes = scene.deploy_by_hand(&fix, ours, 1, Duration::from_secs(seconds));
             let (ended, ()) = tokio::join!(scene.deploy(), fixes);
             let serves = scene.cloud.aws().services["web"].task_definition.clone();
             assert_eq!(serves, fix, "{ours} {seconds}: {ended:?} {:#?}", scene.journal.lines());

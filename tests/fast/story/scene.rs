@@ -12,6 +12,7 @@ use fargate_deploy::ports::RunTask;
 use fargate_deploy::release::{Order, Release, RequiredPlan};
 use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy::steps::release::RunKey;
+use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::{Failure, Reason, Record, Success};
 use fargate_deploy_core::plan::Provenance;
 use fargate_deploy_core::service::Service;
@@ -315,6 +316,15 @@ impl Scene {
         let release = Release::until(std::future::pending(), order, context);
         let result = super::fake::RUN.scope(order.run.key.clone(), release.run()).await;
         Ended { result, record: record.into_inner() }
+    }
+
+    /// Somebody deploys a revision of `web` by hand, so long after a call was made for the `count`th time.
+    pub async fn deploy_by_hand(&self, revision: &TaskDefinitionArn, call: &str, count: usize, after: Duration) {
+        while self.journal.count(call) < count {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(after).await;
+        self.cloud.aws().update("web", revision, false);
     }
 
     /// A signal comes when `is_time`, which is asked every tenth of a second.

@@ -125,13 +125,7 @@ async fn a_holder_that_is_suspended_before_its_update_sends_nothing_over_a_deplo
     let scene = Scene::without_migration();
     scene.cloud.freeze("1001", "ecs:UpdateService", Moment::BeforeSending, 0, seconds(97));
     let fix = definition_arn("web:77").as_str().into();
-    let by_hand = async {
-        while scene.journal.count("ecs:RegisterTaskDefinition") == 0 {
-            sleep(seconds(1)).await;
-        }
-        sleep(seconds(30)).await;
-        scene.cloud.aws().update("web", &fix, false);
-    };
+    let by_hand = scene.deploy_by_hand(&fix, "ecs:RegisterTaskDefinition", 1, seconds(30));
     let order = run_of(&scene, "1001");
     let (ended, ()) = tokio::join!(scene.deploy_order(&order), by_hand);
     assert_eq!(scene.cloud.aws().services["web"].task_definition, fix, "{:?}", scene.journal.lines());

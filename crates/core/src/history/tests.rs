@@ -1,5 +1,6 @@
 use super::*;
-use crate::service::{Alarms, Breaker, Controller, Counts, Deployment, Strategy};
+use crate::rollout;
+use crate::rollout::tests::{service_deployment, world};
 use serde_json::json;
 
 const DAY: f64 = 86_400.0;
@@ -21,62 +22,15 @@ fn definition(number: u64, tags: &[(&str, &str)]) -> TaskDefinition {
 }
 
 fn deployment(number: u64, status: ServiceDeploymentStatus) -> (ServiceDeployment, Option<TaskDefinitionArn>) {
-    let deployment = ServiceDeployment {
-        arn: format!("arn:d{number}").as_str().into(),
-        status,
-        reason: None,
-        target_revision: None,
-        counts: Counts::default(),
-        failures: None,
-        rollback_reason: None,
-        lifecycle_stage: None,
-        awaiting_hook: None,
-        triggered_alarms: vec![],
-        created_at: number as f64 * DAY,
-        started_at: None,
-        finished_at: None,
-    };
-    (deployment, Some(arn(number)))
+    let arn_of_deployment = format!("arn:d{number}").as_str().into();
+    let known = service_deployment(status);
+    (ServiceDeployment { arn: arn_of_deployment, created_at: number as f64 * DAY, ..known }, Some(arn(number)))
 }
 
 fn runs(number: u64) -> Now {
-    let counts = Counts { desired: 2, running: 2, pending: 0 };
-    Now::Known(Box::new(Service {
-        arn: "arn:web".to_owned(),
-        name: "web".to_owned(),
-        cluster_arn: "arn:shop".to_owned(),
-        status: "ACTIVE".to_owned(),
-        task_definition: arn(number),
-        counts,
-        controller: Controller::Ecs,
-        strategy: Strategy::Rolling,
-        is_express: false,
-        breaker: Breaker::default(),
-        alarms: Alarms::default(),
-        minimum_healthy_percent: None,
-        maximum_percent: None,
-        network_configuration: None,
-        platform_version: None,
-        launch_type: None,
-        volume_configurations: vec![],
-        has_managed_tags: false,
-        target_groups: vec![],
-        load_balanced: None,
-        grace_seconds: None,
-        deployments: vec![Deployment {
-            id: "ecs-svc/1".into(),
-            role: Role::Primary,
-            state: State::Completed,
-            counts,
-            failed_tasks: 0,
-            reason: None,
-            task_definition: arn(number),
-            created_at: None,
-            updated_at: None,
-        }],
-        events: vec![],
-        current_service_deployment: None,
-    }))
+    let runs = arn(number);
+    let serving = rollout::tests::deployment("ecs-svc/1", Role::Primary, runs.as_str(), State::Completed, 2);
+    Now::Known(Box::new(Service { task_definition: runs, ..world(vec![serving]) }))
 }
 
 /// `web` runs one revision; revisions and deployments, the newest first.
