@@ -85,7 +85,8 @@ async fn a_command_in_a_running_container_ends_with_its_own_code_and_all_of_its_
     }
     let few: String = (1..=4000).map(|n| format!("{n}\n")).collect();
     scene.stage.exec_channel().set(ExecFaults { is_unreliable: true, has_handshake: true, ..good });
-    ended(&exec(&scene, &["-s", "web", "--", "sh", "-c", "seq 4000; exit 3"]).await, 3, &few);
+    // The agent gives the last acknowledgements two seconds: what is lost of the numbers is made good before them.
+    ended(&exec(&scene, &["-s", "web", "--", "sh", "-c", "seq 4000; sleep 3; exit 3"]).await, 3, &few);
 
     // A connection that is lost for good: 125, and words.
     scene.stage.exec_channel().set(ExecFaults { cut_after: Some(100_000), is_resumable: false, ..good });
