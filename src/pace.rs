@@ -29,8 +29,11 @@ const LIMITS: [Limit; 11] = [
     Limit { actions: &["ecs:DescribeTaskDefinition"], burst: 50, rate: 20 },
     Limit { actions: &["ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments"], burst: 50, rate: 20 },
     Limit { actions: &["ecs:DescribeServiceRevisions"], burst: 50, rate: 20 },
-    // <https://docs.aws.amazon.com/general/latest/gr/ssm.html>; of writes AWS's support says that it is three a second.
+    // <https://docs.aws.amazon.com/general/latest/gr/ssm.html>: 40 a second, shared by the reads.
     Limit { actions: &["ssm:GetParameter", "ssm:GetParametersByPath"], burst: 40, rate: 40 },
+    // That writes have a limit of their own is not in it. AWS's support said 3 a second, and 10 with the higher throughput
+    // (<https://github.com/github-aws-runners/terraform-aws-github-runner/issues/2944>); of 44 at once 20 went through
+    // (<https://github.com/sudolabs-io/aws-ssm-cli/issues/503>).
     Limit { actions: &[WRITES], burst: 10, rate: 3 },
     // The least of all Regions, per account: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
     Limit { actions: &["logs:GetLogEvents"], burst: 9, rate: 10 },

@@ -36,13 +36,14 @@ pub async fn exec(
 ) -> Result<u8, Failure> {
     let is_terminal = terminal::is_there() && !flags.no_tty;
     refuse(flags, is_terminal, env)?;
-    let scope = Scope::read(flags, arguments, env, directory, Arc::clone(&sink)).await?;
+    // Before their file can have this run's identity asked for something.
     let context = RunContext::read(env, directory);
     refuse_foreign(&context, "exec")?;
+    let scope = Scope::read(flags, arguments, env, directory, Arc::clone(&sink)).await?;
     let session = open_session(scope.region.clone(), scope.roles.clone(), &context, env, Arc::clone(&sink)).await?;
     let client = AwsClient::new(session);
     let task = task(flags, &scope, client.ports(), &client).await?;
-    let definition = definition_of(&task, client.ports(), sink.as_ref()).await;
+    let definition = definition_of(&task, client.ports()).await;
     let named = flags.container.as_deref().map(ContainerName::from).or_else(|| scope.container.clone());
     let container = named.or_else(|| task.sole_container(definition.as_ref())).ok_or_else(|| {
         let names = container_names(&task, definition.as_ref()).join(", ");

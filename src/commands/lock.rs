@@ -2,6 +2,7 @@
 
 use crate::cli::{Arguments, LockAction, LockFlags};
 use crate::commands::deploy::owner;
+use crate::commands::refuse_foreign;
 use crate::commands::scope::{Scope, ScopedService};
 use crate::context::RunContext;
 use crate::events::Sink;
@@ -61,8 +62,13 @@ pub async fn lock(
     directory: &Path,
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<Vec<Line>, Failure> {
-    let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
+    match flags.action {
+        LockAction::Status => {}
+        LockAction::Acquire => refuse_foreign(&context, "lock acquire")?,
+        LockAction::Release => refuse_foreign(&context, "lock release")?,
+    }
+    let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let cloud = scope.open(&context, env, sink).await?;
     let manual_lock = manual_lock(flags.reason.clone().unwrap_or_default(), &context);
     let mut lines = vec![];

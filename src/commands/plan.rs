@@ -176,6 +176,8 @@ fn refuse_without_aws(how: &PlanOptions, why: &str) -> Option<Failure> {
     let flag = match how {
         PlanOptions { options: Options { required_plan: Some(_), .. }, .. } => "--require-plan",
         PlanOptions { builds_images: Some(true), .. } => "--build",
+        // 0 would say that there is nothing to do.
+        PlanOptions { has_detailed_exit_code: true, .. } => "--detailed-exitcode",
         _ => return None,
     };
     (why == OFFLINE).then(|| {

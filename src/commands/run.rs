@@ -71,6 +71,7 @@ pub async fn run(
 ) -> Outcome {
     let record = RefCell::new(Record { one_off: Some(OneOffRecord::default()), ..Record::default() });
     let running = Box::pin(async {
+        refuse_foreign(&RunContext::read(env, directory), "run")?;
         let given = given(flags, env, directory)?;
         if let Some(word) = for_a_shell(&flags.words) {
             sink.emit(Event::Warning(Warning::WordForShell { word: word.to_owned() }));
@@ -79,7 +80,6 @@ pub async fn run(
         let scope = Scope::read(&named, arguments, env, directory, Arc::clone(&sink)).await?;
         let chosen = only(&scope.services)?.clone();
         let context = RunContext::read(env, &scope.root);
-        refuse_foreign(&context, "run")?;
         let is_in_actions = context.is_in_actions;
         let asked = asked(flags, given, chosen, &context);
         let session = open_session(scope.region, scope.roles, &context, env, Arc::clone(&sink)).await?;

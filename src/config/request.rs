@@ -50,13 +50,14 @@ const ONLY_IMAGE: &str = "app";
 
 impl Request {
     /// The same file for the environment that images are promoted from, and of it the services that are deployed here. Other
-    /// flags are about the deploy, not about it.
+    /// flags are about the deploy, not about it; and nothing is built of it.
     #[must_use]
     pub fn source(&self) -> Self {
         Self {
             file: self.file.clone(),
             environment: self.from.clone(),
             only: self.only.clone(),
+            needs_no_sources: true,
             skip_release_commands: true,
             ..Self::default()
         }

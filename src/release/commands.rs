@@ -2,6 +2,7 @@
 
 use super::Release;
 use super::ready_images::{Images, has_all};
+use super::rollback::promises_untouched;
 use crate::config::When;
 use crate::events::Event;
 use crate::steps::{release as command, snapshot};
@@ -50,9 +51,9 @@ impl Release<'_> {
         plan: &Plan,
         images: &Images,
     ) -> Result<(), Failure> {
-        self.run_command(planned, plan, images).await.map_err(|failure| match failure.reason {
-            Reason::ReleaseCommand => Failure { reason: Reason::AfterCommand, ..failure },
-            _ => failure,
+        self.run_command(planned, plan, images).await.map_err(|failure| match promises_untouched(failure.reason) {
+            true => Failure { reason: Reason::AfterCommand, ..failure },
+            false => failure,
         })?;
         let leases = self.leases.borrow().clone();
         leases.iter().for_each(|lease| lease.note_command_after(&planned.command.name));

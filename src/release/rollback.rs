@@ -286,7 +286,7 @@ enum Going {
 }
 
 /// Reasons that say of a run that it has touched no service.
-fn promises_untouched(reason: Reason) -> bool {
+pub(super) fn promises_untouched(reason: Reason) -> bool {
     use Reason::{Build, Config, Identity, Permission, PlanStale, Push, ReleaseCommand};
     matches!(reason, Build | Config | Identity | Permission | PlanStale | Push | ReleaseCommand)
 }

@@ -278,6 +278,72 @@ fn what_somebody_outside_of_the_repository_can_start_does_not_deploy() {
     }
 }
 
+/// Nor does anything else that changes something, or that their file could have this run's identity asked for.
+#[test]
+fn what_somebody_outside_of_the_repository_can_start_changes_nothing() {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), "servces: {}\n").unwrap();
+    let event = folder.path().join("event.json");
+    let head = json!({"sha": "cafe", "repo": {"full_name": "fork/app"}});
+    fs::write(&event, json!({"pull_request": {"number": 7, "state": "open", "head": head}}).to_string()).unwrap();
+    for (name, arguments) in [
+        ("deploy", "deploy"),
+        ("rollback", "rollback"),
+        ("run", "run -- migrate"),
+        ("exec", "exec --yes -- sh"),
+        ("continue", "continue"),
+        ("abort", "abort"),
+        ("lock acquire", "lock acquire --reason demo"),
+        ("lock release", "lock release"),
+    ] {
+        let mut command = program(folder.path());
+        command.env("GITHUB_ACTIONS", "true").env("GITHUB_REPOSITORY", "org/app");
+        command.env("GITHUB_EVENT_NAME", "pull_request_target").env("GITHUB_EVENT_PATH", &event);
+        let (_, out, err) = outcome(command.args(arguments.split(' ')));
+        let refused = format!("`{name}` on `pull_request_target`: this run belongs to a pull request whose files");
+        assert!((out.clone() + &err).contains(&refused), "{name}: {out}{err}");
+    }
+}
+
+#[test]
+fn what_a_plan_from_the_files_alone_cannot_do_is_refused_and_not_left_out() {
+    let folder = repository();
+    fs::write(folder.path().join("fargate-deploy.yml"), "cluster: shop\nservices: { web: {} }\n").unwrap();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for (arguments, named) in [
+        (&["--require-plan", &digest][..], "`--require-plan` cannot be done with `--offline`"),
+        (&["--build"], "`--build` cannot be done with `--offline`"),
+        (&["--detailed-exitcode"], "`--detailed-exitcode` cannot be done with `--offline`"),
+        (&["--terraform-plan", "none.json"], "Terraform plan `none.json`"),
+    ] {
+        let (output, out, err) = run(folder.path(), &[&["plan", "--offline"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {out}{err}");
+        assert!((out.clone() + &err).contains(named), "{arguments:?}: {out}{err}");
+    }
+    let (output, out, err) = run(folder.path(), &["plan", "--offline", "--build=false"]);
+    assert!(output.status.success(), "{out}{err}");
+}
+
+/// Such a run is given no secrets, and no step before it may have written what the config takes from a file.
+#[test]
+fn a_fork_s_pull_request_lacks_what_surrounds_a_run_and_is_planned_all_the_same() {
+    let folder = repository();
+    let event = folder.path().join("event.json");
+    let head = json!({"sha": "cafe", "repo": {"full_name": "fork/app"}});
+    fs::write(&event, json!({"pull_request": {"number": 7, "state": "open", "head": head}}).to_string()).unwrap();
+    for cluster in ["cluster: ${env:CLUSTER}", "cluster: ${tf:cluster}\nterraform: outputs.json"] {
+        fs::write(folder.path().join("fargate-deploy.yml"), format!("{cluster}\nservices: {{ web: }}\n")).unwrap();
+        let mut command = program(folder.path());
+        command.env("GITHUB_ACTIONS", "true").env("GITHUB_REPOSITORY", "org/app");
+        command.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", &event);
+        let (output, out, err) = outcome(command.arg("plan"));
+        assert_eq!(output.status.code(), Some(0), "{cluster}: {out}{err}");
+        assert_eq!((out.clone() + &err).matches("::notice").count(), 1, "{cluster}: {out}{err}");
+        let (output, out, err) = run(folder.path(), &["plan", "--offline"]);
+        assert_eq!(output.status.code(), Some(2), "a person can mend it: {cluster}: {out}{err}");
+    }
+}
+
 #[test]
 fn an_input_of_another_command_is_named_with_the_command_that_it_is_for() {
     let folder = repository();

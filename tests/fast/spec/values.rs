@@ -326,6 +326,23 @@ fn the_source_of_a_promotion_is_another_environment_of_the_file() {
     assert_eq!(read.unwrap().environment.as_deref(), Some("production"));
     let of_source = load(&request.source(), &env(), folder(source).path()).unwrap();
     assert_eq!((of_source.environment.as_deref(), of_source.region), (Some("staging"), None));
+    // Neither a context nor a task definition is there, and none is needed.
+    let source = "cluster: c
+images: { app: { repository: rr, context: nowhere } }
+services:
+  web: { containers: { app: app } }
+  worker: { containers: { app: app } }
+environments: { staging: { services: { web: { task-definition: none.json } } }, production: }";
+    let request = Request {
+        environment: Some("production".to_owned()),
+        from: Some("staging".to_owned()),
+        only: vec!["web".to_owned()],
+        ..Request::default()
+    };
+    assert!(load(&request, &env(), folder(source).path()).is_ok());
+    let of_source = load(&request.source(), &env(), folder(source).path()).unwrap();
+    let read: Vec<_> = of_source.services.iter().map(|service| service.key.as_str()).collect();
+    assert_eq!(read, ["web"], "what is not deployed here is not looked at there");
     assert_snapshot!(from("stagin", "production").1.unwrap_err(), @r"
     --from `stagin`: there is no such environment
       hint: did you mean `staging`?

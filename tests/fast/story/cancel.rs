@@ -3,8 +3,9 @@
 use crate::story::fake::cloud::Moment;
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::task::Run;
-use crate::story::scene::{Ended, Scene};
-use fargate_deploy::config::OnCancel;
+use crate::story::scene::{Ended, Scene, migration, order};
+use fargate_deploy::config::{OnCancel, ReleaseCommand, When};
+use fargate_deploy::release::Order;
 use fargate_deploy_core::outcome::Reason;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -82,6 +83,25 @@ async fn rollouts_are_told_to_go_back_where_that_is_asked() {
     assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
     assert_eq!(scene.journal.count("ecs:StopServiceDeployment"), 1, "{:?}", scene.effects());
     assert_eq!(ended.state()[0], "shop/web: ECS is still going back to r7 (web:41)");
+    assert_eq!(scene.lease("web")["isReleased"], true);
+}
+
+/// What it does may be what the older release cannot live with, and it is not stopped.
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_command_runs_after_it_is_not_taken_back() {
+    let mut scene = Scene::without_migration().next_runs([Run::exits(0).after(60)]);
+    scene.order.config.on_cancel = OnCancel::Rollback;
+    scene.order.config.release = vec![ReleaseCommand { when: When::After, ..migration() }];
+    let (ended, _, took) = cancel(&scene, "ecs:RunTask").await;
+    assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+    assert!(took <= Duration::from_secs(5), "{took:?}");
+    assert_eq!(scene.cloud.aws().services["web"].task_definition.short(), "web:42", "{:?}", scene.effects());
+    assert_eq!(ended.state()[0], "shop/web: web:42 serves", "{:?}", ended.state());
+    assert!(ended.state()[1].starts_with("release command `migrate` is still running (task "), "{:?}", ended.state());
+    let Order { config, tags, provenance, .. } = scene.order.clone();
+    let again = scene.deploy_order(&Order { config, tags, provenance, ..order("1001", "2", "token-2") }).await;
+    assert!(again.result.is_ok(), "{again:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), 1, "attached to, not run again");
     assert_eq!(scene.lease("web")["isReleased"], true);
 }
 
