@@ -1,4 +1,5 @@
-//! The release graph: how far the wall time of a release is from its critical path, and how many calls 50 services take.
+//! The release graph: how far the wall time of a release is from its critical path, how soon a bad service is told to go back
+//! whatever its siblings do, and how many calls 50 services take.
 //! First on a simulated clock: builds, the migration and rollouts take what is set here, each AWS call 80 ms. Then, where a
 //! Docker Engine is, on the stage with real containers.
 
@@ -8,6 +9,8 @@
 
 #[path = "../tests/fast/story/fake/mod.rs"]
 mod fake;
+#[path = "../tests/fast/story/known_bad.rs"]
+mod known_bad;
 #[path = "../tests/e2e/program.rs"]
 mod program;
 #[path = "../tests/e2e/scene.rs"]
@@ -19,12 +22,13 @@ mod scene;
 
 use fake::task::Run;
 use fargate_deploy::commands::deploy::{self as commands, Options};
-use fargate_deploy::config::{Answers, Request, draft};
+use fargate_deploy::config::{Answers, OnFailure, Request, draft};
 use fargate_deploy::context::RunContext;
 use fargate_deploy::events::{Event, Sink, Step};
 use fargate_deploy::release::Release;
 use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::Record;
+use known_bad::{ALL_KNOWN_BY, ALL_MEANWHILE, KnownBy, Meanwhile, ordered_back};
 use scene::Scene;
 use serde_json::json;
 use std::cell::RefCell;
@@ -45,6 +49,19 @@ fn main() {
     }
     println!();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    println!("a service is bad since      alone   another rolls out   what explains it hangs   49 others roll out");
+    for known_by in ALL_KNOWN_BY {
+        let words = match known_by {
+            KnownBy::SmokeCheck => "its smoke check gave up",
+            KnownBy::Ecs => "ECS called it failed",
+            KnownBy::CrashLoop => "`fail-fast` saw a crash loop",
+            KnownBy::Digest => "it ran another digest",
+        };
+        let took = ALL_MEANWHILE.map(|meanwhile| runtime.block_on(told_to_go_back(known_by, meanwhile)));
+        let [alone, rolls, hangs, many] = took.map(|took| took.as_secs_f64());
+        println!("{words:<30} {alone:>4.1} s {rolls:>17.1} s {hangs:>22.1} s {many:>18.1} s");
+    }
+    println!();
     println!("services   calls   calls per service   reads while rolling out   per service");
     for services in [1, 10, 50] {
         runtime.block_on(many(services));
@@ -126,6 +143,12 @@ async fn run(scene: &Scene, sink: &dyn Sink) {
     let record = RefCell::new(Record::default());
     let context = ReleaseContext { sink, ..scene.context(&record) };
     Release::until(std::future::pending(), &scene.order, context).run().await.unwrap();
+}
+
+/// The longest of both policies.
+async fn told_to_go_back(known_by: KnownBy, meanwhile: Meanwhile) -> Duration {
+    let all = ordered_back(known_by, meanwhile, OnFailure::RollbackAll).await;
+    all.max(ordered_back(known_by, meanwhile, OnFailure::RollbackFailed).await)
 }
 
 async fn many(services: usize) {

@@ -11,6 +11,7 @@ mod graph;
 mod history;
 mod interleavings;
 mod kills;
+mod known_bad;
 mod lease;
 mod logs;
 mod many;

@@ -38,6 +38,7 @@ pub fn play<'a, C: Display + Sync>(
                         println!("== {name}\n{}", played.said);
                     }
                     if let Some(wrong) = played.wrong {
+                        println!("wrong: {name}: {wrong}");
                         found.lock().unwrap().push((number, wrong));
                     }
                 }
@@ -46,9 +47,6 @@ pub fn play<'a, C: Display + Sync>(
     });
     let mut found = found.into_inner().unwrap();
     found.sort();
-    for (number, wrong) in &found {
-        println!("wrong: {}: {wrong}", cells[*number]);
-    }
     let (played, right) = (cells.len(), cells.len() - found.len());
     println!("{what}: {played} cells, {right} right, {} wrong, in {:?}", found.len(), began.elapsed());
     found.into_iter().map(|(number, wrong)| (&cells[number], wrong)).collect()

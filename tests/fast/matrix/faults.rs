@@ -154,6 +154,8 @@ impl Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Command {
     Deploy,
+    /// A deploy of three services, with two commands before them and one after.
+    Release,
     /// A deploy whose smoke check fails: what it does from there on.
     GoingBack,
     Plan,
@@ -164,8 +166,9 @@ pub enum Command {
     Post,
 }
 
-pub const COMMANDS: [Command; 7] = [
+pub const COMMANDS: [Command; 8] = [
     Command::Deploy,
+    Command::Release,
     Command::GoingBack,
     Command::Plan,
     Command::LockAcquire,
@@ -175,9 +178,10 @@ pub const COMMANDS: [Command; 7] = [
 ];
 
 impl Command {
-    fn words(self) -> &'static str {
+    pub fn words(self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
+            Self::Release => "deploy of three services",
             Self::GoingBack => "going back",
             Self::Plan => "plan",
             Self::LockAcquire => "lock acquire",
@@ -187,8 +191,8 @@ impl Command {
         }
     }
 
-    async fn prepare(self) -> Shop {
-        let shop = Shop::open().await;
+    pub async fn prepare(self) -> Shop {
+        let shop = if self == Self::Release { Shop::of_three().await } else { Shop::open().await };
         match self {
             Self::GoingBack => return shop.breaks(),
             Self::LockStatus | Self::LockRelease => assert_eq!(shop.lock("acquire").await.code, 0),
@@ -201,7 +205,7 @@ impl Command {
 
     async fn run(self, shop: &Shop) -> Ended {
         match self {
-            Self::Deploy | Self::GoingBack => shop.deploy(FIRST).await,
+            Self::Deploy | Self::Release | Self::GoingBack => shop.deploy(FIRST).await,
             Self::Plan => shop.plan().await,
             Self::LockAcquire => shop.lock("acquire").await,
             Self::LockStatus => shop.lock("status").await,
@@ -295,7 +299,11 @@ fn table(all: &[Cell], wrong: &[&Cell]) -> String {
         let by_command = COMMANDS.map(|command| count(&|cell| cell.command == command && of(cell)));
         format!("| {name} | {} | {} |\n", by_command.join(" | "), count(of))
     };
-    let mut table = format!("| | {} | all |\n|---|{}\n", COMMANDS.map(Command::words).join(" | "), "--:|".repeat(8));
+    let mut table = format!(
+        "| | {} | all |\n|---|{}\n",
+        COMMANDS.map(Command::words).join(" | "),
+        "--:|".repeat(1 + COMMANDS.len())
+    );
     let mut calls: BTreeMap<Command, Vec<&Call>> = BTreeMap::new();
     for cell in all {
         let of = calls.entry(cell.command).or_default();

@@ -3,7 +3,6 @@
 
 use super::cells::{Play, play, write_table};
 use super::faults::{Command, Disturbance, Fault, Place};
-use super::right::deployed;
 use super::server::Moment;
 use super::shop::{Ended, FIRST, NEWER, SECOND, Shop, World};
 use super::{in_a_world, sample};
@@ -41,6 +40,8 @@ impl Blow {
 
 #[derive(Clone, Debug)]
 struct Event {
+    /// Of one service, or of three.
+    command: Command,
     place: Place,
     moment: Moment,
     blow: Blow,
@@ -48,7 +49,7 @@ struct Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?} {}", self.blow, self.moment, self.place.call)
+        write!(f, "{}: {:?} {:?} {}", self.command.words(), self.blow, self.moment, self.place.call)
     }
 }
 
@@ -56,21 +57,25 @@ impl fmt::Display for Event {
 /// each has its effect.
 fn events() -> Vec<Event> {
     let mut events = vec![];
-    let mut holds_the_lease = false;
-    for place in in_a_world(Command::Deploy.recorded()) {
-        holds_the_lease |= place.call.operation == "ssm:PutParameter";
-        let mut at = |moment, blow| events.push(Event { place: place.clone(), moment, blow });
-        at(Moment::Before, Blow::Killed);
-        at(Moment::After, Blow::Killed);
-        at(Moment::After, Blow::Suspended);
-        at(Moment::After, Blow::Interrupted);
-        at(Moment::After, Blow::InterruptedOffline);
-        if holds_the_lease {
-            at(Moment::After, Blow::TakenOver);
+    for command in COMMANDS {
+        let mut holds_a_lease = false;
+        for place in in_a_world(command.recorded()) {
+            holds_a_lease |= place.call.operation == "ssm:PutParameter";
+            let mut at = |moment, blow| events.push(Event { command, place: place.clone(), moment, blow });
+            at(Moment::Before, Blow::Killed);
+            at(Moment::After, Blow::Killed);
+            at(Moment::After, Blow::Suspended);
+            at(Moment::After, Blow::Interrupted);
+            at(Moment::After, Blow::InterruptedOffline);
+            if holds_a_lease {
+                at(Moment::After, Blow::TakenOver);
+            }
         }
     }
     events
 }
+
+const COMMANDS: [Command; 2] = [Command::Deploy, Command::Release];
 
 /// GitHub kills ten seconds after the first signal; half of that is ours.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -78,7 +83,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(100);
 
 async fn play_one(event: &Event) -> Play {
-    let shop = Shop::open().await;
+    let shop = event.command.prepare().await;
     let reached = shop.server.point_at(event.place.call.clone(), event.moment);
     let wrong = match event.blow {
         Blow::Killed => {
@@ -94,7 +99,7 @@ async fn play_one(event: &Event) -> Play {
             tokio::select! { biased; () = reached.opened() => {}, _ = &mut process => {} }
             sleep(LONG).await;
             let ended = process.await;
-            wrong_end(&ended, &shop.world())
+            wrong_end(&ended, &shop.world(), &shop.deployed())
         }
         Blow::TakenOver => taken_over(&shop, reached.opened()).await,
         Blow::Interrupted | Blow::InterruptedOffline => {
@@ -112,11 +117,7 @@ async fn play_one(event: &Event) -> Play {
 /// What is wrong, and what was said.
 type Wrong = Option<(String, String)>;
 
-fn wrong_end(ended: &Ended, world: &World) -> Wrong {
-    wrong_end_of(ended, world, &deployed())
-}
-
-fn wrong_end_of(ended: &Ended, world: &World, right: &World) -> Wrong {
+fn wrong_end(ended: &Ended, world: &World, right: &World) -> Wrong {
     let is_right = ended.code == 0 && world == right;
     (!is_right).then(|| (format!("exit {}, {world:?}", ended.code), ended.said.clone()))
 }
@@ -124,7 +125,7 @@ fn wrong_end_of(ended: &Ended, world: &World, right: &World) -> Wrong {
 /// The same command once more.
 async fn again(shop: &Shop) -> Wrong {
     let ended = shop.deploy(SECOND).await;
-    wrong_end(&ended, &shop.world())
+    wrong_end(&ended, &shop.world(), &shop.deployed())
 }
 
 async fn interrupted(shop: &Shop, signal: impl Future<Output = ()>) -> Wrong {
@@ -143,7 +144,7 @@ async fn interrupted(shop: &Shop, signal: impl Future<Output = ()>) -> Wrong {
         // It had done its work; without a network the lease goes stale by itself.
         0 => {
             let world = shop.world();
-            wrong_end_of(&ended, &world, &World { is_lease_released: world.is_lease_released, ..deployed() })
+            wrong_end(&ended, &world, &World { is_lease_released: world.is_lease_released, ..shop.deployed() })
         }
         130 => again(shop).await,
         code => Some((format!("exit {code} after SIGINT"), ended.said)),
@@ -154,7 +155,7 @@ async fn interrupted(shop: &Shop, signal: impl Future<Output = ()>) -> Wrong {
 async fn taken_over(shop: &Shop, stopped: impl Future<Output = ()>) -> Wrong {
     let mut process = pin!(shop.deploy(FIRST));
     tokio::select! { biased; () = stopped => {}, _ = &mut process => {} }
-    let had_ended = shop.world() == deployed();
+    let had_ended = shop.world() == shop.deployed();
     let newer = shop.deploy(NEWER).await;
     if newer.code != 0 {
         return Some((format!("the newer run: exit {}, {:?}", newer.code, shop.world()), newer.said));
@@ -165,24 +166,27 @@ async fn taken_over(shop: &Shop, stopped: impl Future<Output = ()>) -> Wrong {
     };
     let after = shop.world();
     let is_left_alone =
-        (after.migrations, after.deployments, &after.runs) == (before.migrations, before.deployments, &before.runs);
+        (after.commands, after.deployments, &after.runs) == (before.commands, before.deployments, &before.runs);
     let is_honest = ended.code == 8 || had_ended && ended.code == 0;
-    let is_right = is_left_alone && is_honest && shop.migrates_each_release_once();
+    let is_right = is_left_alone && is_honest && shop.runs_each_command_once();
     (!is_right).then(|| (format!("exit {}, {before:?}, then {after:?}", ended.code), ended.said))
 }
 
-/// How many events of each kind there are, and how many of them came out right.
+/// How many events of each kind came out right, of how many.
 fn table(all: &[Event], wrong: &[&Event]) -> String {
-    let mut table = "| at each call of a deploy | events | right |\n|---|--:|--:|\n".to_owned();
+    let mut table = format!("| at each call of | {} |\n|---|--:|--:|\n", COMMANDS.map(Command::words).join(" | "));
     let mut row = |name: &str, of: &dyn Fn(&Event) -> bool| {
-        let count = all.iter().filter(|event| of(event)).count();
-        let bad = wrong.iter().filter(|event| of(event)).count();
-        table += &format!("| {name} | {count} | {} |\n", count - bad);
+        let counts = COMMANDS.map(|command| {
+            let of = |event: &&Event| event.command == command && of(event);
+            let (played, bad) = (all.iter().filter(of).count(), wrong.iter().filter(|event| of(event)).count());
+            if bad == 0 { played.to_string() } else { format!("{} of {played}", played - bad) }
+        });
+        table += &format!("| {name} | {} |\n", counts.join(" | "));
     };
     for blow in [Blow::Killed, Blow::Suspended, Blow::TakenOver, Blow::Interrupted, Blow::InterruptedOffline] {
         row(blow.words(), &|event| event.blow == blow);
     }
-    row("**all**", &|_| true);
+    row("**right, of all events**", &|_| true);
     table
 }
 

@@ -22,12 +22,13 @@ fn need(cell: &Cell) -> Need {
         (Command::Plan, _) if operation.starts_with("github:") => Need::Needed,
         (Command::Post, _) => Need::Extra,
         _ if operation.starts_with("github:") || operation.starts_with("logs:") => Need::Extra,
-        (Command::Deploy, "shop:GET") => Need::Health,
+        (Command::Deploy | Command::Release, "shop:GET") => Need::Health,
         (_, "shop:GET") => Need::Extra,
         (_, "ecs:ListServiceDeployments" | "ecs:DescribeServiceDeployments" | "ecs:DescribeServiceRevisions") => {
             Need::Extra
         }
         (_, "ecs:ListTasks") => Need::Extra,
+        (Command::Release, "ecs:DescribeTasks") => Need::Outcome,
         // Of the command first, then of what serves.
         (Command::Deploy, "ecs:DescribeTasks") if !cell.place.has_updated => Need::Outcome,
         (_, "ecs:DescribeTasks") => Need::Extra,
@@ -44,6 +45,8 @@ fn need(cell: &Cell) -> Need {
 fn right_codes(cell: &Cell) -> &'static [u8] {
     let is_good: &[u8] = if cell.command == Command::GoingBack { &[6] } else { &[0] };
     match (cell.command, need(cell), cell.fault) {
+        // Which of them is right depends on what has been done by then: see `wrong_release`.
+        (Command::Release, Need::Needed | Need::Outcome, fault) if !fault.passes() => &[0, 3, 5, 6, 7, 10, 11],
         // GitHub is not asked for two minutes.
         (Command::Plan, _, Fault::Cut) if cell.place.call.operation.starts_with("github:") => &[10],
         (_, _, fault) if fault.passes() => is_good,
@@ -85,8 +88,9 @@ pub async fn wrong(cell: &Cell, shop: &Shop, ended: &Ended) -> Option<String> {
     }
     match cell.command {
         Command::Deploy => wrong_deploy(cell, shop, ended, &world).await,
-        Command::GoingBack => wrong_return(ended, &world),
-        Command::Plan => (world != untouched()).then(|| format!("a plan changed the world: {world:?}")),
+        Command::Release => wrong_release(cell, shop, ended, &world).await,
+        Command::GoingBack => wrong_return(shop, ended, &world),
+        Command::Plan => (world != shop.untouched()).then(|| format!("a plan changed the world: {world:?}")),
         Command::LockAcquire => {
             (world.is_locked != (ended.code == 0)).then(|| format!("exit {} and {world:?}", ended.code))
         }
@@ -98,38 +102,12 @@ pub async fn wrong(cell: &Cell, shop: &Shop, ended: &Ended) -> Option<String> {
     }
 }
 
-fn untouched() -> World {
-    World {
-        migrations: 0,
-        deployments: 0,
-        revisions: 0,
-        runs: "web:41".to_owned(),
-        is_settled: true,
-        is_lease_released: None,
-        is_locked: false,
-    }
-}
-
-/// By an undisturbed run.
-pub fn deployed() -> World {
-    World {
-        migrations: 1,
-        deployments: 1,
-        revisions: 1,
-        runs: "web:42".to_owned(),
-        is_settled: true,
-        is_lease_released: Some(true),
-        is_locked: false,
-    }
-}
-
 async fn wrong_deploy(cell: &Cell, shop: &Shop, ended: &Ended, world: &World) -> Option<String> {
-    if world.migrations > 1 || world.deployments > 1 + usize::from(ended.code == 6) || world.revisions > 1 {
+    if world.commands > 1 || world.deployments > 1 + usize::from(ended.code == 6) || world.revisions > 1 {
         return Some(format!("something was done twice: {world:?}"));
     }
     // 3 promises that nothing was touched, and 5 that a release command was concerned.
-    if ended.code == 3 && world.migrations > 0 || ended.code == 5 && world.migrations == 0 && need(cell) == Need::Needed
-    {
+    if ended.code == 3 && world.commands > 0 || ended.code == 5 && world.commands == 0 && need(cell) == Need::Needed {
         return Some(format!("exit {}, and {world:?}", ended.code));
     }
     // What cannot be written for longer than the end of a run is waited for is not released: it goes stale by itself.
@@ -141,13 +119,13 @@ async fn wrong_deploy(cell: &Cell, shop: &Shop, ended: &Ended, world: &World) ->
         return Some("the lease was not released".to_owned());
     }
     match ended.code {
-        0 if *world != (World { is_lease_released: world.is_lease_released, ..deployed() }) => {
+        0 if *world != (World { is_lease_released: world.is_lease_released, ..shop.deployed() }) => {
             return Some(format!("exit 0, and {world:?}"));
         }
         0 => return None,
-        6 => return (world.runs != "web:41").then(|| format!("rolled back, and {world:?}")),
+        6 => return (world.runs != shop.untouched().runs).then(|| format!("rolled back, and {world:?}")),
         _ if cell.place.has_updated => {}
-        _ if world.deployments > 0 || world.runs != "web:41" => {
+        _ if world.deployments > 0 || world.runs != shop.untouched().runs => {
             return Some(format!("exit {}, and {world:?}", ended.code));
         }
         _ => {}
@@ -155,15 +133,48 @@ async fn wrong_deploy(cell: &Cell, shop: &Shop, ended: &Ended, world: &World) ->
     // Run again when AWS is well, it comes to the same as an undisturbed run.
     let again = shop.deploy(SECOND).await;
     let world = shop.world();
-    (again.code != 0 || world != deployed())
+    (again.code != 0 || world != shop.deployed())
         .then(|| format!("run again: exit {}, {world:?}:\n{}", again.code, again.said))
 }
 
+/// Whatever has been done when something begins to be missing: each exit code keeps its promise, and run again when AWS is
+/// well, the release is where an undisturbed one is.
+async fn wrong_release(cell: &Cell, shop: &Shop, ended: &Ended, world: &World) -> Option<String> {
+    let (before, right) = (shop.untouched(), shop.deployed());
+    let is_twice = world.commands > right.commands
+        || world.revisions > right.revisions
+        || world.deployments > right.deployments * if [6, 7].contains(&ended.code) { 2 } else { 1 };
+    if is_twice || !shop.runs_each_command_once() {
+        return Some(format!("something was done twice: {world:?}"));
+    }
+    let is_kept = match ended.code {
+        0 => *world == World { is_lease_released: world.is_lease_released, ..shop.deployed() },
+        3 => world.commands == 0 && world.deployments == 0,
+        5 => world.commands > 0 && world.deployments == 0,
+        6 => world.runs == before.runs && world.is_settled,
+        7 => world.deployments > 0,
+        11 => world.runs == right.runs && world.is_settled,
+        _ => true,
+    };
+    if !is_kept {
+        return Some(format!("exit {}, and {world:?}", ended.code));
+    }
+    if cell.fault == Fault::Denied && world.deployments == 0 && ![3, 5].contains(&ended.code) {
+        return Some(format!("exit {} of what is denied, and {world:?}", ended.code));
+    }
+    if ended.code == 0 {
+        return None;
+    }
+    let again = shop.deploy(SECOND).await;
+    let world = shop.world();
+    (again.code != 0 || world != World { deployments: world.deployments, ..right })
+        .then(|| format!("exit {}, and run again: exit {}, {world:?}:\n{}", ended.code, again.code, again.said))
+}
+
 /// `web:41` serves again where that is said, by one deployment more.
-fn wrong_return(ended: &Ended, world: &World) -> Option<String> {
-    let is_back = world.runs == "web:41" && world.is_settled && world.deployments == 2;
-    let is_wrong =
-        world.migrations != 1 || world.revisions != 1 || world.deployments > 2 || ended.code == 6 && !is_back;
+fn wrong_return(shop: &Shop, ended: &Ended, world: &World) -> Option<String> {
+    let is_back = world.runs == shop.untouched().runs && world.is_settled && world.deployments == 2;
+    let is_wrong = world.commands != 1 || world.revisions != 1 || world.deployments > 2 || ended.code == 6 && !is_back;
     is_wrong.then(|| format!("exit {}, and {world:?}", ended.code))
 }
 

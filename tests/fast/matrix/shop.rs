@@ -1,11 +1,10 @@
-//! A shop with one service, what a job of it finds in its environment, and the commands of the job.
+//! A shop with one service or with three, what a job of it finds in its environment, and the commands of the job.
 
 use super::server::Server;
 use crate::story::fake::builder::FakeBuilder;
-use crate::story::fake::cloud::repository;
 use crate::story::fake::task::Run;
 use crate::story::fake::{clock, is_settled};
-use crate::story::scene::Scene;
+use crate::story::scene::{Scene, shop_of_three};
 use aws_stage::github::{GitHub, PullRequest};
 use fargate_deploy::cli::{Arguments, Command as Given};
 use fargate_deploy::commands::deploy::{Machine, Options, conclude, deploy_with};
@@ -97,14 +96,15 @@ impl Console {
 /// What is in the world after a command, of what it may not have twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
-    pub migrations: usize,
-    /// Of the service, since the beginning.
+    /// Tasks of release commands.
+    pub commands: usize,
+    /// Of all services, since the beginning.
     pub deployments: usize,
     pub revisions: usize,
-    /// `web:42`, and whether all of its tasks run it and nothing else is on its way.
-    pub runs: String,
+    /// `web:42` for each service, and whether all of their tasks run it and nothing else is on its way.
+    pub runs: Vec<String>,
     pub is_settled: bool,
-    /// `None`: nobody ever had it.
+    /// All that were ever held; `None`: nobody ever had one.
     pub is_lease_released: Option<bool>,
     pub is_locked: bool,
 }
@@ -112,8 +112,15 @@ pub struct World {
 impl Shop {
     /// `web` runs `web:41`; the commit was merged from a pull request that shows a plan.
     pub async fn open() -> Self {
-        let scene = Scene::new().next_runs([Run::exits(0).after(4).says(1.0, "CREATE TABLE")]);
-        scene.cloud.aws().repositories.insert("shop-app".to_owned(), repository("shop-app"));
+        Self::open_with(Scene::new().next_runs([Run::exits(0).after(4).says(1.0, "CREATE TABLE")])).await
+    }
+
+    /// Three services of two images, with two commands before them and one after.
+    pub async fn of_three() -> Self {
+        Self::open_with(shop_of_three().next_runs((0..3).map(|_| Run::exits(0).after(4)))).await
+    }
+
+    async fn open_with(scene: Scene) -> Self {
         let github = GitHub::new("org/shop", 2002);
         github.add_pull_request(PullRequest { number: PULL, head: "abc".to_owned(), merged_as: Some(SHA.to_owned()) });
         let key = Key::new("service web", None, "shop", None);
@@ -238,21 +245,52 @@ impl Shop {
     }
 
     pub fn world(&self) -> World {
-        let newest = self.scene.lease("web");
+        let names = || self.config.services.iter().map(|service| service.key.as_str());
+        let released: Vec<_> = names().filter_map(|name| self.scene.lease(name)["isReleased"].as_bool()).collect();
         let aws = self.scene.cloud.aws();
-        let web = &aws.services["web"];
+        let services: Vec<_> = names().map(|name| &aws.services[name]).collect();
         World {
-            migrations: aws.tasks.iter().filter(|t| t.service.is_none()).count(),
-            deployments: aws.service_deployments.len() - 1,
-            revisions: aws.definitions["web"].len() - 1,
-            runs: web.task_definition.short().to_owned(),
-            is_settled: is_settled(web),
-            is_lease_released: newest["isReleased"].as_bool(),
+            commands: aws.tasks.iter().filter(|t| t.service.is_none()).count(),
+            deployments: aws.service_deployments.len() - services.len(),
+            revisions: aws.definitions.values().map(|all| all.len() - 1).sum(),
+            runs: services.iter().map(|service| service.task_definition.short().to_owned()).collect(),
+            is_settled: services.iter().all(|service| is_settled(service)),
+            is_lease_released: (!released.is_empty()).then(|| released.iter().all(|is_released| *is_released)),
             is_locked: aws.parameters.keys().any(|name| !name.ends_with(|c: char| c.is_ascii_digit())),
         }
     }
 
-    pub fn migrates_each_release_once(&self) -> bool {
+    pub fn untouched(&self) -> World {
+        World {
+            commands: 0,
+            deployments: 0,
+            revisions: 0,
+            runs: self.all_run(41),
+            is_settled: true,
+            is_lease_released: None,
+            is_locked: false,
+        }
+    }
+
+    /// By an undisturbed run.
+    pub fn deployed(&self) -> World {
+        let services = self.config.services.len();
+        World {
+            commands: self.config.release.len(),
+            deployments: services,
+            revisions: services,
+            runs: self.all_run(42),
+            is_settled: true,
+            is_lease_released: Some(true),
+            is_locked: false,
+        }
+    }
+
+    fn all_run(&self, revision: u32) -> Vec<String> {
+        self.config.services.iter().map(|service| format!("{}:{revision}", service.key)).collect()
+    }
+
+    pub fn runs_each_command_once(&self) -> bool {
         let aws = self.scene.cloud.aws();
         let runs: Vec<_> = aws.tasks.iter().filter(|t| t.service.is_none()).map(|t| &t.task.started_by).collect();
         runs.iter().enumerate().all(|(at, run)| !runs[..at].contains(run))

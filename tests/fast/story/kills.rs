@@ -5,8 +5,8 @@
 use super::lease::seconds;
 use crate::story::fake::cloud::{Moment, WAY};
 use crate::story::fake::is_settled;
-use crate::story::scene::{Ended, Scene, migration, order};
-use fargate_deploy::config::{ImageSource, ReleaseCommand, When};
+use crate::story::scene::{Ended, Scene, order, shop_of_three};
+use fargate_deploy::config::ImageSource;
 use fargate_deploy::release::Order;
 use fargate_deploy_core::outcome::{Reason, Success};
 use std::cell::Cell;
@@ -15,17 +15,6 @@ use test_support::Random;
 use tokio::time::{Instant, sleep};
 
 const SERVICES: [&str; 3] = ["web", "worker", "front"];
-
-fn shop() -> Scene {
-    let mut scene = Scene::new().with_worker().with_front(5).with_smoke();
-    scene.order.config.services[1].after = vec!["web".into()];
-    scene.order.config.release = vec![
-        migration(),
-        ReleaseCommand { name: "seed".to_owned(), service: "worker".into(), ..migration() },
-        ReleaseCommand { name: "reindex".to_owned(), when: When::After, ..migration() },
-    ];
-    scene
-}
 
 fn next_attempt(scene: &Scene) -> Order {
     let Order { config, tags, provenance, .. } = scene.order.clone();
@@ -81,7 +70,7 @@ async fn at_call(scene: &Scene, call: usize, after_its_effect: bool) {
 }
 
 async fn killed(call: usize, after_its_effect: bool) -> Result<(), String> {
-    let scene = shop();
+    let scene = shop_of_three();
     tokio::select! {
         biased;
         () = at_call(&scene, call, after_its_effect) => {}
@@ -100,7 +89,7 @@ async fn again(scene: &Scene) -> Result<(), String> {
 }
 
 async fn told_to_end(call: usize) -> Result<(), String> {
-    let scene = shop();
+    let scene = shop_of_three();
     let came = Cell::new(None);
     let ended = scene
         .deploy_until(|scene| {
@@ -121,7 +110,7 @@ async fn told_to_end(call: usize) -> Result<(), String> {
 }
 
 async fn suspended(call: usize) -> Result<(), String> {
-    let scene = shop();
+    let scene = shop_of_three();
     scene.cloud.freeze("1001", "", Moment::BeforeSending, call, seconds(1500));
     let mut newer = Order { config: scene.order.config.clone(), ..order("1002", "1", "token-n") };
     for image in &mut newer.config.images {
@@ -149,7 +138,7 @@ async fn suspended(call: usize) -> Result<(), String> {
 
 /// How many calls an undisturbed run makes, and how many of them before it looks at a service.
 async fn calls() -> (usize, usize) {
-    let scene = shop();
+    let scene = shop_of_three();
     let ended = scene.deploy().await;
     assert_eq!((ended.success(), world(&scene)), (Success::Deployed, undisturbed()));
     let first_look = scene.journal.lines().iter().position(|line| line.starts_with("ecs:DescribeServices")).unwrap();

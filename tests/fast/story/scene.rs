@@ -147,6 +147,18 @@ fn config() -> Config {
     }
 }
 
+/// Three services of two images, with two commands before them and one after: `worker` comes after `web`.
+pub fn shop_of_three() -> Scene {
+    let mut scene = Scene::new().with_worker().with_front(5).with_smoke();
+    scene.order.config.services[1].after = vec!["web".into()];
+    scene.order.config.release = vec![
+        migration(),
+        ReleaseCommand { name: "seed".to_owned(), service: "worker".into(), ..migration() },
+        ReleaseCommand { name: "reindex".to_owned(), when: When::After, ..migration() },
+    ];
+    scene
+}
+
 pub fn order(run: &str, attempt: &str, token: &str) -> Order {
     Order {
         config: config(),
