@@ -336,6 +336,9 @@ pub struct InitFlags {
     /// The AWS account, twelve digits
     #[arg(long, value_name = "ID", value_parser = account)]
     pub account: Option<String>,
+    /// Also write a Dockerfile where there is none, for Node.js, Python, Ruby or Go
+    #[arg(long, conflicts_with = "service")]
+    pub dockerfile: bool,
     /// Show what would be written, and write nothing
     #[arg(long)]
     pub print: bool,

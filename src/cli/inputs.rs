@@ -38,7 +38,7 @@ pub const INPUTS: &[Input] = &[
         name: "command",
         kind: InputKind::Command,
         help: Some(
-            "deploy (the default), plan, run, logs, rollback, releases, status, continue, abort, lock status, lock acquire, lock release, rehearse, schema or version",
+            "deploy (the default), plan, verify, policy, run, logs, rollback, releases, status, continue, abort, lock status, lock acquire, lock release, rehearse, schema or version",
         ),
     },
     Input {
@@ -69,6 +69,8 @@ pub const INPUTS: &[Input] = &[
     switch("comment"),
     value("terraform-plan"),
     switch("offline"),
+    switch("deep"),
+    value("check"),
     switch("detailed-exitcode"),
     value("build"),
     value("wait"),

@@ -11,7 +11,9 @@ use crate::events::Sink;
 use crate::render::log::clean;
 use fargate_deploy_core::names::{ClusterName, RoleArn, ServiceName, ServiceRef, short};
 use fargate_deploy_core::outcome::{Failure, Place, Reason};
-use fargate_deploy_import::{File, Folder, Kind, Live, Options, Proposal, Refusal, Row, of_service, propose, sources};
+use fargate_deploy_import::{
+    File, Folder, Kind, Live, Options, Proposal, Refusal, Row, of_service, propose, propose_with_dockerfiles, sources,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,12 +83,13 @@ pub async fn init(
         Some(service) => live(service, arguments, &folder, options, env, sink).await?,
         None => {
             let (kind, path) = source(flags, &folder, &found)?;
+            let propose = if flags.dockerfile { propose_with_dockerfiles } else { propose };
             propose(&folder, kind, &path, &options).map_err(|refusal| refused(&refusal))?
         }
     };
     let not_read = found.into_iter().map(|(_, other)| other).filter(|other| !proposal.read.contains(other)).collect();
     if !flags.print {
-        refuse_without_dockerfile(&proposal)?;
+        refuse_without_dockerfile(&proposal, flags.dockerfile)?;
         write(&directory, &proposal.files, flags.force)?;
     }
     Ok(Done {
@@ -180,7 +183,8 @@ fn source(flags: &InitFlags, folder: &Disk, found: &[(Kind, String)]) -> Result<
                  railway.json, fly.toml, Kamal's config/deploy.yml, Dockerrun.aws.json and a Dockerfile; `--from FILE` names one",
             )
         };
-        return found.first().cloned().ok_or_else(none);
+        let nothing_but_code = flags.dockerfile.then(|| (Kind::Dockerfile, "Dockerfile".to_owned()));
+        return found.first().cloned().or(nothing_but_code).ok_or_else(none);
     };
     let path = from.trim_start_matches("./").to_owned();
     if folder.within(&path).is_none() {
@@ -207,11 +211,18 @@ fn refused(refusal: &Refusal) -> Failure {
     failure.with_next(refusal.next.clone())
 }
 
-fn refuse_without_dockerfile(proposal: &Proposal) -> Result<(), Failure> {
+fn refuse_without_dockerfile(proposal: &Proposal, is_language_unknown: bool) -> Result<(), Failure> {
     let Some(first) = proposal.missing.first() else { return Ok(()) };
     let what = format!("`{first}`: there is no such file, and the image is built from it");
     let others = proposal.missing.iter().skip(1).map(|file| format!("`{file}` is missing too")).collect();
-    let next = "write it first: it does what the platform's own build did (`--print` shows what would be written)";
+    let next = match is_language_unknown {
+        true => {
+            "write it first: no `package.json`, `requirements.txt`, `pyproject.toml`, `Gemfile` or `go.mod` says what for"
+        }
+        false => {
+            "write it first: it does what the platform's own build did; or begin with the one that `--dockerfile` writes"
+        }
+    };
     Err(Failure::new(Reason::Config, what).with_evidence(others).with_next(next))
 }
 

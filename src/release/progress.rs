@@ -92,7 +92,9 @@ impl Progress {
             // What goes on, or needs a person, is still to be looked at, whatever its cause.
             let next = explained.next.clone().filter(|_| explained.reason != Reason::RolledBack);
             let mut explained = explained.because(&service.to_string(), found.cause.clone());
-            if let (Some(next), Some(cause)) = (next, &explained.cause) {
+            if let (Some(next), Some(cause)) = (next, &explained.cause)
+                && next != cause.next
+            {
                 explained.next = Some(format!("{}; then {next}", cause.next));
             }
             *failure = explained;

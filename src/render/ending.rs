@@ -68,6 +68,7 @@ pub fn success(success: Success, record: &Record) -> Vec<String> {
         }
         Success::Started => format!("✓ {release} was started: ECS goes on, how it ends was not watched"),
         Success::Unchanged => "✓ nothing to do: what runs is what this commit describes".to_owned(),
+        Success::Planned if record.release.is_none() => "✓ planned, nothing was changed".to_owned(),
         Success::Planned => format!("✓ planned {release}, nothing was changed"),
         Success::Exited | Success::Detached => return vec![],
     };

@@ -32,9 +32,6 @@ pub fn summary(outcome: &Outcome, run: &RunContext, took: Duration) -> String {
         }
         text.push('\n');
     }
-    for line in record.state() {
-        text.push_str(&format!("- {}\n", prose(&line)));
-    }
     if let Err(failure) = result {
         for line in &failure.evidence {
             match line.trim().contains('\n') {
@@ -42,6 +39,11 @@ pub fn summary(outcome: &Outcome, run: &RunContext, took: Duration) -> String {
                 false => text.push_str(&format!("- why: {}\n", prose(line))),
             }
         }
+    }
+    for line in record.state() {
+        text.push_str(&format!("- {}\n", prose(&line)));
+    }
+    if let Err(failure) = result {
         if let Some(next) = &failure.next {
             text.push_str(&format!("\n**Next:** {}", advice(next)));
         }
@@ -75,7 +77,8 @@ fn facts(outcome: &Outcome, run: &RunContext, took: Duration) -> String {
     rows.extend(record.commands.iter().map(|command| ("migration", prose(&command.sentence()))));
     rows.push(("took", took_of(took)));
     let rows: String = rows.iter().map(|(name, value)| format!("| **{name}** | {value} |\n")).collect();
-    format!("| | |\n|---|---|\n{rows}\n")
+    let head = record.release.map(|number| format!("release | r{number}")).unwrap_or_else(|| "this run | ".to_owned());
+    format!("| {head} |\n|---|---|\n{rows}\n")
 }
 
 /// `42 s`, `3 min 5 s`.
@@ -130,6 +133,7 @@ mod tests {
         let text = summary(&outcome, &run, Duration::from_secs(185));
         let expected = [
             "### fargate-deploy r8: deployed\n",
+            "| release | r8 |\n|---|---|\n",
             "| **URL** | https://shop.example.com/health |\n",
             "| **commit** | `3f2c1ab3f2c1ab3f2c1ab3f2c1ab3f2c1ab` |\n",
             &format!("| **image** | app `sha256:{}` |\n", "a".repeat(64)),

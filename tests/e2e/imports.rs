@@ -1,7 +1,7 @@
 //! From another platform's file to a green rehearsal, with no edit.
 
 use crate::program::{BINARY, scrubbed};
-use crate::scene::{Scene, Setting, trust_of};
+use crate::scene::{Scene, Setting, docker, trust_of};
 use serde_json::json;
 use std::process::Output;
 use test_support::App;
@@ -30,12 +30,40 @@ fn init_and_rehearse(file: &str, text: &str) -> String {
     said(&rehearsed)
 }
 
+/// An image that is called like a database and listens like one; removed at the end.
+struct Database(String);
+
+impl Database {
+    fn built() -> Self {
+        let name = format!("fargate-deploy-e2e-{}/postgres:16", std::process::id());
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy("/bin/busybox", folder.path().join("busybox")).unwrap();
+        let listens = "FROM scratch\nCOPY busybox /bin/sh\nEXPOSE 5432\n\
+                       CMD [\"/bin/sh\", \"-c\", \"test $POSTGRES_PASSWORD = only-for-rehearsals && exec nc -ll -p 5432 -e /bin/sh\"]\n";
+        std::fs::write(folder.path().join("Dockerfile"), listens).unwrap();
+        docker(&["build", "--quiet", "--tag", &name, folder.path().to_str().unwrap()]);
+        Self(name)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        docker(&["rmi", "-f", &self.0]);
+    }
+}
+
 #[test]
-fn a_compose_file_whose_service_migrates_and_serves() {
+fn a_compose_file_whose_service_migrates_a_database_and_serves() {
+    let database = Database::built();
     let said = init_and_rehearse(
         "compose.yaml",
-        "services:\n  web:\n    build: .\n    command: sh -c '/bin/sh /app/migrate && exec /bin/sh /app/serve'\n    ports: ['3000:3000']\n    \
-         environment: { DATABASE_URL: 'postgres://a:b@db/x', MODE: 0755 }\n  db: { image: 'postgres:16' }\n",
+        &format!(
+            "services:\n  web:\n    build: .\n    \
+             command: sh -c 'echo $$DATABASE_URL | grep -q only-for-rehearsals@db && nc -w 5 db 5432 < /dev/null && /bin/sh /app/migrate && exec /bin/sh /app/serve'\n    \
+             ports: ['3000:3000']\n    environment: {{ DATABASE_URL: 'postgres://a:b@db:5432/x', MODE: 0755 }}\n  \
+             db: {{ image: '{}', environment: {{ POSTGRES_PASSWORD: b }} }}\n",
+            database.0
+        ),
     );
     assert!(said.contains("release command `migrate` was applied"), "{said}");
 }

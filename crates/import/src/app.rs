@@ -1,6 +1,6 @@
 //! What every source is read to: the application's services, what they need, and what became of each thing in the file.
 
-use crate::settings::{has_credentials, why_secret};
+use crate::settings::{has_credentials, names_host, rehearsed, why_secret};
 use crate::size::Size;
 use crate::tree::{Origin, Place};
 use std::collections::BTreeMap;
@@ -59,6 +59,17 @@ pub(crate) struct App {
     pub rows: Vec<Row>,
     /// Parameters by name, and what their value is like.
     pub parameters: BTreeMap<String, Parameter>,
+    /// Databases, which are containers in a rehearsal alone.
+    pub beside: Vec<Beside>,
+}
+
+/// A container of rehearsals, under the name that others reach it by.
+#[derive(Clone, Debug)]
+pub(crate) struct Beside {
+    pub name: String,
+    pub image: String,
+    pub command: Vec<String>,
+    pub environment: Vec<(String, String)>,
 }
 
 /// A parameter that the containers take a value from.
@@ -68,6 +79,8 @@ pub(crate) struct Parameter {
     pub variable: String,
     /// Of the value in the file, so that two services with one value share the parameter. The value itself is not held.
     fingerprint: u64,
+    /// What it is in a rehearsal, where it names a container of those: the value with another password.
+    pub rehearsed: Option<String>,
 }
 
 /// An ECS service.
@@ -204,10 +217,10 @@ impl App {
 
     /// Takes in a variable whose value is put into a parameter by a person.
     pub fn secret(&mut self, service: &str, container: &mut Container, variable: Variable<'_>, why: &str) {
-        let Variable { file, place, name, value, .. } = variable;
+        let Variable { file, place, name, value, origin } = variable;
         container.environment.retain(|(known, _)| known != name);
         container.secrets.retain(|(known, _)| known != name);
-        let parameter = self.parameter(service, name, value);
+        let parameter = self.parameter(service, name, value, origin);
         self.row(
             Fate::Translated,
             file,
@@ -218,7 +231,7 @@ impl App {
         container.secrets.push((name.to_owned(), parameter));
     }
 
-    fn parameter(&mut self, service: &str, variable: &str, value: &str) -> String {
+    fn parameter(&mut self, service: &str, variable: &str, value: &str, origin: Origin) -> String {
         let clean = |text: &str| -> String {
             text.chars()
                 .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' })
@@ -237,7 +250,12 @@ impl App {
             }
             _ => shared,
         };
-        let parameter = Parameter { variable: variable.to_owned(), fingerprint: fingerprint(value) };
+        let names_one = origin == Origin::Document && self.beside.iter().any(|beside| names_host(value, &beside.name));
+        let parameter = Parameter {
+            variable: variable.to_owned(),
+            fingerprint: fingerprint(value),
+            rehearsed: names_one.then(|| rehearsed(variable, value)).flatten(),
+        };
         self.parameters.entry(name.clone()).or_insert(parameter);
         name
     }

@@ -193,6 +193,61 @@ pub fn propose(folder: &dyn Folder, kind: Kind, path: &str, options: &Options) -
     Ok(write::proposal(app, folder, options))
 }
 
+/// As [`propose`], with a Dockerfile for each that is missing, where the folder's own files say which language it is for. What
+/// stays in [`Proposal::missing`] is for a language that is not known.
+///
+/// # Errors
+/// As [`propose`].
+pub fn propose_with_dockerfiles(
+    folder: &dyn Folder,
+    kind: Kind,
+    path: &str,
+    options: &Options,
+) -> Result<Proposal, Refusal> {
+    let missing = match kind {
+        Kind::Dockerfile if folder.text(path).is_none() => vec![path.to_owned()],
+        _ => propose(folder, kind, path, options)?.missing,
+    };
+    let made: Vec<_> = missing.iter().filter_map(|path| write::dockerfile::made(folder, path)).collect();
+    let with = With { folder, files: made.iter().map(|made| &made.file).collect() };
+    let mut proposal = propose(&with, kind, path, options)?;
+    proposal.read.retain(|read| made.iter().all(|made| made.file.path != *read));
+    for made in made {
+        proposal.rows.push(Row {
+            fate: Fate::Decide,
+            file: made.from.clone(),
+            place: Place::default(),
+            what: format!("`{}`", made.file.path),
+            why: format!("written for {}: look whether it does all that the build did until now", made.language),
+        });
+        proposal.read.push(made.from);
+        let new = [Some(made.file), made.ignored].into_iter().flatten();
+        proposal
+            .files
+            .extend(new.filter(|file| proposal.files.iter().all(|known| known.path != file.path)).collect::<Vec<_>>());
+    }
+    proposal.read.sort();
+    proposal.read.dedup();
+    Ok(proposal)
+}
+
+/// A folder, and files that are about to be in it.
+struct With<'a> {
+    folder: &'a dyn Folder,
+    files: Vec<&'a File>,
+}
+
+impl Folder for With<'_> {
+    fn text(&self, path: &str) -> Option<String> {
+        let own = self.files.iter().find(|file| file.path == normal(path));
+        own.map(|file| file.text.clone()).or_else(|| self.folder.text(path))
+    }
+
+    fn folders(&self, path: &str) -> Vec<String> {
+        self.folder.folders(path)
+    }
+}
+
 /// One source, and the folder around it.
 pub(crate) struct Input<'a> {
     pub folder: &'a dyn Folder,

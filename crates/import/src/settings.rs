@@ -104,6 +104,32 @@ fn url_credentials(text: &str) -> bool {
     })
 }
 
+/// The password of everything in a rehearsal.
+pub(crate) const REHEARSED: &str = "only-for-rehearsals";
+
+/// A value that names a database, with [`REHEARSED`] for its password; `None` where it could be a secret as a whole.
+pub(crate) fn rehearsed(variable: &str, value: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.~:/@?&=%+,".contains(c);
+    let is_address = value.contains("://") || why_secret(variable, "some words", Origin::Document).is_none();
+    if !is_address || !value.chars().all(is_plain) {
+        return None;
+    }
+    let with = |password: &str| {
+        let mut parts = value.split("://");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (authority, rest) = part.split_at(part.find(['/', '?']).unwrap_or(part.len()));
+            let other = authority.rsplit_once('@').and_then(|(user, host)| {
+                let (name, known) = user.split_once(':')?;
+                (!known.is_empty()).then(|| format!("{name}:{password}@{host}"))
+            });
+            text += &format!("://{}{rest}", other.as_deref().unwrap_or(authority));
+        }
+        text
+    };
+    (!has_credentials(&with("$PASSWORD"))).then(|| with(REHEARSED))
+}
+
 /// Whether a value names a host: as a whole, in a URL, or in `host:port`.
 pub(crate) fn names_host(value: &str, host: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
@@ -179,6 +205,21 @@ mod tests {
         assert!(why_secret("SMTP_HOST", "mail.example.com", Origin::EnvFile).is_some());
         assert!(why_secret("LOG_LEVEL", "info", Origin::EnvFile).is_none());
         assert!(why_secret("LOG_LEVEL", "", Origin::Unset).is_some());
+    }
+
+    #[test]
+    fn in_a_rehearsal_a_database_has_another_password_and_the_same_address() {
+        let of = |value| rehearsed("DATABASE_URL", value);
+        let url = "postgres://shop:only-for-rehearsals@db:5432/shop?sslmode=disable";
+        assert_eq!(of("postgres://shop:hunter2@db:5432/shop?sslmode=disable").as_deref(), Some(url));
+        assert_eq!(of("redis://:hunter2@cache").as_deref(), Some("redis://:only-for-rehearsals@cache"));
+        assert_eq!(of("redis://cache:6379/0").as_deref(), Some("redis://cache:6379/0"));
+        assert_eq!(rehearsed("DB_HOST", "db:5432").as_deref(), Some("db:5432"));
+        // The password that is called like its host, and what cannot be taken apart.
+        assert_eq!(rehearsed("POSTGRES_PASSWORD", "postgres"), None);
+        assert_eq!(of("postgres://db/x?password=hunter2"), None);
+        assert_eq!(of("jdbc:postgresql://db/x;password=hunter2"), None);
+        assert_eq!(of("postgres://u:p${X}@db/x"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From what was read to the files: the config, a task definition for each service, and a workflow.
 
 pub(crate) mod config;
+pub(crate) mod dockerfile;
 mod settle;
 mod task_definition;
 pub(crate) mod workflow;

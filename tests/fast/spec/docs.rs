@@ -4,6 +4,7 @@
 mod commands;
 mod links;
 mod page;
+mod recording;
 mod tables;
 mod yaml;
 

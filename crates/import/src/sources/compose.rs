@@ -6,10 +6,10 @@ mod members;
 mod service;
 
 use crate::Input;
-use crate::app::{App, Container, Fate, Refusal, Release, ReleaseCommand, Service, Source, key, unused};
+use crate::app::{App, Beside, Container, Fate, Refusal, Release, ReleaseCommand, Service, Source, key, unused};
 use crate::databases::{self, Kind};
 use crate::interpolate::{Variables, env_file, interpolate};
-use crate::settings::{names_host, with_host};
+use crate::settings::{REHEARSED, names_host, with_host};
 use crate::shell::migrates;
 use crate::sources::process::start_command;
 use crate::tree::{Key, Node, Origin, Place, Value};
@@ -68,7 +68,10 @@ pub(crate) fn read_with(input: &Input<'_>, app: &mut App, extra: &Extra) -> Resu
         match what_is(input, app, key, node, &completed) {
             Some(Part::Service) => kept.push((key, node)),
             Some(Part::Once) => once.push((key, node)),
-            Some(Part::Database) => gone.push(key.text.clone()),
+            Some(Part::Database) => {
+                gone.push(key.text.clone());
+                app.beside.extend(beside(input, key, node));
+            }
             None => {}
         }
     }
@@ -152,7 +155,9 @@ fn what_is(input: &Input<'_>, app: &mut App, key: &Key, node: &Node, completed: 
         row(
             Fate::Decide,
             format!("service `{name}` ({})", image.unwrap_or_default()),
-            &format!("data does not live in a container: create {product} in your infrastructure code{data}"),
+            &format!(
+                "data does not live in a container: create {product} in your infrastructure code{data}. A rehearsal has an empty one"
+            ),
         );
         return Some(Part::Database);
     }
@@ -192,6 +197,33 @@ fn uses_docker(node: &Node) -> bool {
             volume.text().or_else(|| volume.text_of("source")).is_some_and(|text| text.contains("docker.sock"))
         })
     })
+}
+
+/// A database as a rehearsal has it: its image, its settings, and a password of rehearsals.
+fn beside(input: &Input<'_>, key: &Key, node: &Node) -> Option<Beside> {
+    let is_plain = |text: &str, others: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
+    let image = node.text_of("image").filter(|image| is_plain(image, "./:@_-"))?;
+    let name = &key.text;
+    if !is_plain(name, "-_") || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || name.len() > 60 {
+        return None;
+    }
+    let mut apart = App::default();
+    let read = service::read(input, &mut apart, key, node).container;
+    let mut environment = read.environment;
+    for (variable, _) in read.secrets {
+        let (variable, value) = match variable.as_str() {
+            // How it is asked for a password, and no password.
+            "POSTGRES_HOST_AUTH_METHOD" => (variable, "trust"),
+            _ => (variable.strip_suffix("_FILE").unwrap_or(&variable).to_owned(), REHEARSED),
+        };
+        environment.push((variable, value.to_owned()));
+    }
+    let words = node.get("command").map(Node::texts).unwrap_or_default().join(" ");
+    let command = match words.contains("--requirepass") {
+        true => ["redis-server", "--requirepass", REHEARSED].map(str::to_owned).to_vec(),
+        false => read.command,
+    };
+    Some(Beside { name: name.clone(), image: image.to_owned(), command, environment })
 }
 
 /// What others wait for until it has ended.

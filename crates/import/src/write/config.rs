@@ -2,6 +2,7 @@
 
 use super::{Surroundings, built_key, shell_name};
 use crate::app::{App, Image, ReleaseCommand, Service};
+use crate::settings::REHEARSED;
 use std::fmt::Write as _;
 
 /// A line of the file, and what it is under.
@@ -143,31 +144,62 @@ pub(crate) fn ecs_name(app: &App, service: &Service) -> String {
     }
 }
 
-/// What the parameters hold in a rehearsal.
+/// What the parameters hold in a rehearsal, and the databases that it has.
 fn rehearse(app: &App, out: &mut String) {
     let mut names: Vec<&(String, String)> =
         app.services.iter().flat_map(|service| &service.containers).flat_map(|container| &container.secrets).collect();
     names.sort_by(|a, b| a.1.cmp(&b.1));
     names.dedup_by(|a, b| a.1 == b.1);
-    if names.is_empty() {
+    if names.is_empty() && app.beside.is_empty() {
         return;
     }
     line!(
         out,
-        "\n# What the secrets of the task definitions hold in a rehearsal on this machine. AWS never sees this section."
+        "\n# What the secrets of the task definitions hold in a rehearsal on this machine, and what it has for databases. AWS never sees\n# this section."
     );
-    line!(out, "rehearse:\n  values:");
+    line!(out, "rehearse:");
+    if !names.is_empty() {
+        line!(out, "  values:");
+    }
     for (variable, parameter) in names {
-        let is_name = variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && variable.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        // Credentials of the run itself cannot be referred to.
-        let is_of_the_run = ["AWS_", "GITHUB_", "GH_", "ACTIONS_", "INPUT_", "RUNNER_", "CI_", "SYSTEM_", "DOCKER_"]
-            .iter()
-            .any(|prefix| variable.to_ascii_uppercase().starts_with(prefix));
-        match is_name && !is_of_the_run {
-            true => line!(out, "    {}: \"${{env:{variable}:-only-for-rehearsals}}\"", quoted(parameter)),
-            false => line!(out, "    {}: only-for-rehearsals", quoted(parameter)),
-        };
+        line!(out, "    {}: {}", quoted(parameter), rehearsed(app, variable, parameter));
+    }
+    if !app.beside.is_empty() {
+        line!(out, "  containers:");
+    }
+    for beside in &app.beside {
+        line!(out, "    {}:", quoted(&beside.name));
+        line!(out, "      image: {}", quoted(&beside.image));
+        if !beside.command.is_empty() {
+            let words = beside.command.iter().map(|word| quoted(word)).collect::<Vec<_>>();
+            line!(out, "      command: [{}]", words.join(", "));
+        }
+        if !beside.environment.is_empty() {
+            line!(out, "      environment:");
+        }
+        for (name, value) in &beside.environment {
+            line!(out, "        {}: {}", quoted(name), quoted(value));
+        }
+    }
+}
+
+/// The value of a parameter. What belongs to a container of the rehearsal is never taken from this machine: there it could be
+/// the one of a real database.
+fn rehearsed(app: &App, variable: &str, parameter: &str) -> String {
+    if let Some(known) = app.parameters.get(parameter).and_then(|parameter| parameter.rehearsed.as_deref()) {
+        return quoted(known);
+    }
+    let upper = variable.to_ascii_uppercase();
+    let is_password = !app.beside.is_empty() && ["PASS", "PWD"].iter().any(|word| upper.contains(word));
+    let is_name = variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && variable.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    // Credentials of the run itself cannot be referred to.
+    let is_of_the_run = ["AWS_", "GITHUB_", "GH_", "ACTIONS_", "INPUT_", "RUNNER_", "CI_", "SYSTEM_", "DOCKER_"]
+        .iter()
+        .any(|prefix| upper.starts_with(prefix));
+    match is_name && !is_of_the_run && !is_password {
+        true => format!("\"${{env:{variable}:-{REHEARSED}}}\""),
+        false => REHEARSED.to_owned(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What each kind of file becomes: the config, the task definitions, and what is said of the rest.
 
-use fargate_deploy_import::{Fate, Kind, Live, Options, Proposal, of_service, propose, sources};
+use fargate_deploy_import::{
+    Fate, Kind, Live, Options, Proposal, of_service, propose, propose_with_dockerfiles, sources,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -100,7 +102,32 @@ fn a_database_is_no_service_and_what_names_it_is_a_secret() {
         found.0.put,
         ["aws ssm put-parameter --region eu-west-1 --type SecureString --name /shop/DB_HOST --value \"$DB_HOST\""]
     );
-    assert!(found.config().contains("/shop/DB_HOST: \"${env:DB_HOST:-only-for-rehearsals}\""), "{}", found.config());
+    // In a rehearsal it is a container of that name, and never what this machine's own `DB_HOST` names.
+    assert!(found.config().contains("    /shop/DB_HOST: db\n"), "{}", found.config());
+    assert!(found.config().contains("  containers:\n    db:\n      image: \"postgres:16\"\n"), "{}", found.config());
+}
+
+#[test]
+fn a_rehearsal_has_the_databases_with_a_password_of_its_own() {
+    let found = compose(
+        "services:\n  web:\n    build: .\n    environment:\n      DATABASE_URL: postgres://shop:hunter2@db:5432/shop\n      \
+         REDIS_URL: redis://:hunter2@cache:6379\n      STRIPE_KEY: sk_live_hunter2\n  \
+         db:\n    image: postgres:16\n    environment: [POSTGRES_USER=shop, POSTGRES_PASSWORD=hunter2, POSTGRES_HOST_AUTH_METHOD=trust]\n  \
+         cache: { image: 'redis:7', command: redis-server --requirepass hunter2 }\n",
+    );
+    let config = found.config();
+    assert!(!config.contains("hunter2"), "{config}");
+    for line in [
+        "    /shop/DATABASE_URL: \"postgres://shop:only-for-rehearsals@db:5432/shop\"",
+        "    /shop/REDIS_URL: \"redis://:only-for-rehearsals@cache:6379\"",
+        "    /shop/STRIPE_KEY: \"${env:STRIPE_KEY:-only-for-rehearsals}\"",
+        "        POSTGRES_USER: shop",
+        "        POSTGRES_PASSWORD: only-for-rehearsals",
+        "        POSTGRES_HOST_AUTH_METHOD: trust",
+        "      command: [redis-server, \"--requirepass\", only-for-rehearsals]",
+    ] {
+        assert!(config.lines().any(|known| known == line), "{line}:\n{config}");
+    }
 }
 
 #[test]
@@ -417,4 +444,73 @@ fn a_live_service_keeps_every_member_of_its_task_definition() {
         "{}",
         without.config()
     );
+}
+
+/// What `init --dockerfile` makes of these.
+fn with_dockerfiles(kind: Kind, path: &str, files: &[(&str, &str)]) -> Found {
+    let options = Options { name: "shop".to_owned(), region: None, account: None, cluster: None };
+    Found(propose_with_dockerfiles(&folder(files), kind, path, &options).unwrap())
+}
+
+/// Files, and two lines of the Dockerfile that they get.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
+#[test]
+fn a_dockerfile_is_written_for_the_language_of_the_folder_that_has_none() {
+    let gemfile = [
+        ("Procfile", "web: bin/rails server"),
+        ("Gemfile", ""),
+        ("package.json", "{}"),
+        (".ruby-version", "ruby-3.2.1\n"),
+    ];
+    let python =
+        [("Procfile", "web: gunicorn shop"), ("requirements.txt", "gunicorn\n"), ("runtime.txt", "python-3.11.4")];
+    let go = [("Procfile", "web: shop"), ("go.mod", "module example.com/acme/shop/v2\n\ngo 1.24.1\n")];
+    let node = [
+        ("Procfile", "web: npm start"),
+        ("package.json", r#"{"engines": {"node": ">=22 <25"}, "scripts": {"build": "x", "start": "y"}}"#),
+        ("yarn.lock", ""),
+    ];
+    let cases: [Case<'_>; 4] = [
+        (&gemfile, "FROM ruby:3.2-slim", "RUN bundle install"),
+        (&python, "FROM python:3.11-slim", "RUN pip install --no-cache-dir -r requirements.txt"),
+        (&go, "FROM golang:1.24 AS build", "CMD [\"shop\"]"),
+        (&node, "FROM node:22-slim", "RUN yarn run build"),
+    ];
+    for (files, from, step) in cases {
+        let found = with_dockerfiles(Kind::Procfile, "Procfile", files);
+        let written = |path: &str| found.0.files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
+        let text = written("Dockerfile").unwrap_or_else(|| panic!("{:?}", found.paths()));
+        let has = |line: &str| text.lines().any(|known| known == line);
+        assert!(has(from) && has(step), "{from}: {text}");
+        // Nobody is root in it, what it copies holds no secret's file, and its port is the one of the container.
+        assert!(text.lines().any(|line| line.starts_with("USER ")), "{text}");
+        assert!(written(".dockerignore").unwrap().lines().any(|line| line == ".env"));
+        assert_eq!(found.container("web")["portMappings"][0]["containerPort"], 8080);
+        assert_eq!(found.fate("`Dockerfile`"), Fate::Decide);
+        assert_eq!(found.0.missing, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_dockerfile_that_is_there_stays_and_code_alone_is_a_service() {
+    let there = [
+        ("compose.yaml", "services: { web: { build: . }, api: { build: ./api } }"),
+        ("Dockerfile", "FROM scratch\n"),
+        ("api/package.json", "{}"),
+    ];
+    let found = with_dockerfiles(Kind::Compose, "compose.yaml", &there);
+    assert!(found.paths().contains(&"api/Dockerfile") && !found.paths().contains(&"Dockerfile"), "{:?}", found.paths());
+    assert!(found.paths().contains(&"api/.dockerignore"), "{:?}", found.paths());
+    let found =
+        with_dockerfiles(Kind::Dockerfile, "Dockerfile", &[("go.mod", "module shop\n"), (".dockerignore", "x\n")]);
+    assert!(found.paths().contains(&"Dockerfile") && !found.paths().contains(&".dockerignore"), "{:?}", found.paths());
+    assert_eq!(found.0.read, ["go.mod"]);
+}
+
+#[test]
+fn for_a_language_that_is_not_known_no_dockerfile_is_written() {
+    let found = with_dockerfiles(Kind::Procfile, "Procfile", &[("Procfile", "web: mix phx.server"), ("mix.exs", "")]);
+    assert_eq!(found.0.missing, ["Dockerfile"]);
+    assert!(!found.paths().contains(&"Dockerfile"));
 }
