@@ -274,11 +274,20 @@ pub enum VerifyFormat {
     Sarif,
 }
 
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  fargate-deploy policy                            the role of a pipeline
+  fargate-deploy policy deploy run logs            of a pipeline that also runs commands and reads logs
+  fargate-deploy policy all --format terraform     of everything that a team does
+  fargate-deploy policy plan --trust --github org/shop
+  fargate-deploy policy run exec                   whoever types `run -i`";
+
 #[derive(Clone, Debug, Default, Args)]
+#[command(after_help = POLICY_EXAMPLES)]
 pub struct PolicyFlags {
-    /// What the role is for
-    #[arg(value_enum, default_value_t)]
-    pub purpose: PolicyPurpose,
+    /// What the role is for; several are one policy [default: deploy]
+    #[arg(value_enum)]
+    pub purposes: Vec<PolicyPurpose>,
     /// How it is printed; the two others than JSON have the role and its trust policy too
     #[arg(long, value_enum, default_value_t)]
     pub format: PolicyFormat,
@@ -302,14 +311,25 @@ pub struct PolicyFlags {
     pub github: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PolicyPurpose {
-    #[default]
     Deploy,
     /// Reads, and can run nothing: for pull requests
     Plan,
-    /// Gets into running containers: `exec`
+    /// One-off commands; with `exec` also `run -i`
+    Run,
+    /// Gets into running containers
     Exec,
+    Rollback,
+    /// The history, without `releases prune`
+    Releases,
+    Status,
+    Logs,
+    Continue,
+    Abort,
+    Lock,
+    /// Every command above
+    All,
     /// The role of the tasks, so that somebody can get into their containers
     Task,
 }

@@ -34,7 +34,7 @@ pub async fn of_deployment(aws: Aws<'_>, target: &Target, deployment: &Deploymen
     if tasks.iter().any(|t| !is_cleared_away(t)) {
         tasks.retain(|t| !is_cleared_away(t));
     }
-    let explanation::Explanation { cause, mut log } = explanation::of_deployment(aws, deployment, &tasks).await;
+    let explanation::Explanation { cause, mut log, .. } = explanation::of_deployment(aws, deployment, &tasks).await;
     let mut lines: Vec<(String, usize)> = vec![];
     for task in &tasks {
         let sentence = ending(task);

@@ -1,7 +1,7 @@
 //! Why it failed: what is seen of it is gathered here, and the table of causes says what it means. Every look is
 //! optional: what may not be read, or not in time, leaves a cause that is less certain, and never hides the failure.
 
-use crate::ports::{Aws, EcrAddress, LogEvent, LogStream};
+use crate::ports::{Aws, CallErrorKind, EcrAddress, LogEvent, LogStream};
 use fargate_deploy_core::cause::{Cause, Seen, SeenLine, SeenNetwork, SeenSubnet, WayOut, find, most_telling};
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::markdown::stripped;
@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_secs(4);
 pub struct Explanation {
     pub cause: Option<Cause>,
     pub log: Vec<String>,
+    /// The action without which the log may not be read.
+    pub log_denied: Option<String>,
 }
 
 /// What is known of a failed deployment before its tasks are looked at.
@@ -52,13 +54,14 @@ pub async fn of_deployment(aws: Aws<'_>, deployment: &Deployment<'_>, tasks: &[T
     if let Some(service) = &service {
         seen = seen.with_service(service, deployment.since);
     }
+    let mut log_denied = None;
     if let Some(task) = most_telling(tasks) {
         seen = seen.with_task(task);
         let alike = tasks.iter().filter(|other| other.arn != task.arn && other.stop_code == task.stop_code);
         let asked: Vec<&Task> = std::iter::once(task).chain(alike).take(TASKS).collect();
-        read_log(aws, deployment.definition, &asked, &mut seen).await;
+        log_denied = read_log(aws, deployment.definition, &asked, &mut seen).await;
     }
-    explained(aws, service.as_ref(), seen).await
+    Explanation { log_denied, ..explained(aws, service.as_ref(), seen).await }
 }
 
 /// Of the one task of a release command.
@@ -92,22 +95,26 @@ pub async fn of_one_off(
 async fn explained(aws: Aws<'_>, service: Option<&Service>, mut seen: Seen) -> Explanation {
     look_around(aws, service, &mut seen).await;
     let log = seen.failed_container().map(|c| c.log.iter().map(|line| line.text.clone()).collect()).unwrap_or_default();
-    Explanation { cause: find(&seen), log }
+    Explanation { cause: find(&seen), log, log_denied: None }
 }
 
-/// The log of the failed container, of the first task that has one.
-async fn read_log(aws: Aws<'_>, definition: &TaskDefinition, tasks: &[&Task], seen: &mut Seen) {
-    let Some(name) = seen.failed_container().map(|c| c.name.clone()) else { return };
+/// The log of the failed container, of the first task that has one. The answer is the action that is missing for it.
+async fn read_log(aws: Aws<'_>, definition: &TaskDefinition, tasks: &[&Task], seen: &mut Seen) -> Option<String> {
+    let name = seen.failed_container().map(|c| c.name.clone())?;
     let container = ContainerName::new(name.as_str());
     for task in tasks {
-        let Some(stream) = LogStream::of(definition, &container, &task.arn) else { return };
-        let read = timeout(LOOK, aws.logs.log_tail(&stream, LINES, None)).await;
-        let lines: Vec<SeenLine> = read.ok().and_then(Result::ok).unwrap_or_default().into_iter().map(line).collect();
-        if !lines.is_empty() {
-            seen.container_mut(&name).log = lines;
-            return;
+        let stream = LogStream::of(definition, &container, &task.arn)?;
+        let events = match timeout(LOOK, aws.logs.log_tail(&stream, LINES, None)).await {
+            Ok(Ok(events)) => events,
+            Ok(Err(e)) if e.kind == CallErrorKind::Denied => return Some(e.action),
+            _ => continue,
+        };
+        if !events.is_empty() {
+            seen.container_mut(&name).log = events.into_iter().map(line).collect();
+            return None;
         }
     }
+    None
 }
 
 fn line(event: LogEvent) -> SeenLine {

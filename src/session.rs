@@ -5,7 +5,7 @@ mod plugin;
 pub(crate) use plugin::Plugin;
 
 use crate::error::call_failed;
-use crate::events::{Event, Sink};
+use crate::events::{Event, Notice, Sink};
 use crate::ports::{Aws, CallError, CallErrorKind, ExecSession, ExecuteCommand, Sessions};
 use crate::terminal::{self, Raw};
 use fargate_deploy_core::exec::{ExecTask, Missing, TASK_ROLE_ACTIONS, task_role};
@@ -427,6 +427,11 @@ impl Connect for Line<'_> {
 }
 
 /// The definition of a task, where it may be read.
-pub(crate) async fn definition_of(task: &ExecTask, aws: Aws<'_>) -> Option<TaskDefinition> {
-    aws.task_definitions.task_definition(task.task_definition.as_str()).await.ok()
+pub(crate) async fn definition_of(task: &ExecTask, aws: Aws<'_>, sink: &dyn Sink) -> Option<TaskDefinition> {
+    let read = aws.task_definitions.task_definition(task.task_definition.as_str()).await;
+    if let Err(CallError { kind: CallErrorKind::Denied, action, .. }) = &read {
+        let (what, action) = ("what the task's definition lacks for a session".to_owned(), action.clone());
+        sink.emit(Event::Notice(Notice::NotReadable { what, action }));
+    }
+    read.ok()
 }

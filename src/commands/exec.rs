@@ -43,7 +43,7 @@ pub async fn exec(
     let session = open_session(scope.region.clone(), scope.roles.clone(), &context, env, Arc::clone(&sink)).await?;
     let client = AwsClient::new(session);
     let task = task(flags, &scope, client.ports(), &client).await?;
-    let definition = definition_of(&task, client.ports()).await;
+    let definition = definition_of(&task, client.ports(), sink.as_ref()).await;
     let named = flags.container.as_deref().map(ContainerName::from).or_else(|| scope.container.clone());
     let container = named.or_else(|| task.sole_container(definition.as_ref())).ok_or_else(|| {
         let names = container_names(&task, definition.as_ref()).join(", ");

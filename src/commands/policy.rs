@@ -14,8 +14,9 @@ use crate::error::call_failed;
 use crate::events::Sink;
 use crate::render::foundations::{as_cloudformation, as_terraform};
 use crate::render::policy::{Role, cloudformation, terraform};
-use fargate_deploy_core::iam_policy::{Granted, Statement, of_exec, of_task_role, statements};
-use fargate_deploy_core::iam_role::{Job, LARGEST, Purpose, WHY, documents, of_purpose, trust};
+use clap::ValueEnum;
+use fargate_deploy_core::iam_policy::{Granted, Statement, of_purposes, of_task_role};
+use fargate_deploy_core::iam_role::{Job, LARGEST, Purpose, WHY, documents, trust};
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::TaskDefinition;
@@ -60,12 +61,12 @@ pub async fn policy(
         Failure::new(Reason::Config, "the account is not known")
             .with_next("give it with `--account`, or `role` in the config")
     })?;
-    let purpose = Purpose::from(flags.purpose);
-    let mut needed = match purpose {
-        Purpose::Task => of_task_role(),
-        _ => needed(&config, &account, &region, purpose, env, sink).await?,
+    let purposes = purposes(flags)?;
+    let reads_config = purposes != [Purpose::Task];
+    let mut needed = match reads_config {
+        false => of_task_role(),
+        true => needed(&config, &account, &region, &purposes, env, sink).await?,
     };
-    let reads_config = purpose != Purpose::Task;
     needed.extend(
         needs.iter().filter(|_| reads_config).flat_map(|needs| elsewhere(needs, partition(&config), &account, &region)),
     );
@@ -78,9 +79,9 @@ pub async fn policy(
         return Ok(Printed { text, notes: vec![], failure: policy_check::failure(role, &found) });
     }
     let job = job(flags, &config, env)?;
-    let name = role_name(&config, purpose);
+    let name = role_name(&config, flags);
     let documents = documents(&needed);
-    let role = Role { name: &name, trust: trust(&job, purpose, partition(&config), &account), documents: &documents };
+    let role = Role { name: &name, trust: trust(&job, &purposes, partition(&config), &account), documents: &documents };
     let text = match (flags.explain, flags.trust, flags.format) {
         (true, ..) => explained(&needed),
         (_, true, _) => pretty(&role.trust),
@@ -121,7 +122,7 @@ async fn needed(
     config: &Config,
     account: &str,
     region: &str,
-    purpose: Purpose,
+    purposes: &[Purpose],
     env: &BTreeMap<String, String>,
     sink: &SharedSink,
 ) -> Result<Vec<Statement>, Failure> {
@@ -142,10 +143,7 @@ async fn needed(
     let services: Vec<_> = of_services.iter().map(|(service, definition)| (*service, definition)).collect();
     let commands: Vec<_> = own.iter().map(|(command, definition)| (*command, definition)).collect();
     let granted = Granted { config, account, region, services: &services, commands: &commands };
-    Ok(match purpose {
-        Purpose::Exec => of_exec(&granted),
-        _ => of_purpose(statements(&granted), purpose),
-    })
+    Ok(of_purposes(&granted, purposes))
 }
 
 /// The revision that a service runs, as whoever runs this may see it.
@@ -207,16 +205,16 @@ fn account_of(config: &Config) -> Option<String> {
     of_role.or(of_image)
 }
 
-fn role_name(config: &Config, purpose: Purpose) -> String {
+/// The one of the config for whatever deploys; the others are called after their commands.
+fn role_name(config: &Config, flags: &PolicyFlags) -> String {
     let named = config.roles.last().and_then(|role| role.as_str().rsplit('/').next());
-    let suffix = match purpose {
-        Purpose::Deploy => return named.unwrap_or("fargate-deploy").to_owned(),
-        Purpose::Plan => "plan",
-        Purpose::Exec => "exec",
-        Purpose::Task => "task",
-    };
+    let deploys = |purpose: &PolicyPurpose| matches!(purpose, PolicyPurpose::Deploy | PolicyPurpose::All);
+    if flags.purposes.is_empty() || flags.purposes.iter().any(deploys) {
+        return named.unwrap_or("fargate-deploy").to_owned();
+    }
     let base = named.map_or("fargate-deploy", |name| name.trim_end_matches("-deploy"));
-    format!("{base}-{suffix}")
+    let words = flags.purposes.iter().filter_map(ValueEnum::to_possible_value);
+    words.fold(base.to_owned(), |name, word| format!("{name}-{}", word.get_name()))
 }
 
 /// The repository that deploys: the one of this job, or the one that was named.
@@ -254,13 +252,30 @@ fn explained(statements: &[Statement]) -> String {
     lines.concat()
 }
 
-impl From<PolicyPurpose> for Purpose {
-    fn from(purpose: PolicyPurpose) -> Self {
-        match purpose {
-            PolicyPurpose::Deploy => Self::Deploy,
-            PolicyPurpose::Plan => Self::Plan,
-            PolicyPurpose::Exec => Self::Exec,
-            PolicyPurpose::Task => Self::Task,
-        }
+/// What the role is for, by the words of the command line.
+fn purposes(flags: &PolicyFlags) -> Result<Vec<Purpose>, Failure> {
+    if flags.purposes.len() > 1 && flags.purposes.contains(&PolicyPurpose::Task) {
+        let what = "`task` is the role of the tasks, and the others are of whoever works with them";
+        return Err(Failure::new(Reason::Config, what).with_next("ask for `policy task` by itself"));
     }
+    let mut all: Vec<Purpose> = vec![];
+    for word in &flags.purposes {
+        let of: &[Purpose] = match word {
+            PolicyPurpose::Deploy => &[Purpose::Deploy],
+            PolicyPurpose::Plan => &[Purpose::Plan],
+            PolicyPurpose::Run => &[Purpose::Run],
+            PolicyPurpose::Exec => &[Purpose::Exec],
+            PolicyPurpose::Rollback => &[Purpose::Rollback],
+            PolicyPurpose::Releases => &[Purpose::Releases],
+            PolicyPurpose::Status => &[Purpose::Status],
+            PolicyPurpose::Logs => &[Purpose::Logs],
+            PolicyPurpose::Continue => &[Purpose::Continue],
+            PolicyPurpose::Abort => &[Purpose::Abort],
+            PolicyPurpose::Lock => &[Purpose::Lock],
+            PolicyPurpose::All => &Purpose::COMMANDS,
+            PolicyPurpose::Task => &[Purpose::Task],
+        };
+        all.extend(of.iter().filter(|purpose| !all.contains(purpose)).copied().collect::<Vec<_>>());
+    }
+    Ok(if all.is_empty() { vec![Purpose::Deploy] } else { all })
 }

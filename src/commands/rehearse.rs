@@ -57,8 +57,14 @@ pub async fn run<W: Write + Send + 'static>(
         (_, previous) => Wish::of(previous.as_deref(), flags.fault.is_some()),
     };
     let interrupt = crate::signals::interrupted_or_hung_up().shared();
-    let wanted =
-        Wanted { request: &request, directory: &directory, port: flags.port, pace: flags.pace, previous: &wish };
+    let wanted = Wanted {
+        request: &request,
+        directory: &directory,
+        port: flags.port,
+        pace: flags.pace,
+        previous: &wish,
+        is_served: flags.serve,
+    };
     let opened = tokio::select! {
         opened = Box::pin(open(wanted, env, sink.as_ref())) => opened,
         () = interrupt.clone() => Err(Failure::new(Reason::Cancelled, "the rehearsal was cancelled before its stage was open")),
@@ -122,6 +128,8 @@ pub struct Wanted<'a> {
     pub port: Option<u16>,
     pub pace: Pace,
     pub previous: &'a Wish,
+    /// It is for other clients too.
+    pub is_served: bool,
 }
 
 /// Opens the stage and brings the previous release up on it.
@@ -251,6 +259,7 @@ async fn furnish(
         account: &account(config),
         region: &region(config),
         is_real_pace: wanted.pace == Pace::Real,
+        is_served: wanted.is_served,
     };
     let urls = seed.sow().await?;
     Ok((setting, urls))

@@ -8,7 +8,7 @@ use crate::context::RunContext;
 use crate::error::call_failed;
 use crate::events::Sink;
 use crate::evidence::{ending, is_cleared_away};
-use crate::explanation::{self, Deployment};
+use crate::explanation::{self, Deployment, Explanation};
 use crate::history::{KEPT, Missing, described};
 use crate::lease::{self, Claim, ManualLock};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
@@ -214,7 +214,10 @@ async fn look_at(config: &ServiceConfig, now: Now, aws: Aws<'_>) -> (Seen, Vec<M
         seen.command = running_command(held, aws).await;
     }
     let stopped = optional.take("which tasks stopped last", stopped);
-    seen.last_stop = last_stop(&service, stopped, running.as_ref(), aws).await;
+    let (last, log_denied) = last_stop(&service, stopped, running.as_ref(), aws).await.unzip();
+    seen.last_stop = last;
+    let what = "what the task said that stopped last".to_owned();
+    optional.0.extend(log_denied.flatten().map(|action| Missing { what, action }));
     if let Some(group) = known.target_groups.first() {
         let health = aws.surroundings.target_health(group).await;
         let targets = optional.take("what the load balancer says", health.map(Some));
@@ -295,12 +298,13 @@ async fn stopped(service: &ServiceRef, aws: Aws<'_>) -> Call<Vec<Task>> {
     aws.tasks.tasks(&service.cluster, &arns).await
 }
 
+/// The last task that ended by itself, and the action that is missing to read its log.
 async fn last_stop(
     service: &ServiceRef,
     mut tasks: Vec<Task>,
     running: Option<&TaskDefinition>,
     aws: Aws<'_>,
-) -> Option<LastStop> {
+) -> Option<(LastStop, Option<String>)> {
     tasks.retain(|task| !is_cleared_away(task));
     tasks.sort_by(|a, b| b.stopped_at.unwrap_or(f64::MAX).total_cmp(&a.stopped_at.unwrap_or(f64::MAX)));
     let last = tasks.first()?.clone();
@@ -310,14 +314,16 @@ async fn last_stop(
         Some(running) => Some(running.clone()),
         None => aws.task_definitions.task_definition(last.task_definition.as_str()).await.ok(),
     };
-    let cause = match &own {
+    let explained = match &own {
         Some(definition) => {
             let deployment = Deployment { service, definition, since: None, reason: None, is_over: false };
-            explanation::of_deployment(aws, &deployment, &tasks).await.cause
+            explanation::of_deployment(aws, &deployment, &tasks).await
         }
-        None => None,
+        None => Explanation::default(),
     };
-    Some(LastStop { task: last.arn.id().to_owned(), at: last.stopped_at, ending: said, cause, alike: tasks.len() })
+    let Explanation { cause, log_denied, .. } = explained;
+    let task = last.arn.id().to_owned();
+    Some((LastStop { task, at: last.stopped_at, ending: said, cause, alike: tasks.len() }, log_denied))
 }
 
 /// # Errors

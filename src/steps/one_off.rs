@@ -1,7 +1,7 @@
 //! `run`: one task like those of a service, with a command of a person's own.
 
 use crate::error::{call_failed, sentence};
-use crate::events::{Event, Step, StopReason, Took, Wait, Warning};
+use crate::events::{Event, Notice, Step, StopReason, Took, Wait, Warning};
 use crate::evidence;
 use crate::explanation;
 use crate::follow::Follow;
@@ -133,11 +133,16 @@ pub async fn start(order: &Order, service: &Service, context: &ReleaseContext<'_
         image,
         revision: revision.clone(),
     });
-    if let Ok(lease::State { holder: Some(holder), command: Some(command), .. }) =
-        retry::each_within(retry::POLL, lease::state(&order.service, context.aws)).await
-    {
-        let (run, actor) = (holder.run, holder.actor);
-        context.warn(Warning::ReleaseUnderWay { service: order.service.clone(), run, actor, command });
+    match retry::each_within(retry::POLL, lease::state(&order.service, context.aws)).await {
+        Ok(lease::State { holder: Some(holder), command: Some(command), .. }) => {
+            let (run, actor) = (holder.run, holder.actor);
+            context.warn(Warning::ReleaseUnderWay { service: order.service.clone(), run, actor, command });
+        }
+        Err(failure) if failure.reason == Reason::Permission => {
+            let (what, action) = ("whether a release command runs".to_owned(), "ssm:GetParametersByPath".to_owned());
+            context.emit(Event::Notice(Notice::NotReadable { what, action }));
+        }
+        _ => {}
     }
     let request = RunTask {
         overrides,

@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 const TASK_ROLE: &str = "arn:aws:iam::111122223333:role/shop-task";
 
-async fn open(is_enabled: bool) -> Scene {
+pub async fn open(is_enabled: bool) -> Scene {
     let mut definition = definition();
     definition["taskRoleArn"] = json!(TASK_ROLE);
     let service = json!({ "enableExecuteCommand": is_enabled });

@@ -15,6 +15,7 @@ mod aws_cli;
 mod bad_days;
 mod cancellations;
 mod causes;
+mod command_policies;
 mod database;
 mod examples;
 mod exec;

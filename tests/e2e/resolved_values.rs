@@ -123,8 +123,14 @@ async fn a_rehearsal_has_the_values_for_itself_and_for_every_other_client_of_its
     let log = Arc::new(Log::new(Lines::default(), Style { detail: Detail::Verbose, fence: None }));
     let request = Request { environment: Some("staging".to_owned()), ..Request::default() };
     let env: Env = std::env::vars().collect();
-    let wanted =
-        Wanted { request: &request, directory: app.path(), port: None, pace: Pace::Short, previous: &Wish::Same };
+    let wanted = Wanted {
+        request: &request,
+        directory: app.path(),
+        port: None,
+        pace: Pace::Short,
+        previous: &Wish::Same,
+        is_served: false,
+    };
     let opened = open(wanted, &env, log.as_ref()).await.unwrap();
 
     let exported = opened.exports();

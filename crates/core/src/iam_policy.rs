@@ -2,6 +2,10 @@
 //! resources that it names.
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html>
 
+mod commands;
+
+pub use commands::of_purposes;
+
 use crate::exec::{TASK_ROLE_ACTIONS, task_role};
 use crate::image::ImageRef;
 use crate::names::short;
@@ -65,11 +69,7 @@ pub fn document(statements: &[Statement]) -> Value {
 pub fn statements(granted: &Granted<'_>) -> Vec<Statement> {
     let Granted { config, .. } = granted;
     let repositories = granted.repositories();
-    let clusters: BTreeSet<_> = config.services.iter().map(|s| short(s.cluster.as_str()).to_owned()).collect();
-    let arns_of_clusters: Vec<_> = clusters.iter().map(|name| granted.arn("ecs", &format!("cluster/{name}"))).collect();
-    let in_clusters = || json!({"ArnEquals": {"ecs:cluster": arns_of_clusters}});
     let has_commands = !config.release.is_empty();
-    let anything = || ["*".to_owned()];
 
     let without_resource: &[_] = match repositories.is_empty() {
         true => &["ecs:DescribeTaskDefinition"],
@@ -83,29 +83,21 @@ pub fn statements(granted: &Granted<'_>) -> Vec<Statement> {
     let of_families = || families.iter().map(|family| granted.arn("ecs", &format!("task-definition/{family}:*")));
     all.push(Statement::new("Register", &["ecs:RegisterTaskDefinition"], of_families()));
     let creates: &[_] = if has_commands { &["RegisterTaskDefinition", "RunTask"] } else { &["RegisterTaskDefinition"] };
+    all.push(Statement::new("TagWhatWeCreate", &["ecs:TagResource"], anything()).only_where(created_by(creates)));
     all.push(
-        Statement::new("TagWhatWeCreate", &["ecs:TagResource"], anything())
-            .only_where(json!({"StringEquals": {"ecs:CreateAction": creates}})),
-    );
-    all.push(
-        Statement::new("HandRolesToTasks", &["iam:PassRole"], granted.roles())
-            .only_where(json!({"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}})),
+        Statement::new("HandRolesToTasks", &["iam:PassRole"], roles(granted.definitions())).only_where(for_tasks()),
     );
     if has_commands {
-        all.push(Statement::new("RunReleaseCommands", &["ecs:RunTask"], of_families()).only_where(in_clusters()));
+        all.push(
+            Statement::new("RunReleaseCommands", &["ecs:RunTask"], of_families()).only_where(granted.in_clusters()),
+        );
     }
-    let tasks = clusters.iter().map(|cluster| granted.arn("ecs", &format!("task/{cluster}/*")));
-    all.push(Statement::new("SeeTasks", &["ecs:DescribeTasks"], tasks));
-    all.push(Statement::new("ListTasks", &["ecs:ListTasks"], anything()).only_where(in_clusters()));
+    all.push(Statement::new("SeeTasks", &["ecs:DescribeTasks"], granted.tasks()));
+    all.push(Statement::new("ListTasks", &["ecs:ListTasks"], anything()).only_where(granted.in_clusters()));
     all.push(Statement::new("RollOut", ROLL_OUT, granted.services_and_their_history()));
-    let streams =
-        granted.log_groups().into_iter().map(|group| granted.arn("logs", &format!("log-group:{group}:log-stream:*")));
-    all.push(Statement::new("ReadLogs", &["logs:GetLogEvents"], streams));
+    all.push(Statement::new("ReadLogs", &["logs:GetLogEvents"], granted.streams()));
     if config.lock != Lock::None {
-        let leases =
-            clusters.iter().map(|cluster| granted.arn("ssm", &format!("parameter/fargate-deploy/{cluster}/*")));
-        let actions = &["ssm:GetParametersByPath", "ssm:PutParameter", "ssm:DeleteParameter"];
-        all.push(Statement::new("Lease", actions, leases));
+        all.push(Statement::new("Lease", LEASE, granted.leases()));
     }
     if let Some(instance) = &config.snapshot {
         let of = [format!("db:{instance}"), "snapshot:fargate-deploy-*".to_owned()];
@@ -120,17 +112,12 @@ pub fn statements(granted: &Granted<'_>) -> Vec<Statement> {
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html>
 #[must_use]
 pub fn of_exec(granted: &Granted<'_>) -> Vec<Statement> {
-    let clusters: BTreeSet<_> = granted.config.services.iter().map(|s| short(s.cluster.as_str()).to_owned()).collect();
-    let arns_of_clusters: Vec<_> = clusters.iter().map(|name| granted.arn("ecs", &format!("cluster/{name}"))).collect();
-    let tasks: Vec<_> = clusters.iter().map(|name| granted.arn("ecs", &format!("task/{name}/*"))).collect();
-    let anything = || ["*".to_owned()];
     let role = |definition: &&TaskDefinition| task_role(definition).map(str::to_owned);
     let mut all = vec![
         Statement::new("WithoutResource", &["ecs:DescribeTaskDefinition"], anything()),
-        Statement::new("Execute", &["ecs:ExecuteCommand"], tasks.iter().chain(&arns_of_clusters).cloned()),
-        Statement::new("SeeTasks", &["ecs:DescribeTasks"], tasks.iter().cloned()),
-        Statement::new("ListTasks", &["ecs:ListTasks"], anything())
-            .only_where(json!({"ArnEquals": {"ecs:cluster": arns_of_clusters}})),
+        Statement::new("Execute", &["ecs:ExecuteCommand"], granted.tasks().into_iter().chain(granted.clusters())),
+        Statement::new("SeeTasks", &["ecs:DescribeTasks"], granted.tasks()),
+        Statement::new("ListTasks", &["ecs:ListTasks"], anything()).only_where(granted.in_clusters()),
         Statement::new(
             "LookAtTaskRoles",
             &["iam:SimulatePrincipalPolicy"],
@@ -168,6 +155,28 @@ const ROLL_OUT: &[&str] = &[
     "ecs:DescribeServiceRevisions",
     "ecs:StopServiceDeployment",
 ];
+
+const LEASE: &[&str] = &["ssm:GetParametersByPath", "ssm:PutParameter", "ssm:DeleteParameter"];
+
+fn anything() -> [String; 1] {
+    ["*".to_owned()]
+}
+
+fn created_by(actions: &[&str]) -> Value {
+    json!({"StringEquals": {"ecs:CreateAction": actions}})
+}
+
+fn for_tasks() -> Value {
+    json!({"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}})
+}
+
+fn roles<'a>(definitions: impl Iterator<Item = &'a TaskDefinition>) -> BTreeSet<String> {
+    let of = |definition: &TaskDefinition| {
+        let role = |member: &str| definition.body.get(member).and_then(Value::as_str).map(str::to_owned);
+        [role("taskRoleArn"), role("executionRoleArn")]
+    };
+    definitions.flat_map(of).flatten().filter(|role| !role.is_empty()).collect()
+}
 
 impl Granted<'_> {
     fn arn(&self, service: &str, resource: &str) -> String {
@@ -216,12 +225,33 @@ impl Granted<'_> {
         families
     }
 
-    fn roles(&self) -> BTreeSet<String> {
-        let of = |definition: &TaskDefinition| {
-            let role = |member: &str| definition.body.get(member).and_then(Value::as_str).map(str::to_owned);
-            [role("taskRoleArn"), role("executionRoleArn")]
-        };
-        self.definitions().flat_map(of).flatten().filter(|role| !role.is_empty()).collect()
+    /// The names of the clusters.
+    fn cluster_names(&self) -> BTreeSet<String> {
+        self.config.services.iter().map(|s| short(s.cluster.as_str()).to_owned()).collect()
+    }
+
+    fn of_clusters(&self, service: &str, resource: impl Fn(&str) -> String) -> Vec<String> {
+        self.cluster_names().iter().map(|cluster| self.arn(service, &resource(cluster))).collect()
+    }
+
+    fn clusters(&self) -> Vec<String> {
+        self.of_clusters("ecs", |cluster| format!("cluster/{cluster}"))
+    }
+
+    fn in_clusters(&self) -> Value {
+        json!({"ArnEquals": {"ecs:cluster": self.clusters()}})
+    }
+
+    fn tasks(&self) -> Vec<String> {
+        self.of_clusters("ecs", |cluster| format!("task/{cluster}/*"))
+    }
+
+    fn leases(&self) -> Vec<String> {
+        self.of_clusters("ssm", |cluster| format!("parameter/fargate-deploy/{cluster}/*"))
+    }
+
+    fn streams(&self) -> impl Iterator<Item = String> {
+        self.log_groups().into_iter().map(|group| self.arn("logs", &format!("log-group:{group}:log-stream:*")))
     }
 
     fn log_groups(&self) -> BTreeSet<String> {

@@ -3,44 +3,39 @@
 use crate::iam_policy::{Statement, document};
 use serde_json::{Value, json};
 
-/// What a role is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a role is for: a command, or that somebody gets into the tasks whose role it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     Deploy,
     /// Reads, and can run nothing: for pull requests.
     Plan,
-    /// For people who get into running containers.
+    Run,
     Exec,
-    /// Of the tasks themselves, so that somebody can.
+    Rollback,
+    Releases,
+    Status,
+    Logs,
+    Continue,
+    Abort,
+    Lock,
+    /// Of the tasks themselves, so that somebody can get into their containers.
     Task,
 }
 
-/// What a role that only plans is allowed.
-const READS: [&str; 7] = [
-    "ecs:DescribeTaskDefinition",
-    "ecs:DescribeServices",
-    "ecr:GetAuthorizationToken",
-    "ecr:DescribeRepositories",
-    "ecr:DescribeImages",
-    "ecr:BatchGetImage",
-    "ecr:GetDownloadUrlForLayer",
-];
-
-/// The statements that a purpose needs, each with no more than its actions and their resources.
-#[must_use]
-pub fn of_purpose(statements: Vec<Statement>, purpose: Purpose) -> Vec<Statement> {
-    if purpose != Purpose::Plan {
-        return statements;
-    }
-    let reads = |mut statement: Statement| {
-        statement.actions.retain(|action| READS.contains(action));
-        // A plan looks at services, and not at their history.
-        if statement.actions == ["ecs:DescribeServices"] {
-            statement.resources.retain(|resource| resource.contains(":service/"));
-        }
-        (!statement.actions.is_empty()).then_some(statement)
-    };
-    statements.into_iter().filter_map(reads).collect()
+impl Purpose {
+    /// Every command of a role that deploys, and of the people who live with it.
+    pub const COMMANDS: [Self; 10] = [
+        Self::Deploy,
+        Self::Run,
+        Self::Exec,
+        Self::Rollback,
+        Self::Releases,
+        Self::Status,
+        Self::Logs,
+        Self::Continue,
+        Self::Abort,
+        Self::Lock,
+    ];
 }
 
 /// Why an action is allowed.
@@ -58,13 +53,17 @@ const fn why(action: &'static str, step: &'static str, without: &'static str) ->
 }
 
 /// Every action that a policy of ours can have.
-pub const WHY: [Why; 41] = [
+pub const WHY: [Why; 45] = [
     why(
         "ecr:GetAuthorizationToken",
         "push",
         "nothing is pushed to ECR; a build goes without its cache and without private base images",
     ),
-    why("ecs:DescribeTaskDefinition", "preflight", "nothing is deployed: the revision that runs cannot be read"),
+    why(
+        "ecs:DescribeTaskDefinition",
+        "preflight, and every look",
+        "nothing is deployed, run or gone back to: the revision that runs cannot be read",
+    ),
     why("ecr:BatchCheckLayerAvailability", "push", "nothing is pushed"),
     why(
         "ecr:BatchGetImage",
@@ -90,16 +89,32 @@ pub const WHY: [Why; 41] = [
         "revisions and tasks cannot carry the release that they are of",
     ),
     why("iam:PassRole", "register, release commands, rollout", "a task definition with a role is refused"),
-    why("ecs:RunTask", "release commands", "no release command runs"),
+    why("ecs:RunTask", "release commands, run", "no release command and no `run` starts"),
+    why("ecs:StopTask", "run", "Ctrl-C and `--timeout` leave the task running"),
     why("ecs:DescribeTasks", "release commands, watch", "a release command's end, and why tasks stopped, is not seen"),
-    why("ecs:ListTasks", "lease, watch", "a command that still runs, and tasks that stopped, are not found"),
+    why(
+        "ecs:ListTasks",
+        "lease, watch, logs, exec",
+        "a command that still runs, and the tasks of a service, are not found",
+    ),
     why("ecs:DescribeServices", "preflight, watch", "nothing is deployed: the services cannot be read"),
     why("ecs:UpdateService", "rollout, rollback", "no service moves"),
     why("ecs:ListServiceDeployments", "watch", "a rollout is followed by the service alone"),
     why("ecs:DescribeServiceDeployments", "watch", "a rollout is followed by the service alone"),
     why("ecs:DescribeServiceRevisions", "watch", "what a deployment runs is not confirmed by its digest"),
-    why("ecs:StopServiceDeployment", "rollback", "a rollout that goes on cannot be stopped"),
-    why("logs:GetLogEvents", "release commands, watch", "a failure comes without the container's last lines"),
+    why("ecs:StopServiceDeployment", "rollback, abort", "a rollout that goes on cannot be stopped"),
+    why("ecs:ContinueServiceDeployment", "continue, abort", "a deployment that waits for a person goes on waiting"),
+    why(
+        "logs:GetLogEvents",
+        "release commands, watch, run, logs",
+        "a failure comes without the container's last lines, `run` and `logs` without any",
+    ),
+    why("logs:FilterLogEvents", "logs", "nothing is followed, and no period or text is looked for"),
+    why(
+        "elasticloadbalancing:DescribeTargetHealth",
+        "status",
+        "what the load balancer says of the targets is not shown",
+    ),
     why("ssm:GetParametersByPath", "lease", "no lease: the deploy stops, unless the config says `lock: none`"),
     why("ssm:PutParameter", "lease", "no lease: the deploy stops, unless the config says `lock: none`"),
     why("ssm:DeleteParameter", "lease", "the lease is not given back: the next deploy waits until it is old"),
@@ -155,9 +170,9 @@ impl Job {
     /// Both forms of `sub`: repositories that were created or renamed since 2026-07-15 have the second.
     /// <https://docs.github.com/en/actions/reference/security/oidc>
     #[must_use]
-    pub fn subjects(&self, purpose: Purpose) -> [String; 2] {
-        let of = match (purpose, &self.environment) {
-            (Purpose::Plan, _) => "pull_request".to_owned(),
+    pub fn subjects(&self, purposes: &[Purpose]) -> [String; 2] {
+        let of = match (purposes, &self.environment) {
+            ([Purpose::Plan], _) => "pull_request".to_owned(),
             (_, Some(name)) => format!("environment:{}", name.replace(':', "%3A")),
             (_, None) => "ref:refs/heads/main".to_owned(),
         };
@@ -173,8 +188,8 @@ const ISSUER: &str = "token.actions.githubusercontent.com";
 
 /// The trust policy of the role.
 #[must_use]
-pub fn trust(job: &Job, purpose: Purpose, partition: &str, account: &str) -> Value {
-    if purpose == Purpose::Task {
+pub fn trust(job: &Job, purposes: &[Purpose], partition: &str, account: &str) -> Value {
+    if purposes == [Purpose::Task] {
         return json!({
             "Version": "2012-10-17",
             "Statement": [{
@@ -192,7 +207,7 @@ pub fn trust(job: &Job, purpose: Purpose, partition: &str, account: &str) -> Val
             "Action": "sts:AssumeRoleWithWebIdentity",
             "Condition": {"StringEquals": {
                 format!("{ISSUER}:aud"): "sts.amazonaws.com",
-                format!("{ISSUER}:sub"): job.subjects(purpose),
+                format!("{ISSUER}:sub"): job.subjects(purposes),
             }},
         }],
     })

@@ -10,6 +10,7 @@ use crate::config::{Config, ImageSource, ReleaseCommand, ServiceConfig, When};
 use crate::events::Event;
 use aws_stage::Stage;
 use fargate_deploy_core::iam_policy;
+use fargate_deploy_core::iam_role::Purpose;
 use fargate_deploy_core::names::{ContainerName, ImageKey, ServiceKey, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::one_off::one_off;
@@ -38,6 +39,8 @@ pub struct Seed<'a> {
     pub account: &'a str,
     pub region: &'a str,
     pub is_real_pace: bool,
+    /// Other commands than `deploy` come to it.
+    pub is_served: bool,
 }
 
 impl Seed<'_> {
@@ -82,19 +85,22 @@ impl Seed<'_> {
         Ok(urls)
     }
 
-    /// What the role that deploys is allowed: what this program prints for the config, no more and no less.
+    /// What the role that deploys is allowed: what this program prints for the config, no more and no less. Of a stage
+    /// that is served: for every command.
     fn policy(&self) -> Value {
         let config = self.setting.apply(self.config.clone(), &BTreeMap::new());
         let services: Vec<_> =
             config.services.iter().filter_map(|s| Some((s, self.setting.definition(&s.key)?))).collect();
         let commands: Vec<_> = config.release.iter().filter_map(|c| Some((c, self.setting.own(&c.name)?))).collect();
-        iam_policy::document(&iam_policy::statements(&iam_policy::Granted {
+        let granted = iam_policy::Granted {
             config: &config,
             account: self.account,
             region: self.region,
             services: &services,
             commands: &commands,
-        }))
+        };
+        let purposes: &[Purpose] = if self.is_served { &Purpose::COMMANDS } else { &[Purpose::Deploy] };
+        iam_policy::document(&iam_policy::of_purposes(&granted, purposes))
     }
 
     /// Brings a release's images here, runs its commands, and registers what its services run.

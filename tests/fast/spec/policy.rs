@@ -34,6 +34,7 @@ fn each_action_of_an_examples_policy_is_explained() {
     for (name, environment) in EXAMPLES {
         let policy: Value = serde_json::from_str(&printed(name, environment)).unwrap();
         let explained = printed(name, &[environment, &["--explain"]].concat());
+        let everything = printed(name, &[environment, &["all", "--explain"]].concat());
         for action in actions(&policy) {
             let why =
                 WHY.iter().find(|why| why.action == action).unwrap_or_else(|| panic!("{action} is not explained"));
@@ -41,8 +42,56 @@ fn each_action_of_an_examples_policy_is_explained() {
                 explained.contains(&format!("{action}\n    for: {}\n    without: {}", why.step, why.without)),
                 "{action}"
             );
+            assert!(everything.contains(&format!("{action}\n")), "{action}");
+        }
+        assert!(!everything.contains("for: \n"), "an action is not explained: {everything}");
+    }
+}
+
+/// Each action on each resource under its condition.
+fn allowed(policy: &Value) -> Vec<(String, String, String)> {
+    let mut all = vec![];
+    for statement in policy["Statement"].as_array().unwrap() {
+        let texts = |member: &str| -> Vec<String> {
+            statement[member].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        for action in texts("Action") {
+            let of = |resource| (action.clone(), resource, statement["Condition"].to_string());
+            all.extend(texts("Resource").into_iter().map(of));
         }
     }
+    all.sort();
+    all
+}
+
+#[test]
+fn several_commands_are_one_policy_in_which_nothing_stands_twice_and_nothing_is_more_than_each_needs() {
+    let policy = |purposes: &[&str]| -> Value { serde_json::from_str(&printed("004-nestjs", purposes)).unwrap() };
+    let words = ["deploy", "run", "exec", "rollback", "releases", "status", "logs", "continue", "abort", "lock"];
+    for purposes in [&["deploy", "run", "logs"][..], &["run", "exec"], &["rollback", "deploy"], &words] {
+        let together = policy(purposes);
+        let sids: Vec<_> = together["Statement"].as_array().unwrap().iter().map(|s| s["Sid"].to_string()).collect();
+        let unique: std::collections::BTreeSet<_> = sids.iter().collect();
+        assert_eq!(unique.len(), sids.len(), "IAM takes each Sid once: {sids:?}");
+        let mut each: Vec<_> = purposes.iter().flat_map(|purpose| allowed(&policy(&[purpose]))).collect();
+        each.sort();
+        each.dedup();
+        assert_eq!(allowed(&together), each, "{purposes:?}");
+    }
+    assert_eq!(allowed(&policy(&["all"])), allowed(&policy(&words)));
+    assert_eq!(allowed(&policy(&[])), allowed(&policy(&["deploy"])));
+    let run = policy(&["run"]);
+    assert!(
+        !allowed(&run).iter().any(|(action, resource, _)| action == "ecs:RunTask" && resource.contains("/gengar:"))
+    );
+    let terraform = printed("004-nestjs", &["run", "logs", "--format", "terraform"]);
+    assert!(terraform.contains("\"gengar-run-logs\""), "{terraform}");
+    let (output, out, err) = run_in("004-nestjs", &["run", "task"]);
+    assert!(output.status.code() == Some(2) && format!("{out}{err}").contains("`policy task`"), "{out}{err}");
+}
+
+fn run_in(name: &str, arguments: &[&str]) -> (std::process::Output, String, String) {
+    run(&example(name), &[&["policy"], arguments].concat())
 }
 
 #[test]
