@@ -16,6 +16,7 @@ use stand_in::StandIn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use test_support::{Aws, Env, eventually};
 
@@ -29,6 +30,8 @@ struct Example {
     aws: Aws,
     program: Program,
     commit: AtomicU32,
+    /// Lines of the README that were run.
+    typed: Mutex<BTreeSet<String>>,
 }
 
 impl Example {
@@ -55,7 +58,8 @@ impl Example {
         let mut aws = Aws::new(&env["AWS_ENDPOINT_URL"]);
         (aws.region, aws.access_key) = (env["AWS_REGION"].clone(), env["AWS_ACCESS_KEY_ID"].clone());
         let program = Program::new(env);
-        Self { directory, cluster, environment, database, served, aws, program, commit: AtomicU32::new(0) }
+        let (commit, typed) = (AtomicU32::new(0), Mutex::default());
+        Self { directory, cluster, environment, database, served, aws, program, commit, typed }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -188,7 +192,43 @@ impl Example {
         .await;
     }
 
+    /// Runs a line of the README, word by word, as it is typed: code, standard output, standard error.
+    async fn typed(&self, line: &str) -> (i32, String, String) {
+        assert!(self.read("README.md").lines().any(|of_page| of_page.trim() == line), "the README has no `{line}`");
+        self.typed.lock().unwrap().insert(line.to_owned());
+        let mut words: Vec<String> = vec![];
+        for (at, part) in line.split('"').enumerate() {
+            match at % 2 {
+                0 => words.extend(part.split_whitespace().map(str::to_owned)),
+                _ => words.push(part.to_owned()),
+            }
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(words[0], "fargate-deploy");
+        self.program.typed(&words[1..], &[], self.directory.path()).ended().await
+    }
+
+    /// The same of one that ends well: standard output and standard error together.
+    async fn types(&self, line: &str) -> String {
+        let (code, out, err) = self.typed(line).await;
+        assert_eq!(code, 0, "{line}: {out}{err}");
+        assert!(!err.contains("is not allowed"), "{line}: {err}");
+        out + &err
+    }
+
+    /// What the README tells a reader to type was typed, but for deploys and rehearsals, which are the test itself.
     async fn close(self) {
+        let page = self.read("README.md");
+        let living = ["run ", "exec ", "logs ", "status", "releases", "rollback "];
+        let lines = page.lines().filter(|line| line.starts_with("    ") || !line.starts_with(['|', '`', ' ']));
+        let of_living = |line: &&str| {
+            line.trim()
+                .strip_prefix("fargate-deploy ")
+                .is_some_and(|rest| living.iter().any(|word| rest.starts_with(word)))
+        };
+        for line in lines.filter(of_living) {
+            assert!(self.typed.lock().unwrap().contains(line.trim()), "nobody ran `{line}` of the README");
+        }
         self.served.close().await;
     }
 }

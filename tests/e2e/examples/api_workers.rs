@@ -102,5 +102,22 @@ async fn workers_move_after_the_api_and_finish_their_jobs_first() {
         (by == "r2: priorities").then_some(())
     })
     .await;
+
+    // What the README has for the days between.
+    example.database.ask("UPDATE job SET priority = NULL");
+    example.types("fargate-deploy run -s worker -- node apps/worker/src/backfill.js").await;
+    assert_eq!(example.database.ask("SELECT count(*) FROM job WHERE priority IS NULL"), "0");
+    let said = example.types("fargate-deploy logs -s worker --previous").await;
+    assert!(said.contains("no job is left undone") && said.contains(" stopped: "), "{said}");
+    let (code, status, err) = example.typed("fargate-deploy status --exit-code").await;
+    assert_eq!(code, 6, "the last rollout was rolled back: {status}{err}");
+    let releases = example.types("fargate-deploy releases").await;
+    assert!(releases.contains("rolled back") && releases.contains("serving"), "{releases}");
+    example.change("Dockerfile", "apps/worker/src/wroker.js", "apps/worker/src/worker.js");
+    example.deploy().await.succeeded("deployed");
+    example.answers_as("API", "/jobs", "r3: pipelines").await;
+    let back = example.types("fargate-deploy rollback --yes --reason \"jobs pile up\"").await;
+    assert!(back.contains("`migrate` of r3 stays applied"), "{back}");
+    example.answers_as("API", "/jobs", "r2: priorities").await;
     example.close().await;
 }

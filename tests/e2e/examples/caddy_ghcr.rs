@@ -102,5 +102,19 @@ async fn three_containers_of_a_task_move_together_from_a_registry_that_is_not_ec
     for key in KEYS {
         example.runs("city-guided-staging", key, digest(&unseen, key)).await;
     }
+
+    // What the README has for the days between.
+    example.types("fargate-deploy run --container api -- node migrate.js").await;
+    let said = example.types("fargate-deploy logs --container caddy --since 15m").await;
+    assert!(said.lines().all(|line| !line.contains(" api ")), "{said}");
+    example.types("fargate-deploy status").await;
+    let releases = example.types("fargate-deploy releases").await;
+    assert!(releases.contains("rolled back") && releases.contains("serving"), "{releases}");
+    example.types("fargate-deploy rollback --yes --reason \"routes are missing\"").await;
+    test_support::eventually("the release before answers", || async {
+        let answer = example.answer("SITE", "/api/places").await?;
+        (answer["release"] == "r2: routes").then_some(())
+    })
+    .await;
     example.close().await;
 }

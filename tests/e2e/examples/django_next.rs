@@ -66,5 +66,22 @@ async fn django_and_nextjs_are_one_release_of_two_images() {
         example.database.ask("SELECT string_agg(version, ' ' ORDER BY version) FROM schema_migrations"),
         "0001_initial 0002_tutor_rate"
     );
+
+    // What the README has for the days between.
+    example.types("fargate-deploy run -s backend -- python manage.py migrate --noinput").await;
+    let said = example.types("fargate-deploy logs -s backend --since 15m").await;
+    assert!(said.lines().any(|line| line.starts_with("backend/")), "{said}");
+    let status = example.types("fargate-deploy status").await;
+    assert!(status.contains("ROLLED BACK") || status.contains("rolled back"), "{status}");
+    let releases = example.types("fargate-deploy releases").await;
+    assert!(releases.contains("rolled back") && releases.contains("serving"), "{releases}");
+    example.change("frontend/Dockerfile", "\"srever.js\"", "\"server.js\"");
+    example.deploy().await.succeeded("deployed");
+    example.answers_as("BACKEND", "/api/tutors/", "r3: calendar").await;
+    example.types("fargate-deploy rollback --yes --reason \"rates are wrong\"").await;
+    for (key, service) in [("backend", "tutors-backend-service"), ("frontend", "tutors-frontend-service")] {
+        example.runs(service, key, digest(&good, key)).await;
+    }
+    example.answers_as("BACKEND", "/api/tutors/", "r2: rates").await;
     example.close().await;
 }

@@ -47,5 +47,20 @@ async fn nestjs_is_deployed_with_its_schema_and_comes_back_without_it() {
     assert_eq!(answer["columns"], json!(["id", "email", "created_at", "plan", "card"]));
     let of_migrate = ("gengar-migrate".to_owned(), json!([0]));
     assert_eq!(example.commands().await, [of_migrate.clone(), of_migrate]);
+
+    // What the README has for the days between.
+    example.types("fargate-deploy run -- bin/migrate").await;
+    let said = example.types("fargate-deploy logs -n 20").await;
+    assert!(said.lines().any(|line| line.starts_with("web/")), "{said}");
+    let status = example.types("fargate-deploy status").await;
+    assert!(status.to_lowercase().contains("rolled back"), "{status}");
+    let releases = example.types("fargate-deploy releases").await;
+    assert!(releases.contains("rolled back") && releases.contains("serving"), "{releases}");
+    example.write("required-env", "DATABASE_URL\n");
+    example.deploy().await.succeeded("deployed");
+    example.answers_as("WEB", "/", "r3: accounts with payments").await;
+    example.types("fargate-deploy rollback --yes --reason \"plans are wrong\"").await;
+    example.runs("gengar", "app", digest(&good, "app")).await;
+    example.answers_as("WEB", "/", "r2: accounts with a plan").await;
     example.close().await;
 }

@@ -74,5 +74,22 @@ async fn nextjs_and_its_worker_move_together_after_the_migration() {
     assert!(stopped.log.contains("relation \"documment\" does not exist"), "{}", stopped.log);
     example.answers_as("WEB", "/api/status", "r2: titles").await;
     example.runs("papa-worker", "app", digest(&good, "app")).await;
+
+    // What the README has for the days between.
+    example.write("migrations/0003_typo.sql", "ALTER TABLE document ADD COLUMN pages integer;\n");
+    let newest = example.deploy().await;
+    newest.succeeded("deployed");
+    example.types("fargate-deploy run -e dev -s web -- npm run db:migrate:prod").await;
+    let said = example.types("fargate-deploy logs -e dev -s worker --since 15m").await;
+    assert!(said.lines().any(|line| line.starts_with("worker/")), "{said}");
+    let status = example.types("fargate-deploy status -e dev").await;
+    assert!(status.contains("web ") && status.contains("serving"), "{status}");
+    let releases = example.types("fargate-deploy releases -e dev").await;
+    assert!(releases.contains("rolled back") && releases.contains("serving"), "{releases}");
+    let back = example.types("fargate-deploy rollback -e dev --yes --reason \"documents are not ingested\"").await;
+    assert!(back.contains("stays applied"), "{back}");
+    for service in ["papa-web", "papa-worker"] {
+        example.runs(service, "app", digest(&good, "app")).await;
+    }
     example.close().await;
 }
