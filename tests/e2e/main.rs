@@ -25,6 +25,7 @@ mod imports;
 mod interrupts;
 mod locks;
 mod logs;
+mod logs_at_speed;
 mod ministack;
 mod one_offs;
 mod plan;
