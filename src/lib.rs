@@ -189,7 +189,27 @@ fn asynchronous(arguments: &Arguments, env: &BTreeMap<String, String>) -> ExitCo
     ExitCode::from(code)
 }
 
+/// The program, and the output that every step has.
 async fn run(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
+    let code = ended(arguments, env).await;
+    // Where there are outputs besides, this is one of them already.
+    let prints = matches!(
+        arguments.command,
+        Command::Status(_)
+            | Command::Releases(_)
+            | Command::Continue(_)
+            | Command::Abort(_)
+            | Command::Logs(_)
+            | Command::Lock(_)
+            | Command::Exec(_)
+    );
+    if prints && is_in_actions(env) {
+        commands::deploy::say_exit_code(code, env);
+    }
+    code
+}
+
+async fn ended(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     let style = Style { detail: arguments.detail(), fence: is_in_actions(env).then(random) };
     let is_data = match &arguments.command {
         Command::Rehearse(flags) => flags.serve,

@@ -36,12 +36,15 @@ pub struct ExecFlags {
     /// The built-in data channel, although the Session Manager plugin is there
     #[arg(long)]
     pub no_plugin: bool,
-    /// Yes, in a pipeline too
+    /// Yes, in a pipeline too: a command in a container that serves
     #[arg(short, long)]
     pub yes: bool,
     /// On GitHub Actions: the command's output alone, without the fence that keeps the runner from taking a line for its own command
     #[arg(long)]
     pub raw: bool,
+    /// The command as one string, for `sh -c`
+    #[arg(long, value_name = "LINE", conflicts_with = "words")]
+    pub run_command: Option<String>,
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub words: Vec<String>,
 }

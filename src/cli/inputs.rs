@@ -38,7 +38,7 @@ pub const INPUTS: &[Input] = &[
         name: "command",
         kind: InputKind::Command,
         help: Some(
-            "deploy (the default), plan, verify, policy, run, logs, rollback, releases, status, continue, abort, lock status, lock acquire, lock release, rehearse, schema or version",
+            "deploy (the default), plan, verify, policy, run, exec, logs, rollback, releases (info r41, diff r41 r42, output r41), status, continue, abort, lock status, lock acquire, lock release, rehearse, schema or version",
         ),
     },
     Input {
@@ -51,8 +51,21 @@ pub const INPUTS: &[Input] = &[
     value("region"),
     list("role"),
     value("cluster"),
-    value("service"),
-    value("container"),
+    Input {
+        name: "service",
+        kind: InputKind::List,
+        help: Some(
+            "The service: its key in the config, or its ECS name beside `cluster`; for `deploy` and `plan` without a config file only. \
+             Several for `logs`, `status`, `releases`, `continue`, `abort` and `lock`",
+        ),
+    },
+    Input {
+        name: "container",
+        kind: InputKind::Value,
+        help: Some(
+            "The container that `run`, `exec` and `logs` are about; for `deploy` without a config file the one that gets the image",
+        ),
+    },
     list("image"),
     value("from"),
     value("context"),
@@ -77,13 +90,21 @@ pub const INPUTS: &[Input] = &[
     switch("force-new-deployment"),
     value("lock"),
     value("to"),
-    value("reason"),
+    Input {
+        name: "reason",
+        kind: InputKind::Value,
+        help: Some("Why, for `rollback`, `lock acquire`, `continue` and `abort`: it is said again where it matters"),
+    },
     value("run-command"),
     list("env"),
     list("env-file"),
     value("cpu"),
     value("memory"),
-    value("release"),
+    Input {
+        name: "release",
+        kind: InputKind::Value,
+        help: Some("A release such as r41: `run` runs what it is, `logs` shows its tasks alone"),
+    },
     switch("spot"),
     switch("detach"),
     value("attach"),
@@ -102,6 +123,10 @@ pub const INPUTS: &[Input] = &[
     value("hold"),
     value("hook"),
     switch("exit-code"),
+    switch("yes"),
+    switch("oldest"),
+    value("number"),
+    switch("all"),
     value("events"),
     switch("verbose"),
     switch("quiet"),

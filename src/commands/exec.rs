@@ -1,19 +1,17 @@
 //! `exec`: a command or a shell in a container that runs.
 
-use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, ExecFlags};
-use crate::commands::configure::configure;
-use crate::commands::deploy::{open_session, random};
+use crate::commands::deploy::random;
 use crate::commands::refuse_foreign;
-use crate::config;
+use crate::commands::scope::{Scope, ScopedService, only, unnamed};
 use crate::context::RunContext;
 use crate::error::call_failed;
 use crate::events::Sink;
 use crate::ports::{Aws, Identity as _, Sessions};
-use crate::session::{Place, Plugin, Shown, definition_of, ready, run};
+use crate::session::{self, Plugin, Shown, definition_of, ready, run};
 use crate::terminal;
 use fargate_deploy_core::exec::{ExecTask, Which, choose, container_names};
-use fargate_deploy_core::names::{ClusterName, ContainerName, RoleArn, ServiceRef, TaskArn};
+use fargate_deploy_core::names::{ClusterName, ContainerName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,16 +33,19 @@ pub async fn exec(
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<u8, Failure> {
     let is_terminal = terminal::is_there() && !flags.no_tty;
-    refuse(flags, is_terminal, env)?;
+    // A line is as good as one word.
+    let words = flags.run_command.as_ref().map_or_else(|| flags.words.clone(), |line| vec![line.clone()]);
+    refuse(flags.yes, &words, is_terminal, env)?;
     // Before their file can have this run's identity asked for something.
     let context = RunContext::read(env, directory);
     refuse_foreign(&context, "exec")?;
-    let scope = Scope::read(flags, arguments, env, directory, Arc::clone(&sink)).await?;
-    let session = open_session(scope.region.clone(), scope.roles.clone(), &context, env, Arc::clone(&sink)).await?;
-    let client = AwsClient::new(session);
-    let task = task(flags, &scope, client.ports(), &client).await?;
+    let named: Vec<String> = flags.service.iter().cloned().collect();
+    let scope = Scope::read_for_task(&named, arguments, env, directory, Arc::clone(&sink)).await?;
+    let looked_in = Place::of(&scope, flags, arguments.global.cluster.as_deref())?;
+    let client = scope.open(&context, env, Arc::clone(&sink)).await?;
+    let task = task(flags, &looked_in, client.ports(), &client).await?;
     let definition = definition_of(&task, client.ports(), sink.as_ref()).await;
-    let named = flags.container.as_deref().map(ContainerName::from).or_else(|| scope.container.clone());
+    let named = flags.container.as_deref().map(ContainerName::from).or_else(|| looked_in.container.clone());
     let container = named.or_else(|| task.sole_container(definition.as_ref())).ok_or_else(|| {
         let names = container_names(&task, definition.as_ref()).join(", ");
         Failure::new(Reason::Config, format!("which container of task `{}`? it has {names}", task.arn.id()))
@@ -55,85 +56,61 @@ pub async fn exec(
         let what = format!("container `{container}`: task `{}` has {names}", task.arn.id());
         return Err(Failure::new(Reason::Config, what));
     }
-    let place = Place { cluster: &scope.cluster, task: task.arn.clone(), container, definition: definition.as_ref() };
+    let place = session::Place {
+        cluster: &looked_in.cluster,
+        task: task.arn.clone(),
+        container,
+        definition: definition.as_ref(),
+    };
     let task = ready(&place, PATIENCE, &client, sink.as_ref()).await?;
     let fence = (context.is_in_actions && !flags.raw).then(random);
     let shown = Shown { is_terminal, fence };
     let plugin = Plugin::find(env, client.region()).filter(|_| !flags.no_plugin);
-    run(&place, &task, &flags.words, &shown, plugin.as_ref(), &client, sink.as_ref()).await
+    run(&place, &task, &words, &shown, plugin.as_ref(), &client, sink.as_ref()).await
 }
 
-fn refuse(flags: &ExecFlags, is_terminal: bool, env: &BTreeMap<String, String>) -> Result<(), Failure> {
+fn refuse(is_wanted: bool, words: &[String], is_terminal: bool, env: &BTreeMap<String, String>) -> Result<(), Failure> {
     let is_set = |name: &str| env.get(name).is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
-    if !flags.yes && (is_set("CI") || is_set("GITHUB_ACTIONS")) {
+    if !is_wanted && (is_set("CI") || is_set("GITHUB_ACTIONS")) {
         let what = "`exec` in a pipeline: it runs a command in a container that serves, and nobody sees it done";
         return Err(Failure::new(Reason::Config, what)
             .with_next("`run` starts a task of its own; `exec --yes` where the running container is what you mean"));
     }
-    if flags.words.is_empty() && !is_terminal {
+    if words.is_empty() && !is_terminal {
         return Err(Failure::new(Reason::Config, "a shell needs a terminal, and there is none")
             .with_next("give a command: `fargate-deploy exec -s SERVICE -- CMD`"));
     }
     Ok(())
 }
 
-/// Where tasks are looked for.
-struct Scope {
-    region: Option<String>,
-    roles: Vec<RoleArn>,
+/// Where the task is looked for.
+struct Place {
     cluster: ClusterName,
+    /// `None`: whose it is that was named by itself is not known.
     service: Option<ServiceRef>,
     container: Option<ContainerName>,
 }
 
-impl Scope {
-    /// The config's service, or what the flags name where there is no config.
-    async fn read(
-        flags: &ExecFlags,
-        arguments: &Arguments,
-        env: &BTreeMap<String, String>,
-        directory: &Path,
-        sink: Arc<dyn Sink + Send + Sync>,
-    ) -> Result<Self, Failure> {
-        let global = &arguments.global;
-        let only = flags.service.iter().cloned().collect();
-        let request = config::Request { only, ..arguments.request() };
+impl Place {
+    /// One service, unless a task is named by itself.
+    fn of(scope: &Scope, flags: &ExecFlags, cluster: Option<&str>) -> Result<Self, Failure> {
         let of_arn = flags.task.as_deref().and_then(cluster_of);
-        if config::exists(&request, directory) {
-            let config = configure(&request, env, directory, sink, std::future::pending()).await?;
-            let (region, roles) = (config.region, config.roles);
-            let mut services = config.services.into_iter();
-            let (Some(first), others) = (services.next(), services) else {
-                return Err(Failure::new(Reason::Config, "the config has no service"));
-            };
-            let others: Vec<_> = others.collect();
-            if !others.is_empty() && flags.task.is_none() {
-                let keys: Vec<_> =
-                    std::iter::once(&first).chain(&others).map(|service| format!("`{}`", service.key)).collect();
-                return Err(Failure::new(Reason::Config, format!("which service? the config has {}", keys.join(", ")))
-                    .with_next("name it: `-s SERVICE`, or a task: `-t TASK`"));
-            }
-            // Whose service a task is that was only named is not known: its container is found by the task itself.
-            let is_known = others.is_empty();
-            let container = first.containers.first().and_then(|(name, _)| name.clone()).filter(|_| is_known);
-            let cluster = of_arn.unwrap_or_else(|| first.cluster.clone());
-            let service = is_known.then_some(ServiceRef { cluster: first.cluster, name: first.name });
-            return Ok(Self { region, roles, cluster, service, container });
+        if let ([], Some(_)) | ([_, _, ..], Some(_)) = (scope.services.as_slice(), &flags.task) {
+            let of_config = scope.services.first().map(|one| one.service.cluster.clone());
+            let cluster = of_arn.or_else(|| cluster.map(ClusterName::from)).or(of_config);
+            let cluster = cluster.ok_or_else(|| unnamed(WHICH))?;
+            return Ok(Self { cluster, service: None, container: None });
         }
-        let cluster = of_arn.or_else(|| global.cluster.as_deref().map(ClusterName::from));
-        let Some(cluster) = cluster.filter(|_| flags.service.is_some() || flags.task.is_some()) else {
-            return Err(Failure::new(
-                Reason::Config,
-                "in which container? there is no `fargate-deploy.yml` here or above",
-            )
-            .with_next("name the service: `--cluster CLUSTER -s SERVICE`, or a task: `--cluster CLUSTER -t TASK`"));
-        };
-        let named = flags.service.as_deref();
-        let service = named.map(|name| ServiceRef { cluster: cluster.clone(), name: name.into() });
-        let roles = global.role.iter().map(RoleArn::new).collect();
-        Ok(Self { region: global.region.clone(), roles, cluster, service, container: None })
+        if scope.services.is_empty() {
+            return Err(unnamed(WHICH));
+        }
+        let ScopedService { service, container, .. } = only(&scope.services)?.clone();
+        let cluster = of_arn.unwrap_or_else(|| service.cluster.clone());
+        Ok(Self { cluster, service: Some(service), container })
     }
 }
+
+const WHICH: &str = "name the service: `--cluster CLUSTER -s SERVICE`, or a task: `--cluster CLUSTER -t TASK`";
 
 /// Of `arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/ID`.
 fn cluster_of(task: &str) -> Option<ClusterName> {
@@ -142,13 +119,18 @@ fn cluster_of(task: &str) -> Option<ClusterName> {
 }
 
 /// The task that is meant, as it is now.
-async fn task(flags: &ExecFlags, scope: &Scope, aws: Aws<'_>, sessions: &dyn Sessions) -> Result<ExecTask, Failure> {
+async fn task(
+    flags: &ExecFlags,
+    looked_in: &Place,
+    aws: Aws<'_>,
+    sessions: &dyn Sessions,
+) -> Result<ExecTask, Failure> {
     const WHOLE_ID: usize = 32;
     let describe = async |tasks: &[TaskArn]| {
-        let found = sessions.exec_tasks(&scope.cluster, tasks).await;
+        let found = sessions.exec_tasks(&looked_in.cluster, tasks).await;
         found.map_err(|error| call_failed("looking at the tasks", &error))
     };
-    let listed = async || match &scope.service {
+    let listed = async || match &looked_in.service {
         Some(service) => {
             let found = aws.tasks.running_tasks(service).await;
             found.map_err(|error| call_failed(&format!("listing the tasks of {service}"), &error))
@@ -169,7 +151,7 @@ async fn task(flags: &ExecFlags, scope: &Scope, aws: Aws<'_>, sessions: &dyn Ses
                 Err(Failure::new(Reason::Config, what).with_next("give more of its id"))
             }
             (None, _) => {
-                let what = format!("task `{wanted}`: there is none in cluster `{}`", scope.cluster);
+                let what = format!("task `{wanted}`: there is none in cluster `{}`", looked_in.cluster);
                 Err(Failure::new(Reason::Config, what).with_next("a stopped task is forgotten after an hour"))
             }
         };
@@ -178,7 +160,7 @@ async fn task(flags: &ExecFlags, scope: &Scope, aws: Aws<'_>, sessions: &dyn Ses
     let found = if all.is_empty() { vec![] } else { describe(&all).await? };
     let which = if flags.oldest { Which::Oldest } else { Which::Newest };
     choose(found, which).ok_or_else(|| {
-        let of = scope.service.as_ref().map(ToString::to_string).unwrap_or_default();
+        let of = looked_in.service.as_ref().map(ToString::to_string).unwrap_or_default();
         Failure::new(Reason::Config, format!("service `{of}`: none of its tasks runs"))
             .with_next("`fargate-deploy run` starts a task of its own from what the service is deployed as")
     })
@@ -198,13 +180,13 @@ mod tests {
 
     #[test]
     fn in_a_pipeline_it_takes_a_yes() {
-        let flags = |yes| ExecFlags { yes, words: vec!["env".to_owned()], ..ExecFlags::default() };
+        let words = ["env".to_owned()];
         let env = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         for pipeline in [env(&[("CI", "true")]), env(&[("CI", "1")]), env(&[("GITHUB_ACTIONS", "true")])] {
-            assert!(refuse(&flags(false), false, &pipeline).is_err());
-            assert!(refuse(&flags(true), false, &pipeline).is_ok());
+            assert!(refuse(false, &words, false, &pipeline).is_err());
+            assert!(refuse(true, &words, false, &pipeline).is_ok());
         }
-        assert!(refuse(&flags(false), false, &env(&[("CI", "false")])).is_ok());
-        assert!(refuse(&ExecFlags::default(), false, &env(&[])).is_err());
+        assert!(refuse(false, &words, false, &env(&[("CI", "false")])).is_ok());
+        assert!(refuse(false, &[], false, &env(&[])).is_err());
     }
 }

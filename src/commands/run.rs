@@ -6,7 +6,7 @@ use crate::adapters::web::HttpWeb;
 use crate::cli::{Arguments, RunFlags};
 use crate::commands::deploy::{open_session, random};
 use crate::commands::refuse_foreign;
-use crate::commands::scope::{Scope, ScopedService};
+use crate::commands::scope::{Scope, ScopedService, only};
 use crate::config::read_text;
 use crate::context::RunContext;
 use crate::events::{Event, Sink, Warning};
@@ -241,17 +241,6 @@ fn given(flags: &RunFlags, env: &BTreeMap<String, String>, directory: &Path) -> 
         cpu: flags.cpu.clone(),
         memory: flags.memory.clone(),
     })
-}
-
-fn only(services: &[ScopedService]) -> Result<&ScopedService, Failure> {
-    match services {
-        [only] => Ok(only),
-        several => {
-            let names: Vec<_> = several.iter().map(|service| format!("`{}`", service.key)).collect();
-            Err(Failure::new(Reason::Config, "which service? the config has several")
-                .with_next(format!("name one with `-s`: {}", names.join(", "))))
-        }
-    }
 }
 
 fn asked(flags: &RunFlags, invocation: Invocation, chosen: ScopedService, context: &RunContext) -> Asked {

@@ -67,6 +67,24 @@ impl Scope {
         directory: &Path,
         sink: Arc<dyn Sink + Send + Sync>,
     ) -> Result<Self, Failure> {
+        let scope = Self::read_for_task(named, arguments, env, directory, sink).await?;
+        if scope.services.is_empty() {
+            return Err(unnamed("name the service: `--cluster CLUSTER --service SERVICE`"));
+        }
+        Ok(scope)
+    }
+
+    /// The same for who may name a task instead: without a config and without a service there is none.
+    ///
+    /// # Errors
+    /// As [`Scope::read`].
+    pub async fn read_for_task(
+        named: &[String],
+        arguments: &Arguments,
+        env: &BTreeMap<String, String>,
+        directory: &Path,
+        sink: Arc<dyn Sink + Send + Sync>,
+    ) -> Result<Self, Failure> {
         let global = &arguments.global;
         let request = config::Request { needs_no_sources: true, ..arguments.request() };
         if config::exists(&request, directory) {
@@ -80,18 +98,16 @@ impl Scope {
                 root: config.root,
             });
         }
-        let Some(cluster) = global.cluster.as_ref().filter(|_| !named.is_empty()) else {
-            return Err(Failure::new(Reason::Config, "which service? there is no `fargate-deploy.yml` here or above")
-                .with_next("name the service: `--cluster CLUSTER --service SERVICE`"));
-        };
-        let services = named.iter().map(|name| ServiceConfig {
-            key: name.as_str().into(),
-            cluster: cluster.as_str().into(),
-            name: name.as_str().into(),
-            containers: vec![],
-            task_definition: None,
-            after: vec![],
-            smoke: vec![],
+        let services = global.cluster.iter().flat_map(|cluster| {
+            named.iter().map(|name| ServiceConfig {
+                key: name.as_str().into(),
+                cluster: cluster.as_str().into(),
+                name: name.as_str().into(),
+                containers: vec![],
+                task_definition: None,
+                after: vec![],
+                smoke: vec![],
+            })
         });
         Ok(Self {
             environment: None,
@@ -101,6 +117,26 @@ impl Scope {
             commands_after: vec![],
             root: directory.to_owned(),
         })
+    }
+}
+
+/// No service is named, and there is no config that has any.
+pub(super) fn unnamed(next: &str) -> Failure {
+    Failure::new(Reason::Config, "which service? there is no `fargate-deploy.yml` here or above").with_next(next)
+}
+
+/// The one service that a command is about.
+///
+/// # Errors
+/// `config`: the config has several.
+pub(super) fn only(services: &[ScopedService]) -> Result<&ScopedService, Failure> {
+    match services {
+        [only] => Ok(only),
+        several => {
+            let names: Vec<_> = several.iter().map(|service| format!("`{}`", service.key)).collect();
+            Err(Failure::new(Reason::Config, "which service? the config has several")
+                .with_next(format!("name one with `-s`: {}", names.join(", "))))
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("url", "The URL of the first smoke check"),
     ("plan-changes", "How many services a plan would change"),
     ("task-arn", "The task of `run`"),
-    ("exit-code", "What the program ended with; of `run` the command's own exit code"),
+    ("exit-code", "What the program ended with; of `run` and `exec` the command's own exit code"),
 ];
 
 fn root() -> &'static Path {
