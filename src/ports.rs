@@ -281,8 +281,8 @@ pub trait Outputs {
     async fn object(&self, bucket: &str, key: &str) -> Call<Option<Vec<u8>>>;
 }
 
-/// What is around a task, for whoever explains why it failed. A role may lack each of these permissions, and nothing
-/// but an explanation depends on them.
+/// What is around a task, for whoever explains why it failed or looks whether it could start again. A role may lack each of
+/// these permissions, and nothing else depends on them.
 #[async_trait(?Send)]
 pub trait Surroundings {
     /// `elasticloadbalancing:DescribeTargetHealth` of one target group.
@@ -293,6 +293,13 @@ pub trait Surroundings {
     async fn subnets(&self, ids: &[String]) -> Call<Vec<Subnet>>;
     /// `ec2:DescribeRouteTables` of a VPC.
     async fn route_tables(&self, vpc: &str) -> Call<Vec<RouteTable>>;
+    /// `iam:GetRole`: whether there is a role of this name.
+    async fn has_role(&self, name: &str) -> Call<bool>;
+    /// `secretsmanager:DescribeSecret`, in the secret's own region: whether it is there, and not about to be deleted. No value is
+    /// read.
+    async fn has_secret(&self, arn: &str) -> Call<bool>;
+    /// `ssm:ListTagsForResource`, which answers of parameters that are there, and reads no value: whether this one is.
+    async fn has_parameter(&self, name: &str) -> Call<bool>;
 }
 
 /// What a deploy needs and does not ask for itself: `verify` and `policy --check` look at it. A role may lack each of these

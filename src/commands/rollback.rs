@@ -19,11 +19,13 @@ use crate::ports::{Aws, Call, CallErrorKind, Repository};
 use crate::release::{GoesBack, Rollback};
 use fargate_deploy_core::history::{Choice, Chosen, Now, Part, Refusal, choose};
 use fargate_deploy_core::image::ImageRef;
-use fargate_deploy_core::names::{PinnedImage, ServiceKey, ServiceRef};
+use fargate_deploy_core::names::{PinnedImage, ServiceKey, ServiceRef, TaskDefinitionArn, short};
 use fargate_deploy_core::outcome::{Failure, ImageRecord, Outcome, Reason, WentBack};
+use fargate_deploy_core::task_definition::TaskDefinition;
 use futures_util::FutureExt as _;
-use futures_util::future::try_join_all;
-use std::collections::BTreeMap;
+use futures_util::future::{join_all, try_join_all};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -128,9 +130,10 @@ pub async fn prepare(asked: &Asked, config: Config, aws: Aws<'_>, sink: &dyn Sin
     let to = asked.to.or_else(|| earlier_target(asked, &history));
     let chosen = choose(choice, to).map_err(|refusal| refused(&refusal, &history))?;
     nothing_moves(&history, aws).await?;
-    let registry = Registry { known: repositories(&config, aws).await?, aws, sink };
-    if let Some(gone) = registry.missing_part(&chosen).await? {
-        return Err(registry.refuses(&chosen, gone, choice).await);
+    let (known, denied) = repositories(&config, aws).await?;
+    let parts = Parts { known, denied, aws, sink, not_seen: RefCell::default() };
+    if let Some(gone) = parts.missing(&chosen).await? {
+        return Err(parts.refuses(&chosen, gone, choice).await);
     }
     Ok(prepared(asked, config, &services.iter().map(ServiceConfig::reference).collect::<Vec<_>>(), chosen, &history))
 }
@@ -191,36 +194,101 @@ fn refused(refusal: &Refusal, history: &History) -> Failure {
     Failure::new(Reason::Config, what).with_next(next).with_evidence(unknown)
 }
 
-/// The repositories of ECR that the config builds for, whatever their hosts are called. One that may not be described is none.
-async fn repositories(config: &Config, aws: Aws<'_>) -> Result<Vec<Repository>, Failure> {
+/// The repositories of ECR that the config builds for, whatever their hosts are called, and the names of those that may not be
+/// described.
+async fn repositories(config: &Config, aws: Aws<'_>) -> Result<(Vec<Repository>, Vec<String>), Failure> {
+    let mut denied = vec![];
     let names = config.images.iter().filter_map(|image| match &image.source {
         ImageSource::Build(build) => Some(build.repository.as_str()),
         ImageSource::Existing(_) => None,
     });
     let is_of_ecr = |name: &&str| ImageRef::parse(name).is_ok_and(|reference| reference.repository == *name);
-    let looks = names.filter(is_of_ecr).map(async |name| match aws.repositories.repository(None, name).await {
-        Ok(found) => Ok(found),
-        Err(e) if e.kind == CallErrorKind::Denied => Ok(None),
-        Err(e) => Err(call_failed(&format!("describing the repository `{name}`"), &e)),
-    });
-    Ok(try_join_all(looks).await?.into_iter().flatten().collect())
+    let names: Vec<_> = names.filter(is_of_ecr).collect();
+    let looks = names.iter().map(|name| aws.repositories.repository(None, name));
+    let mut known = vec![];
+    for (name, found) in names.iter().zip(join_all(looks).await) {
+        match found {
+            Ok(found) => known.extend(found),
+            Err(e) if e.kind == CallErrorKind::Denied => denied.push((*name).to_owned()),
+            Err(e) => return Err(call_failed(&format!("describing the repository `{name}`"), &e)),
+        }
+    }
+    Ok((known, denied))
 }
 
-/// Where images are looked for.
-struct Registry<'a> {
+/// The parts that releases are made of, as far as the role may look for them.
+struct Parts<'a> {
     known: Vec<Repository>,
+    /// Repositories that may not be described.
+    denied: Vec<String>,
     aws: Aws<'a>,
     sink: &'a dyn Sink,
+    /// The actions that are missing, each of which is said once.
+    not_seen: RefCell<BTreeSet<String>>,
 }
 
-impl Registry<'_> {
+impl Parts<'_> {
     /// What of a release is not there any more; `None`: all is.
-    async fn missing_part(&self, chosen: &Chosen) -> Result<Option<String>, Failure> {
+    async fn missing(&self, chosen: &Chosen) -> Result<Option<String>, Failure> {
         for (part, _) in &chosen.services {
             if !part.is_active() {
                 return Ok(Some(format!("{}: {} was deregistered", part.service, part.revision.short())));
             }
         }
+        if let Some(image) = self.missing_image(chosen).await? {
+            return Ok(Some(image));
+        }
+        let all = || chosen.services.iter().map(|(part, _)| &part.definition);
+        let roles: BTreeSet<&str> = all().flat_map(TaskDefinition::roles).collect();
+        for role in roles {
+            let found = self.aws.surroundings.has_role(short(role)).await;
+            if !self.is_there(found, "whether the roles of an earlier release are there", role)? {
+                return Ok(Some(format!("role `{}` does not exist any more", short(role))));
+            }
+        }
+        let secrets: BTreeSet<(&str, &TaskDefinitionArn)> =
+            chosen.services.iter().flat_map(|(p, _)| p.definition.secrets().map(|name| (name, &p.revision))).collect();
+        let logins: BTreeSet<&str> = all().flat_map(TaskDefinition::registry_logins).collect();
+        for name in logins {
+            let found = self.aws.surroundings.has_secret(name).await;
+            if !self.is_there(found, "whether the logins of an earlier release are there", name)? {
+                return Ok(Some(format!("secret `{name}` does not exist any more")));
+            }
+        }
+        for (name, revision) in secrets {
+            let (found, what) = match secret_of(name) {
+                Some(arn) => (self.aws.surroundings.has_secret(&arn).await, "secret"),
+                None => match parameter_of(name, revision) {
+                    Some(name) => (self.aws.surroundings.has_parameter(&name).await, "parameter"),
+                    None => continue,
+                },
+            };
+            if !self.is_there(found, "whether the secrets of an earlier release are there", name)? {
+                return Ok(Some(format!("{what} `{name}` does not exist any more")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Also where the role may not look: that is one line.
+    fn is_there(&self, found: Call<bool>, what: &str, name: &str) -> Result<bool, Failure> {
+        match found {
+            Err(e) if e.kind == CallErrorKind::Denied => {
+                self.not_seen(what, &e.action);
+                Ok(true)
+            }
+            found => found.map_err(|e| call_failed(&format!("looking for `{name}`"), &e)),
+        }
+    }
+
+    fn not_seen(&self, what: &str, action: &str) {
+        let (what, action) = (what.to_owned(), action.to_owned());
+        if self.not_seen.borrow_mut().insert(action.clone()) {
+            self.sink.emit(Event::Notice(Notice::NotReadable { what, action }));
+        }
+    }
+
+    async fn missing_image(&self, chosen: &Chosen) -> Result<Option<String>, Failure> {
         let mut images: Vec<&str> =
             chosen.services.iter().flat_map(|(part, _)| part.images.iter().map(|(_, image)| image.as_str())).collect();
         images.sort_unstable();
@@ -240,7 +308,12 @@ impl Registry<'_> {
     /// Why an image of ECR cannot be pulled. Another registry cannot be asked without its own login.
     async fn why_gone(&self, image: &str) -> Call<Option<&'static str>> {
         let Ok(reference) = ImageRef::parse(image) else { return Ok(None) };
-        let Some(repository) = self.repository(&reference) else { return Ok(None) };
+        let Some(repository) = self.repository(&reference) else {
+            if self.denied.contains(&reference.repository) {
+                self.not_seen("whether the images of an earlier release are there", "ecr:DescribeRepositories");
+            }
+            return Ok(None);
+        };
         let repositories = self.aws.repositories;
         let mut wanted = reference.tag.as_deref().unwrap_or("latest");
         if let Some(digest) = &reference.digest {
@@ -275,12 +348,35 @@ impl Registry<'_> {
         let failure = Failure::new(Reason::Config, format!("r{} cannot be gone back to: {gone}", chosen.to));
         for number in choice.numbers().unwrap_or_default().into_iter().filter(|number| *number != chosen.to) {
             let Ok(other) = choose(choice, Some(number)) else { continue };
-            if matches!(self.missing_part(&other).await, Ok(None)) {
+            if matches!(self.missing(&other).await, Ok(None)) {
                 return failure.with_next(format!("the next one that can: fargate-deploy rollback --to r{number}"));
             }
         }
         failure.with_next("no earlier release can either: deploy the commit again (`fargate-deploy releases` names it)")
     }
+}
+
+/// The ARN of a secret of Secrets Manager, without the member of it that a container reads; anything else is a parameter.
+fn secret_of(value_from: &str) -> Option<String> {
+    let fields: Vec<&str> = value_from.split(':').take(7).collect();
+    (fields.get(2) == Some(&"secretsmanager")).then(|| fields.join(":"))
+}
+
+/// The name of a parameter, without a version or a label. `None`: it is in another account or Region than the revision.
+fn parameter_of(value_from: &str, revision: &TaskDefinitionArn) -> Option<String> {
+    let place = |arn: &str| arn.split(':').skip(3).take(2).map(str::to_owned).collect::<Vec<_>>();
+    let name = match value_from.split_once(":parameter/") {
+        None => value_from.to_owned(),
+        Some((arn, name)) if place(arn) == place(revision.as_str()) => {
+            if name.contains('/') {
+                format!("/{name}")
+            } else {
+                name.to_owned()
+            }
+        }
+        Some(_) => return None,
+    };
+    Some(name.split(':').next().unwrap_or_default().to_owned())
 }
 
 fn prepared(asked: &Asked, config: Config, scope: &[ServiceRef], chosen: Chosen, history: &History) -> Prepared {

@@ -171,11 +171,7 @@ fn for_tasks() -> Value {
 }
 
 fn roles<'a>(definitions: impl Iterator<Item = &'a TaskDefinition>) -> BTreeSet<String> {
-    let of = |definition: &TaskDefinition| {
-        let role = |member: &str| definition.body.get(member).and_then(Value::as_str).map(str::to_owned);
-        [role("taskRoleArn"), role("executionRoleArn")]
-    };
-    definitions.flat_map(of).flatten().filter(|role| !role.is_empty()).collect()
+    definitions.flat_map(TaskDefinition::roles).map(str::to_owned).collect()
 }
 
 impl Granted<'_> {

@@ -53,7 +53,7 @@ const fn why(action: &'static str, step: &'static str, without: &'static str) ->
 }
 
 /// Every action that a policy of ours can have.
-pub const WHY: [Why; 45] = [
+pub const WHY: [Why; 48] = [
     why(
         "ecr:GetAuthorizationToken",
         "push",
@@ -118,6 +118,17 @@ pub const WHY: [Why; 45] = [
     why("ssm:GetParametersByPath", "lease", "no lease: the deploy stops, unless the config says `lock: none`"),
     why("ssm:PutParameter", "lease", "no lease: the deploy stops, unless the config says `lock: none`"),
     why("ssm:DeleteParameter", "lease", "the lease is not given back: the next deploy waits until it is old"),
+    why("iam:GetRole", "rollback", "that a role of the earlier release is gone is not said before a service moves"),
+    why(
+        "secretsmanager:DescribeSecret",
+        "rollback",
+        "that a secret of the earlier release is gone is not said before a service moves",
+    ),
+    why(
+        "ssm:ListTagsForResource",
+        "rollback",
+        "that a parameter of the earlier release is gone is not said before a service moves",
+    ),
     why("rds:CreateDBSnapshot", "snapshot", "the deploy stops before the first release command"),
     why("rds:DescribeDBSnapshots", "snapshot", "the deploy stops before the first release command"),
     why("cloudformation:DescribeStacks", "values from elsewhere", "`${cfn:...}` has no value"),

@@ -158,6 +158,31 @@ impl TaskDefinition {
         Self { body, tags }
     }
 
+    /// The role of its tasks, and the one that starts them.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let role = |member| self.body.get(member).and_then(Value::as_str).filter(|role| !role.is_empty());
+        ["taskRoleArn", "executionRoleArn"].into_iter().filter_map(role)
+    }
+
+    /// What ECS reads before it starts the containers, as they name it: secrets and parameters of the containers and of their
+    /// log drivers.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        fn listed(list: Option<&Value>) -> Vec<&str> {
+            let all = list.and_then(Value::as_array).into_iter().flatten();
+            all.filter_map(|one| one.get("valueFrom")?.as_str()).collect()
+        }
+        self.containers().flat_map(|container| {
+            let of_log = container.get("logConfiguration").and_then(|log| log.get("secretOptions"));
+            [listed(container.get("secrets")), listed(of_log)].concat()
+        })
+    }
+
+    /// The secrets, by ARN or name, with which ECS pulls from registries that want a login.
+    pub fn registry_logins(&self) -> impl Iterator<Item = &str> {
+        self.containers()
+            .filter_map(|container| container.get("repositoryCredentials")?.get("credentialsParameter")?.as_str())
+    }
+
     /// Where awslogs writes a container's lines: group, stream prefix, and region where given.
     /// Streams are called `PREFIX/CONTAINER/TASK-ID`.
     /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html>

@@ -4,8 +4,8 @@ use super::client::AwsClient;
 use super::failure::{call_error, unreadable};
 use super::query::Query;
 use super::sigv4::{each, every, text_of};
-use super::surroundings::{EC2, each_in};
-use crate::ports::{Call, CallErrorKind, Preconditions, Repository};
+use super::surroundings::{EC2, each_in, is_absent};
+use crate::ports::{Call, Preconditions, Repository};
 use async_trait::async_trait;
 use aws_smithy_xml::decode::{ScopedDecoder, XmlDecodeError};
 use fargate_deploy_core::verify::network::VpcEndpoint;
@@ -107,12 +107,8 @@ impl Preconditions for AwsClient {
     }
 }
 
-fn is_absent(error: &crate::ports::CallError) -> bool {
-    error.kind == CallErrorKind::NotFound || error.code == "NoSuchEntity"
-}
-
 impl AwsClient {
-    async fn iam(&self, action: &'static str, members: &[(&str, &str)]) -> Call<Vec<u8>> {
+    pub(super) async fn iam(&self, action: &'static str, members: &[(&str, &str)]) -> Call<Vec<u8>> {
         self.query(&IAM, self.session.region(), action, members.iter().copied()).await
     }
 

@@ -1,13 +1,16 @@
-//! What is around a task: its load balancer's targets, its subnets and their routes. Asked for an explanation only.
+//! What is around a task: its load balancer's targets, its subnets and their routes, its roles and secrets. Asked for an
+//! explanation, and before an earlier release runs again.
 
 use super::client::AwsClient;
-use super::failure::unreadable;
-use super::query::Query;
-use super::sigv4::{each, every, fields, text_of};
-use crate::ports::{Call, RouteTable, Subnet, Surroundings};
+use super::failure::{call_error, unreadable};
+use super::query::{Query, dns_suffix};
+use super::sigv4::{SignedRequest, each, every, fields, text_of};
+use crate::ports::{Call, CallError, CallErrorKind, RouteTable, Subnet, Surroundings};
 use async_trait::async_trait;
+use aws_sdk_ssm::types::ResourceTypeForTagging;
 use aws_smithy_xml::decode::{Document, ScopedDecoder, XmlDecodeError};
 use fargate_deploy_core::cause::{SeenTarget, TargetCheck, WayOut};
+use serde_json::{Value, json};
 
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 const LOAD_BALANCING: Query = Query {
@@ -17,6 +20,11 @@ const LOAD_BALANCING: Query = Query {
     most_bytes: MOST_BYTES,
 };
 pub(super) const EC2: Query = Query { service: "ec2", endpoint: "EC2", version: "2016-11-15", most_bytes: MOST_BYTES };
+
+/// IAM has nothing of that name.
+pub(super) fn is_absent(error: &CallError) -> bool {
+    error.kind == CallErrorKind::NotFound || error.code == "NoSuchEntity"
+}
 
 #[async_trait(?Send)]
 impl Surroundings for AwsClient {
@@ -53,6 +61,59 @@ impl Surroundings for AwsClient {
         let members = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", vpc)];
         let answer = self.query(&EC2, self.session.region(), ACTION, members).await?;
         route_tables_in(&answer).map_err(|why| unreadable(ACTION, &why.to_string()))
+    }
+
+    async fn has_role(&self, name: &str) -> Call<bool> {
+        match self.iam("iam:GetRole", &[("RoleName", name)]).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
+    async fn has_secret(&self, arn: &str) -> Call<bool> {
+        const ACTION: &str = "secretsmanager:DescribeSecret";
+        let region = arn.split(':').nth(3).filter(|region| !region.is_empty()).unwrap_or(self.session.region());
+        let url = match self.session.endpoint("SECRETS_MANAGER") {
+            Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
+            None => format!("https://secretsmanager.{region}.{}/", dns_suffix(region)),
+        };
+        let body = json!({ "SecretId": arn }).to_string();
+        let ask = SignedRequest {
+            action: ACTION,
+            service: "secretsmanager",
+            region,
+            method: "POST",
+            url: &url,
+            content_type: Some("application/x-amz-json-1.1"),
+            target: Some("secretsmanager.DescribeSecret"),
+            body: &body,
+            most_bytes: 1024 * 1024,
+        };
+        match self.call(ACTION, async || self.ask(&ask).await.map_err(|refusal| refusal.error)).await {
+            Ok(answer) => {
+                let answer: Value = serde_json::from_slice(&answer).map_err(|e| unreadable(ACTION, &e.to_string()))?;
+                // It is kept for a while after its deletion, and its value may not be read then.
+                Ok(answer["DeletedDate"].is_null())
+            }
+            Err(error) if error.code == "ResourceNotFoundException" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_ListTagsForResource.html>
+    async fn has_parameter(&self, name: &str) -> Call<bool> {
+        const ACTION: &str = "ssm:ListTagsForResource";
+        let read = self.call(ACTION, async || {
+            let request = self.ssm.list_tags_for_resource().resource_type(ResourceTypeForTagging::Parameter);
+            request.resource_id(name).send().await.map_err(call_error(ACTION))
+        });
+        match read.await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code == "InvalidResourceId" => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

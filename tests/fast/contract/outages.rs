@@ -102,6 +102,9 @@ fn rows() -> Vec<Row> {
         target_check("arn:tg"): "DescribeTargetGroups" => xml();
         subnets(&["subnet-1".to_owned()]): "DescribeSubnets" => xml();
         route_tables("vpc-1"): "DescribeRouteTables" => xml();
+        has_role("app"): "GetRole" => trust();
+        has_secret("shop/key"): "DescribeSecret" => nothing();
+        has_parameter("/shop/key"): "ListTagsForResource" => nothing();
         alarms(&["a".to_owned()]): "DescribeAlarms" => xml();
         vpc_endpoints("vpc-1"): "DescribeVpcEndpoints" => xml();
         lifecycle_policy(&app()): "GetLifecyclePolicy" => nothing();

@@ -196,4 +196,16 @@ impl Surroundings for Unused {
     async fn route_tables(&self, _: &str) -> Call<Vec<RouteTable>> {
         Ok(vec![])
     }
+
+    async fn has_role(&self, _: &str) -> Call<bool> {
+        unreachable!()
+    }
+
+    async fn has_secret(&self, _: &str) -> Call<bool> {
+        unreachable!()
+    }
+
+    async fn has_parameter(&self, _: &str) -> Call<bool> {
+        unreachable!()
+    }
 }

@@ -159,6 +159,39 @@ async fn a_release_whose_image_or_revision_is_gone_is_refused_and_the_next_one_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_whose_role_secret_or_parameter_is_gone_is_refused_and_one_that_may_not_be_looked_for_is_a_line() {
+    let secret = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:shop/stripe-AbCdEf:KEY::";
+    let scene = shop();
+    // What the service runs first needs all of it; the releases after it do not.
+    for definition in scene.cloud.aws().definitions.get_mut("web").unwrap() {
+        let body = &mut definition.body;
+        body.insert("executionRoleArn".to_owned(), "arn:aws:iam::111122223333:role/path/starts-web".into());
+        body["containerDefinitions"][0]["secrets"] =
+            serde_json::json!([{"name": "A", "valueFrom": secret}, {"name": "B", "valueFrom": "/shop/B"}]);
+    }
+    let to = |number| Asked { to: Some(number), ..Asked::default() };
+    deploy(&scene, "one", "1001").await.success();
+    let mark = scene.effects().len();
+    for (gone, said) in [
+        ("starts-web", "role `starts-web` does not exist any more"),
+        (secret.trim_end_matches(":KEY::"), "secret `arn:aws:secretsmanager:"),
+        ("/shop/B", "parameter `/shop/B` does not exist any more"),
+    ] {
+        scene.cloud.aws().gone = [gone.to_owned()].into();
+        let failure = go_back(&scene, &to(7), "1002").await.unwrap_err();
+        assert_eq!(failure.reason, Reason::Config);
+        assert!(failure.what.starts_with("r7 cannot be gone back to: ") && failure.what.contains(said), "{failure:?}");
+        assert_eq!(scene.effects().len(), mark, "nothing was touched");
+    }
+    for action in ["iam:GetRole", "secretsmanager:DescribeSecret", "ssm:ListTagsForResource"] {
+        scene.cloud.deny(action);
+    }
+    go_back(&scene, &to(7), "1003").await.unwrap().success();
+    let lines = scene.told.events().iter().filter(|event| format!("{event:?}").contains("NotReadable")).count();
+    assert_eq!(lines, 3, "a line each");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rollback_that_fails_puts_back_what_it_moved_like_any_release() {
     let scene = shop();
     deploy(&scene, "one", "1001").await.success();

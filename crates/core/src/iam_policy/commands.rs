@@ -142,7 +142,38 @@ fn of_rollback(granted: &Granted<'_>) -> Vec<Statement> {
     for statement in goes_back.iter_mut().filter(|statement| statement.sid == "TagWhatWeCreate") {
         statement.sid = "TagRevisions";
     }
-    goes_back.into_iter().chain([sees_images(granted)]).collect()
+    let definitions = || granted.services.iter().map(|(_, definition)| *definition);
+    let (secrets, parameters): (Vec<&str>, Vec<&str>) =
+        definitions().flat_map(TaskDefinition::secrets).partition(|name| name.contains(":secretsmanager:"));
+    let logins = definitions().flat_map(TaskDefinition::registry_logins);
+    // A name, or an ARN without the six characters that AWS adds, is any secret of that name.
+    let secret = |name: &str| {
+        let arn = match name.starts_with("arn:") {
+            true => name.split(':').take(7).collect::<Vec<_>>().join(":"),
+            false => granted.arn("secretsmanager", &format!("secret:{name}")),
+        };
+        let any = format!("{arn}-??????");
+        [arn, any]
+    };
+    let parameter = |name: &str| match name.starts_with("arn:") {
+        true => name.split(':').take(6).collect::<Vec<_>>().join(":"),
+        false => {
+            let plain = name.split(':').next().unwrap_or(name);
+            granted.arn("ssm", &format!("parameter/{}", plain.trim_start_matches('/')))
+        }
+    };
+    // None of the three reads a value.
+    let looks = [
+        sees_images(granted),
+        Statement::new("SeeRoles", &["iam:GetRole"], roles(definitions())),
+        Statement::new(
+            "SeeSecrets",
+            &["secretsmanager:DescribeSecret"],
+            secrets.into_iter().chain(logins).flat_map(secret),
+        ),
+        Statement::new("SeeParameters", &["ssm:ListTagsForResource"], parameters.into_iter().map(parameter)),
+    ];
+    goes_back.into_iter().chain(looks).collect()
 }
 
 fn sees_definitions() -> Statement {

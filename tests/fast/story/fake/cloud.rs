@@ -752,6 +752,18 @@ impl Surroundings for FakeCloud {
     async fn route_tables(&self, vpc: &str) -> Call<Vec<RouteTable>> {
         self.call("ec2:DescribeRouteTables", vpc, |aws| Ok(aws.route_tables.clone())).await
     }
+
+    async fn has_role(&self, name: &str) -> Call<bool> {
+        self.call("iam:GetRole", name, |aws| Ok(!aws.gone.contains(name))).await
+    }
+
+    async fn has_secret(&self, arn: &str) -> Call<bool> {
+        self.call("secretsmanager:DescribeSecret", arn, |aws| Ok(!aws.gone.contains(arn))).await
+    }
+
+    async fn has_parameter(&self, name: &str) -> Call<bool> {
+        self.call("ssm:ListTagsForResource", name, |aws| Ok(!aws.gone.contains(name))).await
+    }
 }
 
 #[async_trait(?Send)]

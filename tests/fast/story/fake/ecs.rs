@@ -9,7 +9,7 @@ use fargate_deploy_core::names::{ServiceDeploymentArn, ServiceRevisionArn, TaskD
 use fargate_deploy_core::service::*;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -49,6 +49,8 @@ pub struct Aws {
     /// Parameters that are no leases.
     pub values: BTreeMap<String, Parameter>,
     pub stacks: BTreeMap<String, BTreeMap<String, String>>,
+    /// Roles and secrets that somebody has deleted.
+    pub gone: BTreeSet<String>,
     /// By name: how often it was looked at.
     pub snapshots: BTreeMap<String, u32>,
     /// By `s3://BUCKET/KEY`.
