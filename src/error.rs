@@ -24,9 +24,14 @@ pub fn call_failed(while_doing: &str, error: &CallError) -> Failure {
             .with_next("AWS does not take it as things are now: when what it names has passed, run it again"),
         CallErrorKind::Unreachable if error.is_answered() => Failure::new(Reason::Unavailable, what)
             .with_next("AWS answered, and could not do it however often it was asked: run it again later"),
-        CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(
-            "AWS could not be reached: check the network, HTTPS_PROXY and AWS_ENDPOINT_URL, then run it again",
-        ),
+        CallErrorKind::Unreachable => Failure::new(Reason::Unavailable, what).with_next(match error.out_of_reach() {
+            Some(out_of_reach) => format!("AWS could not be reached: {}, then run it again", out_of_reach.advice()),
+            None => {
+                "AWS could not be reached: check the network, `HTTPS_PROXY`, `AWS_CA_BUNDLE` and `AWS_ENDPOINT_URL`, \
+                then run it again"
+                    .to_owned()
+            }
+        }),
     };
     let failure = match error.kind {
         // It passes by itself, or nothing is known.

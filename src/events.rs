@@ -337,6 +337,8 @@ pub enum Wait {
     CommandUnreadable { command: String, task: TaskArn, error: String },
     /// A one-off task of a person, and what ECS says of it.
     OneOff { task: TaskArn, status: String },
+    /// A call was not answered as it should have been: it is made again.
+    Answer { of: String, error: String },
     /// AWS does not take an order now: it is given again.
     Order { action: String, error: String },
     /// A deployment of ours.

@@ -93,6 +93,8 @@ pub struct Lease {
     sent: RefCell<Option<Fence>>,
     /// ECS took an order, or may have.
     has_moved: Cell<bool>,
+    /// Another run has been seen to hold it.
+    is_taken_over: Cell<bool>,
     /// One write at a time: a late heartbeat must not undo the note of a task.
     writing: Mutex<()>,
 }
@@ -174,6 +176,11 @@ impl Lease {
         &self.service
     }
 
+    /// Whether another run was seen to hold it since.
+    pub fn is_taken_over(&self) -> bool {
+        self.is_taken_over.get()
+    }
+
     /// The run, by its URL, that was releasing the service when this one came for the lease.
     pub fn held_by(&self) -> Option<&str> {
         self.held_by.as_deref()
@@ -201,6 +208,7 @@ impl Lease {
                     return Ok(fence);
                 }
                 Some(newest) if newest.number > self.generation => {
+                    self.is_taken_over.set(true);
                     let holder = newest.owner().cloned().unwrap_or_default();
                     return Err(locked(&self.service, &holder).with_next(
                         "that run took the lease over, so this one changes nothing further; run it again when that one has ended",

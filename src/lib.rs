@@ -32,6 +32,7 @@ mod in_progress;
 pub mod lease;
 pub mod logs;
 mod manual;
+mod out_of_reach;
 pub mod pace;
 pub mod poll;
 pub mod ports;
@@ -153,6 +154,15 @@ fn is_watched(arguments: &Arguments, is_data: bool, env: &BTreeMap<String, Strin
     is_pipeline && is_terminal && can_move && !is_in_actions(env) && arguments.detail() != Detail::Quiet
 }
 
+/// Quiet only where something is waited for: what follows tasks, or a person, may be quiet for hours.
+fn is_at_work(command: &Command) -> bool {
+    match command {
+        Command::Rehearse(flags) => !flags.serve,
+        Command::Deploy(_) | Command::Plan(_) | Command::Rollback(_) | Command::Lock(_) | Command::Verify(_) => true,
+        _ => false,
+    }
+}
+
 async fn tick<W: Write>(log: Arc<Log<W>>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -231,7 +241,7 @@ async fn ended(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         log = log.on_terminal(env.get("NO_COLOR").is_none_or(String::is_empty));
     }
     let log = Arc::new(log);
-    if is_watched {
+    if is_watched || is_at_work(&arguments.command) {
         tokio::spawn(tick(log.clone()));
     }
     let directory = directory(env);

@@ -9,6 +9,7 @@ pub use tasks::{FoundEvent, FoundEvents, LogEvent, LogPage, LogQuery, LogStream,
 
 use crate::config::BuildConfig;
 use crate::events::BuildStepState;
+use crate::out_of_reach::OutOfReach;
 use async_trait::async_trait;
 use fargate_deploy_core::cause::{SeenTarget, TargetCheck, WayOut};
 use fargate_deploy_core::comment::{Comment, Viewer};
@@ -84,6 +85,11 @@ impl CallError {
     /// As opposed to: no answer came at all.
     pub fn is_answered(&self) -> bool {
         !self.code.is_empty()
+    }
+
+    /// Why no repetition reaches who was called, where that is known.
+    pub(crate) fn out_of_reach(&self) -> Option<OutOfReach> {
+        OutOfReach::of(&self.message).filter(|_| !self.is_answered())
     }
 
     /// The next time it may be well: AWS could not do it just then.

@@ -128,8 +128,23 @@ impl<'a> Release<'a> {
         // On the heap: a release is a deep story, and some threads have small stacks.
         let releasing = lease::hold(|| self.leases.borrow().clone(), &self.context, Box::pin(self.release()));
         let ended = self.until_cancelled(releasing).await.map_err(|failure| self.keeping_promise(failure));
+        self.leave_to_successors();
         self.release_leases(&ended).await;
         ended
+    }
+
+    /// Who lost a lease says nothing of its service: the run that took it over does.
+    fn leave_to_successors(&self) {
+        let mut record = self.context.record.borrow_mut();
+        for lease in self.leases.borrow().iter().filter(|lease| lease.is_taken_over()) {
+            let taken_over = record.services.iter_mut().filter(|noted| noted.service == *lease.service());
+            taken_over.for_each(|noted| {
+                noted.state = match noted.state {
+                    ServiceState::Untouched => ServiceState::TakenOver,
+                    _ => ServiceState::Superseded,
+                }
+            });
+        }
     }
 
     /// No reason that promises that nothing was touched, where a release command ran before it.
@@ -196,7 +211,7 @@ impl<'a> Release<'a> {
     }
 
     async fn authenticate(&self) -> Result<(), Failure> {
-        authenticate::authenticate(&self.context).await.map(drop)
+        authenticate::authenticate(&self.order.config, &self.context).await.map(drop)
     }
 
     /// Reads everything that the choices depend on, and chooses.
@@ -300,7 +315,6 @@ impl<'a> Release<'a> {
         try_join_all(waiting).await.map(drop)
     }
 
-    /// Who lost a lease meanwhile says nothing of its service: the run that took it over does.
     async fn confirm_leases(&self) -> Result<(), Failure> {
         let plan = self.plan();
         let looks = plan.services.iter().map(|service| self.confirm_sure_lease(service));
@@ -310,20 +324,16 @@ impl<'a> Release<'a> {
     /// Asks AWS only where the time since the last heartbeat leaves a doubt.
     async fn confirm_sure_lease(&self, service: &ServicePlan) -> Result<(), Failure> {
         match self.lease_of(service) {
-            Some(lease) => self.noting_loss(service, lease.is_still_ours(&self.context).await),
+            Some(lease) => lease.is_still_ours(&self.context).await,
             None => Ok(()),
         }
     }
 
     async fn confirm_lease(&self, service: &ServicePlan) -> Result<(), Failure> {
         match self.lease_of(service) {
-            Some(lease) => self.noting_loss(service, lease.look_again(&self.context).await),
+            Some(lease) => lease.look_again(&self.context).await,
             None => Ok(()),
         }
-    }
-
-    fn noting_loss(&self, service: &ServicePlan, looked: Result<(), Failure>) -> Result<(), Failure> {
-        looked.inspect_err(|_| self.context.set_state(&service.key, ServiceState::Superseded))
     }
 
     /// What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.

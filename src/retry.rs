@@ -106,7 +106,7 @@ fn deadline() -> Instant {
 }
 
 /// Makes a call until it succeeds, fails for good, or its limit is over; then with the error of the last attempt. Each
-/// attempt is told how long it may take.
+/// attempt is told how long it may take; each failed one is told of before it is made again.
 ///
 /// # Errors
 /// Of the last attempt.
@@ -114,6 +114,7 @@ pub async fn retry<T, E, F: Future<Output = Result<T, E>>>(
     policy: RetryPolicy,
     attempt: impl Fn(Duration) -> F,
     again: impl Fn(&E) -> Again,
+    tell: impl Fn(&E),
 ) -> Result<T, E> {
     let deadline = deadline();
     // An attempt that is cut off says less than the one before it: none is begun shortly before the end.
@@ -135,6 +136,7 @@ pub async fn retry<T, E, F: Future<Output = Result<T, E>>>(
         if Instant::now() + wait >= last {
             return Err(failed);
         }
+        tell(&failed);
         sleep(wait).await;
     }
 }
@@ -156,7 +158,9 @@ mod tests {
             attempts.set(attempts.get() + 1);
             ready(if began.elapsed() < outage { Err("busy") } else { Ok(()) })
         };
-        let ended = retry(policy(), attempt, |_| again).await;
+        let told = Cell::new(0);
+        let ended = retry(policy(), attempt, |_| again, |_| told.set(told.get() + 1)).await;
+        assert_eq!(told.get() + 1, attempts.get(), "each attempt but the last is told of when it failed");
         (ended, began.elapsed(), attempts.get())
     }
 
@@ -220,7 +224,7 @@ mod tests {
                 told.set(limit);
                 ready(Err(()))
             };
-            retry(policy(), attempt, |()| Again::Never).await
+            retry(policy(), attempt, |()| Again::Never, |()| {}).await
         })
         .await;
         assert_eq!((ended, told.get()), (Err(()), ORDER));

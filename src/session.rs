@@ -288,12 +288,12 @@ async fn converse(line: &Line<'_>, shown: &Shown, out: &mut Out<'_>) -> Result<E
     };
     let hang_up = async {
         if is_terminal {
-            return crate::signals::interrupted_or_hung_up().await;
+            return crate::signals::interrupted().await;
         }
         // The first one is the command's own.
-        crate::signals::interrupted().await;
+        crate::signals::told_to_end().await;
         let _ = keys.send(Input::Bytes(vec![3])).await;
-        crate::signals::interrupted().await;
+        crate::signals::told_to_end().await;
     };
     let resizing = async {
         if is_terminal {

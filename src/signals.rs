@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// How many SIGINTs and SIGTERMs have come. One to the whole process group that a parent passes on as well comes twice in a
+/// How many signals to end have come. One to the whole process group that a parent passes on as well comes twice in a
 /// moment, and is one.
 pub(crate) fn signals() -> Receiver<usize> {
     let (count, seen) = tokio::sync::watch::channel(0);
@@ -30,19 +30,6 @@ pub(crate) async fn signalled(signals: &mut Receiver<usize>, count: usize) {
     }
 }
 
-/// Resolves at SIGINT or SIGTERM, or when the terminal is closed. A run that is told to outlive its terminal (`nohup`) does.
-pub(crate) async fn interrupted_or_hung_up() {
-    use tokio::signal::unix::{SignalKind, signal};
-    if ignores_hang_up() {
-        return interrupted().await;
-    }
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return interrupted().await };
-    tokio::select! {
-        () = interrupted() => {}
-        _ = hang_up.recv() => {}
-    }
-}
-
 /// Whether whoever started this process said so. Only Linux tells.
 fn ignores_hang_up() -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
@@ -51,8 +38,28 @@ fn ignores_hang_up() -> bool {
     ignored.is_some_and(|signals| signals & 1 == 1)
 }
 
-/// Resolves at SIGINT or SIGTERM. GitHub sends the first, 7.5 s later the second, and kills 2.5 s after that.
+/// Resolves at SIGINT or SIGTERM, or when the terminal is closed. GitHub sends the first, 7.5 s later the second, and kills
+/// 2.5 s after that. A run that is told to outlive its terminal (`nohup`) does.
 pub(crate) async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let hung_up = async {
+        // Listening to it would undo `nohup`.
+        if !ignores_hang_up()
+            && let Ok(mut hang_up) = signal(SignalKind::hangup())
+            && hang_up.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = told_to_end() => {}
+        () = hung_up => {}
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM alone.
+pub(crate) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

@@ -25,7 +25,8 @@ impl HttpWeb {
 impl Web for HttpWeb {
     async fn get(&self, url: &str, timeout: Duration) -> Result<(u16, String), String> {
         let tell = |e: reqwest::Error| match e.is_timeout() {
-            true => format!("no answer within {} s", timeout.as_secs_f64()),
+            // To the tenth: what was left of the time for all attempts is no round number.
+            true => format!("no answer within {} s", (timeout.as_secs_f64() * 10.0).round() / 10.0),
             false => crate::adapters::network::deepest(&e),
         };
         let mut response = self.client.get(url).timeout(timeout).send().await.map_err(tell)?;
@@ -38,5 +39,20 @@ impl Web for HttpWeb {
             }
         }
         Ok((response.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[tokio::test]
+    async fn a_time_that_was_left_over_is_told_to_the_tenth_of_a_second() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let web = HttpWeb::new(&Network::from_env(&BTreeMap::new()).unwrap());
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let error = web.get(&url, Duration::from_nanos(199_999_999)).await.unwrap_err();
+        assert_eq!(error, "no answer within 0.2 s");
     }
 }

@@ -19,6 +19,7 @@ use crate::release::{Order, Release, RequiredPlan, Rollback, cancelled};
 use crate::release_context::ReleaseContext;
 use crate::render::log::{Log, no_command_in_json};
 use crate::render::{ending, outputs, plan, summary};
+use crate::standard_output::written;
 use crate::steps::release::RunKey;
 use fargate_deploy_core::cause::{self, Seen};
 use fargate_deploy_core::names::{RoleArn, short};
@@ -334,13 +335,13 @@ pub fn conclude<W: Write, E: Write>(
     let outcome = &outcome.clone().redacted(|text| log.redacted(text));
     let Outcome { result, record } = outcome;
     let outputs = outputs::outputs(outcome);
-    let written = github_files::write_outputs(env, &outputs, &random()).and_then(|()| {
+    let in_files = github_files::write_outputs(env, &outputs, &random()).and_then(|()| {
         let run = RunContext::read(env, &crate::directory(env));
         let text = summary::summary(outcome, &run, log.elapsed());
         github_files::write_summary(env, &summary::cut(&log.redacted(&text)))
     });
     log.finish(&plan::lines(record));
-    if let Err(e) = written {
+    if let Err(e) = in_files {
         log.finish(&[format!("! warning: GitHub's output files could not be written: {e}")]);
     }
     match result {
@@ -369,7 +370,11 @@ pub fn conclude<W: Write, E: Write>(
         let url = object["url"].take();
         log.redact_json(&mut object);
         object["url"] = url;
-        let _ = writeln!(out, "{}", no_command_in_json(&object.to_string()));
+        let text = no_command_in_json(&object.to_string());
+        let unwritten = written(writeln!(out, "{text}").and_then(|()| out.flush()));
+        if outcome.exit_code() == 0 {
+            return unwritten;
+        }
     }
     outcome.exit_code()
 }
@@ -406,6 +411,30 @@ mod tests {
         assert_eq!(ours, of("https://ghe1.example", "acme/shop", "2"));
         assert_ne!(ours, of("https://ghe2.example", "acme/shop", "1"));
         assert_ne!(ours, of("https://ghe1.example", "other/app", "1"));
+    }
+
+    /// A disk with no room, or a pipe that nobody reads.
+    struct Refusing(std::io::ErrorKind);
+
+    impl Write for Refusing {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_written_is_not_a_success() {
+        use crate::render::log::{Detail, Style};
+        use std::io::ErrorKind::{BrokenPipe, StorageFull};
+        let log = Log::new(Vec::new(), Style { detail: Detail::Normal, fence: None });
+        let good = Outcome { result: Ok(Success::Deployed), record: Record::default() };
+        let bad = Outcome::from(Failure::new(Reason::Timeout, "slow"));
+        for (outcome, refuses, code) in [(&good, StorageFull, 1), (&good, BrokenPipe, 0), (&bad, StorageFull, 9)] {
+            assert_eq!(conclude(outcome, Some(&mut Refusing(refuses)), &BTreeMap::new(), &log), code, "{refuses}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub async fn run<W: Write + Send + 'static>(
         (true, None) => Wish::Same,
         (_, previous) => Wish::of(previous.as_deref(), flags.fault.is_some()),
     };
-    let interrupt = crate::signals::interrupted_or_hung_up().shared();
+    let interrupt = crate::signals::interrupted().shared();
     let wanted = Wanted {
         request: &request,
         directory: &directory,

@@ -210,6 +210,7 @@ pub(super) async fn create_generation(
         confirmed: RefCell::new(Some(Fence::new(sent + FENCE, context.clock))),
         sent: RefCell::default(),
         has_moved: Cell::default(),
+        is_taken_over: Cell::default(),
         writing: Mutex::default(),
     };
     let is_empty = lease.claim.borrow().task.is_none() && lease.claim.borrow().succeeded.is_empty();

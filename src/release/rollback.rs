@@ -135,11 +135,15 @@ impl Release<'_> {
             failure.reason = if are_superseded { Reason::Superseded } else { Reason::RolledBack };
             unconfirmed.extend(lost);
         }
-        unconfirmed.extend(self.deleted());
-        if !unconfirmed.is_empty() {
+        let deleted = self.deleted();
+        if !deleted.is_empty() || !unconfirmed.is_empty() {
             failure.reason = Reason::Unsteady;
-            failure.next =
-                Some("a person is needed: see why it does not serve (fargate-deploy status), and put back what did (fargate-deploy rollback)".to_owned());
+            failure.next = Some(match unconfirmed.is_empty() {
+                true => "a person is needed: create the service again, or take it out of the config, and run this again".to_owned(),
+                false => "a person is needed: see why it does not serve (fargate-deploy status), and put back what did (fargate-deploy rollback)".to_owned(),
+            });
+            let is_told = |line: &String| failure.what.starts_with(line.as_str());
+            unconfirmed.extend(deleted.into_iter().filter(|line| !is_told(line)));
             failure.evidence.extend(unconfirmed);
         }
         if promises_untouched(failure.reason) && self.has_moved_something() {
@@ -162,9 +166,9 @@ impl Release<'_> {
     }
 
     fn has_moved_something(&self) -> bool {
-        use ServiceState::{Gone, RolledBack, Superseded, Untouched};
+        use ServiceState::{Gone, RolledBack, Superseded, TakenOver, Untouched};
         let record = self.context.record.borrow();
-        record.services.iter().any(|s| !matches!(s.state, Untouched | RolledBack | Superseded | Gone))
+        record.services.iter().any(|s| !matches!(s.state, Untouched | TakenOver | RolledBack | Superseded | Gone))
     }
 
     /// Minutes can have passed since ours was seen to be the primary deployment.

@@ -92,6 +92,9 @@ pub(super) fn state_of(verdict: &Verdict) -> ServiceState {
         Verdict::Stable(_) => ServiceState::Serving,
         Verdict::RolledBack { .. } => ServiceState::RolledBack,
         Verdict::Superseded { .. } => ServiceState::Superseded,
+        Verdict::TimedOut { last, is_completed: true, .. } => {
+            ServiceState::Short { running: last.running, desired: last.desired }
+        }
         Verdict::TimedOut { stage, .. } => ServiceState::rolling_out(stage.as_deref()),
         Verdict::Lost { .. } => ServiceState::Unknown,
         Verdict::Gone { .. } => ServiceState::Gone,
@@ -119,6 +122,10 @@ pub(super) fn failure_of(bad: &mut ServiceRollout<'_>) -> Failure {
     Failure::new(reason, what).with_next(match reason {
         Reason::Superseded => "nothing: the newer deployment decides what serves".to_owned(),
         Reason::Timeout => format!("ECS goes on; look again with: {look}, or raise `wait`"),
+        Reason::Unavailable if matches!(bad.verdict, Some(Verdict::Lost { is_signed_out: true, .. })) => format!(
+            "ECS goes on; get new credentials (with `role` they are renewed as needed), look at it with: {look}, and run this \
+             again: it follows what goes on, and verifies it"
+        ),
         Reason::Unavailable => format!(
             "ECS goes on; look at it with: {look}, and run this again when that answers: it follows what goes on, and \
              verifies it"

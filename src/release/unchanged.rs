@@ -72,7 +72,8 @@ impl Release<'_> {
             self.run_command_after(planned, &plan, &images).await?;
         }
         self.confirm_leases().await?;
-        Ok(Success::Deployed)
+        let has_started = plan.services.iter().any(|service| service.before.counts.desired > 0);
+        Ok(if has_started { Success::Deployed } else { Success::DeployedNotVerified })
     }
 
     /// What the release that a service runs owes.

@@ -4,7 +4,7 @@
 //! `::stop-commands::`, since the runner would otherwise take a line of a user's container for a command.
 //! <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#stopping-and-starting-workflow-commands>
 
-use crate::events::{Event, Sink, Step};
+use crate::events::{Event, Sink, Step, Wait};
 use crate::render::live::Live;
 use crate::render::sentences::{self, Line, Mark};
 use crate::render::step_names::name;
@@ -48,6 +48,8 @@ struct Inner<W: Write> {
     style: Style,
     begun: Instant,
     last_line: Instant,
+    /// What the run was last said to be at.
+    at: Option<Line>,
     /// The group that is open, by what it shows.
     open: Option<String>,
     /// Output that came while another group was open, by its group.
@@ -66,6 +68,7 @@ impl<W: Write> Log<W> {
             style,
             begun: Instant::now(),
             last_line: Instant::now(),
+            at: None,
             open: None,
             waiting: vec![],
             redaction: Redaction::default(),
@@ -91,10 +94,11 @@ impl<W: Write> Log<W> {
         self.lock().begun.elapsed()
     }
 
-    /// Another second has passed.
+    /// Another second has passed: a terminal is drawn again, and a run that is quiet for too long says what it is at.
     pub fn tick(&self) {
         let mut inner = self.lock();
         inner.erase();
+        inner.beat();
         inner.draw();
     }
 
@@ -184,7 +188,10 @@ impl<W: Write> Inner<W> {
             }
             Event::Notice(notice) => self.notice(&warnings::notice(&notice)),
             other => {
-                let line = sentences::line(&other);
+                let mut line = sentences::line(&other);
+                if let (Event::Waiting(Wait::Answer { .. }), Some(line), Some(at)) = (&other, &mut line, &self.at) {
+                    line.step = at.step;
+                }
                 if let Some(live) = &mut self.live {
                     live.note(&other, line.as_ref(), |text| clean(&self.redaction.apply(text)));
                 }
@@ -223,7 +230,19 @@ impl<W: Write> Inner<W> {
         }
     }
 
+    fn beat(&mut self) {
+        let line = self.at.clone().unwrap_or(Line {
+            mark: Mark::Heartbeat,
+            step: Step::Identity,
+            text: "still at it".to_owned(),
+            took: None,
+        });
+        self.say(&line);
+    }
+
     fn say(&mut self, line: &Line) {
+        let text = if line.mark == Mark::Done { "still at it".to_owned() } else { line.text.clone() };
+        self.at = Some(Line { mark: Mark::Heartbeat, step: line.step, text, took: None });
         let detail = self.style.detail;
         let is_shown = match line.mark {
             Mark::Failed => true,
@@ -471,6 +490,34 @@ mod tests {
         log.emit(step("line one and line%two"));
         let text = log.text();
         assert_eq!(text, "::add-mask::line one\n::add-mask::line%25two\n· build     app: *** and ***\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_is_quiet_says_every_half_minute_what_it_is_at() {
+        let log = log(None);
+        let seconds = async |count: u64| {
+            for _ in 0..count {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                log.tick();
+            }
+        };
+        seconds(35).await;
+        let region = "eu-central-1".to_owned();
+        log.emit(Event::IdentityRequested { region: region.clone() });
+        seconds(65).await;
+        log.emit(Event::IdentityFound { arn: "me".to_owned(), region, took: Default::default() });
+        let service = ServiceRef { cluster: "shop".into(), name: "web".into() };
+        log.emit(Event::LeaseRequested { service });
+        seconds(20).await;
+        let (of, error) = ("ssm:GetParametersByPath".to_owned(), "ssm:GetParametersByPath: Rate exceeded".to_owned());
+        log.emit(Event::Waiting(Wait::Answer { of, error }));
+        seconds(20).await;
+        assert_eq!(
+            log.text(),
+            "… identity  still at it\n  identity  eu-central-1\n… identity  eu-central-1\n… identity  eu-central-1\n\
+             ✓ identity  me in eu-central-1  0.0 s\n  lease     shop/web\n\
+             … lease     ssm:GetParametersByPath: Rate exceeded: asking again\n"
+        );
     }
 
     #[test]

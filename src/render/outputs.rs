@@ -114,10 +114,10 @@ pub fn service_state(state: ServiceState) -> &'static str {
         ServiceState::Untouched => "untouched",
         ServiceState::Updating | ServiceState::Unknown => "unknown",
         ServiceState::RollingOut | ServiceState::ShiftingTraffic | ServiceState::Baking => "rolling-out",
-        ServiceState::Serving => "serving",
+        ServiceState::Serving | ServiceState::Short { .. } => "serving",
         ServiceState::RollingBack => "rolling-back",
         ServiceState::RolledBack => "rolled-back",
-        ServiceState::Superseded => "superseded",
+        ServiceState::Superseded | ServiceState::TakenOver => "superseded",
         ServiceState::Gone => "deleted",
         ServiceState::Unsteady => "unsteady",
     }

@@ -418,6 +418,8 @@ fn waiting(wait: &Wait) -> Option<Line> {
         Wait::Snapshot { snapshot, state } => (Step::Release, format!("snapshot {snapshot} is {state}")),
         Wait::OneOff { task, status } => (Step::Run, format!("task {} is {}", task.id(), status.to_lowercase())),
         Wait::Command { command, status, .. } => (Step::Release, format!("{command} is {}", status.to_lowercase())),
+        // [`super::log::Log`] knows of which step it is.
+        Wait::Answer { error, .. } => (Step::Identity, format!("{error}: asking again")),
         Wait::Order { action, error } => {
             let step = if action == "ecs:RunTask" { Step::Release } else { Step::RollOut };
             (step, format!("{error}: trying again"))

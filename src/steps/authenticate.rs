@@ -1,5 +1,6 @@
 //! Who are we on AWS? The first call with the credentials, so that a wrong identity is found before anything else.
 
+use crate::config::Config;
 use crate::error::call_failed;
 use crate::events::Event;
 use crate::ports::Caller;
@@ -7,8 +8,8 @@ use crate::release_context::ReleaseContext;
 use fargate_deploy_core::outcome::{Failure, Reason};
 
 /// # Errors
-/// `identity`, or `unavailable`: nothing was touched.
-pub async fn authenticate(context: &ReleaseContext<'_>) -> Result<Caller, Failure> {
+/// `identity`, `unavailable`, or `config` where the services are another account's: nothing was touched.
+pub async fn authenticate(config: &Config, context: &ReleaseContext<'_>) -> Result<Caller, Failure> {
     let region = context.aws.identity.region().to_owned();
     let step = context.begin(Event::IdentityRequested { region: region.clone() });
     let caller = context.aws.identity.caller().await.map_err(|e| {
@@ -19,5 +20,28 @@ pub async fn authenticate(context: &ReleaseContext<'_>) -> Result<Caller, Failur
         failure
     })?;
     step.emit(Event::IdentityFound { arn: caller.arn.clone(), region, took: step.took() });
+    in_own_account(config, &caller)?;
     Ok(caller)
+}
+
+/// ECS looks for a service in the account of who asks, whatever the account in its ARN is.
+fn in_own_account(config: &Config, caller: &Caller) -> Result<(), Failure> {
+    let Some(own) = account_of(&caller.arn) else { return Ok(()) };
+    for service in &config.services {
+        for arn in [service.cluster.as_str(), service.name.as_str()] {
+            if let Some(other) = account_of(arn).filter(|account| *account != own) {
+                let what = format!(
+                    "service `{}`: `{arn}` is of account {other}, and this run is in account {own}",
+                    service.key
+                );
+                return Err(Failure::new(Reason::Config, what)
+                    .with_next(format!("set `role` to one of account {other}, or name what is in account {own}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn account_of(arn: &str) -> Option<&str> {
+    arn.starts_with("arn:").then(|| arn.split(':').nth(4)).flatten().filter(|account| !account.is_empty())
 }

@@ -128,6 +128,7 @@ impl Reader<'_> {
         match ask {
             Ask::Service => match self.poll.service(self.service, self.context.aws).await {
                 Ok(found) => Observation::Service(found.map(Box::new)),
+                Err(e) if e.kind == CallErrorKind::Identity => Observation::SignedOut(e.to_string()),
                 Err(e) => Observation::Unreadable(e.to_string()),
             },
             Ask::List => {

@@ -230,10 +230,17 @@ pub enum ServiceState {
     /// The deployment has stages: all requests go to the new revision, and ECS may still go back.
     Baking,
     Serving,
+    /// It has replaced what ran before it, and so many of its tasks run.
+    Short {
+        running: i64,
+        desired: i64,
+    },
     /// The previous revision is being put back.
     RollingBack,
     RolledBack,
     Superseded,
+    /// Another run took the lease over before this one had done anything to it.
+    TakenOver,
     /// It was deleted.
     Gone,
     /// ECS took the new revision, and then the service could not be read any more.
@@ -284,7 +291,8 @@ impl Record {
             return lines;
         }
         let pushed: Vec<_> = self.images.iter().filter(|i| i.is_new).map(|i| i.image.as_str()).collect();
-        let untouched = self.services.iter().all(|s| s.state == ServiceState::Untouched);
+        let is_untouched = |s: &ServiceRecord| matches!(s.state, ServiceState::Untouched | ServiceState::TakenOver);
+        let untouched = self.services.iter().all(is_untouched);
         if untouched && !pushed.is_empty() {
             lines.push(format!("pushed and kept for the next run: {}", pushed.join(", ")));
         }
@@ -360,14 +368,24 @@ impl ServiceRecord {
                 )
             }
             ServiceState::Serving => format!("{name}: {target} serves"),
+            ServiceState::Short { running: 0, desired } => {
+                format!("{name}: none of the {desired} tasks of {target} runs: nothing serves")
+            }
+            ServiceState::Short { running, desired } => {
+                format!("{name}: {target} serves, with {running} of its {desired} tasks")
+            }
             ServiceState::RollingBack => format!("{name}: ECS is still going back to {previous}"),
             ServiceState::RolledBack => format!("{name}: {previous} serves again, confirmed"),
+            ServiceState::TakenOver => format!("{name}: untouched by this run, another run owns it"),
             ServiceState::Superseded => format!("{name}: a newer deployment owns it"),
             ServiceState::Gone => format!("{name}: the service was deleted"),
             ServiceState::Unknown => {
                 format!(
                     "{name}: ECS took {target}, and could not be read since: what serves is not known; before it {previous} served"
                 )
+            }
+            ServiceState::Unsteady if self.target.as_ref() == Some(&self.previous) => {
+                format!("{name}: {target} failed, and nothing else is known to serve")
             }
             ServiceState::Unsteady => {
                 format!("{name}: {target} failed, and that {previous} serves could not be confirmed")

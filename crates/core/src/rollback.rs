@@ -186,7 +186,8 @@ mod tests {
         let failed = Verdict::Failed { reason: String::new() };
         let back = Verdict::RolledBack { reason: String::new(), to: previous.clone() };
         let superseded = Verdict::Superseded { by: previous.clone() };
-        let timed_out = Verdict::TimedOut { last: Counts::default(), awaiting_hook: None, stage: None };
+        let timed_out =
+            Verdict::TimedOut { last: Counts::default(), awaiting_hook: None, stage: None, is_completed: false };
         let nowhere = Restore::Leave("no earlier deployment of this service completed: there is nothing to go back to");
         let cases = [
             ("ECS went back", RollbackCause::Verdict(&back), true, false, Restore::AlreadyBack),

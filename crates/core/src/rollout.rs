@@ -35,6 +35,8 @@ use std::time::Duration;
 
 /// Reads that fail for this long leave us blind.
 const BLIND: Duration = Duration::from_secs(5 * 60);
+/// So long AWS may take to know new credentials everywhere; those that it refuses for longer are over.
+const SIGNED_OUT: Duration = Duration::from_secs(30);
 /// A rollback is watched this much longer than the deployment may take.
 const ROLLBACK_ENDS: Duration = Duration::from_secs(15 * 60);
 /// After a call to the ServiceDeployments API failed, it is tried again after this time, beside the other reads.
@@ -84,6 +86,8 @@ pub enum Observation {
     Denied,
     /// DescribeServices was throttled, lost, 5xx: counted, not believed.
     Unreadable(String),
+    /// AWS does not take our credentials any more, and they are not renewed.
+    SignedOut(String),
     /// The same of the ServiceDeployments API: the service is read instead.
     ApiUnreadable(String),
 }
@@ -102,12 +106,13 @@ pub enum Verdict {
     Failed { reason: String },
     /// Somebody else's deployment replaced ours.
     Superseded { by: TaskDefinitionArn },
-    /// We stop waiting; AWS goes on.
-    TimedOut { last: Counts, awaiting_hook: Option<String>, stage: Option<String> },
+    /// We stop waiting; AWS goes on. `is_completed`: it has replaced what ran before it, and some of its tasks are missing.
+    TimedOut { last: Counts, awaiting_hook: Option<String>, stage: Option<String>, is_completed: bool },
     /// Ours failed, and so did going back.
     Unsteady { reason: String },
-    /// The service could not be read any more: what serves is unknown, and nothing is known to have failed.
-    Lost { error: String },
+    /// The service could not be read any more: what serves is unknown, and nothing is known to have failed. `is-signed-out`: AWS
+    /// does not take the credentials any more.
+    Lost { error: String, is_signed_out: bool },
     /// The service was deleted meanwhile.
     Gone { why: String },
 }
@@ -134,13 +139,16 @@ impl fmt::Display for Verdict {
             Self::TimedOut { awaiting_hook: Some(hook), .. } => {
                 write!(f, "is paused by hook {hook}, which waits for a person")
             }
+            Self::TimedOut { last, is_completed: true, .. } => {
+                write!(f, "has completed, and {} of its {} tasks run", last.running, last.desired)
+            }
             Self::TimedOut { last, stage: Some(stage), .. } => {
-                let traffic = if has_shifted(stage) { "it has the traffic already, and " } else { "" };
+                let traffic = if has_shifted(stage) { "it has the traffic already, " } else { "" };
                 write!(f, "is still rolling out: {traffic}stage {stage}, {}/{} running", last.running, last.desired)
             }
             Self::TimedOut { last, .. } => write!(f, "is still rolling out: {}/{} running", last.running, last.desired),
             Self::Unsteady { reason } => write!(f, "failed, and so did going back: {reason}"),
-            Self::Lost { error } => write!(f, "could not be followed to its end, what serves is unknown: {error}"),
+            Self::Lost { error, .. } => write!(f, "could not be followed to its end, what serves is unknown: {error}"),
             Self::Gone { why } => write!(f, "could not be followed to its end: {why}"),
         }
     }
@@ -228,6 +236,8 @@ struct Completed {
     /// The last read in which fewer of its tasks ran than should.
     short: Option<Duration>,
     short_since: Option<Duration>,
+    /// Since when none of them ran.
+    empty_since: Option<Duration>,
     /// How many of its tasks have ended by themselves since, and when that was last news.
     deaths: usize,
     died: Option<Duration>,
@@ -327,7 +337,11 @@ impl Rollout {
             Observation::ApiUnreadable(_) => self.api.dark = Some(at),
             Observation::Unreadable(error) => {
                 self.asked.service = Some(at);
-                self.take_blindness(at, error);
+                self.take_blindness(at, error, false);
+            }
+            Observation::SignedOut(error) => {
+                self.asked.service = Some(at);
+                self.take_blindness(at, error, true);
             }
         }
         self.judge(at, &mut news);
@@ -445,15 +459,15 @@ impl Rollout {
         by_event.or_else(|| self.api.read.as_ref().and_then(|(_, d)| d.finished_at))
     }
 
-    fn take_blindness(&mut self, at: Duration, error: String) {
+    fn take_blindness(&mut self, at: Duration, error: String, is_signed_out: bool) {
         let since = *self.blind.get_or_insert(at);
-        if at.saturating_sub(since) < BLIND {
+        if at.saturating_sub(since) < if is_signed_out { SIGNED_OUT } else { BLIND } {
             return;
         }
         // The other source goes on telling what ECS does with ours: that is not being lost.
         let is_told = self.is_api_usable() && self.api.read.as_ref().is_some_and(|(_, d)| d.status.is_ongoing());
         if !is_told {
-            self.finish(Verdict::Lost { error });
+            self.finish(Verdict::Lost { error, is_signed_out });
         }
     }
 
@@ -469,7 +483,11 @@ impl Rollout {
             (Phase::RollingBack, _) => wait + ROLLBACK_ENDS,
             // A failure that is known is said as one, when it is known whether ECS goes back.
             (_, Some((since, _))) => wait.max(*since + judge::ROLLBACK_STARTS + judge::SETTLE),
-            _ => wait,
+            // So is one that shows in having no task at all.
+            _ => match self.empty_since() {
+                Some(since) => wait.max(since + judge::QUIET + judge::SETTLE),
+                None => wait,
+            },
         };
         if at < limit {
             return;
@@ -480,7 +498,13 @@ impl Rollout {
         let read = self.api.read.as_ref().map(|(_, d)| d);
         let awaiting_hook = read.and_then(|d| d.awaiting_hook.clone());
         let stage = read.and_then(|d| d.lifecycle_stage.clone());
-        self.finish(Verdict::TimedOut { last: self.counts(), awaiting_hook, stage });
+        let is_completed = self.completed.as_ref().is_some_and(|completed| completed.short_since.is_some());
+        self.finish(Verdict::TimedOut { last: self.counts(), awaiting_hook, stage, is_completed });
+    }
+
+    /// Since when a completed deployment has been seen without any of its tasks.
+    fn empty_since(&self) -> Option<Duration> {
+        self.completed.as_ref().and_then(|completed| completed.empty_since)
     }
 
     /// The first reason stays: later ones are consequences. A vague one gives way to what ECS says.

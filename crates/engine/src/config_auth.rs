@@ -24,6 +24,8 @@ use fargate_deploy_core::redact::Secret;
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// The user name with which a helper says that the secret is an identity token.
 const IDENTITY_TOKEN: &str = "<token>";
+/// A hundred logins have some 20 kB.
+const LARGEST: u64 = 1024 * 1024;
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A user of one registry. `Debug` shows the name only.
@@ -170,6 +172,10 @@ impl ConfigFile {
             return Ok(Self::default());
         };
         let subject = format!("`{}`", path.display());
+        if fs::metadata(&path).is_ok_and(|file| !file.is_file() || file.len() > LARGEST) {
+            let why = format!("not a file of at most {} MiB", LARGEST / 1024 / 1024);
+            return Err(EngineError::config(&subject, why));
+        }
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| {
                 // The value itself may be in serde's message, and it may be a password.
@@ -307,6 +313,19 @@ mod tests {
         let broken = Home::with("{\"auths\": {\n\"ghcr.io\": {\"auth\": 1234567}}}").load();
         let refusal = broken.credentials("ghcr.io").await.unwrap_err().to_string();
         assert!(refusal.ends_with("config.json`: not a docker configuration, line 2"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_is_no_file_or_too_large_is_not_read() {
+        let home = Home::with("");
+        let file = home.0.path().join("config.json");
+        fs::File::create(&file).unwrap().set_len(8 << 30).unwrap();
+        let refused = home.load().credentials("ghcr.io").await.unwrap_err().to_string();
+        assert!(refused.ends_with("not a file of at most 1 MiB"), "{refused}");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+        let refused = home.load().credentials("ghcr.io").await.unwrap_err().to_string();
+        assert!(refused.ends_with("not a file of at most 1 MiB"), "{refused}");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use super::session::Session;
 use crate::pace::Pace;
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::retry::{Again, retry};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -15,6 +17,8 @@ pub struct AwsClient {
     pub(super) ecs: aws_sdk_ecs::Client,
     pub(super) ssm: aws_sdk_ssm::Client,
     pub(super) pace: Pace,
+    /// The services of AWS that have answered: one of these that cannot be found just then is there.
+    answered: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
 impl AwsClient {
@@ -32,6 +36,7 @@ impl AwsClient {
             ssm: aws_sdk_ssm::Client::from_conf(ssm.build()),
             session,
             pace: Pace::default(),
+            answered: Arc::default(),
         }
     }
 
@@ -66,11 +71,24 @@ impl AwsClient {
                 if matches!(&answer, Err(error) if error.kind == CallErrorKind::Throttled) {
                     self.pace.was_throttled(action);
                 }
+                if answer.as_ref().err().is_none_or(CallError::is_answered) {
+                    self.answered().insert(service_of(action));
+                }
                 answer
             })
         };
-        let again = |error: &CallError| if may_pass(error) { Again::Soon } else { Again::Never };
-        retry(self.session.retry_policy(), attempt, again).await
+        let is_out_of_reach =
+            |error: &CallError| error.out_of_reach().is_some() && !self.answered().contains(service_of(action));
+        let again = |error: &CallError| match may_pass(error) && !is_out_of_reach(error) {
+            true => Again::Soon,
+            false => Again::Never,
+        };
+        let tell = |error: &CallError| self.session.tell_again(action, error);
+        retry(self.session.retry_policy(), attempt, again, tell).await
+    }
+
+    fn answered(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One attempt, and one more with a fresh session when AWS says that the one in use has expired, or with AWS's time when
@@ -94,4 +112,9 @@ impl AwsClient {
             answer => answer,
         }
     }
+}
+
+/// `ecs` of `ecs:UpdateService`.
+fn service_of(action: &'static str) -> &'static str {
+    action.split(':').next().unwrap_or(action)
 }

@@ -44,6 +44,9 @@ where
         SdkError::ServiceError(answer) => {
             let code = error.code().unwrap_or_default();
             let status = answer.raw().status().as_u16();
+            if answer.raw().status().is_success() {
+                return foreign_answer();
+            }
             let message = match error.message() {
                 Some(message) => message.to_owned(),
                 None => format!("HTTP {status}"),
@@ -70,6 +73,16 @@ where
             unanswered(CallErrorKind::Unreachable, format!("no answer: {}", deepest(error)))
         }
         other => unanswered(CallErrorKind::Invalid, format!("cannot be sent: {}", deepest(other))),
+    }
+}
+
+/// It says that all is well, and is none that AWS gives.
+pub(super) fn foreign_answer() -> Description {
+    Description {
+        kind: CallErrorKind::Unreachable,
+        code: code_or_status("", 200),
+        message: "this is no answer of AWS: a proxy on the way may have given it".to_owned(),
+        request_id: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why there is no session on AWS, and what to change so that there is one.
 
 use crate::adapters::network::NetworkFailure;
+use crate::out_of_reach::OutOfReach;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fargate_deploy_core::names::RoleArn;
@@ -177,9 +178,12 @@ impl IdentityFailure {
             Self::Unavailable { is_answered: true, .. } => {
                 "it was asked again and again; nothing was touched: run this again later".to_owned()
             }
-            Self::Unavailable { is_answered: false, .. } => {
-                "check the network of the runner, and `HTTPS_PROXY`, `NO_PROXY` and `AWS_CA_BUNDLE` if it needs them".to_owned()
-            }
+            Self::Unavailable { why, is_answered: false, .. } => OutOfReach::of(why)
+                .map_or(
+                    "check the network of the runner, and `HTTPS_PROXY`, `NO_PROXY` and `AWS_CA_BUNDLE` if it needs them",
+                    OutOfReach::advice,
+                )
+                .to_owned(),
             Self::Network(NetworkFailure::CaBundle { .. }) => {
                 "`AWS_CA_BUNDLE` names a file of PEM certificates; unset it where none is needed".to_owned()
             }

@@ -3,7 +3,8 @@
 
 use super::identity::{Claims, IdentityFailure};
 use crate::adapters::network::{Network, deepest};
-use crate::events::{Event, Sink};
+use crate::events::{Event, Sink, Wait};
+use crate::out_of_reach::OutOfReach;
 use crate::retry::{Again, RetryPolicy, retry};
 use fargate_deploy_core::redact::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -67,12 +68,14 @@ impl TokenSource {
     /// A fresh token, masked before anything else happens to it.
     pub(super) async fn token(&self) -> Result<Token, IdentityFailure> {
         let again = |failure: &IdentityFailure| match failure {
-            // A certificate that is not trusted now is not trusted in a minute either.
-            IdentityFailure::Unavailable { why, .. } if why.contains("certificate") => Again::Never,
-            IdentityFailure::Unavailable { .. } => Again::Soon,
+            IdentityFailure::Unavailable { why, .. } if OutOfReach::of(why).is_none() => Again::Soon,
             _ => Again::Never,
         };
-        retry(self.retry_policy, |limit| self.ask(limit), again).await
+        let tell = |failure: &IdentityFailure| {
+            let of = "OIDC token of GitHub".to_owned();
+            self.sink.emit(Event::Waiting(Wait::Answer { of, error: failure.to_string() }));
+        };
+        retry(self.retry_policy, |limit| self.ask(limit), again, tell).await
     }
 
     async fn ask(&self, limit: Duration) -> Result<Token, IdentityFailure> {
@@ -91,9 +94,11 @@ impl TokenSource {
         if !status.is_success() {
             return Err(IdentityFailure::TokenRefused { status: status.as_u16() });
         }
-        let answer: serde_json::Value = response.json().await.map_err(lost)?;
-        let Some(jwt) = answer["value"].as_str() else {
-            return Err(failed(true, "there is no token in GitHub's answer".to_owned()));
+        let body = response.bytes().await.map_err(lost)?;
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let Some(jwt) = answer["value"].as_str().filter(|jwt| !jwt.is_empty()) else {
+            let why = "there is no token in the answer: a proxy on the way may have given it";
+            return Err(failed(true, why.to_owned()));
         };
         let jwt = Secret::new(jwt);
         self.sink.emit(Event::Mask(jwt.clone()));

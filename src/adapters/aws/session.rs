@@ -20,6 +20,7 @@ use aws_sdk_ecs::config::IdentityCache;
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::redact::Secret;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,11 @@ impl Session {
 
     pub(super) fn retry_policy(&self) -> RetryPolicy {
         self.sts.retry_policy
+    }
+
+    /// A call is made again, and why.
+    pub(super) fn tell_again(&self, of: &str, error: &dyn fmt::Display) {
+        self.sts.tell_again(of, error);
     }
 
     /// Masks a secret that AWS handed out.

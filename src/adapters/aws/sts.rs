@@ -1,9 +1,10 @@
 //! Assuming roles.
 
-use super::failure::{Description, describe, unanswered};
+use super::failure::{Description, describe, foreign_answer, unanswered};
 use super::identity::IdentityFailure;
 use super::oidc::TokenSource;
-use crate::events::{Event, Sink};
+use crate::events::{Event, Sink, Wait};
+use crate::out_of_reach::OutOfReach;
 use crate::ports::CallErrorKind;
 use crate::retry::{Again, RetryPolicy, retry};
 use aws_config::SdkConfig;
@@ -14,6 +15,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use fargate_deploy_core::names::RoleArn;
 use fargate_deploy_core::redact::Secret;
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
@@ -45,7 +47,9 @@ impl Sts {
     pub(super) async fn by_token(&self, tokens: &TokenSource, role: &RoleArn) -> Result<Credentials, IdentityFailure> {
         let client = aws_sdk_sts::Client::from_conf(self.config().build());
         let assume = |limit| self.by_one_token(&client, tokens, role, limit);
-        retry(self.retry_policy, assume, |refused| again(refused.may_pass)).await.map_err(|refused| refused.failure)
+        let tell = |refused: &Refused| self.tell_again("sts:AssumeRoleWithWebIdentity", &refused.failure);
+        let assumed = retry(self.retry_policy, assume, |refused| again(refused.may_pass), tell).await;
+        assumed.map_err(|refused| refused.failure)
     }
 
     async fn by_one_token(
@@ -64,11 +68,9 @@ impl Sts {
             .web_identity_token(token.jwt.expose())
             .duration_seconds(SESSION_SECONDS)
             .send();
-        let error = match within(limit, answer).await {
-            Ok(answer) => {
-                let masked = self.masked(role, answer.credentials());
-                return masked.map_err(|failure| Refused { failure, may_pass: false });
-            }
+        let answer = within(limit, answer).await.and_then(|answer| self.masked(answer.credentials()));
+        let error = match answer {
+            Ok(credentials) => return Ok(credentials),
             Err(error) => error,
         };
         let may_pass = may_pass(&error)
@@ -76,7 +78,7 @@ impl Sts {
             || error.message.contains("retrieve verification key");
         let (role, claims, message) = (role.clone(), Box::new(token.claims), error.message);
         let failure = match error.code.as_str() {
-            code if may_pass => unavailable(&role, code, &message),
+            code if may_pass || error.kind == CallErrorKind::Unreachable => unavailable(&role, code, &message),
             "AccessDenied" | "AccessDeniedException" => IdentityFailure::Denied { role, claims, message },
             "ExpiredToken" | "ExpiredTokenException" => IdentityFailure::Expired { role, message },
             "InvalidIdentityToken" | "InvalidIdentityTokenException"
@@ -101,32 +103,32 @@ impl Sts {
         role: &RoleArn,
     ) -> Result<Credentials, IdentityFailure> {
         let client = aws_sdk_sts::Client::from_conf(self.config().credentials_provider(credentials).build());
-        let assume = |limit| {
+        let assume = async |limit| {
             let request = client.assume_role().role_arn(role.as_str()).role_session_name(&self.session_name);
-            within(limit, request.duration_seconds(SESSION_SECONDS).send())
+            let answer = within(limit, request.duration_seconds(SESSION_SECONDS).send()).await?;
+            self.masked(answer.credentials())
         };
-        match retry(self.retry_policy, assume, |error| again(may_pass(error))).await {
-            Ok(answer) => self.masked(role, answer.credentials()),
-            Err(error) => Err(refused_to_assume(error, previous, role)),
-        }
+        let tell = |error: &Description| self.tell_again("sts:AssumeRole", &error.message);
+        let assumed = retry(self.retry_policy, assume, |error| again(may_pass(error)), tell).await;
+        assumed.map_err(|error| refused_to_assume(error, previous, role))
     }
 
     /// Whose credentials they are. `None`: STS does not say.
     pub(super) async fn caller(&self, credentials: Credentials) -> Option<String> {
         let client = aws_sdk_sts::Client::from_conf(self.config().credentials_provider(credentials).build());
         let ask = |limit| within(limit, client.get_caller_identity().send());
-        let answer = retry(self.retry_policy, ask, |error| again(may_pass(error))).await.ok()?;
+        let tell = |error: &Description| self.tell_again("sts:GetCallerIdentity", &error.message);
+        let answer = retry(self.retry_policy, ask, |error| again(may_pass(error)), tell).await.ok()?;
         answer.arn().map(str::to_owned)
     }
 
-    fn masked(
-        &self,
-        role: &RoleArn,
-        credentials: Option<&aws_sdk_sts::types::Credentials>,
-    ) -> Result<Credentials, IdentityFailure> {
-        let Some(c) = credentials else {
-            return Err(unavailable(role, "HTTP 200", "there are no credentials in it"));
-        };
+    /// A call is made again, and why.
+    pub(super) fn tell_again(&self, of: &str, error: &dyn fmt::Display) {
+        self.sink.emit(Event::Waiting(Wait::Answer { of: of.to_owned(), error: error.to_string() }));
+    }
+
+    fn masked(&self, credentials: Option<&aws_sdk_sts::types::Credentials>) -> Result<Credentials, Description> {
+        let c = credentials.ok_or_else(foreign_answer)?;
         self.sink.emit(Event::Mask(Secret::new(c.secret_access_key())));
         self.sink.emit(Event::Mask(Secret::new(c.session_token())));
         let token = Some(c.session_token().to_owned());
@@ -159,7 +161,8 @@ fn again(may_pass: bool) -> Again {
 }
 
 fn may_pass(error: &Description) -> bool {
-    matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled)
+    let is_out_of_reach = error.code.is_empty() && OutOfReach::of(&error.message).is_some();
+    matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled) && !is_out_of_reach
 }
 
 async fn within<T, E>(
@@ -190,6 +193,7 @@ fn refused_to_assume(error: Description, previous: Option<&RoleArn>, role: &Role
             previous: previous.cloned(),
             message,
         },
+        (CallErrorKind::Unreachable, code) => unavailable(&role, code, &message),
         (_, code) if may_pass => unavailable(&role, code, &message),
         (_, "ValidationError") if is_about_duration(&message) => IdentityFailure::DurationTooLong { role, message },
         (_, code) => IdentityFailure::Refused { role, code: code.to_owned(), message },

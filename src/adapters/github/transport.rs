@@ -127,7 +127,7 @@ impl Service<Request<OctoBody>> for Transport {
                 longest_wait: settings.patience.limit_wait,
             };
             let attempt = |limit| settings.attempt(&ask, limit);
-            retry(policy, attempt, |failed: &Failed| failed.again).await.map_err(|failed| failed.error)
+            retry(policy, attempt, |failed: &Failed| failed.again, |_| {}).await.map_err(|failed| failed.error)
         })
     }
 }

@@ -8,6 +8,8 @@ use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Network, Session
 use fargate_deploy::adapters::github::{GitHubApi, Patience};
 use fargate_deploy::adapters::network::NetworkFailure;
 use fargate_deploy::adapters::web::HttpWeb;
+use fargate_deploy::error::call_failed;
+use fargate_deploy::events::Event;
 use fargate_deploy::ports::{GitHub as _, Identity as _, Tasks as _, Web as _};
 use fargate_deploy::retry::each_within;
 use serde_json::json;
@@ -123,6 +125,38 @@ async fn the_authorities_of_a_ca_bundle_are_trusted_by_every_client_and_by_none_
     let web = HttpWeb::new(session.network());
     AwsClient::new(session).tasks_started_by(&"shop".into(), "me").await.unwrap();
     assert_eq!(web.get(&played.url, Duration::from_secs(10)).await, Ok((200, "fine".to_owned())));
+}
+
+/// Long enough for several attempts, and not waited for.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn who_is_not_trusted_or_unknown_is_asked_once_and_the_advice_says_what_to_set() {
+    let (played, _) = ScriptedServer::start_tls().await;
+    let unknown = "https://no-such-host.invalid".to_owned();
+    for (url, advice) in [(&played.url, "`AWS_CA_BUNDLE`: a file of PEM"), (&unknown, "check `region`")] {
+        let mut all = played.env();
+        all.insert("AWS_ENDPOINT_URL".to_owned(), url.clone());
+        let told = Arc::new(RecordedEvents::default());
+        let cloud = AwsClient::new(Session::open(&inputs(all), told.clone()).await.unwrap());
+        let error = tokio::time::timeout(LONG, cloud.caller()).await.unwrap().unwrap_err();
+        if url == &unknown && error.message.contains("Temporary failure") {
+            continue; // A machine without a name server cannot tell.
+        }
+        let failure = call_failed("finding out who we are on AWS", &error);
+        assert!(failure.next.as_deref().unwrap_or_default().contains(advice), "{failure:?}");
+        assert!(!told.events().iter().any(|event| matches!(event, Event::Waiting(_))), "{error}");
+
+        let mut job = played.job_env();
+        job.insert("AWS_ENDPOINT_URL_STS".to_owned(), url.clone());
+        job.insert("ACTIONS_ID_TOKEN_REQUEST_URL".to_owned(), format!("{url}/token"));
+        let roles = vec!["arn:aws:iam::111122223333:role/deploy".into()];
+        let inputs = SessionInputs { roles, ..inputs(job) };
+        let opened = Session::open(&inputs, Arc::new(RecordedEvents::default()));
+        let failure = tokio::time::timeout(LONG, opened).await.unwrap().err().unwrap();
+        assert!(failure.hint().contains(advice), "{failure}: {}", failure.hint());
+    }
+    assert!(played.asked().is_empty());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::recorded_events::RecordedEvents;
 use fargate_deploy::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
 use fargate_deploy::commands::cleanup_state::CleanupState;
 use fargate_deploy::commands::post::post;
-use fargate_deploy::events::{Event, Sink, Took};
+use fargate_deploy::events::{Event, Sink, Took, Wait};
 use fargate_deploy::ports::{CallErrorKind, Identity as _, Tasks as _};
 use fargate_deploy::retry::each_within;
 use fargate_deploy_core::names::ServiceRef;
@@ -380,6 +380,64 @@ async fn what_may_pass_is_retried_with_a_fresh_token_each_time() {
         let tokens: Vec<String> = played.asked_for(BY_TOKEN).iter().map(|a| a.form("WebIdentityToken")).collect();
         assert_eq!(tokens, [jwt(SUB, 1), jwt(SUB, 2)], "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_proxy_answers_in_the_place_of_github_or_of_sts_is_no_answer() {
+    let foreign = ["", "<html>please log in</html>", r#"{"value":""}"#, r#"{"value":null}"#, "{}"];
+    for body in foreign {
+        let played = ScriptedServer::start().await;
+        played
+            .on("GET", [text(200, body), token(&jwt(SUB, 1))])
+            .on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
+        open(&job(&played, &[ROLE])).await.unwrap();
+
+        let played = ScriptedServer::start().await;
+        played.on("GET", [text(200, body)]).on(BY_TOKEN, [credentials(BY_TOKEN, "AKIDROLE", HOUR)]);
+        let failure = each_within(Duration::from_millis(200), open(&job(&played, &[ROLE]))).await.err().unwrap();
+        assert!(failure.to_string().contains("there is no token in the answer: a proxy"), "{body}: {failure}");
+        assert!(matches!(failure, IdentityFailure::Unavailable { is_answered: true, .. }), "{body}: {failure:?}");
+        assert!(played.asked_for(BY_TOKEN).is_empty(), "{body}: what is no token is not sent to STS");
+    }
+    let empty = format!(
+        "<{BY_TOKEN}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{BY_TOKEN}Result></{BY_TOKEN}Result>\
+         </{BY_TOKEN}Response>"
+    );
+    for body in ["", "<html>please log in</html>", r#"{"x":1}"#, empty.as_str()] {
+        let played = ScriptedServer::start().await;
+        played
+            .on("GET", [token(&jwt(SUB, 1))])
+            .on(BY_TOKEN, [text(200, body), credentials(BY_TOKEN, "AKIDROLE", HOUR)])
+            .on("AssumeRole", [text(200, body), credentials("AssumeRole", "AKIDNEXT", HOUR)]);
+        open(&job(&played, &[ROLE, NEXT_ROLE])).await.unwrap();
+
+        let played = ScriptedServer::start().await;
+        played.on("GET", [token(&jwt(SUB, 1))]).on(BY_TOKEN, [text(200, body)]);
+        let failure = each_within(Duration::from_millis(200), open(&job(&played, &[ROLE]))).await.err().unwrap();
+        assert!(matches!(failure, IdentityFailure::Unavailable { is_answered: true, .. }), "{body}: {failure:?}");
+        assert!(failure.to_string().contains("no answer of AWS: a proxy on the way"), "{body}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn each_call_that_is_made_again_is_told_of() {
+    let played = ScriptedServer::start().await;
+    played
+        .on("GET", [text(503, "busy"), token(&jwt(SUB, 1))])
+        .on(BY_TOKEN, [sts_error(400, "Throttling", "Rate exceeded"), credentials(BY_TOKEN, "AKIDROLE", HOUR)])
+        .on("GetCallerIdentity", [sts_error(503, "ServiceUnavailable", "try again"), caller_identity()]);
+    let told = Arc::new(RecordedEvents::default());
+    let session = Session::open(&job(&played, &[ROLE]), told.clone()).await.unwrap();
+    AwsClient::new(session).caller().await.unwrap();
+    let again: Vec<String> = told
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Waiting(Wait::Answer { of, .. }) => Some(of),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(again, ["OIDC token of GitHub", "sts:AssumeRoleWithWebIdentity", "sts:GetCallerIdentity"]);
 }
 
 #[tokio::test]

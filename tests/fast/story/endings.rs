@@ -436,3 +436,44 @@ async fn an_answer_that_is_older_than_its_own_effect_says_nothing_of_how_the_rol
         }
     }
 }
+
+/// An earlier release, of which nothing runs any more.
+#[tokio::test(start_paused = true)]
+async fn a_release_of_which_no_task_runs_is_not_said_to_roll_out_or_to_serve() {
+    let mut scene = rolls_out(Ending::Succeeds);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    scene.order.config.wait = Duration::from_secs(20);
+    let running = |running| {
+        let mut aws = scene.cloud.aws();
+        let web = aws.services.get_mut("web").unwrap();
+        web.counts.running = running;
+        web.deployments[0].counts.running = running;
+    };
+    running(0);
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::Unsteady, "{ended:?}");
+    assert_eq!(ended.failure().what, "shop/web: web:42 failed: ECS says completed, and 0 of 2 tasks run");
+    assert_eq!(ended.state()[0], "shop/web: web:42 failed, and nothing else is known to serve");
+    running(1);
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::Timeout, "{ended:?}");
+    assert_eq!(ended.failure().what, "shop/web: web:42 has completed, and 1 of its 2 tasks run");
+    assert_eq!(ended.state()[0], "shop/web: web:42 serves, with 1 of its 2 tasks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_end_while_a_release_rolls_out_are_said_to_have_ended() {
+    let scene = rolls_out(Ending::Hangs);
+    for (call, skip) in
+        [("ecs:DescribeServices", 4), ("ecs:ListServiceDeployments", 0), ("ecs:DescribeServiceDeployments", 0)]
+    {
+        scene.cloud.fail(call, CallErrorKind::Identity, skip, usize::MAX);
+    }
+    let began = tokio::time::Instant::now();
+    let ended = scene.deploy().await;
+    assert_eq!(ended.reason(), Reason::Unavailable, "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+    let next = ended.failure().next.as_deref().unwrap_or_default();
+    assert!(next.contains("get new credentials (with `role` they are renewed as needed)"), "{next}");
+    assert!(ended.state()[0].contains("what serves is not known"), "{:?}", ended.state());
+}

@@ -279,3 +279,19 @@ async fn a_release_of_many_commands_is_remembered_within_what_a_parameter_holds(
     assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
     assert_eq!(scene.journal.count("ecs:RunTask"), 30, "each once");
 }
+
+/// Of a service without tasks nothing can be asked.
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_of_a_service_without_tasks_is_not_said_to_be_verified() {
+    let mut scene = Scene::without_migration().with_smoke().change_service("web", |web| {
+        web.counts.desired = 0;
+        web.counts.running = 0;
+        web.deployments[0].counts = web.counts;
+    });
+    scene.order.is_unwatched = true;
+    assert_eq!(scene.deploy().await.success(), Success::Started);
+    sleep(seconds(60)).await;
+    let again = scene.deploy_order(&other_run(&scene)).await;
+    assert_eq!(again.success(), Success::DeployedNotVerified, "{again:?}");
+    assert_eq!(scene.journal.count("GET "), 0);
+}

@@ -302,3 +302,18 @@ async fn a_deployment_of_somebody_else_that_does_not_end_is_locked() {
     assert_eq!(ended.reason(), Reason::Locked, "{ended:?}");
     assert_eq!(scene.journal.count("ecs:"), scene.journal.count("ecs:Describe"), "only reads");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_another_account_is_refused_by_its_arn() {
+    for account in ["999999999999", "111122223333"] {
+        let mut scene = Scene::without_migration();
+        let arn = format!("arn:aws:ecs:eu-central-1:{account}:service/shop/web");
+        let web = scene.cloud.aws().services["web"].clone();
+        scene.cloud.aws().services.insert(arn.clone(), web);
+        scene.order.config.services[0].name = arn.as_str().into();
+        match account {
+            "999999999999" => refused_as_config(scene, "is of account 999999999999, and this run is in account").await,
+            _ => assert!(scene.deploy().await.result.is_ok(), "the run's own"),
+        }
+    }
+}

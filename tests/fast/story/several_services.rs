@@ -108,6 +108,9 @@ async fn a_service_that_is_deleted_before_its_turn_is_said_to_be() {
     let (ended, ()) = tokio::join!(scene.deploy(), deletes);
     assert_eq!(ended.reason(), Reason::Unsteady, "{ended:?}");
     assert_eq!(ended.state()[1], "shop/worker: the service was deleted");
+    let failure = ended.failure();
+    assert!(failure.next.as_deref().unwrap_or_default().contains("create the service again"), "{failure:?}");
+    assert!(!failure.evidence.iter().any(|line| line.contains("was deleted")), "it is said once: {failure:?}");
     assert_eq!(runs(&scene, "web"), "web:41");
 }
 

@@ -7,14 +7,15 @@ use crate::story::fake::definition_arn;
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::suspend;
 use crate::story::fake::task::Run;
-use crate::story::scene::{Ended, Scene, order};
-use fargate_deploy::config::ImageSource;
+use crate::story::scene::{Ended, Scene, migration, order};
+use fargate_deploy::config::{ImageSource, ReleaseCommand, When};
 use fargate_deploy::fence::may_send;
 use fargate_deploy::lease;
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
 use fargate_deploy_core::outcome::{Reason, Success};
 use serde_json::json;
+use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// A run that deploys an image of its own.
@@ -51,7 +52,7 @@ async fn a_holder_that_was_cut_off_before_its_update_deploys_nothing_over_the_ne
         scene.cloud.freeze("1001", "ecs:UpdateService", Moment::BeforeSending, 0, seconds(lasts));
         let (older, newer) = both(&scene).await;
         newer_stays(&scene, &older, &newer, 1);
-        assert!(older.state()[0].contains("untouched"), "{:?}", older.state());
+        assert_eq!(older.state()[0], "shop/web: untouched by this run, another run owns it");
     }
 }
 
@@ -274,4 +275,20 @@ async fn each_attempt_of_an_order_asks_whether_it_may_still_go_out() {
     let answer = lease::order(Some(&lease), &context, send).await.unwrap();
     assert_eq!(sent.into_inner(), [true, true, false, false]);
     assert_eq!(answer.unwrap_err().kind, CallErrorKind::Unreachable, "what the first two did is not known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_the_lease_says_nothing_of_what_serves() {
+    let mut scene = Scene::without_migration();
+    scene.order.config.release = vec![ReleaseCommand { when: When::After, ..migration() }];
+    let taken = async {
+        while scene.journal.count("ssm:PutParameter web 1 with intent") == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        put(&scene, 2, &claim_of("9"));
+    };
+    let (ended, ()) = tokio::join!(scene.deploy(), taken);
+    assert_eq!(ended.reason(), Reason::Locked, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), 0);
+    assert_eq!(ended.state()[0], "shop/web: a newer deployment owns it");
 }

@@ -18,7 +18,7 @@ pub(super) const ROLLBACK_STARTS: Duration = Duration::from_secs(60);
 /// The list of service deployments may lag by this much before the service alone decides who replaced ours.
 const LISTED: Duration = Duration::from_secs(10);
 /// After a task of a completed deployment ended by itself, none may for this long.
-const QUIET: Duration = Duration::from_secs(60);
+pub(super) const QUIET: Duration = Duration::from_secs(60);
 /// A completed deployment without enough tasks has this long to get them.
 const SHORT: Duration = Duration::from_secs(5 * 60);
 /// What the service showed this long ago is read again before it is a verdict.
@@ -140,15 +140,19 @@ impl Rollout {
         if counts.running < counts.desired {
             completed.short = Some(at);
             let short_since = *completed.short_since.get_or_insert(at);
+            completed.empty_since = (counts.running == 0).then(|| completed.empty_since.unwrap_or(at));
+            let empty_for = completed.empty_since.map(|since| at.saturating_sub(since));
             self.reported.short(counts, news);
-            if at.saturating_sub(short_since) >= SHORT && (has_died || counts.running == 0) {
+            // Nothing serves: that is not left as slow when there is no more time to wait.
+            let is_empty = at >= self.target.wait && empty_for.is_some_and(|long| long >= QUIET);
+            if is_empty || at.saturating_sub(short_since) >= SHORT && (has_died || counts.running == 0) {
                 let reason = format!("ECS says completed, and {} of {} tasks run", counts.running, counts.desired);
                 return self.failed(read, reason);
             }
             self.need = Some(Ask::Tasks);
             return;
         }
-        completed.short_since = None;
+        (completed.short_since, completed.empty_since) = (None, None);
         if self.is_contradicted(read, since) || self.has_tasks_that_end(at, counts) {
             return;
         }

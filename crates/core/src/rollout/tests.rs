@@ -119,6 +119,7 @@ fn feed(rollout: &mut Rollout, seconds: u64, observation: Observation) -> Vec<Ro
     let mut news = rollout.observe(at, observation);
     loop {
         let answer = match &rollout.need {
+            _ if rollout.verdict().is_some() => return news,
             Some(Ask::Tasks) if rollout.asked.tasks != Some(at) => Observation::Tasks(Some(vec![])),
             Some(Ask::List) if rollout.asked.list != Some(at) => Observation::Listed(Listed::default()),
             _ => return news,
@@ -412,7 +413,8 @@ fn a_slow_rollout_times_out_and_is_not_failed() {
         Some(Verdict::TimedOut {
             last: Counts { desired: 2, running: 1, pending: 0 },
             awaiting_hook: None,
-            stage: None
+            stage: None,
+            is_completed: false
         })
     );
 }
@@ -437,7 +439,7 @@ fn unreadable_answers_are_survived_for_five_minutes() {
     let short = std::iter::repeat_with(lost).take(30).chain([ours_done()]).collect();
     assert_eq!(play(short), Some(Verdict::Stable(full())));
     let long = std::iter::repeat_with(lost).take(62).collect();
-    assert_eq!(play(long), Some(Verdict::Lost { error: "throttled".to_owned() }));
+    assert_eq!(play(long), Some(Verdict::Lost { error: "throttled".to_owned(), is_signed_out: false }));
 }
 
 #[test]

@@ -34,7 +34,8 @@ impl TaskDefinitions for AwsClient {
     /// Where the answer is lost, what was registered is looked for before it is registered again.
     async fn register(&self, task_definition: &TaskDefinition) -> Call<TaskDefinitionArn> {
         let again = |error: &CallError| if error.may_pass() { Again::Soon } else { Again::Never };
-        retry(self.session.retry_policy(), |_| self.register_once(task_definition), again).await
+        let tell = |error: &CallError| self.session.tell_again("ecs:RegisterTaskDefinition", error);
+        retry(self.session.retry_policy(), |_| self.register_once(task_definition), again, tell).await
     }
 
     async fn deregister(&self, revision: &TaskDefinitionArn) -> Call<()> {

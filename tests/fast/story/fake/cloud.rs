@@ -298,7 +298,7 @@ impl FakeCloud {
         if self.buckets.borrow().is_some() {
             self.pace.turn(action).await;
         }
-        retry(RetryPolicy::of(Duration::from_millis(500)), |limit| self.attempt(action, limit), again).await?;
+        retry(RetryPolicy::of(Duration::from_millis(500)), |limit| self.attempt(action, limit), again, |_| {}).await?;
         self.journal.note(line.clone());
         self.thaw(&line, Moment::OnItsWay).await;
         sleep(WAY).await;

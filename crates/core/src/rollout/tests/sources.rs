@@ -51,7 +51,7 @@ fn only_who_can_read_neither_source_is_lost() {
     assert_eq!(verdict(reads), None, "ECS goes on with it, says the other one");
     let mut reads = vec![Observation::Denied];
     reads.extend((0..62).map(|_| blind()));
-    assert_eq!(verdict(reads), Some(Verdict::Lost { error: "throttled".to_owned() }));
+    assert_eq!(verdict(reads), Some(Verdict::Lost { error: "throttled".to_owned(), is_signed_out: false }));
 }
 
 #[test]
@@ -230,6 +230,34 @@ fn completed_needs_its_tasks() {
     let mut reads = vec![Observation::Denied];
     reads.extend((0..100).map(|_| service(vec![larger.clone()])));
     assert_eq!(verdict(reads), None, "somebody scaled it out: slow is not failed");
+}
+
+#[test]
+fn a_completed_deployment_is_never_said_to_roll_out_still() {
+    let completed = |running| service(vec![ours(State::Completed, running)]);
+    let after = |reads: usize, running| {
+        let mut target = target();
+        target.wait = Duration::from_secs(20);
+        let reads = std::iter::once(Observation::Denied).chain((0..reads).map(|_| completed(running)));
+        play_with(target, reads.collect()).0
+    };
+    assert_eq!(after(10, 0), None, "it may be for a moment");
+    let none = Verdict::Failed { reason: "ECS says completed, and 0 of 2 tasks run".to_owned() };
+    assert_eq!(after(20, 0), Some(none));
+    let last = Counts { desired: 2, running: 1, pending: 0 };
+    let some = Verdict::TimedOut { last, awaiting_hook: None, stage: None, is_completed: true };
+    assert_eq!(some.to_string(), "has completed, and 1 of its 2 tasks run");
+    assert_eq!(after(10, 1), Some(some), "the others may come yet, and one serves");
+}
+
+#[test]
+fn credentials_that_aws_refuses_for_half_a_minute_are_over() {
+    let refused = || Observation::SignedOut("ExpiredToken".to_owned());
+    let refusals = |count| std::iter::repeat_with(refused).take(count);
+    let done = service(vec![ours(State::Completed, 2)]);
+    assert_eq!(verdict(refusals(5).chain([done]).collect()), Some(Verdict::Stable(full())), "they were new");
+    let lost = Verdict::Lost { error: "ExpiredToken".to_owned(), is_signed_out: true };
+    assert_eq!(verdict(refusals(8).collect()), Some(lost));
 }
 
 #[test]
