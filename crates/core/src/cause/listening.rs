@@ -14,7 +14,13 @@ pub(super) struct Listening {
 }
 
 /// Words before the place of a program that takes requests.
-const SAYS: [&str; 12] = [
+const SAYS: [&str; 18] = [
+    "listening and serving http on",
+    "listening and serving https on",
+    "responding at",
+    "launched from",
+    "server started on",
+    "started serverconnector",
     "listening on",
     "listening at",
     "listening to",
@@ -33,6 +39,10 @@ const SAYS: [&str; 12] = [
 const BESIDE: [&str; 10] =
     ["debugger", "inspector", "metrics", "prometheus", "admin", "statsd", "profil", "pprof", "telemetry", "management"];
 
+/// What a program listens to that is no place: it is the client there.
+const NO_PLACES: [&str; 12] =
+    ["queue", "topic", "channel", "event", "subject", "stream", "exchange", "message", "for ", "unix:", "/", "socket"];
+
 /// What the lines tell, oldest first; places of debuggers, metrics and the like are left out.
 pub(super) fn places(log: &[SeenLine]) -> Vec<Listening> {
     log.iter().filter_map(place).collect()
@@ -41,11 +51,14 @@ pub(super) fn places(log: &[SeenLine]) -> Vec<Listening> {
 fn place(line: &SeenLine) -> Option<Listening> {
     let lower = line.text.to_ascii_lowercase();
     let said = SAYS.iter().find_map(|words| Some(lower.find(words)? + words.len()));
-    let said = said.or_else(|| spring(&lower))?;
+    let said = said.or_else(|| spring(&lower)).or_else(|| phoenix(&lower));
     if BESIDE.iter().any(|word| lower.contains(word)) || lower.contains("not listening") {
         return None;
     }
-    let rest = lower[said..].trim_start();
+    let rest = match said.map(|said| lower[said..].trim_start()) {
+        Some(rest) if !NO_PLACES.iter().any(|word| rest.starts_with(word)) && has_digit(rest) => rest,
+        _ => field(&lower)?,
+    };
     let is_local = ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| rest.contains(host));
     let is_open = ["0.0.0.0", "[::]", ":::", "*:"].iter().any(|host| rest.contains(host));
     let port = port_in(rest);
@@ -60,6 +73,28 @@ fn place(line: &SeenLine) -> Option<Listening> {
 /// `Tomcat started on port 8080 (http)`, `Tomcat initialized with port(s): 8080 (http)`.
 fn spring(lower: &str) -> Option<usize> {
     ["started on port(s):", "started on port"].iter().find_map(|words| Some(lower.find(words)? + words.len()))
+}
+
+/// `Running ShopWeb.Endpoint with Bandit 1.5.7 at :::4000 (http)`.
+fn phoenix(lower: &str) -> Option<usize> {
+    let server = [" with bandit ", " with cowboy "].iter().find_map(|words| lower.find(words))?;
+    lower[server..].find(" at ").map(|at| server + at + " at ".len())
+}
+
+/// The place in a field of its own, as structured logs have it: `msg="server listening" addr=:8080`, `"port":8080`.
+fn field(lower: &str) -> Option<&str> {
+    if !["listening", "server start", "starting server", "started server"].iter().any(|words| lower.contains(words)) {
+        return None;
+    }
+    let keys = ["addr", "address", "port", "bind", "listen"];
+    let forms = keys.iter().flat_map(|key| [format!("\"{key}\":"), format!(" {key}=")]);
+    let start = forms.into_iter().find_map(|form| Some(lower.find(&form)? + form.len()))?;
+    let value = lower[start..].trim_start().trim_start_matches('"');
+    Some(&value[..value.find(['"', ',', ' ', '}']).unwrap_or(value.len())])
+}
+
+fn has_digit(text: &str) -> bool {
+    text.bytes().any(|b| b.is_ascii_digit()) || text.starts_with("localhost")
 }
 
 /// The first number after a colon or the word `port`, else the first that stands alone.

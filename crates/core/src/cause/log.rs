@@ -29,6 +29,8 @@ const TAKEN_BACK: [&str; 20] = [
     "using default",
 ];
 
+const RETRIED: [&str; 4] = ["retry", "retries", "trying again", "try again"];
+
 /// What a program says when it works: what went wrong before has not ended it.
 const WORKS: [&str; 15] = [
     "listening on",
@@ -46,6 +48,44 @@ const WORKS: [&str; 15] = [
     "ready on ",
     "serving on",
     "now serving",
+];
+
+/// What a program says when it ends: it is not at work any more.
+const ENDS: [&str; 16] = [
+    "exit",
+    "shut",
+    "stop",
+    "terminat",
+    "clos",
+    "signal",
+    "dump",
+    "crash",
+    "kill",
+    "restart",
+    "drain",
+    "clean",
+    "destroy",
+    "disconnect",
+    "bye",
+    "rolling back",
+];
+
+/// Lines about the end itself, and headings of what follows.
+const NO_WORDS: [&str; 14] = [
+    "traceback",
+    "during handling of",
+    "the above exception",
+    "application failed to start",
+    "exit code",
+    "exited with",
+    "elifecycle",
+    "failed to boot",
+    "giving up",
+    "shutting down",
+    "startup failed",
+    "failed to load command",
+    "exception in worker process",
+    "error occurred prerendering",
 ];
 
 /// What makes a line one of an error.
@@ -83,43 +123,62 @@ const OF_ERRORS: [&str; 31] = [
     "err!",
 ];
 
-/// Lines that may say why the program ended, the most telling first. Where nothing else is an error, what was tried
-/// again and again is what it gave up at.
+/// Lines that may say why the program ended, the most telling first. A program that goes on with its work after an error
+/// has not ended because of it, where there is another. Where nothing else is an error, what was tried again and again
+/// is what it gave up at.
 pub(super) fn telling(log: &[SeenLine]) -> Vec<&str> {
     let lines: Vec<&str> = log.iter().map(|line| line.text.as_str()).collect();
-    let works = lines.iter().rposition(|line| has(line, &WORKS) && !has(line, &OF_ERRORS));
-    let since = &lines[works.map_or(0, |at| at + 1)..];
-    let loud: Vec<&str> = since.iter().copied().filter(|line| !is_quiet(line)).collect();
-    let (given_up, meant): (Vec<&str>, Vec<&str>) = loud.into_iter().partition(|line| has(line, &TAKEN_BACK));
-    match meant.iter().any(|line| is_error(line)) {
-        true => meant,
-        false => {
-            let retried = |line: &&str| has(line, &["retry", "retries", "trying again", "try again"]);
-            meant.iter().copied().chain(given_up.into_iter().rev().filter(retried)).collect()
+    let works = lines.iter().rposition(|line| has(line, &WORKS) && !is_error(line) && !is_advice(line));
+    let mut meant: Vec<Vec<&str>> = vec![vec![]];
+    let mut given_up = vec![];
+    for line in lines.into_iter().skip(works.map_or(0, |at| at + 1)) {
+        if is_at_work(line) && meant.last().is_some_and(|group| group.iter().any(|line| is_error(line))) {
+            meant.push(vec![]);
+        }
+        match (is_quiet(line), has(line, &TAKEN_BACK)) {
+            (true, _) => {}
+            (false, true) => given_up.push(line),
+            (false, false) => meant.last_mut().into_iter().for_each(|group| group.push(line)),
         }
     }
+    let meant: Vec<&str> = meant.into_iter().rev().flatten().collect();
+    match meant.iter().any(|line| is_error(line)) {
+        true => meant,
+        false => meant.into_iter().chain(given_up.into_iter().rev().filter(|line| has(line, &RETRIED))).collect(),
+    }
+}
+
+/// It goes on with its work, whatever was before: by a line of its own about something else, or in so many words.
+fn is_at_work(line: &str) -> bool {
+    let says_so = has(line, &TAKEN_BACK) && !has(line, &["deprecat", "optional"]);
+    (is_informed(line) || says_so) && !is_error(line) && !has(line, &ENDS) && !has(line, &RETRIED)
+}
+
+/// What to look at, for a person: `identify the process that's listening on port 8080`, `is the server running?`.
+fn is_advice(line: &str) -> bool {
+    line.trim_end().ends_with('?')
+        || has(line, &["make sure", "check ", "ensure", "verify", "identify", "that's listening", "is listening on"])
 }
 
 /// A line that only announces what follows, with what follows it: some programs lay out in several lines what they lack.
 pub(super) fn announced(lines: &[&str]) -> Option<String> {
-    const LONGEST: usize = 10;
+    const LONGEST: usize = 12;
     let first = lines.first()?.trim_end();
     let is_list = first.ends_with([':', '[', '{']) && has(first, &["environment", "variable", "missing", "invalid"]);
-    let announces = is_list || has(first, &["validation error"]);
+    let announces =
+        is_list || has(first, &["validation error", "failed to connect to"]) || first.starts_with("ZodError");
     let whole = || lines.iter().take(LONGEST).map(|line| line.trim()).collect::<Vec<_>>().join(" ");
     announces.then(whole)
 }
 
-/// The program's own words for its end: the first line of an error.
+/// The program's own words for its end: the first line of an error, that is no heading and not about the end itself.
 pub(super) fn own_words<'l>(telling: &[&'l str]) -> Option<&'l str> {
-    let said = |line: &&&str| is_error(line) && !line.starts_with([' ', '\t']) && !line.trim().starts_with("at ");
-    let heading = |line: &&&str| {
-        let line = line.trim();
-        line.starts_with("Traceback")
-            || line.starts_with("During handling of")
-            || line.starts_with("The above exception")
+    let errors = || {
+        let is_frame = |line: &str| line.starts_with([' ', '\t']) || line.trim().starts_with("at ");
+        telling.iter().copied().filter(move |line| is_error(line) && !is_frame(line))
     };
-    telling.iter().filter(said).find(|line| !heading(line)).copied().map(str::trim)
+    let is_whole = |line: &&str| !has(line, &NO_WORDS) && !line.trim_end().ends_with(':');
+    errors().find(is_whole).or_else(|| errors().find(|line| !line.starts_with("Traceback"))).map(str::trim)
 }
 
 fn is_error(line: &str) -> bool {
@@ -133,22 +192,37 @@ fn has(line: &str, words: &[&str]) -> bool {
 
 /// A line that its program itself calls no error: by the first word of it that is a level.
 fn is_quiet(line: &str) -> bool {
+    matches!(level(line), Some(Level::Informed | Level::Warned))
+}
+
+fn is_informed(line: &str) -> bool {
+    level(line) == Some(Level::Informed)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Informed,
+    Warned,
+    Failed,
+}
+
+fn level(line: &str) -> Option<Level> {
     let lower = line.to_ascii_lowercase();
     if let Some(level) = numbered_level(&lower) {
-        return level < 50;
+        return Some(match level {
+            0..40 => Level::Informed,
+            40..50 => Level::Warned,
+            _ => Level::Failed,
+        });
     }
     let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).take(16);
-    for word in words {
-        match word {
-            "info" | "debug" | "trace" | "notice" | "warn" | "warning" | "verbose" | "deprecationwarning" => {
-                return true;
-            }
-            "error" | "err" | "fatal" | "critical" | "panic" | "severe" | "emerg" | "alert" | "crit" => return false,
-            _ if word.ends_with("error") || word.ends_with("exception") => return false,
-            _ => {}
-        }
-    }
-    false
+    words.into_iter().find_map(|word| match word {
+        "info" | "debug" | "trace" | "verbose" => Some(Level::Informed),
+        "notice" | "warn" | "warning" | "deprecationwarning" => Some(Level::Warned),
+        "error" | "err" | "fatal" | "critical" | "panic" | "severe" | "emerg" | "alert" | "crit" => Some(Level::Failed),
+        _ if word.ends_with("error") || word.ends_with("exception") => Some(Level::Failed),
+        _ => None,
+    })
 }
 
 /// `"level":40`, as bunyan and pino write it.

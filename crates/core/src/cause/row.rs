@@ -44,6 +44,8 @@ pub(super) struct Case<'s> {
     pub(super) said: Vec<&'s str>,
     pub(super) lines: Vec<&'s str>,
     pub(super) targets: Vec<String>,
+    /// The lines before the one that is looked at.
+    pub(super) before: &'s [&'s str],
 }
 
 /// A row that holds, with its values and the texts that prove it.
@@ -94,6 +96,7 @@ impl<'s> Case<'s> {
             said: own.into_iter().flatten().chain(reasons).chain(events).filter(|s| !s.is_empty()).collect(),
             lines: log,
             targets: values::targets(seen),
+            before: &[],
         }
     }
 
@@ -106,7 +109,8 @@ impl<'s> Case<'s> {
             Read::Lines => self.lines.iter().enumerate().find_map(|(at, line)| {
                 let announced = super::log::announced(&self.lines[at..]);
                 let held = |line: &str| {
-                    let alone = Case { seen: self.seen, said: vec![line], lines: vec![line], targets: vec![] };
+                    let before = &self.lines[..at];
+                    let alone = Case { seen: self.seen, said: vec![line], lines: vec![line], targets: vec![], before };
                     let mut held = part.all().find_map(|row| alone.holds(row))?;
                     held.proof = vec![Proof::Line(line.trim().to_owned())];
                     Some(held)

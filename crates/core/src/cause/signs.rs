@@ -69,8 +69,13 @@ pub(super) fn has_own_words(case: &Case<'_>, values: &mut Values) -> bool {
     values.get("words").is_some()
 }
 
-/// `${'{'}` is no name of a variable, and a missing key of a dictionary is no missing variable.
-pub(super) fn is_variable(_: &Case<'_>, values: &mut Values) -> bool {
+/// `${'{'}` is no name of a variable, an identifier of a program is none, and one whose value is refused is set.
+pub(super) fn is_variable(case: &Case<'_>, values: &mut Values) -> bool {
+    let line = case.lines.first().copied().unwrap_or_default();
+    is_name(values) && !has(line, &["ReferenceError", "NameError", "uninitialized constant"]) && !refuses_value(line)
+}
+
+fn is_name(values: &Values) -> bool {
     values.get("variable").is_some_and(|name| {
         name.len() > 2
             && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
@@ -78,10 +83,84 @@ pub(super) fn is_variable(_: &Case<'_>, values: &mut Values) -> bool {
     })
 }
 
+/// Nothing but its capitals says that it is a variable, so it must look like one: `SSL is required` is about none.
+pub(super) fn is_plain_variable(case: &Case<'_>, values: &mut Values) -> bool {
+    let line = case.lines.first().copied().unwrap_or_default();
+    let name = values.get("variable").unwrap_or_default();
+    let looks_like_one = name.contains('_') || ["PORT", "HOST", "DSN", "TOKEN"].contains(&name) || has(line, &["env"]);
+    looks_like_one && is_variable(case, values)
+}
+
+/// A key of the environment and not of another dictionary: by the frames before it, where there are some.
+pub(super) fn is_environment_key(case: &Case<'_>, values: &mut Values) -> bool {
+    let is_frame = |line: &&str| line.starts_with([' ', '\t']);
+    let frames: Vec<&str> = case.before.iter().rev().copied().take_while(is_frame).take(6).collect();
+    let is_of_environment = match frames.is_empty() {
+        true => values.get("variable").is_some_and(|name| name.contains('_')),
+        false => frames.iter().any(|frame| has(frame, &["environ", "os.py", "<frozen os>", "getenv", "env("])),
+    };
+    is_of_environment && is_variable(case, values)
+}
+
+/// The line is about a variable that is set, and says what its value has to be.
+pub(super) fn has_refused_value(case: &Case<'_>, values: &mut Values) -> bool {
+    is_name(values) && refuses_value(case.lines.first().copied().unwrap_or_default())
+}
+
+fn refuses_value(line: &str) -> bool {
+    let about_value = [
+        "must be a ",
+        "must be an ",
+        "must be one of",
+        "invalid value",
+        "is invalid",
+        "not a valid",
+        "is not valid",
+        "parse",
+        "parsing",
+        "convert",
+        ", got ",
+        "invalid syntax",
+    ];
+    let is_absent = ["undefined", "missing", "not set", "unset", "must be set", "required", "not found", "empty"];
+    has(line, &about_value) && !has(line, &is_absent)
+}
+
+fn has(text: &str, words: &[&str]) -> bool {
+    let text = text.to_ascii_lowercase();
+    words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
+}
+
+/// A name of a file, and no sentence about one.
+pub(super) fn is_path(_: &Case<'_>, values: &mut Values) -> bool {
+    values.get("file").is_some_and(|file| file.contains(['/', '.']))
+}
+
+/// Some tools say that none are.
+pub(super) fn says_some_are_pending(case: &Case<'_>, _: &mut Values) -> bool {
+    case.lines.first().is_some_and(|line| !has(line, &["no pending", "no unapplied", "any pending", " 0 "]))
+}
+
+/// No runtime says that an exception of the program ended it: .NET ends with the same exit codes as a crash.
+pub(super) fn is_no_exception(case: &Case<'_>, _: &mut Values) -> bool {
+    !case.lines.iter().any(|line| has(line, &["unhandled exception"]))
+}
+
+/// The image is of a registry that is neither ECR nor Docker's.
+pub(super) fn is_of_other_registry(case: &Case<'_>, values: &mut Values) -> bool {
+    let image = case.seen.failed_container().and_then(|c| c.image.as_deref());
+    let reference = values.get("reference").or(image).unwrap_or_default();
+    let host =
+        reference.split_once('/').map(|(host, _)| host).filter(|host| host.contains(['.', ':'])).map(str::to_owned);
+    let host = host.filter(|host| !host.ends_with("docker.io") && !host.contains(".dkr"));
+    values.set("host", host.clone().unwrap_or_default());
+    host.is_some()
+}
+
 /// A field of pydantic's settings, which is read from the variable of the same name whatever its capitals.
-pub(super) fn is_setting(case: &Case<'_>, values: &mut Values) -> bool {
+pub(super) fn is_setting(_: &Case<'_>, values: &mut Values) -> bool {
     values.set("variable", values.get("setting").unwrap_or_default().to_ascii_uppercase());
-    is_variable(case, values)
+    is_name(values)
 }
 
 pub(super) fn is_local_address(_: &Case<'_>, values: &mut Values) -> bool {

@@ -1,6 +1,7 @@
 //! The table: what is seen -> why it failed -> what to do. Rows are data, in the order in which they are held against a case.
 
 mod boot;
+mod connections;
 mod database;
 mod deployment;
 mod exits;
@@ -26,8 +27,14 @@ pub(super) const PARTS: &[Part] = &[
     Part { rows: &[resources::ROWS], is_about: |_| true, read: Read::Rows, is_last: false },
     Part { rows: &[start::ROWS], is_about: |_| true, read: Read::Rows, is_last: false },
     Part { rows: &[exits::SIGNALS], is_about: |_| true, read: Read::Rows, is_last: false },
-    Part { rows: &[database::ROWS, boot::ROWS], is_about: speaks_at_its_end, read: Read::Lines, is_last: false },
+    Part {
+        rows: &[database::ROWS, boot::ROWS, connections::ROWS],
+        is_about: speaks_at_its_end,
+        read: Read::Lines,
+        is_last: false,
+    },
     Part { rows: &[permissions::ROWS], is_about: speaks_at_its_end, read: Read::Lines, is_last: false },
+    Part { rows: &[database::MENTIONED], is_about: speaks_at_its_end, read: Read::Lines, is_last: false },
     Part { rows: &[exits::CODES], is_about: Seen::ended_by_itself, read: Read::Rows, is_last: false },
     Part { rows: &[health::ROWS], is_about: |seen| !seen.ended_by_itself(), read: Read::Rows, is_last: false },
     Part { rows: &[deployment::STUCK], is_about: |_| true, read: Read::Rows, is_last: true },

@@ -1,7 +1,8 @@
 //! What a database, or a migration, says at a program's end. Held against each line together with [`super::boot`].
 
 use crate::cause::row::Row;
-use crate::cause::row::Sign::Line;
+use crate::cause::row::Sign::{Is, Line};
+use crate::cause::signs::says_some_are_pending;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -15,7 +16,7 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("acquire a postgres advisory lock")],
             &[Line("Could not acquire change log lock")],
             &[Line("Unable to acquire*advisory lock")],
-            &[Line("can't acquire*lock")],
+            &[Line("can't acquire database lock")],
             &[Line("could not acquire*migration*lock")],
             &[Line("P1002*advisory lock")],
         ],
@@ -31,7 +32,6 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("canceling statement due to lock timeout")],
             &[Line("Lock wait timeout exceeded")],
             &[Line("could not obtain lock on {object..}")],
-            &[Line("lock_timeout")],
         ],
         cause: "{subject}: another session of the database holds a lock that it waited for in vain (lock timeout)",
         next: "see who holds it (`pg_stat_activity`, `pg_blocking_pids`, or `SHOW PROCESSLIST`), then run this again",
@@ -56,7 +56,8 @@ pub(super) const ROWS: &[Row] = &[
         proofs: &[
             &[Line("Dirty database version {version}")],
             &[Line("migrate found failed migrations")],
-            &[Line("P3009")],
+            &[Line("Error: P3009")],
+            &[Line("code: P3009")],
             &[Line("Detected failed migration")],
         ],
         cause: "{subject}: an earlier migration failed half-way, and the tool goes no further until that is cleared up[ (version {version})]",
@@ -71,7 +72,8 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("password authentication failed for user \"{user}\"")],
             &[Line("password authentication failed")],
             &[Line("Access denied for user '{user}'@")],
-            &[Line("P1000")],
+            &[Line("Error: P1000")],
+            &[Line("code: P1000")],
             &[Line("Authentication failed against database server")],
             &[Line("WRONGPASS")],
             &[Line("NOAUTH Authentication required")],
@@ -96,6 +98,19 @@ pub(super) const ROWS: &[Row] = &[
         next: "switch TLS on in the connection (`sslmode=require`, `ssl: true`)",
         likely: &[],
         more: "RDS sets `rds.force_ssl` for PostgreSQL 15 and later.",
+    },
+    Row {
+        code: "database-without-tls",
+        title: "The database takes no encrypted connections, and the program wants one",
+        proofs: &[
+            &[Line("SSL is not enabled on the server")],
+            &[Line("server does not support SSL")],
+            &[Line("server does not support secure connection")],
+        ],
+        cause: "{subject}: the database takes no encrypted connections, and this one has to be",
+        next: "switch TLS on in the database, or off in the connection (`sslmode=disable`) where the network is trusted",
+        likely: &[],
+        more: "Poolers such as PgBouncer have a setting of their own for it.",
     },
     Row {
         code: "database-refuses-host",
@@ -167,20 +182,6 @@ pub(super) const ROWS: &[Row] = &[
         more: "After a rollback it is the other way round: older code meets a newer schema.",
     },
     Row {
-        code: "migrations-pending",
-        title: "Migrations are pending, and the program does not start with them",
-        proofs: &[
-            &[Line("Migrations are pending")],
-            &[Line("PendingMigrationError")],
-            &[Line("unapplied migration")],
-            &[Line("pending migrations")],
-        ],
-        cause: "{subject}: migrations are pending, and the program does not start before they ran",
-        next: "run them before the services move (a `release` command in the config)",
-        likely: &[],
-        more: "`release` commands run once, before any service moves.",
-    },
-    Row {
         code: "already-migrated",
         title: "What a migration creates is there already",
         proofs: &[
@@ -209,3 +210,19 @@ pub(super) const ROWS: &[Row] = &[
         more: "PostgreSQL 15 and later let nobody but the owner create tables in schema public.",
     },
 ];
+
+/// Some programs only mention it, and end because of something else.
+pub(super) const MENTIONED: &[Row] = &[Row {
+    code: "migrations-pending",
+    title: "Migrations are pending, and the program does not start with them",
+    proofs: &[
+        &[Line("Migrations are pending")],
+        &[Line("PendingMigrationError")],
+        &[Line("unapplied migration"), Is(says_some_are_pending)],
+        &[Line("pending migrations"), Is(says_some_are_pending)],
+    ],
+    cause: "{subject}: migrations are pending, and the program does not start before they ran",
+    next: "run them before the services move (a `release` command in the config)",
+    likely: &[],
+    more: "`release` commands run once, before any service moves.",
+}];

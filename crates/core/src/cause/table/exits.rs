@@ -3,7 +3,7 @@
 
 use crate::cause::row::Row;
 use crate::cause::row::Sign::{Exit, Is, Said};
-use crate::cause::signs::{has_exit_code, has_own_words, is_alone, is_beside, passed_its_deadline};
+use crate::cause::signs::{has_exit_code, has_own_words, is_alone, is_beside, is_no_exception, passed_its_deadline};
 
 /// What the system says, before what the program says.
 pub(super) const SIGNALS: &[Row] = &[
@@ -49,7 +49,7 @@ pub(super) const CODES: &[Row] = &[
     Row {
         code: "segmentation-fault",
         title: "The program accessed memory that is not its own",
-        proofs: &[&[Exit(&[139])]],
+        proofs: &[&[Exit(&[139]), Is(is_no_exception)]],
         cause: "the program of container `{container}` crashed with a segmentation fault (exit code 139)",
         next: "run the image on your machine; look for native libraries that are built for another libc or CPU",
         likely: &[],

@@ -6,6 +6,7 @@ use crate::cause::row::Sign::{Exit, Is, Line, Said, SaidBoth};
 use crate::cause::seen::NO_ANSWER;
 use crate::cause::signs::{
     has_private_address, is_by_digest, is_for_other_platform, is_for_this_platform, is_of_other_account,
+    is_of_other_registry,
 };
 
 const NOT_THERE: &[&str] = &[
@@ -25,6 +26,15 @@ const FORBIDDEN: &[&str] = &[
     "https://{registry}/v2/{repository}/manifests/{wanted}: 403 Forbidden",
     "unexpected status*403",
     "403 Forbidden",
+];
+
+const LOGIN: &[&str] = &[
+    "failed to resolve ref {reference}: *pull access denied",
+    "failed to resolve ref {reference}: *401 Unauthorized",
+    "failed to resolve ref {reference}: *authentication required",
+    "pull access denied",
+    "401 Unauthorized",
+    "authentication required",
 ];
 
 pub(super) const ROWS: &[Row] = &[
@@ -101,6 +111,21 @@ pub(super) const ROWS: &[Row] = &[
         next: "push this tag, or name one that is there[: `aws ecr describe-images --repository-name {repository}` lists them]",
         likely: &[],
         more: "A tag that was never pushed, was misspelled, or was removed. The build may have pushed to another repository, account or Region.",
+    },
+    Row {
+        code: "image-needs-login",
+        title: "A registry other than ECR gives the image to nobody without a login, or does not have it",
+        proofs: &[
+            &[SaidBoth(&["CannotPull", "failed to resolve", "pull image"], FORBIDDEN), Is(is_of_other_registry)],
+            &[SaidBoth(&["CannotPull", "failed to resolve", "pull image"], LOGIN), Is(is_of_other_registry)],
+        ],
+        cause: "the registry `{host}` does not give the image[ `{reference}`] to this task",
+        next: "see the image's name, then give the container `repositoryCredentials`: a secret with `username` and `password` that the execution role may read",
+        likely: &[
+            "the repository is private, and the container has no `repositoryCredentials` that are valid",
+            "there is no such repository or image: registries answer the same for both",
+        ],
+        more: "Tokens of a registry expire too, and GitHub's needs `read:packages`.",
     },
     Row {
         code: "image-other-account",
@@ -240,13 +265,22 @@ pub(super) const ROWS: &[Row] = &[
         code: "registry-name-unknown",
         title: "The registry's name cannot be resolved",
         proofs: &[&[SaidBoth(
-            &["CannotPull", "failed to resolve", "pull image", "registry auth"],
+            &["CannotPull", "failed to resolve", "pull image", "retrieve ecr registry auth"],
             &["lookup {host}*no such host", "no such host"],
         )]],
         cause: "the name of the registry[ `{host}`] is not known to the DNS of the VPC",
         next: "correct the host in the image's reference; for a VPC endpoint switch on its private DNS name, and `enableDnsSupport` and `enableDnsHostnames` of the VPC",
         likely: &[],
         more: "A wrong Region or a misspelled host gives a name that nobody has. Private DNS names of endpoints need both DNS settings of the VPC.",
+    },
+    Row {
+        code: "registry-not-trusted",
+        title: "Fargate does not trust the registry's certificate",
+        proofs: &[&[SaidBoth(&["CannotPull", "failed to resolve", "pull image"], &["x509: {words..}"])]],
+        cause: "Fargate does not trust the certificate of the registry[ `{registry}`]: {words}",
+        next: "give the registry a certificate of a public certificate authority, or copy the image to ECR",
+        likely: &[],
+        more: "Certificate authorities of your own cannot be given to Fargate.",
     },
     Row {
         code: "no-route-to-registry",
@@ -256,6 +290,21 @@ pub(super) const ROWS: &[Row] = &[
         next: "give the subnets[ ({subnets})] a NAT gateway, or `assignPublicIp: ENABLED` where they route to an internet gateway, and allow outgoing TCP 443 in the security group",
         likely: &[],
         more: "VPC endpoints lead to AWS only: any other registry needs a way to the internet.",
+    },
+    Row {
+        code: "registry-error",
+        title: "The registry answers the pull with an error",
+        proofs: &[&[SaidBoth(
+            &["CannotPull", "failed to resolve", "pull image"],
+            &[
+                "unexpected status from {method} request to {url}: {status..}",
+                "unexpected status code {url}: {status..}",
+            ],
+        )]],
+        cause: "the registry[ `{registry}`] answers the pull with {status}",
+        next: "try `docker pull` of the image from your machine; what begins with 5 is the registry's own trouble and mostly passes: then run this again",
+        likely: &[],
+        more: "An answer came, so the way to the registry is open.",
     },
     Row {
         code: "image-pull-failed",

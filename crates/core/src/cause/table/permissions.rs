@@ -16,6 +16,20 @@ const DENIED: &[&str] = &[
 
 pub(super) const ROWS: &[Row] = &[
     Row {
+        code: "kms-denied",
+        title: "The execution role may not decrypt the secret",
+        proofs: &[
+            &[Said("Access to KMS is not allowed"), Is(who)],
+            &[Said("The ciphertext refers to a customer master key that does not exist"), Is(who)],
+            &[Said("ciphertext because the resource does not exist in this Region"), Is(who)],
+            &[Said("KMSAccessDeniedException"), Is(who)],
+        ],
+        cause: "{who} may not decrypt with the KMS key that the secret is encrypted with",
+        next: "allow it `kms:Decrypt` on that key, in the role's policy and in the key's own policy",
+        likely: &[],
+        more: "A secret under a key of your own needs `kms:Decrypt` beside the permission to read it. `aws secretsmanager describe-secret` shows the key as `KmsKeyId`.",
+    },
+    Row {
         code: "denied-by-scp",
         title: "A service control policy of the organization denies it",
         proofs: &[&[SaidBoth(&["service control policy: {policy}", "service control policy"], DENIED), Is(who)]],

@@ -182,6 +182,8 @@ pub(super) const ROWS: &[Row] = &[
                     "stat {file}: no such file or directory",
                     "exec: \"{file}\": no such file",
                     "lstat {file}: no such file",
+                    // Cut off in the middle or at the end.
+                    "exec: \"{file}\": stat *no such",
                 ],
             )],
             &[Exit(&[127]), Line("{file}: No such file or directory")],
@@ -300,6 +302,15 @@ pub(super) const ROWS: &[Row] = &[
         next: "CloudTrail has who it was (event `StopTask`); run this again if it should go on",
         likely: &[],
         more: "A console, a script or another tool: the reason of the task is what the caller gave.",
+    },
+    Row {
+        code: "resources-refused",
+        title: "AWS refused what the task needs before its containers, for a reason of its own",
+        proofs: &[&[SaidBoth(&["ResourceInitializationError"], &["{kind}Exception: {words..}"])]],
+        cause: "AWS refused what the task needs before its containers start: {words}",
+        next: "correct what AWS says there; the secrets, parameters and log groups are the ones of the task definition",
+        likely: &[],
+        more: "An answer came, so the way is open. Secrets, parameters, the registry's login and log groups are asked for with the execution role.",
     },
     Row {
         code: "resources-not-ready",

@@ -35,6 +35,29 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         ("missing-variable", "Go", ended(1, &["panic: JWT_SECRET must be set"])),
         (
+            "invalid-variable",
+            "it is set, to something else",
+            ended(2, &["panic: environment variable PORT must be a number, got \"tcp://10.0.0.1:80\""]),
+        ),
+        (
+            "invalid-variable",
+            "pydantic",
+            ended(
+                1,
+                &[
+                    "pydantic_core._pydantic_core.ValidationError: 1 validation error for Settings",
+                    "port",
+                    "  Input should be a valid integer, unable to parse string as an integer [type=int_parsing, input_value='a', input_type=str]",
+                ],
+            ),
+        ),
+        ("application-error", "capitals alone are no variable", ended(1, &["FATAL: SSL is required by the server"])),
+        (
+            "database-without-tls",
+            "the other way round than a database that takes nothing else",
+            ended(2, &["panic: pq: SSL is not enabled on the server"]),
+        ),
+        (
             "missing-module",
             "Node.js",
             ended(

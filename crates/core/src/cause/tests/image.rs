@@ -75,6 +75,27 @@ pub(super) fn cases() -> Vec<Case> {
             ),
         ),
         (
+            "image-needs-login",
+            "a registry with a name is no Docker Hub, and 403 of it is not about the execution role",
+            unstarted(
+                "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref ghcr.io/acme/shop:v42: unexpected status from HEAD request to https://ghcr.io/v2/acme/shop/manifests/v42: 403 Forbidden",
+            ),
+        ),
+        (
+            "registry-not-trusted",
+            "the way is open, and the image was not asked for yet",
+            unstarted(
+                "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve ref registry.acme.com/shop:v42: failed to do request: Head \"https://registry.acme.com/v2/shop/manifests/v42\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            ),
+        ),
+        (
+            "registry-error",
+            "it answers",
+            unstarted(
+                "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve ref ghcr.io/acme/shop:v42: unexpected status from HEAD request to https://ghcr.io/v2/acme/shop/manifests/v42: 503 Service Unavailable",
+            ),
+        ),
+        (
             "image-private",
             "Docker Hub, without a login",
             unstarted(&pull(

@@ -1,12 +1,25 @@
 //! Whole failures as AWS and the programs of the field tell them, each with the noise of a real log around it.
 
+mod logs;
+mod other_things;
+mod places;
 mod programs;
+mod words;
 
 use super::decoys::{Decoy, check, noisy};
 use super::{ROLE, denied, ended, event, task, unhealthy, unstarted, with};
 use crate::cause::{Seen, SeenLine, SeenNetwork, SeenSubnet, SeenTarget, TargetCheck, WayOut};
 
 const ECR: &str = "111122223333.dkr.ecr.eu-central-1.amazonaws.com";
+
+/// It ends by itself after these lines.
+fn exits(code: i64, log: &str) -> Seen {
+    with(ended(code, &[]), |s| s.container_mut("app").log = log.trim().lines().map(SeenLine::from).collect())
+}
+
+fn migrates(code: i64, log: &str) -> Seen {
+    with(exits(code, log), |s| s.command = Some("migrate".to_owned()))
+}
 
 fn says(code: i64, lines: &[&str]) -> Seen {
     with(ended(code, &[]), |s| s.container_mut("app").log = noisy(lines))
@@ -381,5 +394,11 @@ fn of_calls() -> Vec<Decoy> {
 #[test]
 fn whole_failures_of_the_field_have_their_cause_first_and_nothing_false_beside_it() {
     let all = [of_start(), programs::of_programs(), programs::of_migrations(), of_health(), of_calls()];
+    check(all.into_iter().flatten().collect());
+}
+
+#[test]
+fn frameworks_registries_and_servers_have_their_cause_said_and_no_other_word_is_taken_for_one() {
+    let all = [logs::of_frameworks(), other_things::of_other_things(), places::of_places(), words::of_words()];
     check(all.into_iter().flatten().collect());
 }

@@ -174,6 +174,48 @@ pub(super) fn cases() -> Vec<Case> {
                 "failed to invoke EFS utils commands to set up EFS volumes: stderr: mount.nfs4: mounting 127.0.0.1:/data failed, reason given by server: No such file or directory",
             ),
         ),
+        (
+            "logs-endpoint-closed",
+            "an endpoint is there, and the group may be",
+            init(
+                "failed to validate logger args: create stream has been retried 1 times: failed to create Cloudwatch log stream: RequestError: send request failed caused by: Post \"https://logs.eu-central-1.amazonaws.com/\": dial tcp 10.0.12.77:443: i/o timeout : exit status 1",
+            ),
+        ),
+        (
+            "service-name-unknown",
+            "no DNS, and the registry is not what is looked up",
+            init(
+                "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret from asm: service call has been retried 5 time(s): RequestError: send request failed caused by: Post \"https://secretsmanager.eu-central-1.amazonaws.com/\": dial tcp: lookup secretsmanager.eu-central-1.amazonaws.com on 10.0.0.2:53: no such host",
+            ),
+        ),
+        (
+            "secret-deleted",
+            "it is there for some days still",
+            init(
+                "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret from asm: service call has been retried 1 time(s): failed to fetch secret from secrets manager: InvalidRequestException: You can't perform this operation on the secret because it was marked for deletion.",
+            ),
+        ),
+        (
+            "kms-key-unusable",
+            "the permission is there",
+            init(
+                "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: service call has been retried 1 time(s): KMSInvalidStateException: arn:aws:kms:eu-central-1:111122223333:key/1 is pending deletion.",
+            ),
+        ),
+        (
+            "resources-throttled",
+            "an answer came",
+            init(
+                "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: service call has been retried 5 time(s): ThrottlingException: Rate exceeded status code: 400",
+            ),
+        ),
+        (
+            "resources-refused",
+            "an answer that is none of those, in AWS's words",
+            init(
+                "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: service call has been retried 1 time(s): ValidationException: 11 validation errors detected: Value at 'names' failed to satisfy constraint: Member must have length less than or equal to 10",
+            ),
+        ),
         ("resources-not-ready", "in words that nobody knows", init("unable to configure: gremlins")),
     ]
 }
