@@ -71,7 +71,7 @@ const ENDS: [&str; 16] = [
 ];
 
 /// Lines about the end itself, and headings of what follows.
-const NO_WORDS: [&str; 14] = [
+const NO_WORDS: [&str; 16] = [
     "traceback",
     "during handling of",
     "the above exception",
@@ -84,6 +84,8 @@ const NO_WORDS: [&str; 14] = [
     "shutting down",
     "startup failed",
     "failed to load command",
+    "rails aborted",
+    "rake aborted",
     "exception in worker process",
     "error occurred prerendering",
 ];
@@ -171,14 +173,17 @@ pub(super) fn announced(lines: &[&str]) -> Option<String> {
     announces.then(whole)
 }
 
-/// The program's own words for its end: the first line of an error, that is no heading and not about the end itself.
+/// The program's own words for its end: the first line of an error, that is no heading and not about the end itself. Some
+/// frameworks indent all that they say.
 pub(super) fn own_words<'l>(telling: &[&'l str]) -> Option<&'l str> {
-    let errors = || {
-        let is_frame = |line: &str| line.starts_with([' ', '\t']) || line.trim().starts_with("at ");
-        telling.iter().copied().filter(move |line| is_error(line) && !is_frame(line))
-    };
+    let is_frame =
+        |line: &str| ["at ", "File \"", "#", "from ", "^"].iter().any(|start| line.trim().starts_with(start));
+    let errors = || telling.iter().copied().filter(move |line| is_error(line) && !is_frame(line));
+    let is_indented = |line: &&str| line.starts_with([' ', '\t']);
     let is_whole = |line: &&str| !has(line, &NO_WORDS) && !line.trim_end().ends_with(':');
-    errors().find(is_whole).or_else(|| errors().find(|line| !line.starts_with("Traceback"))).map(str::trim)
+    let outer = || errors().filter(move |line| !is_indented(line));
+    let words = outer().find(is_whole).or_else(|| errors().find(is_whole));
+    words.or_else(|| outer().find(|line| !line.starts_with("Traceback"))).map(str::trim)
 }
 
 fn is_error(line: &str) -> bool {

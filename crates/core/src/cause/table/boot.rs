@@ -167,6 +167,7 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("AccessDeniedException: {file}"), Is(is_path)],
             &[Line("Access to the path '{file}' is denied")],
             &[Line("cannot create directory '{file}': Permission denied")],
+            &[Line("can't create directory '{file}': Permission denied")],
             &[Line("cannot touch '{file}': Permission denied")],
             &[Line("can't create {file}: Permission denied")],
             &[Line("cannot open '{file}': Permission denied")],

@@ -69,6 +69,7 @@ pub(super) const ROWS: &[Row] = &[
             &[Line("Connection refused*Host: {address},"), Is(is_local_address)],
             &[Line("tcp connect ({address}): connection refused"), Is(is_local_address)],
             &[Line("connection to server on socket")],
+            &[Line("[2002] No such file or directory")],
         ],
         cause: "{subject}: it connects to[ {address}, which is] its own task, and nothing there answers",
         next: "set the address of the database (or of the service that it needs) in its variables; `localhost` in a task is the task",

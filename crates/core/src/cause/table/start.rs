@@ -161,6 +161,7 @@ pub(super) const ROWS: &[Row] = &[
                     "executable file not found in $PATH",
                 ],
             )],
+            &[Exit(&[127]), Line(": command not found: {program}")],
             &[Exit(&[127]), Line("sh: {number}: {program}: not found")],
             &[Exit(&[127]), Line("sh: {program}: not found")],
             &[Exit(&[127]), Line("{program}: command not found")],

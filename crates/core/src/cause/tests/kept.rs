@@ -4,6 +4,7 @@ mod logs;
 mod other_things;
 mod places;
 mod programs;
+mod reported;
 mod words;
 
 use super::decoys::{Decoy, check, noisy};
@@ -399,6 +400,12 @@ fn whole_failures_of_the_field_have_their_cause_first_and_nothing_false_beside_i
 
 #[test]
 fn frameworks_registries_and_servers_have_their_cause_said_and_no_other_word_is_taken_for_one() {
-    let all = [logs::of_frameworks(), other_things::of_other_things(), places::of_places(), words::of_words()];
+    let all = [
+        logs::of_frameworks(),
+        other_things::of_other_things(),
+        places::of_places(),
+        words::of_words(),
+        reported::of_reports(),
+    ];
     check(all.into_iter().flatten().collect());
 }
