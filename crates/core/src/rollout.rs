@@ -189,6 +189,8 @@ pub struct Rollout {
     completed: Option<Completed>,
     /// Since when which primary deployment has been the only one, with full counts.
     alone: Option<(Duration, DeploymentId)>,
+    /// The deployment that ECS went back to.
+    back_to: Option<DeploymentId>,
     /// Since when the rollback looks over.
     back: Option<Duration>,
     missing: Option<(Duration, u32)>,
@@ -259,6 +261,7 @@ impl Rollout {
             replaced: None,
             completed: None,
             alone: None,
+            back_to: None,
             back: None,
             missing: None,
             blind: None,

@@ -475,7 +475,8 @@ impl<'a> Ecs<'a> {
             (format!("ecs-svc/{}", self.ids), at)
         };
         let desired = self.service.counts.desired;
-        let text = format!("ECS deployment circuit breaker: rolling back to deploymentId {id}.");
+        let named = if self.setting.names_new_id { id.clone() } else { old_id.clone() };
+        let text = format!("ECS deployment circuit breaker: rolling back to deploymentId {named}.");
         let state = self.state(State::InProgress);
         self.service.task_definition = to.clone();
         self.service.deployments.insert(
@@ -492,7 +493,7 @@ impl<'a> Ecs<'a> {
                 updated_at: Some(at),
             },
         );
-        self.event(format!("(service web) rolling back to deployment {id}."));
+        self.event(format!("(service web) rolling back to deployment {named}."));
         id
     }
 

@@ -39,6 +39,8 @@ pub struct Setting {
     pub hook: Option<(f64, f64)>,
     /// A rollback makes the old deployment primary again, under its old id; else it gets a new one.
     pub reuses_ids: bool,
+    /// Where it gets a new one, the texts name it; else the old one.
+    pub names_new_id: bool,
     /// A superseded service deployment is `STOPPED`; else it stays in progress.
     pub stops_superseded: bool,
     /// ECS says in a text that it rolls back.
@@ -229,6 +231,7 @@ impl Setting {
             rescale: dice.one_in(8).then(|| (dice.between(0.5, 60.0), dice.pick(&[0, 1, 3, 6]))),
             hook: dice.one_in(8).then(|| (dice.between(0.5, 30.0), dice.between(5.0, 60.0))),
             reuses_ids: dice.one_in(2),
+            names_new_id: dice.one_in(2),
             stops_superseded: dice.one_in(2),
             has_texts: !dice.one_in(5),
             skew: if dice.one_in(3) { dice.between(-20.0, 20.0) } else { 0.0 },
@@ -314,6 +317,7 @@ impl Setting {
         with(&|s| s.has_texts = true);
         with(&|s| s.stops_superseded = true);
         with(&|s| s.reuses_ids = true);
+        with(&|s| s.names_new_id = true);
         with(&|s| s.strategy = Kind::Rolling);
         with(&|s| s.breaker = Breaker { is_enabled: true, rolls_back: true });
         with(&|s| s.fate = Fate::Completes { at: 20.0 });

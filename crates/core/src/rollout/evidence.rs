@@ -48,22 +48,58 @@ pub(crate) fn of_rollback(target: &Target, service: &Service, primary: &Deployme
 
 fn says_rolling_back(target: &Target, service: &Service, primary: &Deployment) -> bool {
     let by_reason = primary.reason.as_deref().is_some_and(|r| r.contains("rolling back"));
-    let to = format!("rolling back to deployment {}", primary.id);
     let is_since = |e: &ServiceEvent| target.created_at.is_none_or(|ours| e.created_at >= ours);
-    by_reason || service.events.iter().any(|e| e.message.contains(&to) && is_since(e))
+    by_reason || service.events.iter().any(|e| goes_back_to(target, service, e, primary) && is_since(e))
+}
+
+/// ECS says that it goes back to `primary`: by its id, or, where what it goes back to gets a new one, by the id that its
+/// revision had before. Which of the two is no contract.
+fn goes_back_to(target: &Target, service: &Service, event: &ServiceEvent, primary: &Deployment) -> bool {
+    let Some(to) = named_by_rollback(event) else { return false };
+    if to == primary.id.as_str() {
+        return true;
+    }
+    if is_in_progress(primary) || has_gone_elsewhere(target, service, primary) {
+        return false;
+    }
+    let listed = service.deployments.iter().map(|d| (&d.id, &d.task_definition));
+    let before = target.before.iter().map(|(id, revision)| (id, revision));
+    match listed.chain(before).find(|(id, _)| to == id.as_str()) {
+        Some((_, revision)) => *revision == primary.task_definition,
+        // Of what it does not list any more, ECS goes back to what was registered before ours.
+        None => primary.task_definition.revision() < target.task_definition.revision(),
+    }
+}
+
+/// The id that the event of a rollback names.
+fn named_by_rollback(event: &ServiceEvent) -> Option<&str> {
+    let (_, to) = event.message.split_once("rolling back to deployment ")?;
+    Some(to.split_whitespace().next()?.trim_end_matches('.'))
+}
+
+/// What ECS went back to from ours has completed under the id that it had before: the primary deployment is another.
+pub(super) fn has_gone_elsewhere(target: &Target, service: &Service, primary: &Deployment) -> bool {
+    let since = service.events.iter().filter(|e| target.created_at.is_none_or(|ours| e.created_at >= ours));
+    since.clone().filter_map(named_by_rollback).filter(|to| *to != primary.id.as_str()).any(|to| {
+        let completed = format!("(deployment {to}) deployment completed");
+        since.clone().any(|e| e.message.contains(&completed))
+    })
+}
+
+/// So ECS says of an ordinary deployment, and of no rollback.
+pub(super) fn is_in_progress(deployment: &Deployment) -> bool {
+    deployment.reason.as_deref().is_some_and(|reason| reason.contains("in progress"))
 }
 
 /// ECS says of the primary deployment that it is an ordinary one, or that it went back to another.
 pub(super) fn is_said_to_be_new(target: &Target, service: &Service, primary: &Deployment) -> bool {
-    let by_reason = primary.reason.as_deref().is_some_and(|r| r.contains("in progress"));
-    let to = format!("rolling back to deployment {}", primary.id);
     let is_since = |e: &&ServiceEvent| target.created_at.is_some_and(|ours| e.created_at >= ours);
     let events: Vec<&ServiceEvent> = service.events.iter().filter(is_since).collect();
     // ECS says of what it goes back to that it does.
     let is_told_of = events.iter().any(|e| e.message.contains(primary.id.as_str()));
-    let goes_to_it = events.iter().any(|e| e.message.contains(&to));
-    let goes_elsewhere = events.iter().any(|e| e.message.contains("rolling back to deployment "));
-    by_reason || !goes_to_it && (is_told_of || goes_elsewhere)
+    let goes_to_it = events.iter().any(|e| goes_back_to(target, service, e, primary));
+    let goes_elsewhere = events.iter().any(|e| named_by_rollback(e).is_some());
+    is_in_progress(primary) || !goes_to_it && (is_told_of || goes_elsewhere)
 }
 
 /// The revision of somebody else's deployment since ours, where the answer shows one that is not primary any more, or an

@@ -238,6 +238,7 @@ impl Rollout {
             return;
         }
         if self.is_rollback(read) {
+            self.back_to = Some(primary.id.clone());
             self.fail(at, "ECS rolls back and gives no reason".to_owned());
             self.roll_back(news);
             return self.judge_rollback(read);
@@ -247,6 +248,19 @@ impl Rollout {
             return;
         }
         let long = at.saturating_sub(since);
+        // The list has had its time, and shows nobody: what ECS says that it went back to is this.
+        let is_another =
+            evidence::is_in_progress(primary) || evidence::has_gone_elsewhere(&self.target, read.service, primary);
+        if has_gone_back && self.is_api_usable() && !is_another {
+            if self.api.listed.is_none_or(|listed| listed < since + LISTED) {
+                self.need = Some(Ask::List);
+                return;
+            }
+            self.back_to = Some(primary.id.clone());
+            self.fail(at, "ECS rolls back and gives no reason".to_owned());
+            self.roll_back(news);
+            return self.judge_rollback(read);
+        }
         let is_enough = match () {
             () if evidence::is_said_to_be_new(&self.target, read.service, primary) => reads >= 2,
             () if self.could_be_rollback(read) => reads >= 3 && long >= SETTLE,
@@ -262,7 +276,8 @@ impl Rollout {
     /// What is primary now is what ECS went back to from ours.
     fn is_rollback(&self, read: &Read<'_>) -> bool {
         let primary = read.primary;
-        if evidence::of_rollback(&self.target, read.service, primary) {
+        // What it was once, it stays: what is said of a deployment that has completed is said of any.
+        if self.back_to.as_ref() == Some(&primary.id) || evidence::of_rollback(&self.target, read.service, primary) {
             return true;
         }
         let Some((since, _)) = self.failed else { return false };
