@@ -382,13 +382,30 @@ fn is_remote(source: &str) -> bool {
     source.contains("://") || source.starts_with("git@") || source.contains(".git#") || source.starts_with('$')
 }
 
+/// A reference to an image has 255 characters and a digest; a hostile Dockerfile doubles an argument line by line.
+const LONGEST_WORD: usize = 4096;
+
 /// `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME-default}` by the values of `global`. `None`: another form, or a name that it
-/// does not have, such as the platform that is built for.
+/// does not have, such as the platform that is built for, or a result that is no reference any more.
 fn expanded(word: &str, global: &BTreeMap<String, String>) -> Option<String> {
-    let word = word.trim_matches(['"', '\'']);
-    let Some(at) = word.find('$') else { return Some(word.to_owned()) };
-    let (before, after) = (&word[..at], &word[at + 1..]);
-    let (value, rest) = match after.strip_prefix('{') {
+    let mut rest = word.trim_matches(['"', '\'']);
+    let mut found = String::new();
+    while let Some((before, after)) = rest.split_once('$') {
+        let (value, after) = first_value(after, global)?;
+        found.push_str(before);
+        found.push_str(&value);
+        if found.len() > LONGEST_WORD {
+            return None;
+        }
+        rest = after;
+    }
+    found.push_str(rest);
+    (found.len() <= LONGEST_WORD).then_some(found)
+}
+
+/// The value of what follows a `$`, and what follows that.
+fn first_value<'a>(after: &'a str, global: &BTreeMap<String, String>) -> Option<(String, &'a str)> {
+    Some(match after.strip_prefix('{') {
         Some(braced) => {
             let (inner, rest) = braced.split_once('}')?;
             let end = inner.find(|c: char| !is_name(c)).unwrap_or(inner.len());
@@ -406,8 +423,7 @@ fn expanded(word: &str, global: &BTreeMap<String, String>) -> Option<String> {
             let end = after.find(|c: char| !is_name(c)).unwrap_or(after.len());
             (global.get(&after[..end])?.clone(), &after[end..])
         }
-    };
-    Some(format!("{before}{value}{}", expanded(rest, global)?))
+    })
 }
 
 fn is_name(c: char) -> bool {
@@ -480,6 +496,14 @@ mod tests {
         for unknown in ["FROM a:$TARGETARCH\n", "ARG A=x\nFROM ${A%x}\n", "ARG A\nFROM $A\n"] {
             assert!(read(unknown).is_err(), "{unknown}");
         }
+    }
+
+    #[test]
+    fn an_argument_that_doubles_line_by_line_is_a_doubt_and_takes_no_memory() {
+        let doubling: String = (1..60).map(|n| format!("ARG A{n}=${{A{0}}}${{A{0}}}\n", n - 1)).collect();
+        assert!(read(&format!("ARG A0=xxxxxxxxxx\n{doubling}FROM ${{A59}}\n")).is_err());
+        let long = format!("ARG A=x\nFROM {}\n", "$A".repeat(100_000));
+        assert!(read(&long).is_err());
     }
 
     #[test]

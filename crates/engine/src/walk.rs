@@ -80,7 +80,34 @@ pub(super) fn walk(
 ) -> Result<(), WalkError> {
     let root_length = root.join("x").as_os_str().len() - 1;
     let mut walk = Walk { filter, visit, root_length, waiting: Vec::new() };
-    walk.content(root, names_in(root)?, "", &Inherited::default(), &Inherited::default())
+    let root = Level {
+        directory: root.to_owned(),
+        path: String::new(),
+        names: names_in(root)?.into_iter(),
+        included: Inherited::default(),
+        excluded: Inherited::default(),
+    };
+    // Not by recursion: git keeps folders inside each other deeper than a thread's stack is.
+    let mut levels = vec![root];
+    while let Some(level) = levels.last_mut() {
+        let Some(name) = level.names.next() else {
+            walk.waiting.pop_if(|waiting| waiting.path == level.path);
+            levels.pop();
+            continue;
+        };
+        let inside = walk.step(level, &name)?;
+        levels.extend(inside);
+    }
+    Ok(())
+}
+
+/// A directory that is being walked.
+struct Level {
+    directory: PathBuf,
+    path: String,
+    names: std::vec::IntoIter<OsString>,
+    included: Inherited,
+    excluded: Inherited,
 }
 
 struct Walk<'a> {
@@ -92,58 +119,46 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn content(
-        &mut self,
-        directory: &Path,
-        names: Vec<OsString>,
-        prefix: &str,
-        included_above: &Inherited,
-        excluded_above: &Inherited,
-    ) -> Result<(), WalkError> {
-        for name in names {
-            let on_disk = directory.join(&name);
-            let name = name.to_string_lossy();
-            let path = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}/{name}") };
-            let Some(mut entry) = entry(path, on_disk, self.root_length)? else { continue };
-            let is_directory = entry.kind == Kind::Directory;
+    /// The directory that `name` is, where it is to be walked.
+    fn step(&mut self, above: &Level, name: &OsString) -> Result<Option<Level>, WalkError> {
+        let on_disk = above.directory.join(name);
+        let name = name.to_string_lossy();
+        let path = if above.path.is_empty() { name.into_owned() } else { format!("{}/{name}", above.path) };
+        let Some(mut entry) = entry(path, on_disk, self.root_length)? else { return Ok(None) };
+        let is_directory = entry.kind == Kind::Directory;
 
-            let (is_included, included) = match &self.filter.include {
-                Some(patterns) => patterns.matches_below(&entry.path, included_above),
-                None => (true, Inherited::default()),
-            };
-            if !is_included
-                && (!is_directory || !self.filter.include.as_ref().is_some_and(|p| p.may_match_below(&entry.path)))
-            {
-                continue;
-            }
-            let (is_excluded, excluded) = self.filter.exclude.matches_below(&entry.path, excluded_above);
-            if is_excluded && (!is_directory || !self.filter.exclude.may_reinclude_below(&entry.path)) {
-                continue;
-            }
-
-            let passes = is_included && !is_excluded;
-            let names = match is_directory.then(|| names_in(&entry.on_disk)).transpose() {
-                Err(WalkError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-                    entry.kind = Kind::Unlistable;
-                    None
-                }
-                names => names?,
-            };
-            let (path, on_disk) = (entry.path.clone(), entry.on_disk.clone());
-            if passes || entry.kind == Kind::Unlistable {
-                for parent in self.waiting.drain(..) {
-                    (self.visit)(&parent)?;
-                }
-                (self.visit)(&entry)?;
-            } else {
-                self.waiting.push(entry);
-            }
-            if let Some(names) = names {
-                self.content(&on_disk, names, &path, &included, &excluded)?;
-                self.waiting.pop_if(|waiting| waiting.path == path);
-            }
+        let (is_included, included) = match &self.filter.include {
+            Some(patterns) => patterns.matches_below(&entry.path, &above.included),
+            None => (true, Inherited::default()),
+        };
+        if !is_included
+            && (!is_directory || !self.filter.include.as_ref().is_some_and(|p| p.may_match_below(&entry.path)))
+        {
+            return Ok(None);
         }
-        Ok(())
+        let (is_excluded, excluded) = self.filter.exclude.matches_below(&entry.path, &above.excluded);
+        if is_excluded && (!is_directory || !self.filter.exclude.may_reinclude_below(&entry.path)) {
+            return Ok(None);
+        }
+
+        let passes = is_included && !is_excluded;
+        let names = match is_directory.then(|| names_in(&entry.on_disk)).transpose() {
+            Err(WalkError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                entry.kind = Kind::Unlistable;
+                None
+            }
+            names => names?,
+        };
+        let (path, directory) = (entry.path.clone(), entry.on_disk.clone());
+        if passes || entry.kind == Kind::Unlistable {
+            for parent in self.waiting.drain(..) {
+                (self.visit)(&parent)?;
+            }
+            (self.visit)(&entry)?;
+        } else {
+            self.waiting.push(entry);
+        }
+        Ok(names.map(|names| Level { directory, path, names: names.into_iter(), included, excluded }))
     }
 }
 
@@ -184,6 +199,26 @@ fn entry(path: String, on_disk: PathBuf, root_length: usize) -> Result<Option<En
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_inside_each_other_are_walked_however_deep() {
+        let root = tempfile::tempdir().unwrap();
+        // Below the longest path that a system call takes.
+        let deepest = (0..900).fold(root.path().to_owned(), |path, _| path.join("d"));
+        fs::create_dir_all(&deepest).unwrap();
+        let path = root.path().to_owned();
+        let mut seen = 0;
+        // A small stack.
+        let walked = std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
+            walk(&path, &Filter::default(), &mut |_| {
+                seen += 1;
+                Ok(())
+            })
+            .map(|()| seen)
+            .map_err(|error| error.to_string())
+        });
+        assert_eq!(walked.unwrap().join().unwrap(), Ok(900));
+    }
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
