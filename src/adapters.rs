@@ -5,4 +5,5 @@ pub mod builder;
 pub mod github;
 pub mod github_files;
 pub mod network;
+pub mod remote_builder;
 pub mod web;

@@ -419,6 +419,10 @@ pub trait Builder {
     async fn content(&self, request: &Build) -> Result<Content, BuildFailure>;
     /// The stages of a build, by name or number, whose steps its image does not hold.
     async fn stages_beside(&self, request: &Build) -> Result<Vec<String>, BuildFailure>;
+    /// Whether the builder itself leaves the steps of all stages under one reference, so that no stage has to be kept.
+    fn writes_whole_cache(&self) -> bool {
+        false
+    }
     /// How large a build's context is; asks no Engine.
     async fn context(&self, request: &Build) -> Result<ContextFacts, BuildFailure>;
     /// The digest that a reference outside ECR stands for now, asked of its registry.
@@ -446,6 +450,8 @@ pub struct Build {
     /// References whose inline cache may be read.
     pub cache_from: Vec<String>,
     pub inline_cache: bool,
+    /// The reference under which a builder that can leaves the steps of all stages.
+    pub cache_to: Option<String>,
     /// Base images are taken as their registries have them now.
     pub pull: bool,
     /// Logins for private base images and caches, in memory only.
@@ -465,6 +471,7 @@ impl Build {
             platform,
             cache_from: vec![],
             inline_cache: false,
+            cache_to: None,
             pull: false,
             logins: vec![],
         }

@@ -46,26 +46,13 @@ impl Builder for EngineBuilder {
         let engine = self.engine().await?;
         let asked = build_request(request);
         let dockerfile = request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile"));
-        let (sender, mut events) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let mut sink = move |event: BuildEvent| drop(sender.send(event));
         let building = async move { engine.build(&asked, &mut sink).await };
-        let mut log = BuildLog::default();
-        let telling = async {
-            while let Some(event) = events.recv().await {
-                log.tell(event, tell);
-            }
-            log.tell_sent(tell);
-        };
-        let (built, ()) = tokio::join!(building, telling);
+        let (built, ()) = tokio::join!(building, telling(events, tell));
         let built = built.map_err(|e| failure(BuildFailureKind::Build, &e, Some(&dockerfile)))?;
         let image = engine.inspect(&built.id).await.map_err(|e| failure(BuildFailureKind::Build, &e, None))?;
-        let image = image.ok_or_else(|| BuildFailure {
-            kind: BuildFailureKind::Build,
-            message: format!("the Engine built {} and does not have it", built.id),
-            log: vec![],
-            hint: None,
-            at: None,
-        })?;
+        let image = image.ok_or_else(|| no_result(format!("the Engine built {} and does not have it", built.id)))?;
         let beyond = reading(request, "reading the Dockerfile", move |input| beyond_content(input, &built.asked));
         Ok(LocalImage {
             id: image.id,
@@ -131,8 +118,21 @@ impl Builder for EngineBuilder {
     }
 }
 
+/// Tells what a build says until it has said everything.
+pub(super) async fn telling(mut events: mpsc::UnboundedReceiver<BuildEvent>, tell: &dyn Fn(BuildProgress)) {
+    let mut log = BuildLog::default();
+    while let Some(event) = events.recv().await {
+        log.tell(event, tell);
+    }
+    log.tell_sent(tell);
+}
+
+pub(super) fn no_result(message: String) -> BuildFailure {
+    BuildFailure { kind: BuildFailureKind::Build, message, log: vec![], hint: None, at: None }
+}
+
 /// What `read` finds in the files of a build.
-async fn reading<T: Send + 'static>(
+pub(super) async fn reading<T: Send + 'static>(
     request: &Build,
     doing: &str,
     read: impl FnOnce(&DigestInput<'_>) -> Result<T, EngineError> + Send + 'static,
@@ -149,17 +149,11 @@ async fn reading<T: Send + 'static>(
     });
     match reading.await {
         Ok(read) => read.map_err(|e| failure(BuildFailureKind::Build, &e, None)),
-        Err(e) => Err(BuildFailure {
-            kind: BuildFailureKind::Build,
-            message: format!("{doing}: {e}"),
-            log: vec![],
-            hint: None,
-            at: None,
-        }),
+        Err(e) => Err(no_result(format!("{doing}: {e}"))),
     }
 }
 
-fn build_request(request: &Build) -> BuildRequest {
+pub(super) fn build_request(request: &Build) -> BuildRequest {
     BuildRequest {
         dockerfile: request.dockerfile.clone(),
         target: request.target.clone(),
@@ -173,17 +167,18 @@ fn build_request(request: &Build) -> BuildRequest {
             .collect(),
         cache_from: request.cache_from.clone(),
         inline_cache: request.inline_cache,
+        cache_to: request.cache_to.clone(),
         pull: request.pull,
         credentials: request.logins.iter().map(|login| (login.host.clone(), credentials(login))).collect(),
         ..BuildRequest::new(&request.context)
     }
 }
 
-fn credentials(login: &RegistryLogin) -> RegistryCredentials {
+pub(super) fn credentials(login: &RegistryLogin) -> RegistryCredentials {
     RegistryCredentials::new(&login.username, login.password.expose())
 }
 
-fn digest(text: &str) -> Result<Digest, BuildFailure> {
+pub(super) fn digest(text: &str) -> Result<Digest, BuildFailure> {
     Digest::parse(text).map_err(|message| BuildFailure {
         kind: BuildFailureKind::Push,
         message,
@@ -266,10 +261,12 @@ impl BuildLog {
     }
 }
 
-fn failure(kind: BuildFailureKind, error: &EngineError, dockerfile: Option<&PathBuf>) -> BuildFailure {
+pub(super) fn failure(kind: BuildFailureKind, error: &EngineError, dockerfile: Option<&PathBuf>) -> BuildFailure {
     let message = error.to_string();
     let kind = match error {
-        EngineError::Unreachable { .. } if kind != BuildFailureKind::Push => BuildFailureKind::Engine,
+        EngineError::Unreachable { .. } | EngineError::BuilderUnreachable { .. } if kind != BuildFailureKind::Push => {
+            BuildFailureKind::Engine
+        }
         EngineError::Auth { .. } if kind == BuildFailureKind::Push => BuildFailureKind::Login,
         _ => kind,
     };

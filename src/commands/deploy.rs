@@ -2,8 +2,8 @@
 
 use crate::adapters::aws::is_loopback;
 use crate::adapters::aws::{AwsClient, IdentityFailure, Session, SessionInputs};
-use crate::adapters::builder::EngineBuilder;
 use crate::adapters::github_files;
+use crate::adapters::remote_builder::builder;
 use crate::adapters::web::HttpWeb;
 use crate::clock::Elapsed;
 use crate::commands::cleanup_state::CleanupState;
@@ -73,7 +73,8 @@ pub async fn deploy(
     sink: Arc<dyn Sink + Send + Sync>,
     interrupt: impl Future<Output = ()>,
 ) -> Outcome {
-    let machine = Machine { builder: &EngineBuilder::new(env.clone()), clock: crate::clock::since_boot };
+    let builder = builder(config.builder.as_ref(), env);
+    let machine = Machine { builder: builder.as_ref(), clock: crate::clock::since_boot };
     deploy_with(&machine, config, options, context, env, sink, interrupt).await
 }
 

@@ -145,7 +145,9 @@ pub async fn open(
     // References and build secrets take what is set around the rehearsal; the rehearsal itself has an environment of its own.
     let mut given = env.clone();
     let env = own_env(env);
-    let config = load(request, &given, directory)?;
+    let mut config = load(request, &given, directory)?;
+    // The stage's registry is this machine's: only its own Engine reaches it.
+    config.builder = None;
     super::configure::keep_secret(&config, &given, sink);
     let file = config::path(request, directory);
     let checkout = file.as_deref().and_then(Path::parent).and_then(Checkout::of);

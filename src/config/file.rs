@@ -25,6 +25,9 @@ pub(super) struct Settings {
     /// The images of the release, by a key that the services refer to.
     #[schemars(extend("propertyNames" = { "pattern": syntax::KEY }))]
     pub images: Entries<Option<Image>>,
+    /// The BuildKit that builds the images, in place of the Docker Engine's: `tcp://HOST:PORT`, `unix://PATH` or
+    /// `docker-container://NAME`, or a mapping with certificates.
+    pub builder: Option<Located<Builder>>,
     /// One-off tasks that run to success, in order.
     pub release: Vec<Release>,
     /// The services of the release, by a key that outputs and messages use.
@@ -91,6 +94,31 @@ pub(super) struct Image {
     pub cache: Option<CacheChoice>,
     /// When an image that is already in the repository is taken instead of being built again (default `auto`).
     pub reuse: Option<ReuseChoice>,
+}
+
+/// A BuildKit: its endpoint, alone or with certificates.
+#[derive(Clone, Debug)]
+pub(super) enum Builder {
+    Endpoint(Resolved),
+    With(Box<BuilderSettings>),
+}
+
+/// A BuildKit elsewhere.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename = "Builder")]
+pub(super) struct BuilderSettings {
+    /// `tcp://HOST:PORT`, `unix://PATH` or `docker-container://NAME`.
+    #[schemars(extend("pattern" = syntax::BUILDER))]
+    pub endpoint: Text,
+    /// PEM file, from the folder of this file: who signed the builder's certificate. `tcp://` is not encrypted without it.
+    pub ca: Option<Text>,
+    /// PEM file: our certificate, for a builder that asks for one.
+    pub cert: Option<Text>,
+    /// PEM file: the key of `cert`.
+    pub key: Option<Text>,
+    /// The name in the builder's certificate (default: the host of `endpoint`).
+    pub server_name: Option<Text>,
 }
 
 /// A tag, with placeholders.
@@ -288,6 +316,30 @@ impl<'de> Deserialize<'de> for Command {
         }
 
         deserializer.deserialize_any(CommandVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Builder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BuilderVisitor;
+
+        impl<'de> Visitor<'de> for BuilderVisitor {
+            type Value = Builder;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`tcp://HOST:PORT`, or a mapping with `endpoint`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, text: A) -> Result<Builder, A::Error> {
+                decode::resolved(text).map(Builder::Endpoint)
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, settings: D) -> Result<Builder, D::Error> {
+                BuilderSettings::deserialize(settings).map(Box::new).map(Builder::With)
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(decode::TEXT_OR_MAPPING, BuilderVisitor)
     }
 }
 

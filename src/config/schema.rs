@@ -1,7 +1,7 @@
 //! The JSON Schema of `fargate-deploy.yml`, from the same types that parse it.
 
 use super::decode::{Entries, Located, Loose, Number, OneOrMany, Text};
-use super::file::{Command, Secret, SecretSource, Settings};
+use super::file::{Builder, BuilderSettings, Command, Secret, SecretSource, Settings};
 use super::syntax;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -137,6 +137,21 @@ impl JsonSchema for Number {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "integer", "minimum": 0, "maximum": 65535 })
+    }
+}
+
+impl JsonSchema for Builder {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Builder".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let settings = generator.subschema_for::<BuilderSettings>();
+        json_schema!({ "anyOf": [{ "type": "string", "pattern": syntax::BUILDER }, settings] })
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) const TAG: &str =
 pub(super) const REFERENCE: &str = r"\$\{(env|tf|cfn|ssm):";
 pub(super) const DATABASE: &str = r"^[A-Za-z](-?[A-Za-z0-9]){0,62}$|\$\{";
 
+pub(super) const BUILDER: &str = r"^(tcp|unix|docker-container)://.|\$\{";
+
 const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn key(text: &str) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! From what was written to what can be relied on. Every finding is gathered, so that one run shows them all.
 
+mod builder;
 mod chosen;
 mod images;
 mod rehearsal;
@@ -7,15 +8,15 @@ mod rehearsal;
 use super::decode::{Entries, Located, Loose, Text, Worded};
 use super::error::{ConfigError, Place};
 use super::file::{
-    CacheChoice, Image, LockChoice, OnCancelChoice, OnFailureChoice, Release, ReuseChoice, Secret, SecretSource,
-    Service, Settings, Smoke, Span, WhenChoice,
+    Builder, BuilderSettings, CacheChoice, Image, LockChoice, OnCancelChoice, OnFailureChoice, Release, ReuseChoice,
+    Secret, SecretSource, Service, Settings, Smoke, Span, WhenChoice,
 };
 use super::request::Request;
 use super::suggestion::{nearest, suggestion};
 use super::tree::shown;
 use super::{
-    BuildConfig, BuildSecret, BuildSecretSource, Cache, Config, ImageConfig, ImageSource, Lock, OnCancel, OnFailure,
-    ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
+    BuildConfig, BuildSecret, BuildSecretSource, BuilderConfig, Cache, Config, ImageConfig, ImageSource, Lock,
+    OnCancel, OnFailure, ReleaseCommand, Reuse, ServiceConfig, SmokeCheck, When, syntax,
 };
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::names::{ClusterName, ContainerName, ImageKey, RoleArn, ServiceKey, ServiceName, short};
@@ -58,6 +59,7 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
     };
     let region = check.region(&settings);
     let roles = check.roles(&settings, region.as_deref());
+    let builder = settings.builder.as_ref().and_then(|builder| check.builder(builder));
     let given = check.given_images(&settings, surroundings.request);
     let images = check.images(&settings.images, &given);
     let services = check.services(&settings, region.as_deref(), surroundings.services);
@@ -86,6 +88,7 @@ pub(super) fn validate(settings: Settings, surroundings: Surroundings<'_>) -> Re
         region,
         roles,
         images: chosen.images,
+        builder,
         release: if surroundings.request.skip_release_commands { Vec::new() } else { chosen.release },
         services: chosen.services,
         left_out: chosen.left_out,

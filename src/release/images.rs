@@ -49,6 +49,7 @@ impl Release<'_> {
             platform,
             name: &to.push_name,
             cached_in,
+            written_cache: None,
             pull: false,
             login: to.login.as_ref(),
             provenance: &self.order.provenance,
@@ -66,7 +67,7 @@ impl Release<'_> {
         let (key, context) = (&image.key, &self.context);
         let looked_up = image.looked_up.clone();
         let (digest, name) = match &image.action {
-            ImageAction::Build { build: config, platform, tags, commit_tag, cached_in, .. } => {
+            ImageAction::Build { build: config, platform, tags, commit_tag, cached_in, written_cache, .. } => {
                 if let Some(LookUp::CommitAlone { why }) = &image.looked_up {
                     context.emit(Event::ReuseLimited { image: key.clone(), why: why.clone() });
                 }
@@ -77,6 +78,7 @@ impl Release<'_> {
                     platform,
                     name: &to.push_name,
                     cached_in,
+                    written_cache: written_cache.as_deref(),
                     pull: image.is_by_content(),
                     login: to.login.as_ref(),
                     provenance: &self.order.provenance,

@@ -48,6 +48,7 @@ impl Release<'_> {
             platform,
             name: to.as_ref().map_or(image.name.as_str(), |to| to.push_name.as_str()),
             cached_in,
+            written_cache: None,
             pull: image.is_by_content(),
             login: to.as_ref().and_then(|to| to.login.as_ref()),
             provenance: &self.order.provenance,

@@ -26,6 +26,8 @@ pub struct Order<'a> {
     pub name: &'a str,
     /// What follows `name` in references to them.
     pub cached_in: &'a [String],
+    /// The tag under which the builder leaves the steps of all stages.
+    pub written_cache: Option<&'a str>,
     /// Base images are taken as their registries have them now: the image is kept under their digests.
     pub pull: bool,
     pub login: Option<&'a RegistryLogin>,
@@ -65,7 +67,7 @@ pub async fn build(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Loc
 }
 
 fn request(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Build, Failure> {
-    let Order { config, platform, name, cached_in, pull, login, provenance, env, .. } = order;
+    let Order { config, platform, name, cached_in, written_cache, pull, login, provenance, env, .. } = order;
     let has_cache = config.cache != Cache::Off;
     Ok(Build {
         context: config.context.clone(),
@@ -77,6 +79,7 @@ fn request(order: Order<'_>, context: &ReleaseContext<'_>) -> Result<Build, Fail
         platform: Some(platform.to_owned()),
         cache_from: cached_in.iter().filter(|_| has_cache).map(|rest| format!("{name}{rest}")).collect(),
         inline_cache: has_cache,
+        cache_to: written_cache.map(|tag| format!("{name}:{tag}")),
         pull,
         logins: login.cloned().into_iter().collect(),
     })

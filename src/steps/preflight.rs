@@ -386,9 +386,13 @@ async fn to_build(
     }
     let stage_caches = match (&found, &repository) {
         (None, Some(repository)) if build.cache == Cache::Auto && !repository.is_immutable => {
-            let stages = context.builder.stages_beside(&request).await;
-            let stages = stages.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
-            stage_caches(&image.key, &stages, commit.cache_branches)
+            if context.builder.writes_whole_cache() {
+                whole_cache(&image.key, commit.cache_branches)
+            } else {
+                let stages = context.builder.stages_beside(&request).await;
+                let stages = stages.map_err(|e| build_failed(&format!("image `{}`", image.key), e))?;
+                stage_caches(&image.key, &stages, commit.cache_branches)
+            }
         }
         _ => StageCaches::default(),
     };
@@ -414,17 +418,28 @@ async fn to_build(
 
 /// Of each stage one tag for a branch: `cache-app-build-main`.
 fn stage_caches(image: &ImageKey, stages: &[String], branches: &CacheBranches) -> StageCaches {
-    let tag = |stage: &str, branch: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let named = format!("{CACHE_TAG}{image}-{stage}-{branch}");
-        named.chars().map(|c| if is_plain(c) { c } else { '-' }).take(128).collect::<String>()
-    };
+    let tag = |stage: &str, branch: &str| cache_tag(&format!("{image}-{stage}-{branch}"));
     let read = branches.read.iter().flat_map(|branch| stages.iter().map(|stage| tag(stage, branch)));
     let kept = branches
         .write
         .iter()
         .flat_map(|branch| stages.iter().map(|stage| KeptStage { stage: stage.clone(), tag: tag(stage, branch) }));
-    StageCaches { read: read.collect(), kept: kept.collect() }
+    StageCaches { read: read.collect(), kept: kept.collect(), written: None }
+}
+
+/// Of all stages one tag for a branch: `cache-app-main`.
+fn whole_cache(image: &ImageKey, branches: &CacheBranches) -> StageCaches {
+    let tag = |branch: &String| cache_tag(&format!("{image}-{branch}"));
+    StageCaches {
+        read: branches.read.iter().map(tag).collect(),
+        kept: vec![],
+        written: branches.write.as_ref().map(tag),
+    }
+}
+
+fn cache_tag(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    format!("{CACHE_TAG}{name}").chars().map(|c| if is_plain(c) { c } else { '-' }).take(128).collect()
 }
 
 async fn in_ecr(

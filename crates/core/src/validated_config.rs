@@ -23,6 +23,8 @@ pub struct Config {
     pub roles: Vec<RoleArn>,
     /// In the order of the file.
     pub images: Vec<ImageConfig>,
+    /// The BuildKit that builds; `None` is the Docker Engine's.
+    pub builder: Option<BuilderConfig>,
     /// One-off tasks of the release, in order.
     pub release: Vec<ReleaseCommand>,
     /// In the order of the file; with `--only` those alone, with the images and release commands that are theirs.
@@ -49,6 +51,19 @@ pub struct Config {
     pub terraform_outputs: Vec<String>,
     /// Values of references that are shown as they are written, wherever they turn up.
     pub shown_as: Vec<Resolved>,
+}
+
+/// A BuildKit that is not the Docker Engine's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuilderConfig {
+    /// `tcp://HOST:PORT`, `unix://PATH` or `docker-container://NAME`.
+    pub endpoint: String,
+    /// PEM files; a connection by TCP is plain without the first.
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// The name in the builder's certificate, where it is not the endpoint's host.
+    pub server_name: Option<String>,
 }
 
 /// An image of the release: built here, or given by reference.

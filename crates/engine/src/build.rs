@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use hyper::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::config_auth::RegistryCredentials;
+use super::config_auth::{DockerConfig, RegistryCredentials};
 use super::context::BuildContext;
 use super::filesync::Directories;
 use super::http::{Call, Objects, Query};
@@ -49,6 +49,8 @@ pub struct BuildRequest {
     pub cache_from: Vec<String>,
     /// Puts the cache metadata into the image, for `cache_from` elsewhere.
     pub inline_cache: bool,
+    /// Where the steps of all stages are left for later builds, by a builder which can. That it is not done fails no build.
+    pub cache_to: Option<String>,
     pub no_cache: bool,
     /// Takes base images as their registries have them now, whatever the Engine has of them.
     pub pull: bool,
@@ -73,6 +75,7 @@ impl BuildRequest {
             secrets: Vec::new(),
             cache_from: Vec::new(),
             inline_cache: false,
+            cache_to: None,
             no_cache: false,
             pull: false,
             tags: Vec::new(),
@@ -81,7 +84,7 @@ impl BuildRequest {
         }
     }
 
-    fn validate(&self) -> Result<BuildContext, EngineError> {
+    pub(super) fn validate(&self) -> Result<BuildContext, EngineError> {
         if let Some(platform) = &self.platform {
             validate_platform(platform)?;
         }
@@ -119,10 +122,10 @@ impl BuildRequest {
     }
 }
 
-/// The result of a build, in the Engine's store.
+/// The result of a build, in the Engine's store or in a builder's cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltImage {
-    /// `sha256:...`, the Engine's own id; not the digest in a registry.
+    /// `sha256:...`, the Engine's own id; not the digest in a registry. Of another builder the name of the build.
     pub id: String,
     /// What went to the Engine: contents and metadata of files.
     pub sent: u64,
@@ -146,6 +149,60 @@ impl Sending {
     }
 }
 
+/// Attempts of one build: a registry that is overloaded is asked again.
+pub(super) struct Attempts(ExponentialBackoff);
+
+impl Attempts {
+    pub fn new() -> Self {
+        Self(REGISTRY_BACKOFF.build())
+    }
+
+    /// Whether there is another after this one. Says why, and pauses.
+    pub async fn go_on(
+        &mut self,
+        built: &Result<BuiltImage, EngineError>,
+        sink: &mut (dyn FnMut(BuildEvent) + Send),
+    ) -> bool {
+        let Err(error) = built else { return false };
+        let Some(pause) = self.0.next().filter(|_| is_busy_registry(error)) else { return false };
+        sink(BuildEvent::Warning { text: format!("{error}; trying again") });
+        sleep(pause).await;
+        true
+    }
+}
+
+/// Within the time that the whole build has.
+pub(super) async fn in_time(
+    request: &BuildRequest,
+    building: impl Future<Output = Result<BuiltImage, EngineError>>,
+) -> Result<BuiltImage, EngineError> {
+    timeout(request.timeout, building).await.unwrap_or_else(|_| {
+        let what = format!("building `{}`", request.context.display());
+        Err(EngineError::Timeout { what, after: request.timeout })
+    })
+}
+
+/// What a session offers to the builder of `request`.
+pub(super) fn services(
+    request: &BuildRequest,
+    context: &BuildContext,
+    config: &Arc<DockerConfig>,
+    sending: &Sending,
+) -> SessionServices {
+    let named =
+        HashMap::from([("context", context.root.clone()), ("dockerfile", context.dockerfile_directory.clone())]);
+    SessionServices {
+        directories: Directories {
+            named,
+            sent: sending.bytes.clone(),
+            failure: sending.failure.clone(),
+            asked: sending.asked.clone(),
+        },
+        credentials: Credentials { given: request.credentials.clone(), config: config.clone() },
+        secrets: request.secrets.iter().cloned().collect(),
+    }
+}
+
 impl Engine {
     /// Builds one image. The result is one plain manifest; neither builder adds an attestation index. Dropping the future
     /// stops the build on the Engine too.
@@ -155,27 +212,20 @@ impl Engine {
         sink: &mut (dyn FnMut(BuildEvent) + Send),
     ) -> Result<BuiltImage, EngineError> {
         let context = request.validate()?;
-        let building = async {
-            let mut pauses = REGISTRY_BACKOFF.build();
+        in_time(request, async {
+            let mut attempts = Attempts::new();
             loop {
                 let built = if self.info.buildkit {
                     self.build_in_session(request, &context, sink).await
                 } else {
                     self.build_classic(request, &context, sink).await
                 };
-                match (built, pauses.next()) {
-                    (Err(error), Some(pause)) if is_busy_registry(&error) => {
-                        sink(BuildEvent::Warning { text: format!("{error}; trying again") });
-                        sleep(pause).await;
-                    }
-                    (built, _) => return built,
+                if !attempts.go_on(&built, sink).await {
+                    return built;
                 }
             }
-        };
-        timeout(request.timeout, building).await.unwrap_or_else(|_| {
-            let what = format!("building `{}`", request.context.display());
-            Err(EngineError::Timeout { what, after: request.timeout })
         })
+        .await
     }
 
     async fn build_in_session(
@@ -185,18 +235,7 @@ impl Engine {
         sink: &mut (dyn FnMut(BuildEvent) + Send),
     ) -> Result<BuiltImage, EngineError> {
         let sending = Sending::default();
-        let named =
-            HashMap::from([("context", context.root.clone()), ("dockerfile", context.dockerfile_directory.clone())]);
-        let services = SessionServices {
-            directories: Directories {
-                named,
-                sent: sending.bytes.clone(),
-                failure: sending.failure.clone(),
-                asked: sending.asked.clone(),
-            },
-            credentials: Credentials { given: request.credentials.clone(), config: self.config.clone() },
-            secrets: request.secrets.iter().cloned().collect(),
-        };
+        let services = services(request, context, &self.config, &sending);
         let session = Session::open(&self.transport, &shared_key(&context.root), services).await?;
 
         let mut query = request.query(&context.dockerfile_name);
@@ -308,12 +347,12 @@ fn validate_platform(platform: &str) -> Result<(), EngineError> {
 
 /// The same for every build of one directory on this machine, and different from other directories': the builder keeps
 /// what it got under a key, and asks for what differs in [the metadata](super::filesync).
-fn shared_key(root: &Path) -> String {
+pub(super) fn shared_key(root: &Path) -> String {
     hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()))
 }
 
 /// The builder's sentence without the names of the layers that it passed through.
-fn plain_reason(why: &str) -> String {
+pub(super) fn plain_reason(why: &str) -> String {
     let mut why = why;
     while let Some(rest) =
         ["failed to solve", "rpc error: code = Unknown desc", "failed to build LLB", "failed to create LLB definition"]

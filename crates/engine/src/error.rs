@@ -8,6 +8,9 @@ pub enum EngineError {
     /// No Engine answers, or the connection to it broke.
     #[error("cannot reach the Docker Engine at `{endpoint}`: {why}")]
     Unreachable { endpoint: String, why: String },
+    /// A BuildKit that is not an Engine's does not answer, is not trusted, or the connection to it broke.
+    #[error("cannot reach the builder at `{endpoint}`: {why}")]
+    BuilderUnreachable { endpoint: String, why: String },
     /// The request or the machine's Docker configuration is wrong; nothing was sent.
     #[error("{what}: {why}")]
     Config { what: String, why: String },
@@ -49,6 +52,13 @@ impl EngineError {
             }
             Self::Unreachable { .. } => {
                 "start Docker, or point DOCKER_HOST at a running Engine, e.g. DOCKER_HOST=unix:///var/run/docker.sock"
+            }
+            Self::BuilderUnreachable { why, .. } if why.contains("ertificate") || why.contains("fatal alert") => {
+                "`builder.ca` must have signed the builder's certificate, `builder.server-name` be in it, and the builder trust \
+                 who signed `builder.cert`"
+            }
+            Self::BuilderUnreachable { .. } => {
+                "start the builder, or take `builder` out of the config to build on this machine's Docker Engine"
             }
             Self::Build { why, .. } if why.contains("no active session") => {
                 "the connection to the Engine broke during the build; run it again"

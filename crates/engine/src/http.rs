@@ -6,10 +6,10 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -34,8 +34,10 @@ const CONNECT_BACKOFF: ExponentialBuilder =
 /// What a query may carry as it is: the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+/// A stream of bytes in both directions.
+pub(super) type BoxIo = Box<dyn Io>;
 
 /// How to reach one Engine, at one API version.
 #[derive(Clone, Debug)]
@@ -85,6 +87,12 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     pub fn new(what: &'a str, method: Method, target: impl Into<String>) -> Self {
         Self { what, method, target: target.into(), headers: HeaderMap::new(), body: empty(), limit: SHORT }
+    }
+
+    pub fn with_json(mut self, body: &Value) -> Self {
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.body = Full::from(body.to_string()).map_err(|never| match never {}).boxed_unsync();
+        self
     }
 }
 
@@ -165,10 +173,10 @@ impl Transport {
         connecting.await.map_err(|error| self.unreachable(&error))
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn Io>> {
+    async fn connect(&self) -> io::Result<BoxIo> {
         let connecting = async {
             Ok(match &self.endpoint {
-                Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?) as Box<dyn Io>,
+                Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?) as BoxIo,
                 Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).await?),
             })
         };

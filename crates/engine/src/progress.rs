@@ -76,6 +76,11 @@ impl Steps {
     pub fn trace(&mut self, aux: &Value, now: Instant, sink: &mut (dyn FnMut(BuildEvent) + Send)) {
         let decoded = aux.as_str().and_then(|text| STANDARD.decode(text).ok());
         let Some(status) = decoded.and_then(|bytes| StatusResponse::decode(bytes.as_slice()).ok()) else { return };
+        self.status(status, now, sink);
+    }
+
+    /// The same as BuildKit's own API gives it.
+    pub fn status(&mut self, status: StatusResponse, now: Instant, sink: &mut (dyn FnMut(BuildEvent) + Send)) {
         for vertex in status.vertexes {
             self.vertex(vertex, sink);
         }
@@ -120,9 +125,9 @@ impl Steps {
         if let StepState::Failed { why } = &state {
             // Steps that were running beside the failing one end as cancelled; they are not the cause.
             let is_consequence = why.contains("context canceled");
-            // A build goes on without a cache that cannot be read.
-            let is_cache_import = step.name.starts_with("importing cache manifest");
-            if !is_consequence && !is_cache_import && self.failed.is_none() {
+            // A build goes on without a cache that cannot be read, or written.
+            let is_cache = step.name.starts_with("importing cache manifest") || is_cache_export(&step.name);
+            if !is_consequence && !is_cache && self.failed.is_none() {
                 self.failed = Some(vertex.digest.clone());
             }
         }
@@ -133,6 +138,11 @@ impl Steps {
         step.state = Some(state.clone());
         sink(BuildEvent::Step { step: vertex.digest, name: step.name.clone(), state });
     }
+}
+
+/// The step that leaves the cache elsewhere.
+pub(super) fn is_cache_export(name: &str) -> bool {
+    name.starts_with("exporting cache") || name.starts_with("preparing build cache for export")
 }
 
 /// The last lines of a log that arrives in pieces.

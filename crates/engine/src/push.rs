@@ -197,7 +197,7 @@ impl Engine {
 
 /// Whether another attempt can help.
 #[derive(Debug, PartialEq, Eq)]
-enum Failure {
+pub(super) enum Failure {
     Passing(String),
     /// Nobody listens at the registry's address, or the name has none.
     NoAnswer(String),
@@ -207,7 +207,7 @@ enum Failure {
 impl Failure {
     /// The registry's error code stands at the begin of the Engine's sentence, e.g. `denied: ...`.
     /// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>
-    fn judge(target: &PushTarget, why: &str) -> Self {
+    pub fn judge(target: &PushTarget, why: &str) -> Self {
         let has = |parts: &[&str]| parts.iter().any(|part| why.contains(part));
         let (image, said) = (target.reference(), why.to_owned());
         if has(&["tag is immutable", "cannot be overwritten because"]) {

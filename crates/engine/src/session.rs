@@ -14,6 +14,7 @@ use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
 use bollard_buildkit_proto::health::{HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse};
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::{Secrets, SecretsServer};
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
+use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
 use bollard_buildkit_proto::moby::filesync::packet::file_sync_server::FileSyncServer;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::{Auth, AuthServer};
 use bollard_buildkit_proto::moby::filesync::v1::{
@@ -23,18 +24,24 @@ use bollard_buildkit_proto::moby::filesync::v1::{
 use futures_util::stream;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Method, Request as HttpRequest, Response as HttpResponse};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Request, Response, Status};
 
 use super::config_auth::{DockerConfig, RegistryCredentials};
+use super::control::BuildKit;
 use super::error::EngineError;
 use super::filesync::Directories;
-use super::http::{Attached, Call, Transport};
+use super::http::{Attached, Call, SHORT, Transport};
 use fargate_deploy_core::redact::Secret;
 
 const METHODS: [&str; 4] = [
@@ -43,6 +50,9 @@ const METHODS: [&str; 4] = [
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/grpc.health.v1.Health/Check",
 ];
+
+/// Of the session's bytes in one message.
+const PIECE: usize = 32 * 1024;
 
 /// What the builder may call for.
 #[derive(Debug)]
@@ -64,6 +74,7 @@ pub(super) struct Credentials {
 pub(super) struct Session {
     pub id: String,
     _server: Attached,
+    _carrier: Option<Attached>,
 }
 
 impl Session {
@@ -71,32 +82,76 @@ impl Session {
     pub async fn open(transport: &Transport, shared_key: &str, services: SessionServices) -> Result<Self, EngineError> {
         let id = random_id();
         let mut call = Call::new("opening a build session", Method::POST, "/session");
-        let mut add = |name: &'static str, value: &str| {
+        for (name, value) in offer(&id, shared_key) {
             if let Ok(value) = HeaderValue::from_str(value) {
                 call.headers.append(HeaderName::from_static(name), value);
             }
-        };
-        add("x-docker-expose-session-uuid", &id);
-        add("x-docker-expose-session-name", "fargate-deploy");
-        add("x-docker-expose-session-sharedkey", shared_key);
-        for method in METHODS {
-            add("x-docker-expose-session-grpc-method", method);
         }
         call.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         call.headers.insert(UPGRADE, HeaderValue::from_static("h2c"));
 
         let answer = transport.send(call).await?;
         let io = hyper::upgrade::on(answer.response).await.map_err(|error| transport.unreachable(&error))?;
-        let servers = Servers::new(services);
         let connection = answer.connection;
         let server = Attached::spawn(async move {
-            let serve = service_fn(move |request| servers.clone().call(request));
-            // The connection ends with the build, from whichever side; a break shows in the build's own stream.
-            let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, serve).await;
+            serve(io, services).await;
             drop(connection);
         });
-        Ok(Self { id, _server: server })
+        Ok(Self { id, _server: server, _carrier: None })
     }
+
+    /// The same inside a call of BuildKit's own API, whose messages carry the bytes of the session.
+    pub async fn within(kit: &BuildKit, shared_key: &str, services: SessionServices) -> Result<Self, EngineError> {
+        let id = random_id();
+        let (ours, theirs) = tokio::io::duplex(PIECE);
+        let (mut from_us, mut to_us) = tokio::io::split(theirs);
+        let (sender, receiver) = mpsc::channel(4);
+        let mut call = Request::new(ReceiverStream::new(receiver));
+        for (name, value) in offer(&id, shared_key) {
+            if let Ok(value) = value.parse() {
+                call.metadata_mut().append(name, value);
+            }
+        }
+        let server = Attached::spawn(async move {
+            let outward = async {
+                let mut bytes = vec![0; PIECE];
+                while let Ok(read @ 1..) = from_us.read(&mut bytes).await {
+                    if sender.send(BytesMessage { data: bytes[..read].to_vec() }).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            tokio::join!(serve(TokioIo::new(ours), services), outward);
+        });
+        let mut client = kit.client.clone();
+        let opened = timeout(SHORT, client.session(call)).await.map_err(|_| kit.dialer.silent())?;
+        let mut inward = opened.map_err(|status| kit.dialer.refused("opening a build session", &status))?.into_inner();
+        let carrier = Attached::spawn(async move {
+            while let Ok(Some(piece)) = inward.message().await {
+                if to_us.write_all(&piece.data).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { id, _server: server, _carrier: Some(carrier) })
+    }
+}
+
+/// How a session introduces itself: who it is, and what may be called in it.
+fn offer<'a>(id: &'a str, shared_key: &'a str) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let introduced = [
+        ("x-docker-expose-session-uuid", id),
+        ("x-docker-expose-session-name", "fargate-deploy"),
+        ("x-docker-expose-session-sharedkey", shared_key),
+    ];
+    introduced.into_iter().chain(METHODS.map(|method| ("x-docker-expose-session-grpc-method", method)))
+}
+
+/// Until the connection ends with the build, from whichever side; a break shows in the build's own stream.
+async fn serve(io: impl Read + Write + Send + Unpin + 'static, services: SessionServices) {
+    let servers = Servers::new(services);
+    let serve = service_fn(move |request| servers.clone().call(request));
+    let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, serve).await;
 }
 
 #[derive(Clone)]

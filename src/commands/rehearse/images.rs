@@ -74,6 +74,7 @@ impl Images<'_> {
             secrets: vec![],
             platform: Some(self.platform.to_owned()),
             cache_from: vec![],
+            cache_to: None,
             inline_cache: false,
             pull: false,
             logins: vec![],

@@ -132,6 +132,7 @@ impl World {
             services: vec![],
             left_out: fargate_deploy::config::LeftOut::default(),
             snapshot: None,
+            builder: None,
             on_failure: OnFailure::RollbackAll,
             fail_fast: false,
             on_cancel: OnCancel::Leave,

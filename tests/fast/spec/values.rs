@@ -355,3 +355,32 @@ environments: { staging: { services: { web: { task-definition: none.json } } }, 
     let without = load(&request, &env(), folder("cluster: c\nservices: { web: }").path()).unwrap_err();
     assert_eq!(without.to_string(), "--from `staging`: the config has no `environments`");
 }
+
+#[test]
+fn a_builder_is_an_endpoint_alone_or_with_files_that_are_there() {
+    let service = "cluster: c\nservices: { web: }\n";
+    let config = read(&format!("{service}builder: tcp://buildkit.internal:1234")).unwrap();
+    assert_eq!(config.builder.unwrap().endpoint, "tcp://buildkit.internal:1234");
+    let folder = folder(&format!(
+        "{service}builder: {{ endpoint: 'tcp://b:1234', ca: outputs.json, cert: outputs.json, key: outputs.json, server-name: b.test }}"
+    ));
+    let builder = load(&Request::default(), &env(), folder.path()).unwrap().builder.unwrap();
+    assert_eq!(builder.ca, Some(folder.path().join("outputs.json")));
+    assert_eq!(builder.server_name.as_deref(), Some("b.test"));
+    for (written, said) in [
+        (
+            "buildkit:1234",
+            "3:10: builder `buildkit:1234`: expected tcp://HOST:PORT, unix://PATH or docker-container://NAME",
+        ),
+        ("{ endpoint: 'tcp://b' }", "3:22: builder `tcp://b`: expected tcp://HOST:PORT"),
+        ("{ endpoint: 'tcp://b:1', ca: missing.pem }", "builder ca `missing.pem`: there is no such file"),
+        ("{ endpoint: 'tcp://b:1', cert: outputs.json, key: outputs.json }", "`ca` is missing"),
+        ("{ endpoint: 'tcp://b:1', ca: outputs.json, key: outputs.json }", "`cert` and `key` belong together"),
+        ("{ endpoint: 'unix:///b', ca: outputs.json }", "certificates are for tcp:// only"),
+        ("{ endpont: 'unix:///b' }", "did you mean `endpoint`"),
+        ("[tcp://b:1]", "`tcp://HOST:PORT`, or a mapping with `endpoint`"),
+    ] {
+        let all = refused(&format!("{service}builder: {written}"));
+        assert!(all.contains(said), "{written}: {all}");
+    }
+}

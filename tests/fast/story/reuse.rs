@@ -163,6 +163,27 @@ async fn nothing_is_kept_where_a_branch_may_not_or_a_tag_cannot_move() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_builder_that_writes_the_whole_cache_is_given_one_tag_for_the_branch_and_keeps_no_stage() {
+    let mut scene = multi_stage(Some("feature/x"));
+    scene.builder.writes_whole_cache.set(true);
+    scene.order.is_dry_run = true;
+    let plan = scene.deploy().await.record.plan.unwrap();
+    scene.order.is_dry_run = false;
+    let written = format!("{REGISTRY}/shop-app:cache-app-feature-x");
+    assert!(plan.calls.iter().any(|call| call.action == "ecr:PutImage" && call.on == written), "{:?}", plan.calls);
+    assert_eq!(scene.deploy().await.success(), Success::Deployed);
+    assert_eq!(scene.builder.written.borrow().join(" "), written);
+    assert_eq!(scene.journal.count("push shop-app:cache-"), 0, "the builder writes it itself");
+    let caches = scene.builder.caches.take();
+    assert!(caches[1..].starts_with(&[written, format!("{REGISTRY}/shop-app:cache-app-main")]), "{caches:?}");
+
+    let unsafe_branch = multi_stage(None);
+    unsafe_branch.builder.writes_whole_cache.set(true);
+    assert_eq!(unsafe_branch.deploy().await.success(), Success::Deployed);
+    assert!(unsafe_branch.builder.written.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cache_that_cannot_be_kept_is_one_warning_and_the_deploy_is_green() {
     let scene = multi_stage(Some("main"));
     scene.builder.refuses.replace(Some("cache-".to_owned()));

@@ -134,6 +134,7 @@ fn config() -> Config {
         services: vec![service_config("web")],
         left_out: LeftOut::default(),
         snapshot: None,
+        builder: None,
         on_failure: OnFailure::RollbackAll,
         fail_fast: false,
         on_cancel: OnCancel::Leave,

@@ -309,15 +309,17 @@ fn calls(plan: &Plan, config: &Config, services: &[PlannedService], commands: &[
     let call = |action: &str, on: String| PlannedCall { action: action.to_owned(), on };
     let mut calls = vec![];
     for image in &plan.images {
-        let (pushed, kept) = match &image.action {
-            ImageAction::Build { tags, kept_stages, .. } => (tags, kept_stages.as_slice()),
-            ImageAction::Reuse { missing_tags, .. } => (missing_tags, &[][..]),
+        let (pushed, kept, written) = match &image.action {
+            ImageAction::Build { tags, kept_stages, written_cache, .. } => {
+                (tags, kept_stages.as_slice(), written_cache.as_ref())
+            }
+            ImageAction::Reuse { missing_tags, .. } => (missing_tags, &[][..], None),
             ImageAction::Existing { .. } => continue,
         };
         if image.is_to_be_created && !pushed.is_empty() {
             calls.push(call("ecr:CreateRepository", image.name.clone()));
         }
-        let tags = pushed.iter().chain(kept.iter().map(|kept| &kept.tag));
+        let tags = pushed.iter().chain(kept.iter().map(|kept| &kept.tag)).chain(written);
         calls.extend(tags.map(|tag| call("ecr:PutImage", format!("{}:{tag}", image.name))));
     }
     if services.iter().all(|s| !s.moves) {

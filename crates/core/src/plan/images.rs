@@ -14,6 +14,8 @@ pub struct StageCaches {
     pub read: Vec<String>,
     /// What this run leaves to the next.
     pub kept: Vec<KeptStage>,
+    /// The tag under which the builder itself leaves all of them.
+    pub written: Option<String>,
 }
 
 /// A stage of a Dockerfile that is pushed as an image, under a tag that moves.
@@ -79,6 +81,8 @@ pub enum ImageAction {
         cached_in: Vec<String>,
         /// Pushed while services already roll out.
         kept_stages: Vec<KeptStage>,
+        /// The tag under which the builder leaves the steps of all stages.
+        written_cache: Option<String>,
     },
     /// What this would build is in the repository: only put the missing tags on it.
     Reuse { build: Box<BuildConfig>, digest: Digest, missing_tags: Vec<String> },
@@ -129,6 +133,7 @@ pub(super) fn plan_image(
             tags: found.tags.into_iter().chain(found.content_tag).collect(),
             commit_tag: found.commit_tag,
             kept_stages: found.stage_caches.kept,
+            written_cache: found.stage_caches.written,
         },
         (_, None) => {
             problems.push(format!("image `{}` is neither built here nor found in its repository", found.key));

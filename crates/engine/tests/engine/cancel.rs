@@ -8,11 +8,11 @@ use fargate_deploy_engine::{BuildEvent, Engine, EngineError};
 use crate::support::{BUSYBOX, Context, Leftovers, engine, engine_without_buildkit, run, until};
 
 /// Seconds to sleep that no other process on this machine sleeps.
-fn odd_sleep(salt: u32) -> String {
+pub fn odd_sleep(salt: u32) -> String {
     format!("{}", 500_000 + (std::process::id() % 100_000) * 4 + salt)
 }
 
-fn is_sleeping(seconds: &str) -> bool {
+pub fn is_sleeping(seconds: &str) -> bool {
     let wanted = format!("sleep\0{seconds}\0");
     fs::read_dir("/proc").unwrap().flatten().any(|process| {
         fs::read(process.path().join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).ends_with(&wanted))

@@ -14,4 +14,7 @@ mod memory;
 mod negotiation;
 mod private_base;
 mod push;
+mod remote_builder;
+mod scripted_builder;
+mod solve;
 mod support;

@@ -17,10 +17,11 @@ use serde_json::Value;
 
 const OPENS: &str = "<!-- generated: ";
 const CLOSES: &str = "<!-- /generated -->";
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "causes",
     "config settings",
     "config image",
+    "config builder",
     "config secret",
     "config release",
     "config service",

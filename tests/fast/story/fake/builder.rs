@@ -36,6 +36,9 @@ pub struct FakeBuilder {
     pub hangs: RefCell<Option<String>>,
     /// The stages of each Dockerfile that its image does not hold.
     pub stages: RefCell<Vec<String>>,
+    /// It leaves the steps of all stages under one reference; where it was asked to.
+    pub writes_whole_cache: Cell<bool>,
+    pub written: RefCell<Vec<String>>,
     /// Where builds looked for caches.
     pub caches: RefCell<Vec<String>>,
     /// What contexts hold that differ from `content`.
@@ -65,6 +68,8 @@ impl FakeBuilder {
             refuses: RefCell::default(),
             hangs: RefCell::default(),
             stages: RefCell::default(),
+            writes_whole_cache: Cell::new(false),
+            written: RefCell::default(),
             caches: RefCell::default(),
             contents: RefCell::default(),
             bases: RefCell::default(),
@@ -118,6 +123,7 @@ impl Builder for FakeBuilder {
             });
         }
         self.caches.borrow_mut().extend(request.cache_from.iter().cloned());
+        self.written.borrow_mut().extend(request.cache_to.clone());
         let id = digest_of(&self.content_in(&request.context));
         let platform = self.builds_for.borrow().clone().unwrap_or(platform);
         let read_beyond = self.reads_beyond.borrow().clone();
@@ -184,6 +190,10 @@ impl Builder for FakeBuilder {
         }
         let digest = format!("of what is named {} {:?}", self.content_in(&request.context), request.platform);
         Ok(Content::Certain { digest, images: self.bases.borrow().clone() })
+    }
+
+    fn writes_whole_cache(&self) -> bool {
+        self.writes_whole_cache.get()
     }
 
     async fn stages_beside(&self, _request: &Build) -> Result<Vec<String>, BuildFailure> {
