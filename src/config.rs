@@ -25,7 +25,7 @@ mod validate;
 pub use draft::{Needs, Requester};
 pub use error::ConfigErrors;
 pub(crate) use interpolate::is_credential;
-pub use load::{draft, exists, load_rehearsal, path};
+pub use load::{draft, environment_names, exists, load_rehearsal, path};
 pub use read::{Unread, read_file, read_text};
 pub use request::{LockFlag, Request};
 pub use schema::schema;

@@ -13,6 +13,7 @@ use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::service::Service;
 use fargate_deploy_core::task_definition::TaskDefinition;
 use futures_util::future::{join_all, try_join_all};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 /// AWS keeps service deployments for 90 days.
@@ -24,6 +25,8 @@ const DEPLOYMENTS_EACH: usize = 4;
 const AT_ONCE: u64 = 10;
 /// Revisions that are read for each release that is asked for: other tools register in the same families.
 const REVISIONS_EACH: u64 = 4;
+/// Revisions without our tags that are read to find the newest one with them.
+const UNTAGGED: u64 = 60;
 
 /// The history of some services.
 #[derive(Clone, Debug, Default)]
@@ -49,20 +52,29 @@ impl Missing {
     }
 }
 
-/// Reads the last `releases` of each service. `after`: the release commands that run when the services serve already.
+/// How much of a history is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Depth {
+    /// So many releases of each service, and every one that AWS or a lease says to have been deployed.
+    pub releases: usize,
+    /// And on until this one is found.
+    pub until: Option<u64>,
+}
+
+/// Reads the releases of each service. `after`: the release commands that run when the services serve already.
 ///
 /// # Errors
 /// `permission`: no revision may be read. `unavailable`, `identity`: AWS could not be asked.
 pub async fn read(
     services: &[ServiceConfig],
-    wanted: usize,
+    depth: Depth,
     after: &[String],
     aws: Aws<'_>,
 ) -> Result<History, Failure> {
     let names: Vec<_> = services.iter().map(ServiceConfig::reference).collect();
     let mut missing = vec![];
     let found = described(&names, &mut missing, aws).await?;
-    let reading = services.iter().zip(&found).map(|(service, now)| past(service, now.clone(), wanted, aws));
+    let reading = services.iter().zip(&found).map(|(service, now)| past(service, now.clone(), depth, aws));
     let mut pasts = vec![];
     for (past, lacks) in try_join_all(reading).await? {
         pasts.push(past);
@@ -121,13 +133,13 @@ fn lacks(missing: &mut Vec<Missing>, what: impl Into<String>, error: CallError) 
 async fn past(
     config: &ServiceConfig,
     now: Now,
-    wanted: usize,
+    depth: Depth,
     aws: Aws<'_>,
 ) -> Result<(ServicePast, Vec<Missing>), Failure> {
     let service = config.reference();
     let mut missing = vec![];
     let failed = |e: CallError| call_failed(&format!("reading the releases of {service}"), &e);
-    let deployments = match deployments(&service, wanted * DEPLOYMENTS_EACH, aws).await {
+    let deployments = match deployments(&service, depth.releases.saturating_mul(DEPLOYMENTS_EACH), aws).await {
         Ok(found) => Some(found),
         // A service that is gone has none.
         Err(e) if e.kind == CallErrorKind::NotFound => Some(Deployments::default()),
@@ -136,7 +148,7 @@ async fn past(
             None
         }
     };
-    let notes = match lease::recorded(&service, aws).await {
+    let notes: Vec<Note> = match lease::recorded(&service, aws).await {
         Ok(claims) => claims.into_iter().filter_map(|claim| claim.release).map(note_of).collect(),
         Err(failure) if failure.reason == Reason::Permission => {
             missing.push(Missing {
@@ -147,7 +159,7 @@ async fn past(
         }
         Err(failure) => return Err(failure),
     };
-    let revisions = revisions(config, &now, deployments.as_ref(), wanted, aws).await.map_err(failed)?;
+    let revisions = revisions(config, &now, deployments.as_ref(), &notes, depth, aws).await.map_err(failed)?;
     let images = config.containers.iter().filter_map(|(container, key)| {
         let only = || revisions.first().and_then(TaskDefinition::sole_container);
         Some((container.clone().or_else(only)?, key.clone()))
@@ -186,12 +198,14 @@ async fn deployments(service: &ServiceRef, most: usize, aws: Aws<'_>) -> Call<De
 }
 
 /// The newest revisions of the families that the service runs, or has run, downwards by their numbers: whoever may describe
-/// one needs no permission to list them, and those that were deregistered are among them.
+/// one needs no permission to list them, and those that were deregistered are among them. And every one that the service
+/// runs or was told to run, however many others were registered since: other tools and other services have the same families.
 async fn revisions(
     config: &ServiceConfig,
     now: &Now,
     deployments: Option<&Deployments>,
-    wanted: usize,
+    notes: &[Note],
+    depth: Depth,
     aws: Aws<'_>,
 ) -> Call<Vec<TaskDefinition>> {
     let mut named: Vec<TaskDefinitionArn> = vec![];
@@ -200,6 +214,8 @@ async fn revisions(
         named.extend(now.deployments.iter().map(|d| d.task_definition.clone()));
     }
     named.extend(deployments.iter().flat_map(|d| d.all.iter().filter_map(|(_, to)| to.clone())));
+    named.extend(notes.iter().flat_map(|note| [note.revision.clone(), note.previous.clone()]));
+    named.retain(|arn| !arn.family().is_empty() && arn.revision().is_some());
     let mut families: Vec<String> = vec![];
     for arn in &named {
         if !families.iter().any(|family| family == arn.family()) {
@@ -219,31 +235,95 @@ async fn revisions(
             Err(e) if is_missing(&e) => None,
             Err(e) => return Err(e),
         };
-        let known = named.iter().filter(|arn| arn.family() == family).filter_map(|arn| arn.revision()).max();
-        let Some(newest) = newest.max(known) else { continue };
-        all.extend(family_down(family, newest, wanted, aws).await?);
+        let mut numbers: Vec<u64> =
+            named.iter().filter(|arn| arn.family() == family).filter_map(TaskDefinitionArn::revision).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let Some(newest) = newest.max(numbers.last().copied()) else { continue };
+        let mut found = family_down(family, newest, depth, aws).await?;
+        let known: Vec<u64> = found.iter().filter_map(number_of).collect();
+        numbers.retain(|number| !known.contains(number));
+        for chunk in numbers.chunks(AT_ONCE as usize) {
+            found.extend(numbered(family, chunk.iter().copied(), aws).await?);
+        }
+        found.sort_by_key(|definition| Reverse(number_of(definition)));
+        all.extend(found);
     }
     Ok(all)
 }
 
-async fn family_down(family: &str, newest: u64, wanted: usize, aws: Aws<'_>) -> Call<Vec<TaskDefinition>> {
+fn number_of(definition: &TaskDefinition) -> Option<u64> {
+    definition.arn()?.revision()
+}
+
+/// Those of a family's revisions that have not been deleted.
+async fn numbered(family: &str, numbers: impl Iterator<Item = u64>, aws: Aws<'_>) -> Call<Vec<TaskDefinition>> {
+    let reads =
+        numbers.map(async |number| match aws.task_definitions.task_definition(&format!("{family}:{number}")).await {
+            Ok(definition) => Ok(Some(definition)),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(e),
+        });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+async fn family_down(family: &str, newest: u64, depth: Depth, aws: Aws<'_>) -> Call<Vec<TaskDefinition>> {
     let mut found: Vec<TaskDefinition> = vec![];
     let mut next = newest;
-    let last = newest.saturating_sub(REVISIONS_EACH.saturating_mul(wanted as u64).max(AT_ONCE));
-    while next > last && found.iter().filter(|d| d.release().is_some()).count() < wanted {
-        let batch = (next.saturating_sub(AT_ONCE)..next).rev().map(|below| below + 1).filter(|n| *n > last);
-        let reads = batch.map(async |number| {
-            match aws.task_definitions.task_definition(&format!("{family}:{number}")).await {
-                Ok(definition) => Ok(Some(definition)),
-                // It was deleted.
-                Err(e) if is_missing(&e) => Ok(None),
-                Err(e) => Err(e),
-            }
-        });
-        found.extend(try_join_all(reads).await?.into_iter().flatten());
-        next = next.saturating_sub(AT_ONCE);
+    let last = newest.saturating_sub(REVISIONS_EACH.saturating_mul(depth.releases as u64).max(AT_ONCE));
+    loop {
+        let releases = || found.iter().filter_map(TaskDefinition::release);
+        // Releases are numbered in the order of their revisions, where nobody has begun again.
+        let is_sought =
+            depth.until.is_some_and(|wanted| !releases().any(|n| n == wanted) && releases().all(|n| n > wanted));
+        let is_wanted = next > last && releases().count() < depth.releases;
+        if next == 0 || !(is_wanted || is_sought) {
+            return Ok(found);
+        }
+        let below = next.saturating_sub(AT_ONCE);
+        found.extend(numbered(family, (below..next).rev().map(|number| number + 1), aws).await?);
+        next = below;
     }
-    Ok(found)
+}
+
+/// The highest number that a release of a family has: by the tags of its newest revisions, back to the first of ours, and by
+/// what the leases of a service say that it was told to run. `of`: the number of a revision that counts.
+///
+/// # Errors
+/// AWS could not be asked.
+pub async fn highest_number(
+    newest: &TaskDefinition,
+    service: &ServiceRef,
+    of: impl Fn(&TaskDefinition) -> Option<u64>,
+    aws: Aws<'_>,
+) -> Call<Option<u64>> {
+    if let Some(number) = of(newest) {
+        return Ok(Some(number));
+    }
+    let family = newest.family();
+    let mut next = number_of(newest).unwrap_or_default().saturating_sub(1);
+    let last = next.saturating_sub(UNTAGGED);
+    while next > last {
+        let below = next.saturating_sub(AT_ONCE).max(last);
+        let found = numbered(family, below + 1..=next, aws).await?;
+        if let Some(highest) = found.iter().filter_map(&of).max() {
+            return Ok(Some(highest));
+        }
+        next = below;
+    }
+    if last == 0 {
+        return Ok(None);
+    }
+    // A lease that may not be read says nothing.
+    let told = lease::recorded(service, aws).await.unwrap_or_default();
+    let last_told =
+        told.into_iter().find_map(|claim| claim.release).map(|record| TaskDefinitionArn::new(record.revision));
+    let Some(told) = last_told.filter(|told| told.family() == family) else { return Ok(None) };
+    match aws.task_definitions.task_definition(told.as_str()).await {
+        Ok(definition) => Ok(of(&definition)),
+        Err(e) if is_missing(&e) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 fn is_missing(error: &CallError) -> bool {

@@ -2,16 +2,19 @@
 //! differ, and an end to revisions that nobody goes back to any more.
 
 use crate::cli::{Arguments, ReleasesAction, ReleasesFlags};
+use crate::commands::bad_config;
+use crate::commands::configure::configure;
 use crate::commands::scope::Scope;
+use crate::config::{self, Request, ServiceConfig};
 use crate::context::RunContext;
 use crate::error::call_failed;
 use crate::events::Sink;
-use crate::history::{self, History};
+use crate::history::{self, Depth, History};
 use crate::ports::{Aws, CallErrorKind, LogStream};
 use crate::render::releases::{difference, info, json, table};
 use crate::render::screen::ScreenLine;
 use fargate_deploy_core::history::{Now, Outcome, Part, Release};
-use fargate_deploy_core::names::{ServiceKey, TaskArn, TaskDefinitionArn};
+use fargate_deploy_core::names::{RoleArn, ServiceKey, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::task_definition::one_off::one_off;
@@ -41,17 +44,62 @@ pub async fn releases(
 ) -> Result<Printed, Failure> {
     let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let context = RunContext::read(env, directory);
+    let others = match &flags.action {
+        Some(ReleasesAction::Prune { .. }) => {
+            other_services(&scope, arguments, env, directory, Arc::clone(&sink)).await?
+        }
+        _ => vec![],
+    };
     let cloud = scope.open(&context, env, sink).await?;
-    of_scope(flags, &scope, cloud.ports(), crate::clock::now()).await
+    of_scope(flags, &scope, &others, cloud.ports(), crate::clock::now()).await
 }
 
-async fn of_scope(flags: &ReleasesFlags, scope: &Scope, aws: Aws<'_>, now: f64) -> Result<Printed, Failure> {
+/// The services of the config's other environments in the same account and Region, as far as names tell, and those of this
+/// one that are not asked for: their revisions may be of the same families.
+async fn other_services(
+    scope: &Scope,
+    arguments: &Arguments,
+    env: &BTreeMap<String, String>,
+    directory: &Path,
+    sink: Arc<dyn Sink + Send + Sync>,
+) -> Result<Vec<ServiceConfig>, Failure> {
+    let asked = arguments.request();
+    let names = config::environment_names(&asked, directory).map_err(|errors| bad_config(&errors))?;
+    let account = |roles: &[RoleArn]| roles.last().and_then(|role| role.as_str().split(':').nth(4).map(str::to_owned));
+    let mut all: Vec<ServiceConfig> = vec![];
+    for name in names {
+        let request = Request { environment: Some(name), needs_no_sources: true, ..asked.clone() };
+        let config = configure(&request, env, directory, Arc::clone(&sink), std::future::pending()).await?;
+        let (here, there) = (account(&scope.roles), account(&config.roles));
+        let is_elsewhere = here.is_some() && there.is_some() && here != there;
+        if config.region == scope.region && !is_elsewhere {
+            all.extend(config.services);
+        }
+    }
+    let is_asked = |service: &ServiceConfig| scope.services.iter().any(|asked| asked.service == service.reference());
+    all.retain(|service| !is_asked(service));
+    Ok(all)
+}
+
+async fn of_scope(
+    flags: &ReleasesFlags,
+    scope: &Scope,
+    others: &[ServiceConfig],
+    aws: Aws<'_>,
+    now: f64,
+) -> Result<Printed, Failure> {
     let wanted = match &flags.action {
         None if !flags.all => flags.number,
         Some(ReleasesAction::Prune { keep, .. }) => FAR.max(keep.saturating_mul(2)),
         _ => FAR,
     };
-    let history = history::read(&scope.configs(), wanted, &scope.commands_after, aws).await?;
+    let until = match &flags.action {
+        Some(ReleasesAction::Info { release } | ReleasesAction::Output { release }) => Some(*release),
+        Some(ReleasesAction::Diff { one, other }) => Some(*one.min(other)),
+        None | Some(ReleasesAction::Prune { .. }) => None,
+    };
+    let depth = Depth { releases: wanted, until };
+    let history = history::read(&scope.configs(), depth, &scope.commands_after, aws).await?;
     match &flags.action {
         None => Ok(listed(&history, if flags.all { usize::MAX } else { flags.number }, now)),
         Some(ReleasesAction::Info { release }) => {
@@ -65,7 +113,10 @@ async fn of_scope(flags: &ReleasesFlags, scope: &Scope, aws: Aws<'_>, now: f64) 
             Ok(Printed { objects: vec![json!({"from": one.name(), "to": other.name(), "differences": text})], lines })
         }
         Some(ReleasesAction::Output { release }) => output(named(&history, *release)?, &history, aws).await,
-        Some(ReleasesAction::Prune { keep, dry_run }) => prune(&history, *keep, *dry_run, aws).await,
+        Some(ReleasesAction::Prune { keep, dry_run }) => {
+            let others = history::read(others, depth, &[], aws).await?;
+            prune(&history, &others, *keep, *dry_run, aws).await
+        }
     }
 }
 
@@ -147,17 +198,41 @@ async fn lines_of(command: &str, task: &TaskArn, part: &Part, aws: Aws<'_>) -> R
     Ok(vec![])
 }
 
-/// Deregisters what is older than the `keep` newest releases, and serves nowhere. Revisions that are of no release are left.
-async fn prune(history: &History, keep: usize, is_dry_run: bool, aws: Aws<'_>) -> Result<Printed, Failure> {
-    if let Some(past) = history.pasts.iter().find(|past| matches!(past.now, Now::Unknown)) {
+/// Deregisters what is older than the `keep` newest releases, serves nowhere, and is nothing that one of the `others` could go
+/// back to. Revisions that are of no release are left, and those of a family of others that were never deployed here: whose
+/// these are is not known.
+///
+/// # Errors
+/// `permission`: what a service runs may not be read.
+pub async fn prune(
+    history: &History,
+    others: &History,
+    keep: usize,
+    is_dry_run: bool,
+    aws: Aws<'_>,
+) -> Result<Printed, Failure> {
+    if let Some(past) = history.pasts.iter().chain(&others.pasts).find(|past| matches!(past.now, Now::Unknown)) {
         let what = format!("{}: what it runs may not be read, and that must stay", past.service);
         return Err(Failure::new(Reason::Permission, what)
             .with_next("allow `ecs:DescribeServices` in the policy of the role (docs/iam.md)"));
     }
     let serves = |part: &Part| matches!(part.outcome, Outcome::Serving | Outcome::RollingOut | Outcome::RollingBack);
-    let numbered = history.releases.iter().filter(|release| release.number.is_some());
-    let old: Vec<(&Release, &Part)> =
-        numbered.skip(keep).flat_map(|r| r.parts.iter().map(move |part| (r, part))).collect();
+    let was_deployed = |part: &Part| !part.outcome.is_never() && part.outcome != Outcome::Unknown;
+    let of_others = |part: &Part| {
+        let is_same = |other: &&Part| other.revision == part.revision;
+        others.releases.iter().flat_map(|release| &release.parts).filter(is_same).collect::<Vec<_>>()
+    };
+    let is_theirs = |part: &Part| {
+        let theirs = of_others(part);
+        theirs.iter().any(|part| was_deployed(part)) || (!theirs.is_empty() && !was_deployed(part))
+    };
+    let is_ours = |release: &&Release| release.number.is_some() && !release.parts.iter().all(is_theirs);
+    let ours = history.releases.iter().filter(is_ours);
+    let old: Vec<(&Release, &Part)> = ours
+        .skip(keep)
+        .flat_map(|r| r.parts.iter().map(move |part| (r, part)))
+        .filter(|(_, part)| !is_theirs(part))
+        .collect();
     let mut printed = Printed::default();
     let mut done: Vec<&TaskDefinitionArn> = vec![];
     for (release, part) in old.into_iter().filter(|(_, part)| part.is_active() && !serves(part)) {

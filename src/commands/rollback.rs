@@ -3,6 +3,7 @@
 
 use crate::adapters::aws::AwsClient;
 use crate::cli::{Arguments, RollbackFlags};
+use crate::clock;
 use crate::commands::configure::configure;
 use crate::commands::deploy::{Options, deploy, open_session, run_of};
 use crate::commands::lock::manual_lock;
@@ -12,12 +13,13 @@ use crate::config::{Config, ImageSource, Request, ServiceConfig};
 use crate::context::RunContext;
 use crate::error::call_failed;
 use crate::events::{Event, Notice, Sink, Warning};
-use crate::history::{self, History};
+use crate::history::{self, Depth, History};
 use crate::in_progress::is_in_progress;
 use crate::lease::ManualLock;
 use crate::ports::{Aws, Call, CallErrorKind, Repository};
 use crate::release::{GoesBack, Rollback};
-use fargate_deploy_core::history::{Choice, Chosen, Now, Part, Refusal, choose};
+use crate::render::screen::age;
+use fargate_deploy_core::history::{Choice, Chosen, Now, Part, Refusal, Release, ServicePast, Unfinished, choose};
 use fargate_deploy_core::image::ImageRef;
 use fargate_deploy_core::names::{PinnedImage, ServiceKey, ServiceRef, TaskDefinitionArn, short};
 use fargate_deploy_core::outcome::{Failure, ImageRecord, Outcome, Reason, WentBack};
@@ -29,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// Releases that are read to find the last good one.
 const NEAR: usize = 15;
@@ -56,6 +59,8 @@ pub struct Prepared {
     pub rollback: Rollback,
     /// The commit that serves again.
     pub sha: Option<String>,
+    /// When it was registered first: seconds since the epoch.
+    pub registered_at: Option<f64>,
 }
 
 pub async fn rollback(
@@ -94,8 +99,8 @@ async fn begin(
     sink: Arc<dyn Sink + Send + Sync>,
 ) -> Result<(Prepared, RunContext), Failure> {
     refuse_foreign(&RunContext::read(env, directory), "rollback")?;
-    let request = Request { lock: flags.lock, wait: flags.wait, ..arguments.request() };
-    let config = configure(&request, env, directory, Arc::clone(&sink), std::future::pending()).await?;
+    let config =
+        configure(&request(flags, arguments), env, directory, Arc::clone(&sink), std::future::pending()).await?;
     let context = RunContext::read(env, &config.root);
     let session = open_session(config.region.clone(), config.roles.clone(), &context, env, Arc::clone(&sink)).await?;
     let cloud = AwsClient::new(session);
@@ -108,9 +113,14 @@ async fn begin(
     };
     let prepared = prepare(&asked, config, cloud.ports(), sink.as_ref()).await?;
     if !flags.dry_run && !flags.yes && !context.is_in_actions {
-        confirm(&prepared.rollback.went_back)?;
+        confirm(&prepared).await?;
     }
     Ok((prepared, context))
+}
+
+/// Nothing is built of the config: whoever is on call goes back from any checkout.
+fn request(flags: &RollbackFlags, arguments: &Arguments) -> Request {
+    Request { lock: flags.lock, wait: flags.wait, needs_no_sources: true, ..arguments.request() }
 }
 
 /// Chooses what to go back to, and sees that it is all there.
@@ -120,41 +130,61 @@ async fn begin(
 pub async fn prepare(asked: &Asked, config: Config, aws: Aws<'_>, sink: &dyn Sink) -> Result<Prepared, Failure> {
     let after = config.commands_after();
     let services = of_config(&config, &asked.only)?;
-    let wanted = if asked.to.is_some() { FAR } else { NEAR };
-    let history = history::read(&services, wanted, &after, aws).await?;
+    // A release that is named may have left these services alone.
+    let read = if asked.to.is_some() { config.services.clone() } else { services.clone() };
+    let depth = Depth { releases: if asked.to.is_some() { FAR } else { NEAR }, until: asked.to };
+    let history = history::read(&read, depth, &after, aws).await?;
     for missing in history.missing.clone() {
         let history::Missing { what, action } = missing;
         sink.emit(Event::Notice(Notice::NotReadable { what, action }));
     }
-    let choice = Choice { pasts: &history.pasts, releases: &history.releases };
-    let to = asked.to.or_else(|| earlier_target(asked, &history));
-    let chosen = choose(choice, to).map_err(|refusal| refused(&refusal, &history))?;
-    nothing_moves(&history, aws).await?;
+    let is_meant = |past: &&ServicePast| services.iter().any(|service| service.key == past.key);
+    let pasts: Vec<ServicePast> = history.pasts.iter().filter(is_meant).cloned().collect();
+    let earlier_attempt = asked.earlier_attempt.as_deref();
+    let choice = Choice { pasts: &pasts, releases: &history.releases, earlier_attempt };
     let (known, denied) = repositories(&config, aws).await?;
     let parts = Parts { known, denied, aws, sink, not_seen: RefCell::default() };
+    let chosen = match choose(choice, asked.to) {
+        Ok(chosen) => chosen,
+        Err(Refusal::NeverServed(to, outcome)) => {
+            let what = format!("r{to} has never served here: {}", outcome.word());
+            return Err(parts.naming_next(Failure::new(Reason::Config, what), to, choice).await);
+        }
+        Err(refusal) => return Err(refused(&refusal, &history)),
+    };
+    nothing_else_moves(&pasts, choice.unfinished(), chosen.unfinished.as_ref(), aws).await?;
     if let Some(gone) = parts.missing(&chosen).await? {
-        return Err(parts.refuses(&chosen, gone, choice).await);
+        let what = format!("r{} cannot be gone back to: {gone}", chosen.to);
+        return Err(parts.naming_next(Failure::new(Reason::Config, what), chosen.to, choice).await);
     }
     Ok(prepared(asked, config, &services.iter().map(ServiceConfig::reference).collect::<Vec<_>>(), chosen, &history))
 }
 
-/// What an earlier attempt of this run goes back to: it may have moved a service already.
-fn earlier_target(asked: &Asked, history: &History) -> Option<u64> {
-    let run = asked.earlier_attempt.as_deref()?;
-    history.releases.iter().find(|release| release.run.as_deref() == Some(run))?.back_to
-}
-
-/// A deployment that makes progress is not gone back from: ECS has to be told to stop it.
-async fn nothing_moves(history: &History, aws: Aws<'_>) -> Result<(), Failure> {
-    for past in &history.pasts {
+/// A deployment that makes progress is not gone back from: ECS has to be told to stop it. That of an unfinished rollback is
+/// followed by one to the same release.
+async fn nothing_else_moves(
+    pasts: &[ServicePast],
+    unfinished: Option<Unfinished>,
+    followed: Option<&Unfinished>,
+    aws: Aws<'_>,
+) -> Result<(), Failure> {
+    let is_of = |rollback: Option<&Unfinished>, runs| rollback.is_some_and(|of| of.revisions.contains(runs));
+    for past in pasts {
         if let Now::Known(now) = &past.now
+            && !is_of(followed, &now.task_definition)
             && is_in_progress(&past.service, now, aws).await
         {
             let what = format!("{}: a rollout of {} is under way", past.service, now.task_definition.short());
-            return Err(Failure::new(Reason::Locked, what).with_next(format!(
-                "wait until it has ended, or stop it, and ECS goes back: fargate-deploy abort -s {}",
-                past.key
-            )));
+            let next = match unfinished.filter(|unfinished| is_of(Some(unfinished), &now.task_definition)) {
+                Some(rollback) => {
+                    format!("it is a rollback: fargate-deploy rollback --to r{} finishes it", rollback.to)
+                }
+                None => {
+                    let key = &past.key;
+                    format!("wait until it has ended, or stop it, and ECS goes back: fargate-deploy abort -s {key}")
+                }
+            };
+            return Err(Failure::new(Reason::Locked, what).with_next(next));
         }
     }
     Ok(())
@@ -172,6 +202,9 @@ fn refused(refusal: &Refusal, history: &History) -> Failure {
         Refusal::Serves(to) => {
             let what = format!("r{to} is what every service runs");
             (what, "nothing, or name another one with `--to`".to_owned())
+        }
+        Refusal::NeverServed(to, outcome) => {
+            (format!("r{to} has never served here: {}", outcome.word()), see.to_owned())
         }
         Refusal::NothingBefore(from) => {
             let before = from.map_or_else(String::new, |from| format!(" before r{from}"));
@@ -343,10 +376,9 @@ impl Parts<'_> {
         })
     }
 
-    /// Names the next release whose parts are all there.
-    async fn refuses(&self, chosen: &Chosen, gone: String, choice: Choice<'_>) -> Failure {
-        let failure = Failure::new(Reason::Config, format!("r{} cannot be gone back to: {gone}", chosen.to));
-        for number in choice.numbers().unwrap_or_default().into_iter().filter(|number| *number != chosen.to) {
+    /// Names the next release whose parts are all there, other than the one that is refused.
+    async fn naming_next(&self, failure: Failure, refused: u64, choice: Choice<'_>) -> Failure {
+        for number in choice.numbers().unwrap_or_default().into_iter().filter(|number| *number != refused) {
             let Ok(other) = choose(choice, Some(number)) else { continue };
             if matches!(self.missing(&other).await, Ok(None)) {
                 return failure.with_next(format!("the next one that can: fargate-deploy rollback --to r{number}"));
@@ -389,7 +421,6 @@ fn prepared(asked: &Asked, config: Config, scope: &[ServiceRef], chosen: Chosen,
             images.push(ImageRecord { key: name.as_str().into(), image, digest, is_new: false });
         }
     }
-    let sha = history.releases.iter().find(|release| release.number == Some(chosen.to)).and_then(|r| r.sha.clone());
     let mut services: Vec<_> =
         config.services.iter().filter(|service| moving.contains(&service.key)).cloned().collect();
     for service in &mut services {
@@ -404,12 +435,10 @@ fn prepared(asked: &Asked, config: Config, scope: &[ServiceRef], chosen: Chosen,
         to: part.revision.clone(),
         runs: Clone::clone(runs),
     };
-    // What an earlier attempt of this run has put back is not what served before it.
-    let is_ours = |number: u64| {
-        let of = history.releases.iter().find(|release| release.number == Some(number));
-        asked.earlier_attempt.is_some() && of.is_some_and(|release| release.run == asked.earlier_attempt)
-    };
-    let newest = history.releases.iter().filter_map(|release| release.number).filter(|number| !is_ours(*number)).max();
+    // What an earlier attempt of this run has put back has the number that this one has.
+    let is_ours = |release: &&Release| asked.earlier_attempt.is_some() && release.run == asked.earlier_attempt;
+    let newest = history.releases.iter().filter(|release| !is_ours(release)).filter_map(|release| release.number).max();
+    let (sha, registered_at) = (chosen.sha, chosen.registered_at);
     let rollback = Rollback {
         newest: newest.unwrap_or_default(),
         services: chosen.services.iter().map(goes_back).collect(),
@@ -418,9 +447,10 @@ fn prepared(asked: &Asked, config: Config, scope: &[ServiceRef], chosen: Chosen,
         hold: asked.hold.clone().map(|lock| (lock, scope.to_vec())),
         went_back: WentBack {
             to: chosen.to,
-            from: chosen.from.filter(|from| !is_ours(*from)),
+            from: chosen.from,
             stays_applied: chosen.commands,
             is_held: false,
+            is_to_be_held: asked.hold.is_some(),
         },
     };
     let config = Config {
@@ -432,25 +462,78 @@ fn prepared(asked: &Asked, config: Config, scope: &[ServiceRef], chosen: Chosen,
         force: false,
         ..config
     };
-    Prepared { config, rollback, sha }
+    Prepared { config, rollback, sha, registered_at }
 }
 
-/// Asks whoever sits at a terminal. Where nobody does, whoever wrote the command has decided.
-fn confirm(went_back: &WentBack) -> Result<(), Failure> {
+/// Asks whoever sits at a terminal. Where nobody does, whoever wrote the command has decided. Nothing of a signal waits for
+/// the answer: it is read beside.
+async fn confirm(prepared: &Prepared) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(());
     }
-    let from = went_back.from.map(|from| format!(" from r{from}")).unwrap_or_default();
+    let _ = std::io::stderr().write_all(question(&prepared.rollback, prepared.registered_at, clock::now()).as_bytes());
+    let (answers, answered) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let _ = std::io::stdin().read_line(&mut answer);
+        let _ = answers.send(answer);
+    });
+    match answered.await.unwrap_or_default().trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Reason::Cancelled, "not gone back: the answer was no")
+            .with_next("nothing was changed; `--dry-run` shows the plan")),
+    }
+}
+
+/// What is about to be done, and whether it shall be.
+fn question(rollback: &Rollback, registered_at: Option<f64>, now: f64) -> String {
+    let Rollback { went_back, services, images, .. } = rollback;
     let mut text = String::new();
+    for s in services {
+        text.push_str(&format!("{}: {} in place of {}\n", s.service, s.to.short(), s.runs.short()));
+    }
+    for image in images {
+        text.push_str(&format!("{} {}\n", image.key, image.digest.short()));
+    }
     for (release, name, _) in &went_back.stays_applied {
         text.push_str(&format!("`{name}` of r{release} stays applied\n"));
     }
-    text.push_str(&format!("go back to r{}{from}? [y/N] ", went_back.to));
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    let mut answer = String::new();
-    let _ = std::io::stdin().read_line(&mut answer);
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Reason::Cancelled, "not gone back: the answer was no")),
+    let from = went_back.from.map(|from| format!(" from r{from}")).unwrap_or_default();
+    let is_old = registered_at.map(|at| format!(" ({} old)", age(now - at))).unwrap_or_default();
+    text.push_str(&format!("go back to r{}{is_old}{from}? [y/N] ", went_back.to));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn a_rollback_needs_no_sources_in_the_checkout() {
+        let arguments = Arguments::try_parse_from(["fargate-deploy", "rollback"]).unwrap();
+        assert!(request(&RollbackFlags::default(), &arguments).needs_no_sources);
+    }
+
+    #[test]
+    fn what_it_asks_says_what_is_about_to_be_done() {
+        let moved = GoesBack {
+            key: "web".into(),
+            service: ServiceRef { cluster: "shop".into(), name: "web".into() },
+            to: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:1".into(),
+            runs: "arn:aws:ecs:eu-central-1:111122223333:task-definition/web:2".into(),
+        };
+        let went_back = WentBack {
+            to: 1,
+            from: Some(2),
+            stays_applied: vec![(2, "migrate".to_owned(), true)],
+            ..WentBack::default()
+        };
+        let rollback =
+            Rollback { services: vec![moved], bases: vec![], newest: 2, went_back, images: vec![], hold: None };
+        assert_eq!(
+            question(&rollback, Some(0.0), 7200.0),
+            "shop/web: web:1 in place of web:2\n`migrate` of r2 stays applied\ngo back to r1 (2h old) from r2? [y/N] "
+        );
     }
 }

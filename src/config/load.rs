@@ -65,6 +65,17 @@ fn read_document(
     build(document(&source, &shown_path)?, Some(shown_path), root, request, env, is_rehearsal)
 }
 
+/// The names of the environments of the file that [`draft`] would read; none where there is no file.
+///
+/// # Errors
+/// The file cannot be read, or is no sound document.
+pub fn environment_names(request: &Request, directory: &Path) -> Result<Vec<String>, ConfigErrors> {
+    let Some(path) = path(request, directory) else { return Ok(vec![]) };
+    let source = read_text(&path, MAX_BYTES).map_err(|why| unread(&why, &path))?;
+    let named = environments(&mut document(&source, &path)?).map_err(|errors| ConfigErrors::of(errors, Some(&path)))?;
+    Ok(named.into_iter().map(|(key, _)| key.text).collect())
+}
+
 /// The file that [`draft`] would read, whether it is there and sound or not.
 pub fn path(request: &Request, directory: &Path) -> Option<PathBuf> {
     match &request.file {

@@ -67,7 +67,10 @@ pub fn success(success: Success, record: &Record) -> Vec<String> {
             format!("✓ {release} is deployed, not verified: the desired count is 0, so nothing started")
         }
         Success::Started => format!("✓ {release} was started: ECS goes on, how it ends was not watched"),
-        Success::Unchanged => "✓ nothing to do: what runs is what this commit describes".to_owned(),
+        Success::Unchanged => match &record.went_back {
+            Some(back) => format!("✓ nothing to do: what runs is r{} already", back.to),
+            None => "✓ nothing to do: what runs is what this commit describes".to_owned(),
+        },
         Success::Planned if record.release.is_none() => "✓ planned, nothing was changed".to_owned(),
         Success::Planned => format!("✓ planned {release}, nothing was changed"),
         Success::Exited | Success::Detached => return vec![],
@@ -106,6 +109,14 @@ mod tests {
             annotation(&bad, Path::to_owned),
             "::error title=fargate-deploy%3A config,file=a%2Cb.yml,line=3,col=5::unknown key: `servces`%0A50%25 surereally"
         );
+    }
+
+    #[test]
+    fn a_rollback_to_what_runs_already_speaks_of_that_release_and_has_no_undo() {
+        let went_back = Some(WentBack { to: 1, ..WentBack::default() });
+        let lines = success(Success::Unchanged, &Record { release: Some(6), went_back, ..Record::default() });
+        assert_eq!(lines[1], "✓ nothing to do: what runs is r1 already");
+        assert!(!lines.iter().any(|line| line.contains("undo")), "{lines:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::context::CacheBranches;
 use crate::definition_file::read_definition;
 use crate::error::{build_failed, call_failed};
 use crate::events::{Event, Running, Wait, Warning};
+use crate::history;
 use crate::in_progress::is_in_progress;
 use crate::ports::{Build, CallErrorKind, EcrAddress, RegistryImage, Repository};
 use crate::release_context::{ReleaseContext, StepLog};
@@ -213,7 +214,10 @@ async fn describe(
     let is_ours = |definition: &TaskDefinition| earlier_attempt.is_some() && definition.run() == earlier_attempt;
     let number = |definition: &TaskDefinition| Some(definition.release()? - u64::from(is_ours(definition)));
     let latest = match context.aws.task_definitions.task_definition(base.family()).await {
-        Ok(latest) => number(&latest),
+        // What others registered says nothing, and numbers do not begin again for it.
+        Ok(latest) => history::highest_number(&latest, &chosen.reference(), number, context.aws)
+            .await
+            .map_err(|e| call_failed("reading the family's latest revisions", &e))?,
         Err(e) if matches!(e.kind, CallErrorKind::NotFound | CallErrorKind::Invalid) => None,
         Err(e) => return Err(call_failed("reading the family's latest revision", &e)),
     };

@@ -8,7 +8,7 @@ mod choice;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Choice, Chosen, Refusal, choose};
+pub use choice::{Choice, Chosen, Refusal, Unfinished, choose};
 
 use crate::names::{ContainerName, ImageKey, ServiceKey, ServiceRef, TaskDefinitionArn};
 use crate::plan::COMMANDS_TAG;
@@ -17,6 +17,7 @@ use crate::service::{Role, Service, ServiceDeployment, ServiceDeploymentStatus, 
 use crate::task_definition::{TaskDefinition, container_name};
 use serde::Serialize;
 use serde_json::Value;
+use std::cmp::Ordering;
 
 /// What was read of one service.
 #[derive(Clone, Debug)]
@@ -106,6 +107,34 @@ impl Outcome {
     pub fn has_served(self) -> bool {
         matches!(self, Self::Serving | Self::Superseded)
     }
+
+    /// It is proved that no task of it has ever served here.
+    pub fn is_never(self) -> bool {
+        matches!(self, Self::NotDeployed | Self::NeverServed)
+    }
+}
+
+/// When a release was registered, in seconds since the epoch, and its number where that does not tell two apart. Numbers
+/// alone do not: they begin again where tags are lost.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Rank(f64, u64);
+
+impl Rank {
+    /// Newer than all.
+    pub const MAX: Self = Self(f64::MAX, u64::MAX);
+
+    pub fn total_cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0).then(self.1.cmp(&other.1))
+    }
+}
+
+/// How new the code of a release is: a rollback is as old as what it went back to, and older than all of them where that is
+/// not known any more. `all`: the newest first.
+fn rank(release: &Release, all: &[Release]) -> Option<Rank> {
+    release.number?;
+    let Some(to) = release.back_to else { return Some(release.began()) };
+    let origin = all.iter().find(|other| other.number == Some(to) && other.began() < release.began());
+    origin.map_or(Some(Rank(0.0, to)), |origin| rank(origin, all))
 }
 
 /// A release as far as it is known, or a revision that is of none.
@@ -165,9 +194,9 @@ impl Release {
         self.parts.iter().map(|part| part.outcome).min().unwrap_or(Outcome::Unknown)
     }
 
-    /// How new its code is: a rollback is as old as what it went back to.
-    pub fn rank(&self) -> Option<u64> {
-        self.back_to.or(self.number)
+    /// Where it stands among the others.
+    pub fn began(&self) -> Rank {
+        Rank(self.registered_at.unwrap_or_default(), self.number.unwrap_or_default())
     }
 
     pub fn part(&self, key: &ServiceKey) -> Option<&Part> {
@@ -220,8 +249,7 @@ pub fn releases(pasts: &[ServicePast], after: &[String]) -> Vec<Release> {
         }
         release.commands = seen;
     }
-    let time = |release: &Release| release.registered_at.unwrap_or_default();
-    all.sort_by(|a, b| time(b).total_cmp(&time(a)).then(b.number.cmp(&a.number)));
+    all.sort_by(|a, b| b.began().total_cmp(&a.began()));
     all
 }
 
@@ -356,18 +384,35 @@ impl ServicePast {
         }
     }
 
+    /// What the service ran before it was told to run a revision.
+    fn before(&self, revision: &TaskDefinitionArn) -> Option<&TaskDefinitionArn> {
+        if let Some(note) = self.notes.iter().find(|note| note.revision == *revision) {
+            return Some(&note.previous);
+        }
+        let all = &self.deployments.as_ref()?.all;
+        let at = all.iter().position(|(_, to)| to.as_ref() == Some(revision))?;
+        let known = all[at..].iter().filter(|(d, _)| d.status == ServiceDeploymentStatus::Successful);
+        known.filter_map(|(_, to)| to.as_ref()).find(|to| *to != revision)
+    }
+
     /// Whether the code of `one` is older than that of `other`.
     fn is_older(&self, one: &TaskDefinitionArn, other: &TaskDefinitionArn) -> bool {
-        let rank = |arn: &TaskDefinitionArn| {
-            let definition = self.revisions.iter().find(|d| d.arn().as_ref() == Some(arn))?;
-            back_to(definition).or(definition.release())
-        };
-        match (rank(one), rank(other)) {
+        let read = |arn: &TaskDefinitionArn| self.revisions.iter().find(|d| d.arn().as_ref() == Some(arn));
+        match (read(one).and_then(|one| self.rank(one)), read(other).and_then(|other| self.rank(other))) {
             (Some(one), Some(other)) => one < other,
             // Somebody else's, or too old to have been read.
             _ if one.family() == other.family() => one.revision() < other.revision(),
             _ => false,
         }
+    }
+
+    /// As of releases: how new the code of a revision is.
+    fn rank(&self, definition: &TaskDefinition) -> Option<Rank> {
+        let began = |d: &TaskDefinition| Some(Rank(registered_at(d).unwrap_or_default(), d.release()?));
+        let own = began(definition)?;
+        let Some(to) = back_to(definition) else { return Some(own) };
+        let is_origin = |d: &&TaskDefinition| d.release() == Some(to) && began(d).is_some_and(|began| began < own);
+        self.revisions.iter().find(is_origin).map_or(Some(Rank(0.0, to)), |origin| self.rank(origin))
     }
 }
 

@@ -120,6 +120,9 @@ pub struct WentBack {
     pub stays_applied: Vec<(u64, String, bool)>,
     /// A person's lock keeps deploys out since.
     pub is_held: bool,
+    /// One was asked for.
+    #[serde(skip)]
+    pub is_to_be_held: bool,
 }
 
 impl WentBack {
@@ -283,6 +286,11 @@ impl Record {
         }
         lines.extend(self.older_code_meets());
         lines.extend(self.went_back.iter().flat_map(WentBack::sentences));
+        let is_moved = |s: &ServiceRecord| !matches!(s.state, ServiceState::Untouched | ServiceState::RolledBack);
+        let is_not_held = self.went_back.as_ref().is_some_and(|back| back.is_to_be_held && !back.is_held);
+        if is_not_held && self.services.iter().any(is_moved) {
+            lines.push("`--hold` was not set: the next deploy undoes this rollback".to_owned());
+        }
         if self.services.is_empty() && self.commands.is_empty() {
             lines.push("nothing was changed in ECS".to_owned());
         }

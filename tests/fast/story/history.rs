@@ -4,9 +4,10 @@ use super::fake::builder::tagged;
 use super::fake::rollout::Ending;
 use super::fake::{REGISTRY, digest_of};
 use super::scene::{Ended, Scene, definition, old_image, order};
-use fargate_deploy::commands::releases::listed;
+use fargate_deploy::commands::releases::{listed, prune};
 use fargate_deploy::commands::rollback::{Asked, prepare};
-use fargate_deploy::history::{self, History};
+use fargate_deploy::config::ServiceConfig;
+use fargate_deploy::history::{self, Depth, History};
 use fargate_deploy::lease::{ManualLock, Owner};
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
@@ -15,6 +16,8 @@ use fargate_deploy_core::history::Outcome;
 use fargate_deploy_core::outcome::{Failure, Reason, Success};
 use std::time::Duration;
 use tokio::time::sleep;
+
+const NEAR: Depth = Depth { releases: 15, until: None };
 
 /// r7 of `old` and what is deployed to it, a commit each, whose digest is as the commit is called.
 async fn deploy(scene: &Scene, commit: &str, run: &str) -> Ended {
@@ -34,7 +37,7 @@ fn shop() -> Scene {
 }
 
 async fn read(scene: &Scene) -> History {
-    history::read(&scene.order.config.services, 15, &[], scene.cloud.ports()).await.unwrap()
+    history::read(&scene.order.config.services, NEAR, &[], scene.cloud.ports()).await.unwrap()
 }
 
 fn outcomes(history: &History) -> Vec<(String, Outcome)> {
@@ -47,6 +50,12 @@ fn named(outcomes: &[(&str, Outcome)]) -> Vec<(String, Outcome)> {
 
 /// `rollback`, as its command does it.
 async fn go_back(scene: &Scene, asked: &Asked, run: &str) -> Result<Ended, Failure> {
+    let ended = scene.deploy_order(&order_back(scene, asked, run).await?).await;
+    sleep(Duration::from_secs(120)).await;
+    Ok(ended)
+}
+
+async fn order_back(scene: &Scene, asked: &Asked, run: &str) -> Result<Order, Failure> {
     let prepared = prepare(asked, scene.order.config.clone(), scene.cloud.ports(), &scene.told).await?;
     let mut order = Order { config: prepared.config, ..order(run, "1", &format!("token-{run}")) };
     order.provenance.sha = prepared.sha;
@@ -54,9 +63,14 @@ async fn go_back(scene: &Scene, asked: &Asked, run: &str) -> Result<Ended, Failu
     order.provenance.reason = Some("orders fail".to_owned());
     order.rollback = Some(prepared.rollback);
     order.tags = vec![];
-    let ended = scene.deploy_order(&order).await;
-    sleep(Duration::from_secs(120)).await;
-    Ok(ended)
+    Ok(order)
+}
+
+/// Revisions of a family that others register, and nobody deploys.
+fn register(scene: &Scene, family: &str, numbers: impl IntoIterator<Item = Option<u64>>) {
+    for number in numbers {
+        scene.cloud.aws().add_definition(&definition(family, &old_image("shop-app")), number);
+    }
 }
 
 fn image(scene: &Scene, service: &str) -> String {
@@ -263,6 +277,117 @@ async fn without_the_right_to_read_deployments_the_leases_tell_what_served() {
 async fn a_history_that_aws_cannot_tell_now_is_a_failure_and_no_guess() {
     let scene = shop();
     scene.cloud.fail("ecs:ListServiceDeployments", CallErrorKind::Unreachable, 0, usize::MAX);
-    let failure = history::read(&scene.order.config.services, 15, &[], scene.cloud.ports()).await.unwrap_err();
+    let failure = history::read(&scene.order.config.services, NEAR, &[], scene.cloud.ports()).await.unwrap_err();
     assert_eq!(failure.reason, Reason::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_stopped_half_way_and_is_run_again_ends_where_the_first_one_went() {
+    for pause in [0, 120] {
+        let scene = shop();
+        deploy(&scene, "one", "1001").await.success();
+        deploy(&scene, "two", "1002").await.success();
+        let two = image(&scene, "web");
+        deploy(&scene, "three", "1003").await.success();
+        let owner = Owner { run: "https://run".to_owned(), actor: "ann".to_owned() };
+        let hold = ManualLock { reason: "orders fail".to_owned(), owner, since: "now".to_owned() };
+        let asked = Asked { hold: Some(hold), ..Asked::default() };
+        let mut first = order_back(&scene, &asked, "1004").await.unwrap();
+        first.config.wait = Duration::from_secs(3);
+        let ended = scene.deploy_order(&first).await;
+        assert_eq!(ended.reason(), Reason::Timeout);
+        let is_said = ended.state().iter().any(|line| line.starts_with("`--hold` was not set"));
+        assert!(is_said, "{:?}", ended.state());
+        sleep(Duration::from_secs(pause)).await;
+
+        let again = go_back(&scene, &asked, "1005").await.unwrap();
+        again.success();
+        let went_back = again.record.went_back.clone().unwrap();
+        assert_eq!((went_back.to, went_back.from, went_back.is_held), (9, Some(10), true), "after {pause} s");
+        assert_eq!((image(&scene, "web"), image(&scene, "worker")), (two.clone(), two));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_another_environment_is_refused_and_the_next_one_that_has_served_here_named() {
+    let scene = shop();
+    deploy(&scene, "one", "1001").await.success();
+    register(&scene, "web", [Some(9)]);
+    let mark = scene.effects().len();
+    let failure = go_back(&scene, &Asked { to: Some(9), ..Asked::default() }, "1002").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Config);
+    assert_eq!(failure.what, "r9 has never served here: not deployed");
+    assert!(failure.next.as_ref().unwrap().ends_with("fargate-deploy rollback --to r7"), "{failure:?}");
+    assert_eq!(scene.effects().len(), mark, "nothing was touched");
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_go_on_after_what_others_registered_and_deployed() {
+    let scene = Scene::without_migration();
+    deploy(&scene, "one", "1001").await.success();
+    let one = image(&scene, "web");
+    let foreign = scene.cloud.aws().add_definition(&definition("web", &old_image("shop-app")), None);
+    scene.cloud.aws().update("web", &foreign, false);
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(deploy(&scene, "two", "1002").await.record.release, Some(9));
+    go_back(&scene, &Asked::default(), "1003").await.unwrap().success();
+    assert_eq!(image(&scene, "web"), one);
+    // More than are looked through: then what the lease says.
+    register(&scene, "web", [None; 70]);
+    let foreign = scene.cloud.aws().add_definition(&definition("web", &old_image("shop-app")), None);
+    scene.cloud.aws().update("web", &foreign, false);
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(deploy(&scene, "three", "1004").await.record.release, Some(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_newer_revisions_of_others_hide_neither_what_serves_nor_what_served() {
+    let scene = shop();
+    deploy(&scene, "one", "1001").await.success();
+    let one = image(&scene, "web");
+    deploy(&scene, "two", "1002").await.success();
+    register(&scene, "web", [None; 70]);
+    register(&scene, "worker", [None; 70]);
+    let history = read(&scene).await;
+    let known = outcomes(&history).into_iter().filter(|(name, _)| name != "-").collect::<Vec<_>>();
+    use Outcome::{Serving, Superseded};
+    assert_eq!(known, named(&[("r9", Serving), ("r8", Superseded), ("r7", Superseded)]));
+    go_back(&scene, &Asked::default(), "1003").await.unwrap().success();
+    assert_eq!(image(&scene, "web"), one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_named_is_found_however_many_came_after_it() {
+    let scene = shop();
+    register(&scene, "web", (8..80).map(Some));
+    let far = |until| Depth { releases: 60, until };
+    let services = &scene.order.config.services[..1];
+    scene.cloud.aws().services.get_mut("web").unwrap().task_definition =
+        scene.cloud.aws().definition("web").unwrap().arn().unwrap();
+    scene.cloud.deny("ecs:ListServiceDeployments");
+    let history = history::read(services, far(Some(9)), &[], scene.cloud.ports()).await.unwrap();
+    assert!(history.releases.iter().any(|release| release.number == Some(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn prune_keeps_what_another_environment_of_the_same_family_runs_or_could_go_back_to() {
+    let mut scene = Scene::without_migration();
+    let runs = scene.cloud.aws().services["web"].task_definition.clone();
+    scene.cloud.aws().add_service("staging", &runs);
+    let production = scene.order.config.services.clone();
+    let staging = vec![ServiceConfig { name: "staging".into(), ..production[0].clone() }];
+    deploy(&scene, "one", "1001").await.success();
+    deploy(&scene, "two", "1002").await.success();
+    scene.order.config.services = staging.clone();
+    for (commit, run) in [("three", "1003"), ("four", "1004"), ("five", "1005")] {
+        deploy(&scene, commit, run).await.success();
+    }
+    register(&scene, "web", [Some(13)]);
+    let of = async |services: &[ServiceConfig]| history::read(services, NEAR, &[], scene.cloud.ports()).await.unwrap();
+    let printed = prune(&of(&staging).await, &of(&production).await, 1, false, scene.cloud.ports()).await.unwrap();
+    let gone: Vec<_> = printed.objects.iter().map(|object| object["release"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(gone, ["r11", "r10"]);
+    scene.order.config.services = production;
+    let asked = Asked { to: Some(8), ..Asked::default() };
+    go_back(&scene, &asked, "1006").await.unwrap().success();
 }

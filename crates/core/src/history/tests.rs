@@ -57,7 +57,7 @@ fn outcomes(past: &ServicePast) -> Vec<(u64, Outcome)> {
 
 fn target(pasts: &[ServicePast], to: Option<u64>) -> Result<u64, Refusal> {
     let releases = releases(pasts, &[]);
-    choose(Choice { pasts, releases: &releases }, to).map(|chosen| chosen.to)
+    choose(Choice { pasts, releases: &releases, earlier_attempt: None }, to).map(|chosen| chosen.to)
 }
 
 use ServiceDeploymentStatus::{InProgress, RollbackSuccessful, Stopped, Successful};
@@ -156,7 +156,7 @@ fn a_service_that_a_release_left_alone_goes_to_what_it_ran_then() {
     worker.service.name = "worker".into();
     let pasts = [web, worker];
     let releases = releases(&pasts, &[]);
-    let chosen = choose(Choice { pasts: &pasts, releases: &releases }, None).unwrap();
+    let chosen = choose(Choice { pasts: &pasts, releases: &releases, earlier_attempt: None }, None).unwrap();
     let each: Vec<_> = chosen.services.iter().map(|(part, _)| (part.key.as_str(), part.revision.short())).collect();
     assert_eq!((chosen.to, chosen.from), (2, Some(3)));
     assert_eq!(each, [("web", "web:2"), ("worker", "web:1")]);
@@ -169,7 +169,7 @@ fn release_commands_since_then_stay_applied_and_those_of_a_release_that_never_mo
     let past = past(2, revisions, vec![deployment(2, Successful), deployment(1, Successful)]);
     let pasts = [past];
     let releases = releases(&pasts, &[]);
-    let chosen = choose(Choice { pasts: &pasts, releases: &releases }, None).unwrap();
+    let chosen = choose(Choice { pasts: &pasts, releases: &releases, earlier_attempt: None }, None).unwrap();
     let migrate = "migrate".to_owned();
     assert_eq!(chosen.commands, [(2, migrate.clone(), true), (3, migrate, false)]);
 }
@@ -193,4 +193,90 @@ fn a_service_that_is_gone_or_may_not_be_read_is_said_to_be() {
     assert_eq!(target(std::slice::from_ref(&gone), None), Err(Refusal::Gone(gone.service.clone())));
     gone.now = Now::Unknown;
     assert_eq!(target(std::slice::from_ref(&gone), None), Err(Refusal::Unreadable(gone.service.clone())));
+}
+
+fn chosen(past: &ServicePast, to: Option<u64>) -> Result<Chosen, Refusal> {
+    let pasts = std::slice::from_ref(past);
+    let releases = releases(pasts, &[]);
+    choose(Choice { pasts, releases: &releases, earlier_attempt: None }, to)
+}
+
+#[test]
+fn a_rollback_that_was_not_seen_to_its_end_is_finished_before_one_goes_further_back() {
+    let mut revisions = vec![definition(4, &[("fargate-deploy:rollback-to", "r2")])];
+    revisions.extend([3, 2, 1].map(|n| definition(n, &[])));
+    let ended = |status| {
+        let mut all = vec![deployment(4, status)];
+        all.extend([3, 2, 1].map(|n| deployment(n, Successful)));
+        past(4, revisions.clone(), all)
+    };
+    let note =
+        |is_verified| Note { revision: arn(4), previous: arn(3), is_verified, owes_commands: vec![], ran: vec![] };
+    let moves = ended(InProgress);
+    let mut is_owed = ended(Successful);
+    is_owed.notes = vec![note(false)];
+    for past in [moves, is_owed] {
+        for to in [None, Some(2)] {
+            let chosen = chosen(&past, to).unwrap();
+            assert_eq!((chosen.to, chosen.from), (2, Some(3)));
+            assert_eq!(chosen.unfinished.unwrap().revisions, [arn(4)]);
+        }
+        let other = chosen(&past, Some(1)).unwrap();
+        assert_eq!((other.to, other.unfinished), (1, None));
+    }
+    let mut done = ended(Successful);
+    done.notes = vec![note(true)];
+    assert_eq!(target(&[done], None), Ok(1));
+    assert_eq!(target(&[ended(RollbackSuccessful)], None), Ok(1), "it has failed, which is an end");
+}
+
+#[test]
+fn half_a_rollback_is_finished_with_the_services_that_it_has_not_moved() {
+    let back = definition(4, &[("fargate-deploy:rollback-to", "r2")]);
+    let revisions: Vec<_> = std::iter::once(back).chain([3, 2, 1].map(|n| definition(n, &[]))).collect();
+    let web = past(4, revisions.clone(), [4, 3, 2, 1].map(|n| deployment(n, Successful)).to_vec());
+    let mut worker = past(3, revisions, [3, 2, 1].map(|n| deployment(n, Successful)).to_vec());
+    worker.key = "worker".into();
+    worker.service.name = "worker".into();
+    let pasts = [web, worker];
+    let releases = releases(&pasts, &[]);
+    let chosen = choose(Choice { pasts: &pasts, releases: &releases, earlier_attempt: None }, None).unwrap();
+    assert_eq!((chosen.to, chosen.from, chosen.services.len()), (2, Some(3), 2));
+}
+
+#[test]
+fn what_has_never_served_here_is_no_target_even_where_it_is_named() {
+    let revisions = [3, 2, 1].map(|n| definition(n, &[])).to_vec();
+    let elsewhere = past(2, revisions.clone(), vec![deployment(2, Successful), deployment(1, Successful)]);
+    assert_eq!(target(&[elsewhere], Some(3)), Err(Refusal::NeverServed(3, Outcome::NotDeployed)));
+    let all = vec![deployment(3, Successful), deployment(2, Stopped), deployment(1, Successful)];
+    let replaced = past(3, revisions, all);
+    assert_eq!(target(&[replaced], Some(2)), Err(Refusal::NeverServed(2, Outcome::NeverServed)));
+}
+
+#[test]
+fn before_goes_by_time_where_the_numbers_have_begun_again() {
+    let mut foreign = definition(5, &[]);
+    foreign.tags.clear();
+    let again = [("fargate-deploy:release", "r1"), ("fargate-deploy:sha", "abc")];
+    let mut revisions = vec![definition(6, &again), foreign];
+    revisions.extend([3, 2, 1].map(|n| definition(n, &[])));
+    let past = past(6, revisions, [6, 5, 3, 2, 1].map(|n| deployment(n, Successful)).to_vec());
+    let to = |number| chosen(&past, number).unwrap().services[0].0.revision.clone();
+    assert_eq!(to(None), arn(3));
+    assert_eq!(to(Some(1)), arn(1), "the one of that number that does not serve now");
+}
+
+#[test]
+fn one_service_goes_to_what_it_ran_when_a_release_served_that_left_it_alone() {
+    let revisions = |numbers: &[u64]| numbers.iter().map(|n| definition(*n, &[])).collect::<Vec<_>>();
+    let deployments = |numbers: &[u64]| numbers.iter().map(|n| deployment(*n, Successful)).collect::<Vec<_>>();
+    let web = past(3, revisions(&[3, 2, 1]), deployments(&[3, 2, 1]));
+    let mut worker = past(3, revisions(&[3, 1]), deployments(&[3, 1]));
+    worker.key = "worker".into();
+    let releases = releases(&[web, worker.clone()], &[]);
+    let pasts = [worker];
+    let chosen = choose(Choice { pasts: &pasts, releases: &releases, earlier_attempt: None }, Some(2)).unwrap();
+    let each: Vec<_> = chosen.services.iter().map(|(part, _)| (part.key.as_str(), part.revision.short())).collect();
+    assert_eq!(each, [("worker", "web:1")]);
 }
