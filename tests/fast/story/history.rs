@@ -362,8 +362,8 @@ async fn a_release_that_is_named_is_found_however_many_came_after_it() {
     register(&scene, "web", (8..80).map(Some));
     let far = |until| Depth { releases: 60, until };
     let services = &scene.order.config.services[..1];
-    scene.cloud.aws().services.get_mut("web").unwrap().task_definition =
-        scene.cloud.aws().definition("web").unwrap().arn().unwrap();
+    let newest = scene.cloud.aws().definition("web").unwrap().arn().unwrap();
+    scene.cloud.aws().services.get_mut("web").unwrap().task_definition = newest;
     scene.cloud.deny("ecs:ListServiceDeployments");
     let history = history::read(services, far(Some(9)), &[], scene.cloud.ports()).await.unwrap();
     assert!(history.releases.iter().any(|release| release.number == Some(9)));
