@@ -91,8 +91,6 @@ pub struct Lease {
     confirmed: RefCell<Option<Fence>>,
     /// What went out of the order that is noted, or of the task without an ARN.
     sent: RefCell<Option<Fence>>,
-    /// ECS took an order, or may have.
-    has_moved: Cell<bool>,
     /// Another run has been seen to hold it.
     is_taken_over: Cell<bool>,
     /// One write at a time: a late heartbeat must not undo the note of a task.
@@ -408,23 +406,8 @@ impl Lease {
         self.claim.borrow_mut().is_updating = false;
     }
 
-    /// The service was seen as it was before: its release has not begun, whatever became of the order.
-    pub fn order_was_not_taken(&self) {
-        self.has_moved.set(false);
-    }
-
     fn sends_within(&self, fence: &Fence) {
         self.sent.replace(Some(fence.clone()));
-    }
-
-    /// The service was told to move under this lease, or may have been.
-    pub fn has_moved(&self) -> bool {
-        self.has_moved.get()
-    }
-
-    /// A release that has moved a service has come to an end: its commands are run again by whoever deploys it again.
-    pub fn forget_commands(&self) {
-        self.claim.borrow_mut().succeeded.clear();
     }
 
     /// Lets the next one in. A task that still runs, or an order that may still arrive, keeps its claim; what was noted and

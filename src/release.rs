@@ -343,10 +343,6 @@ impl<'a> Release<'a> {
             let _ = tokio::time::timeout(LAST_LOOK, self.look_at_running_commands()).await;
         }
         let leases = self.leases.take();
-        let is_over = !is_cancelled && !matches!(ended, Err(failure) if failure.reason == Reason::Timeout);
-        if is_over && leases.iter().any(|lease| lease.has_moved()) {
-            leases.iter().for_each(|lease| lease.forget_commands());
-        }
         let releasing = join_all(leases.iter().map(|lease| lease.release(self.context.aws)));
         let patience = if is_cancelled { LAST_WRITES } else { retry::CALL };
         let _ = tokio::time::timeout(patience, releasing).await;

@@ -54,8 +54,7 @@ pub struct Claim {
     /// The one-off task that runs, or is about to run, under this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<ClaimedTask>,
-    /// Release commands of this run that ended well, until its service was told to move and the run has come to an end: the
-    /// next attempt does not run them again.
+    /// Release commands of this run that ended well: no later attempt runs them again, however the run ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub succeeded: Vec<SucceededCommand>,
     /// The last release that told the service to move, whichever run's it was.

@@ -118,7 +118,7 @@ impl InLine<'_> {
         loop {
             // What was read was true at some time after `asked`: a process that is suspended after the read has not seen
             // the holder silent meanwhile.
-            let (mut found, asked) = match first.take().filter(|(_, asked)| asked.elapsed() < PAUSE) {
+            let (found, asked) = match first.take().filter(|(_, asked)| asked.elapsed() < PAUSE) {
                 Some(first) => first,
                 None => {
                     let asked = Instant::now();
@@ -128,13 +128,13 @@ impl InLine<'_> {
             if let Some(manual_lock) = &found.manual_lock {
                 return Err(manual_lock.refuses(service));
             }
-            let newest = found.generations.pop();
+            let newest = found.generations.last().cloned();
             see(&[(self, newest.clone())], context.aws).await?;
             let since = self.seen.borrow().as_ref().map_or(asked, |seen| seen.since);
             let unchanged = asked.saturating_duration_since(since);
             if let Some(kind) = may_take_over(newest.as_ref(), request.run, unchanged, context.aws).await
                 && let Some((mut lease, found)) =
-                    create_generation(service, &path, newest.as_ref(), kind, request, context).await?
+                    create_generation(service, &path, &found.generations, kind, request, context).await?
             {
                 lease.held_by = held_by;
                 if newest.as_ref().is_some_and(|held| !held.is_released()) {

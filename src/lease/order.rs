@@ -28,14 +28,8 @@ pub async fn order<T>(
     let answer = start_task(lease, context, send).await;
     // Without an answer it may arrive yet.
     let is_open = matches!(&answer, Ok(Err(e)) if e.kind == CallErrorKind::Unreachable && !e.is_answered());
-    let is_taken = matches!(&answer, Ok(Ok(_)));
-    if let Some(lease) = lease {
-        if !is_open {
-            lease.order_has_arrived();
-        }
-        if is_open || is_taken {
-            lease.has_moved.set(true);
-        }
+    if let Some(lease) = lease.filter(|_| !is_open) {
+        lease.order_has_arrived();
     }
     answer
 }

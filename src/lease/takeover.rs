@@ -141,17 +141,19 @@ pub async fn ended_well(task: &ClaimedTask, aws: Aws<'_>) -> Result<Option<TaskA
     Ok(theirs.map(|found| found.arn))
 }
 
-/// Creates the generation after `newest`, then looks again: a holder that slept may have noted a task in between.
+/// Creates the generation after the last of `earlier`, then looks again: a holder that slept may have noted a task in between.
+/// What is known of the release is part of the value that creates it: whoever dies right then has lost nothing.
 /// `None`: somebody was faster, or a later generation exists already (the list was stale).
 pub(super) async fn create_generation(
     service: &ServiceRef,
     path: &str,
-    newest: Option<&Generation>,
+    earlier: &[Generation],
     kind: TakeoverKind,
     request: LeaseRequest<'_>,
     context: &ReleaseContext<'_>,
 ) -> Result<Option<(Lease, Chain)>, Failure> {
     let aws = context.aws;
+    let newest = earlier.last();
     let generation = newest.map_or(1, |newest| newest.number + 1);
     let name = format!("{path}/{generation}");
     let claim = Claim {
@@ -163,8 +165,8 @@ pub(super) async fn create_generation(
         renewed_by: request.first.map(|first| first.name.clone()),
         is_updating: false,
         task: None,
-        succeeded: vec![],
-        release: None,
+        succeeded: succeeded_earlier(earlier, generation, request.run),
+        release: last_release(earlier),
     };
     aws.parameters.write_turn().await;
     let sent = (context.clock)();
@@ -200,7 +202,12 @@ pub(super) async fn create_generation(
         first: request.first.cloned(),
         held_by: None,
         written: RefCell::new(Some(claim.clone())),
-        claim: RefCell::new(Claim { task: left.first().cloned(), succeeded, release: last_release(chain), ..claim }),
+        claim: RefCell::new(Claim {
+            task: left.first().cloned(),
+            succeeded,
+            release: last_release(chain),
+            ..claim.clone()
+        }),
         left: RefCell::new(left),
         follows_order: Cell::new(follows_order),
         since: now,
@@ -209,12 +216,10 @@ pub(super) async fn create_generation(
         // The list that was read since shows ours as the newest.
         confirmed: RefCell::new(Some(Fence::new(sent + FENCE, context.clock))),
         sent: RefCell::default(),
-        has_moved: Cell::default(),
         is_taken_over: Cell::default(),
         writing: Mutex::default(),
     };
-    let is_empty = lease.claim.borrow().task.is_none() && lease.claim.borrow().succeeded.is_empty();
-    if !is_empty {
+    if *lease.claim.borrow() != claim {
         lease.write(aws).await.map_err(|e| call_failed("noting the task in the lease", &e))?;
     }
     for old in chain.iter().filter(|old| old.number + KEPT < generation) {
@@ -245,11 +250,16 @@ fn not_released(chain: &[Generation], ours: u64) -> impl Iterator<Item = &Genera
     chain.iter().rev().filter(move |g| g.number < ours).take_while(|g| !g.is_released())
 }
 
-/// What earlier attempts of this run have run to a good end.
+/// What earlier attempts of this run have run to a good end, the oldest first: by every generation that is left, since any of
+/// them may have died before it had written what it knew.
 fn succeeded_earlier(chain: &[Generation], ours: u64, run: &RunKey) -> Vec<SucceededCommand> {
-    let earlier = chain.iter().rev().filter(|g| g.number < ours).filter_map(|g| g.claim.as_ref());
-    let mut of_run = earlier.filter(|claim| claim.is_earlier_attempt_of(run));
-    of_run.next().map(|claim| claim.succeeded.clone()).unwrap_or_default()
+    let earlier = chain.iter().filter(|g| g.number < ours).filter_map(|g| g.claim.as_ref());
+    let mut succeeded: Vec<SucceededCommand> = vec![];
+    for done in earlier.filter(|claim| claim.is_earlier_attempt_of(run)).flat_map(|claim| &claim.succeeded) {
+        succeeded.retain(|other| other.command != done.command);
+        succeeded.push(done.clone());
+    }
+    succeeded
 }
 
 /// The last release of the service that is known.

@@ -373,11 +373,10 @@ async fn succeeded_earlier(
     context: &ReleaseContext<'_>,
 ) -> Result<Option<TaskArn>, Failure> {
     let failed = |e| call_failed("looking for a task of an earlier attempt", &e);
-    // Without a lease nothing is recorded, and AWS alone knows.
-    let Some(lease) = lease else {
+    // What the lease knows nothing of, AWS alone knows: for an hour.
+    let Some(left) = lease.and_then(|lease| lease.left_by_earlier_attempt(&request.started_by)) else {
         return lease::ended_well(&claimed(request, plan, None), context.aws).await.map_err(failed);
     };
-    let Some(left) = lease.left_by_earlier_attempt(&request.started_by) else { return Ok(None) };
     let found = context.aws.tasks.tasks(&request.cluster, std::slice::from_ref(&left)).await.map_err(failed)?;
     let is_done = |task: &Task| !task.is_stopped() || judge(task, &plan.container) == TaskVerdict::Succeeded;
     let is_ours = |task: &Task| task.task_definition.family() == request.task_definition.family();

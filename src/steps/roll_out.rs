@@ -100,7 +100,6 @@ pub async fn roll_out(
                 step.emit(Event::RolloutRefused { service: of(), error: failure.what.clone() });
                 if let Some(lease) = lease {
                     lease.order_has_arrived();
-                    lease.order_was_not_taken();
                     lease.look_again(context).await?;
                 }
                 return Err(failure);
@@ -109,9 +108,6 @@ pub async fn roll_out(
             Found::NotTaken | Found::Unknown | Found::Accepted => {}
         }
         if is_known {
-            if let Some(lease) = lease {
-                lease.order_was_not_taken();
-            }
             context.set_state(&service.key, ServiceState::Untouched);
         }
         if error.may_pass() && began.elapsed() < retry::CALL && (is_known || !force) {

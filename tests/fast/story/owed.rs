@@ -4,11 +4,12 @@
 use super::lease::seconds;
 use crate::story::fake::rollout::Ending;
 use crate::story::fake::task::{Run, container};
-use crate::story::scene::{Ended, Scene, migration, order};
+use crate::story::scene::{Ended, Scene, definition, migration, old_image, order};
 use fargate_deploy::config::{ImageSource, OnFailure, ReleaseCommand, When};
 use fargate_deploy::release::Order;
 use fargate_deploy_core::outcome::{Reason, Success};
 use fargate_deploy_core::resolved::Resolved;
+use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// With a smoke check, and a command that comes after.
@@ -216,6 +217,134 @@ async fn a_migration_that_ended_while_an_image_was_built_is_not_run_again_by_the
     other.tags.push(("front".into(), vec!["def456".to_owned()]));
     assert_eq!(scene.deploy_order(&other).await.success(), Success::Deployed);
     assert_eq!(scene.journal.count("ecs:RunTask"), 2);
+}
+
+/// The process is gone when `is_time`.
+pub async fn killed(scene: &Scene, order: &Order, is_time: impl Fn(&Scene) -> bool) {
+    let seen = async {
+        while !is_time(scene) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        ended = scene.deploy_order(order) => panic!("{ended:?}"),
+        () = seen => {}
+    }
+}
+
+/// ECS shows a task for an hour after it has stopped.
+fn forgets_stopped_tasks(scene: &Scene) {
+    scene.cloud.aws().tasks.retain(|t| !t.task.is_stopped());
+}
+
+fn has_recorded(scene: &Scene) -> bool {
+    scene.lease("web")["succeeded"].is_array()
+}
+
+fn attempt(scene: &Scene, number: u64) -> Order {
+    let (number, token) = (number.to_string(), format!("token-{number}"));
+    Order { config: scene.order.config.clone(), ..order("1001", &number, &token) }
+}
+
+/// Whatever had been written into its lease by then.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_ended_well_is_not_run_again_after_an_attempt_that_died_with_a_new_lease() {
+    for writes in 2..=4 {
+        for is_killed in [true, false] {
+            let mut scene = Scene::new().with_front(300);
+            killed(&scene, &attempt(&scene, 1), has_recorded).await;
+            forgets_stopped_tasks(&scene);
+            let before = scene.journal.count("ssm:PutParameter");
+            let is_time = |scene: &Scene| {
+                let has_lease = scene.parameters().contains_key("/fargate-deploy/shop/web/lease/2");
+                has_lease && scene.journal.count("ssm:PutParameter") >= before + writes
+            };
+            scene.order = attempt(&scene, 2);
+            match is_killed {
+                true => killed(&scene, &scene.order, is_time).await,
+                false => assert_eq!(scene.deploy_until(is_time).await.reason(), Reason::Cancelled),
+            }
+            let ended = scene.deploy_order(&attempt(&scene, 3)).await;
+            assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+            assert_eq!(scene.journal.count("ecs:RunTask"), 1, "{writes} writes, killed: {is_killed}");
+        }
+    }
+}
+
+/// By the lease alone: ECS has forgotten the task.
+async fn runs_no_command_again(scene: &Scene, number: u64, ran: usize) {
+    assert_eq!(scene.journal.count("ecs:RunTask"), ran, "{:?}", scene.effects());
+    forgets_stopped_tasks(scene);
+    let ended = scene.deploy_order(&attempt(scene, number)).await;
+    assert_eq!(ended.success(), Success::Deployed, "{ended:?}");
+    assert_eq!(scene.journal.count("ecs:RunTask"), ran, "{:?}", scene.effects());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_ended_well_is_not_run_again_where_a_person_has_deployed_a_service_before_its_turn() {
+    let mut scene = Scene::new().with_worker();
+    scene.order.config.services[1].after = vec!["web".into()];
+    let person = async {
+        while scene.journal.count("ecs:UpdateService web") == 0 {
+            sleep(seconds(1)).await;
+        }
+        let mut aws = scene.cloud.aws();
+        let arn = aws.add_definition(&definition("worker", &format!("{}-by-hand", old_image("shop-app"))), None);
+        aws.update("worker", &arn, false);
+    };
+    let (first, ()) = tokio::join!(scene.deploy(), person);
+    assert_eq!(first.reason(), Reason::Superseded, "{first:?}");
+    runs_no_command_again(&scene, 2, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_ended_well_is_not_run_again_after_the_release_went_back() {
+    let scene = Scene::new().next_rollouts("web", [Ending::RolledBack { reuses_id: false }]);
+    let first = scene.deploy().await;
+    assert_eq!(first.reason(), Reason::RolledBack, "{first:?}");
+    runs_no_command_again(&scene, 2, 1).await;
+}
+
+/// A newer commit was deployed in between: starting an old run again is how people go back.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_ended_well_is_not_run_again_by_a_retry_after_a_newer_release() {
+    for fails in [true, false] {
+        let mut scene = Scene::new();
+        scene.order.config.release.push(ReleaseCommand {
+            name: "reindex".to_owned(),
+            when: When::After,
+            ..migration()
+        });
+        let reindex = if fails { Run::exits(1) } else { Run::exits(0) };
+        let scene = scene.next_runs([Run::exits(0), reindex]);
+        let first = scene.deploy().await;
+        assert_eq!(first.result.is_err(), fails, "{first:?}");
+        let mut newer = other_run(&scene);
+        newer.config.images[0].source = ImageSource::Existing("ghcr.io/org/shop:newer".to_owned());
+        assert_eq!(scene.deploy_order(&newer).await.success(), Success::Deployed);
+        assert_eq!(scene.journal.count("ecs:RunTask"), 4);
+        forgets_stopped_tasks(&scene);
+        let again = scene.deploy_order(&attempt(&scene, 2)).await;
+        assert_eq!(again.success(), Success::Deployed, "{again:?}");
+        let runs = scene.journal.count("ecs:RunTask") - 4;
+        assert_eq!(runs, usize::from(fails), "the one that failed, and no other: {:?}", scene.effects());
+    }
+}
+
+/// Its attempt died before it had noted the end, and another run took the lease over.
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_end_nobody_has_noted_is_asked_for_in_ecs() {
+    let scene = Scene::new().with_front(300).next_runs([Run::exits(0).after(60)]);
+    let has_started = |scene: &Scene| scene.lease("web")["task"]["arn"].is_string();
+    killed(&scene, &attempt(&scene, 1), has_started).await;
+    let mut newer = other_run(&scene);
+    newer.config.images.truncate(1);
+    newer.config.services.truncate(1);
+    newer.config.images[0].source = ImageSource::Existing("ghcr.io/org/shop:newer".to_owned());
+    assert_eq!(scene.deploy_order(&newer).await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 2);
+    assert_eq!(scene.deploy_order(&attempt(&scene, 2)).await.success(), Success::Deployed);
+    assert_eq!(scene.journal.count("ecs:RunTask"), 2, "{:?}", scene.effects());
 }
 
 fn registered(scene: &Scene, family: &str) -> usize {
