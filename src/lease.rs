@@ -32,7 +32,7 @@ use crate::fence::Fence;
 use crate::ports::{Aws, CallError};
 use crate::release_context::ReleaseContext;
 use claim::{chain, locked, path, text};
-use fargate_deploy_core::names::{ServiceRef, TaskArn};
+use fargate_deploy_core::names::{ServiceRef, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -83,6 +83,8 @@ pub struct Lease {
     left: RefCell<Vec<ClaimedTask>>,
     /// An order of an earlier holder may still be on its way, until [`STALE`] after `since`.
     follows_order: Cell<bool>,
+    /// The revision that it names, where it is of an earlier attempt of this run.
+    ordered_earlier: RefCell<Option<TaskDefinitionArn>>,
     since: Instant,
     clock: Elapsed,
     /// When the last write that arrived was sent.
@@ -91,8 +93,6 @@ pub struct Lease {
     confirmed: RefCell<Option<Fence>>,
     /// What went out of the order that is noted, or of the task without an ARN.
     sent: RefCell<Option<Fence>>,
-    /// Another run has been seen to hold it.
-    is_taken_over: Cell<bool>,
     /// One write at a time: a late heartbeat must not undo the note of a task.
     writing: Mutex<()>,
 }
@@ -174,11 +174,6 @@ impl Lease {
         &self.service
     }
 
-    /// Whether another run was seen to hold it since.
-    pub fn is_taken_over(&self) -> bool {
-        self.is_taken_over.get()
-    }
-
     /// The run, by its URL, that was releasing the service when this one came for the lease.
     pub fn held_by(&self) -> Option<&str> {
         self.held_by.as_deref()
@@ -206,10 +201,10 @@ impl Lease {
                     return Ok(fence);
                 }
                 Some(newest) if newest.number > self.generation => {
-                    self.is_taken_over.set(true);
                     let holder = newest.owner().cloned().unwrap_or_default();
                     return Err(locked(&self.service, &holder).with_next(
-                        "that run took the lease over, so this one changes nothing further; run it again when that one has ended",
+                        "that run took the lease over, and decides what serves: this one changes nothing further; started again, it \
+                         would replace what that one deploys",
                     ));
                 }
                 // Ours was created: a list without it is older than that.
@@ -392,9 +387,13 @@ impl Lease {
     ///
     /// # Errors
     /// The claim could not be written: the order must not be given.
-    async fn note_order(&self, aws: Aws<'_>) -> Result<(), Failure> {
+    async fn note_order(&self, to: Option<&TaskDefinitionArn>, aws: Aws<'_>) -> Result<(), Failure> {
         self.sent.take();
-        self.claim.borrow_mut().is_updating = true;
+        {
+            let mut claim = self.claim.borrow_mut();
+            claim.is_updating = true;
+            claim.updates_to = to.map(ToString::to_string);
+        }
         self.write(aws).await.map_err(|e| {
             self.order_has_arrived();
             call_failed("noting the order in the lease", &e)
@@ -403,15 +402,28 @@ impl Lease {
 
     /// It was answered, or was seen to have arrived, or was never sent. The next heartbeat writes it.
     pub fn order_has_arrived(&self) {
-        self.claim.borrow_mut().is_updating = false;
+        let mut claim = self.claim.borrow_mut();
+        claim.is_updating = false;
+        claim.updates_to = None;
+    }
+
+    /// What an earlier attempt of this run was telling the service to run when it ended, where nobody else was telling it
+    /// anything.
+    pub fn ordered_earlier(&self) -> Option<TaskDefinitionArn> {
+        self.ordered_earlier.borrow().clone()
+    }
+
+    /// What is on its way is what this run would order: whenever it arrives, it does no harm.
+    pub fn follows_the_same_order(&self) {
+        self.follows_order.set(false);
     }
 
     fn sends_within(&self, fence: &Fence) {
         self.sent.replace(Some(fence.clone()));
     }
 
-    /// Lets the next one in. A task that still runs, or an order that may still arrive, keeps its claim; what was noted and
-    /// never sent does not.
+    /// Lets the next one in. A task that still runs, or an order that may still arrive, keeps its claim, also where it is an
+    /// earlier holder's; what was noted and never sent does not.
     pub async fn release(&self, aws: Aws<'_>) {
         self.note_end();
         // Not written, the claim goes stale by itself.
@@ -421,12 +433,14 @@ impl Lease {
     fn note_end(&self) {
         let is_sent = self.sent.borrow().as_ref().is_some_and(Fence::has_let_out);
         let has_left = !self.left.borrow().is_empty();
+        let follows_order = self.follows_order.get() && self.since.elapsed() < STALE;
         let mut claim = self.claim.borrow_mut();
         if !is_sent {
             claim.is_updating = false;
+            claim.updates_to = None;
             claim.task.take_if(|task| task.arn.is_none() && !has_left);
         }
-        claim.is_released = claim.task.is_none() && !claim.is_updating && !has_left;
+        claim.is_released = claim.task.is_none() && !claim.is_updating && !has_left && !follows_order;
     }
 
     /// The parameter that the claim is written in.

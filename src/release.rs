@@ -33,6 +33,7 @@ use fargate_deploy_core::names::ServiceKey;
 use fargate_deploy_core::outcome::{Failure, Reason, ServiceRecord, ServiceState, Success};
 use fargate_deploy_core::plan::document::{PlanDocument, RunOptions, Shown};
 use fargate_deploy_core::plan::{Before, Found, Plan, Provenance, ServicePlan};
+use fargate_deploy_core::task_definition::compare;
 use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join_all, try_join_all};
 use ready_images::{Images, ReadyImages, has_all};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -101,6 +102,8 @@ pub struct Release<'a> {
     /// Services that a newer run has deployed while this one waited, and the run.
     left_to_newer: RefCell<Vec<(ServiceKey, String)>>,
     revisions: RefCell<Vec<Revision>>,
+    /// What ECS has begun to take back, and why.
+    going_back: RefCell<Vec<String>>,
 }
 
 impl<'a> Release<'a> {
@@ -119,6 +122,7 @@ impl<'a> Release<'a> {
             leases: RefCell::default(),
             left_to_newer: RefCell::default(),
             revisions: RefCell::default(),
+            going_back: RefCell::default(),
         }
     }
 
@@ -127,24 +131,13 @@ impl<'a> Release<'a> {
     pub async fn run(self) -> Result<Success, Failure> {
         // On the heap: a release is a deep story, and some threads have small stacks.
         let releasing = lease::hold(|| self.leases.borrow().clone(), &self.context, Box::pin(self.release()));
-        let ended = self.until_cancelled(releasing).await.map_err(|failure| self.keeping_promise(failure));
-        self.leave_to_successors();
+        let ended = self.until_cancelled(releasing).await;
+        let ended = ended.map_err(|failure| self.saying_what_failed(self.keeping_promise(failure)));
+        if matches!(&ended, Err(failure) if matches!(failure.reason, Reason::Locked | Reason::Superseded)) {
+            self.look_at_leases().await;
+        }
         self.release_leases(&ended).await;
         ended
-    }
-
-    /// Who lost a lease says nothing of its service: the run that took it over does.
-    fn leave_to_successors(&self) {
-        let mut record = self.context.record.borrow_mut();
-        for lease in self.leases.borrow().iter().filter(|lease| lease.is_taken_over()) {
-            let taken_over = record.services.iter_mut().filter(|noted| noted.service == *lease.service());
-            taken_over.for_each(|noted| {
-                noted.state = match noted.state {
-                    ServiceState::Untouched => ServiceState::TakenOver,
-                    _ => ServiceState::Superseded,
-                }
-            });
-        }
     }
 
     /// No reason that promises that nothing was touched, where a release command ran before it.
@@ -155,6 +148,25 @@ impl<'a> Release<'a> {
             true => Failure { reason: Reason::ReleaseCommand, ..failure },
             false => failure,
         }
+    }
+
+    /// A run that was told to end while ECS took a service back: the release was bad before.
+    fn saying_what_failed(&self, failure: Failure) -> Failure {
+        let (going_back, record) = (self.going_back.borrow(), self.context.record.borrow());
+        let is_going_back = record.services.iter().any(|service| service.state == ServiceState::RollingBack);
+        match failure.reason == Reason::Cancelled && is_going_back && !going_back.is_empty() {
+            true => failure.with_evidence(going_back.clone()).with_next(
+                "ECS goes back by itself; fix what the lines above show and push again: started again as it is, this \
+                 release would fail once more",
+            ),
+            false => failure,
+        }
+    }
+
+    /// Of a service whose lease another run has taken over, this one says nothing: what became of it is that run's to say.
+    async fn look_at_leases(&self) {
+        let plan = self.plan();
+        join_all(plan.services.iter().map(|service| self.confirm_lease(service))).await;
     }
 
     async fn release(&self) -> Result<Success, Failure> {
@@ -187,6 +199,7 @@ impl<'a> Release<'a> {
         }
         let seen_first = self.plan();
         self.acquire_leases().await?;
+        self.look_at_earlier_orders().await?;
         self.wait_for_left_tasks(self.started_by_first_command()).await?;
         self.read_services_again().await?;
         self.give_way_to_newer(&seen_first)?;
@@ -315,6 +328,30 @@ impl<'a> Release<'a> {
         try_join_all(waiting).await.map(drop)
     }
 
+    /// An order that an earlier attempt of this run was giving is waited for, unless it is the one that this run would give.
+    async fn look_at_earlier_orders(&self) -> Result<(), Failure> {
+        let plan = self.plan();
+        for service in &plan.services {
+            let Some(lease) = self.lease_of(service) else { continue };
+            let Some(ordered) = lease.ordered_earlier() else { continue };
+            let is_ready = |images: &Images| has_all(images, service.containers.iter().map(|(_, key)| key));
+            let images = self.images.wait_until(is_ready).await?;
+            let definition = service.definition(plan.number, &images, &self.order.provenance);
+            let is_same = match compare::differences(&service.running, &definition).is_empty() {
+                true => service.before.task_definition == ordered,
+                false => {
+                    let left = register::left_by(self.earlier_attempt(), &definition, &self.context).await;
+                    left.as_ref() == Some(&ordered)
+                }
+            };
+            if is_same && !plan.settings.force {
+                lease.follows_the_same_order();
+            }
+        }
+        Ok(())
+    }
+
+    /// Who lost a lease meanwhile says nothing of its service: the run that took it over does.
     async fn confirm_leases(&self) -> Result<(), Failure> {
         let plan = self.plan();
         let looks = plan.services.iter().map(|service| self.confirm_sure_lease(service));

@@ -51,6 +51,9 @@ pub struct Claim {
     /// UpdateService or StopServiceDeployment is about to be sent, or is on its way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_updating: bool,
+    /// The revision that UpdateService names, where that is all of the order: given twice, it has no further effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates_to: Option<String>,
     /// The one-off task that runs, or is about to run, under this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<ClaimedTask>,
@@ -79,6 +82,9 @@ pub struct ReleaseRecord {
     pub revision: String,
     /// What it ran before.
     pub previous: String,
+    /// The id of the deployment that it had before: as long as it has that one, it has not moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     /// The run that told it so, by its URL: a revision has no tag of its run where the user's tags leave no room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,

@@ -4,6 +4,7 @@ use super::Lease;
 use crate::fence::Fence;
 use crate::ports::{Call, CallError, CallErrorKind};
 use crate::release_context::ReleaseContext;
+use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::Failure;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -11,7 +12,7 @@ use tokio::time::{sleep, timeout};
 /// Before the lease of an order that was held up is confirmed again.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Tells a service something, only while this run is known to hold its lease, and waits for the answer no longer than until
+/// Tells a service something (to run the revision `to`, where that is all of it), only while this run is known to hold its lease, and waits for the answer no longer than until
 /// somebody else could take over. The intent is noted first: whoever takes over meanwhile waits until it must have arrived.
 ///
 /// # Errors
@@ -19,11 +20,12 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// lease ran out before an answer came.
 pub async fn order<T>(
     lease: Option<&Lease>,
+    to: Option<&TaskDefinitionArn>,
     context: &ReleaseContext<'_>,
     send: impl AsyncFn() -> Call<T>,
 ) -> Result<Call<T>, Failure> {
     if let Some(lease) = lease {
-        lease.note_order(context.aws).await?;
+        lease.note_order(to, context.aws).await?;
     }
     let answer = start_task(lease, context, send).await;
     // Without an answer it may arrive yet.

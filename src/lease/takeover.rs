@@ -8,7 +8,7 @@ use crate::error::call_failed;
 use crate::fence::Fence;
 use crate::ports::{Aws, CallError, CallErrorKind};
 use crate::release_context::ReleaseContext;
-use fargate_deploy_core::names::{ClusterName, ContainerName, ServiceRef, TaskArn};
+use fargate_deploy_core::names::{ClusterName, ContainerName, ServiceRef, TaskArn, TaskDefinitionArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task::{Task, TaskVerdict, judge};
 use std::cell::{Cell, RefCell};
@@ -164,6 +164,7 @@ pub(super) async fn create_generation(
         heartbeat: 0,
         renewed_by: request.first.map(|first| first.name.clone()),
         is_updating: false,
+        updates_to: None,
         task: None,
         succeeded: succeeded_earlier(earlier, generation, request.run),
         release: last_release(earlier),
@@ -190,9 +191,8 @@ pub(super) async fn create_generation(
         return Ok(None);
     }
     let left = left_over(chain, generation, newest.filter(|_| kind == TakeoverKind::Free));
-    // An earlier attempt has ended before this one began.
-    let is_elsewhere = |g: &Generation| !g.claim.as_ref().is_some_and(|claim| claim.is_earlier_attempt_of(request.run));
-    let follows_order = not_released(chain, generation).any(|g| g.is_updating() && is_elsewhere(g));
+    let orders = not_released(chain, generation).filter(|g| g.is_updating()).filter_map(|g| g.claim.as_ref());
+    let orders: Vec<&Claim> = orders.collect();
     let succeeded = succeeded_earlier(chain, generation, request.run);
     let lease = Lease {
         name,
@@ -209,14 +209,14 @@ pub(super) async fn create_generation(
             ..claim.clone()
         }),
         left: RefCell::new(left),
-        follows_order: Cell::new(follows_order),
+        follows_order: Cell::new(!orders.is_empty()),
+        ordered_earlier: RefCell::new(ordered_earlier(&orders, request.run)),
         since: now,
         clock: context.clock,
         last_write: Cell::new(sent),
         // The list that was read since shows ours as the newest.
         confirmed: RefCell::new(Some(Fence::new(sent + FENCE, context.clock))),
         sent: RefCell::default(),
-        is_taken_over: Cell::default(),
         writing: Mutex::default(),
     };
     if *lease.claim.borrow() != claim {
@@ -248,6 +248,13 @@ fn left_over(chain: &[Generation], ours: u64, over: Option<&Generation>) -> Vec<
 /// Those before ours since the last one that was released, the newest first.
 fn not_released(chain: &[Generation], ours: u64) -> impl Iterator<Item = &Generation> {
     chain.iter().rev().filter(move |g| g.number < ours).take_while(|g| !g.is_released())
+}
+
+/// The revision that all of the orders on their way name, where they are of earlier attempts of this run.
+fn ordered_earlier(orders: &[&Claim], run: &RunKey) -> Option<TaskDefinitionArn> {
+    let first = orders.first()?.updates_to.as_deref()?;
+    let is_same = |order: &&Claim| order.is_earlier_attempt_of(run) && order.updates_to.as_deref() == Some(first);
+    orders.iter().all(is_same).then(|| TaskDefinitionArn::new(first))
 }
 
 /// What earlier attempts of this run have run to a good end, the oldest first: by every generation that is left, since any of

@@ -151,8 +151,14 @@ impl Release<'_> {
         }
         if !not_started.is_empty() {
             let names = not_started.join(", ");
-            let next = failure.next.take().filter(|next| !next.starts_with("nothing"));
-            let again = format!("{names} not started: run this again to go on with what is left");
+            let is_newer = matches!(failure.reason, Reason::Superseded | Reason::Locked);
+            let next = failure.next.take().filter(|next| is_newer || !next.starts_with("nothing"));
+            let again = match is_newer {
+                true => format!(
+                    "{names} not started: to deploy this release all the same, and replace what is newer, run this again"
+                ),
+                false => format!("{names} not started: run this again to go on with what is left"),
+            };
             failure.next = Some(next.map_or_else(|| again.clone(), |next| format!("{next}; {again}")));
         }
         failure
@@ -166,9 +172,9 @@ impl Release<'_> {
     }
 
     fn has_moved_something(&self) -> bool {
-        use ServiceState::{Gone, RolledBack, Superseded, TakenOver, Untouched};
+        use ServiceState::{Gone, RolledBack, Superseded, Untouched};
         let record = self.context.record.borrow();
-        record.services.iter().any(|s| !matches!(s.state, Untouched | TakenOver | RolledBack | Superseded | Gone))
+        record.services.iter().any(|s| !matches!(s.state, Untouched | RolledBack | Superseded | Gone))
     }
 
     /// Minutes can have passed since ours was seen to be the primary deployment.

@@ -15,6 +15,7 @@ use crate::poll::Poll;
 use crate::rollout_in_progress::RolloutInProgress;
 use crate::steps::register::Revision;
 use crate::steps::{roll_out, smoke, verify, watch};
+use fargate_deploy_core::names::TaskDefinitionArn;
 use fargate_deploy_core::outcome::{CommandState, Failure, Reason, ServiceState, Success};
 use fargate_deploy_core::plan::ServicePlan;
 use fargate_deploy_core::rollout::Verdict;
@@ -37,17 +38,32 @@ impl Release<'_> {
         let left = self.left_to_newer.borrow().clone();
         let services = plan.services.iter().filter(|s| !left.iter().any(|(key, _)| *key == s.key));
         let each = services.filter_map(|s| Some((s, revisions.iter().find(|r| r.key == s.key)?)));
-        let each = each.map(async |(service, revision)| match revision.is_unchanged && !plan.settings.force {
-            true => self.staying(service).await,
-            false => Assignment {
-                service: service.clone(),
-                revision: revision.clone(),
-                stays: false,
-                is_owed: true,
-                can_go_back: true,
-            },
-        });
+        let each =
+            each.map(async |(service, revision)| match revision.is_unchanged && !self.is_to_be_forced(service) {
+                true => self.staying(service).await,
+                false => Assignment {
+                    service: service.clone(),
+                    revision: revision.clone(),
+                    stays: false,
+                    is_owed: true,
+                    can_go_back: true,
+                },
+            });
         join_all(each).await
+    }
+
+    /// A deployment that an earlier attempt of this run has made of what runs now is the one that was to be forced.
+    fn is_to_be_forced(&self, service: &ServicePlan) -> bool {
+        let release = self.lease_of(service).and_then(|lease| lease.release_record());
+        let primary = service.before.primary().map(|primary| primary.id.to_string());
+        let is_made = release.is_some_and(|release| {
+            self.earlier_attempt().is_some()
+                && release.run.as_deref() == self.earlier_attempt()
+                && release.revision == service.before.task_definition.as_str()
+                && release.replaces.is_some()
+                && release.replaces != primary
+        });
+        self.plan().settings.force && !is_made
     }
 
     /// Rolls out every service that changes, and sees that the others serve and answer.
@@ -218,11 +234,17 @@ impl Release<'_> {
         if self.order.is_unwatched { Ok(()) } else { self.check_deployed(rollout).await }
     }
 
-    /// Right before a service is told to move: whoever has deployed it since the plan was made is newer.
+    /// Right before a service is told to move: whoever has deployed it since the plan was made is newer, unless what was deployed
+    /// is the very revision that it is to get, which an earlier attempt has ordered: reads may lag that.
     ///
     /// # Errors
     /// `superseded`; `unsteady`: it was deleted. Nothing of it was changed.
-    pub(super) async fn still_as_planned(&self, service: &ServicePlan, poll: &Poll) -> Result<Service, Failure> {
+    pub(super) async fn still_as_planned(
+        &self,
+        service: &ServicePlan,
+        to: Option<&TaskDefinitionArn>,
+        poll: &Poll,
+    ) -> Result<Service, Failure> {
         let (of, context) = (&service.service, &self.context);
         let mut found = None;
         for look in 0..LOOKS {
@@ -232,8 +254,9 @@ impl Release<'_> {
             let read = poll.service(of, context.aws).await;
             found = read.map_err(|e| call_failed(&format!("reading {of} before it is moved"), &e))?;
             let is_there = found.as_ref().is_some_and(|now| now.status == "ACTIVE");
-            let primary = found.as_ref().and_then(|now| now.primary()).map(|p| &p.id);
-            if is_there && primary == service.before.primary().map(|p| &p.id) {
+            let primary = found.as_ref().and_then(|now| now.primary());
+            let is_as_planned = primary.map(|p| &p.id) == service.before.primary().map(|p| &p.id);
+            if is_there && (is_as_planned || primary.is_some_and(|p| Some(&p.task_definition) == to)) {
                 break;
             }
             if look + 1 == LOOKS {
@@ -268,16 +291,16 @@ impl Release<'_> {
     ) -> Result<(), Failure> {
         let ServiceRollout { service, revision, .. } = *rollout;
         let (context, settings) = (&self.context, &self.plan().settings);
-        self.still_as_planned(service, poll).await?;
         // A revision that runs already is rolled only by force.
         let force = revision.is_unchanged;
+        let seen = self.still_as_planned(service, Some(&revision.arn).filter(|_| !force), poll).await?;
         let lease = self.lease_of(service);
         let lease = lease.as_deref();
         let earlier = lease.and_then(Lease::release_record);
         if let Some(lease) = lease {
             lease.note_release(Some(self.release_of(service, revision)));
         }
-        let moved = roll_out::roll_out(service, &revision.arn, force, settings, lease, context).await;
+        let moved = roll_out::roll_out((service, seen), &revision.arn, force, settings, lease, context).await;
         if let Some(lease) = lease.filter(|_| moved.is_err() && !self.may_have_moved(service)) {
             lease.note_release(earlier);
         }
@@ -303,7 +326,7 @@ impl Release<'_> {
         poll: &Poll,
     ) -> Result<(), Failure> {
         let (service, context) = (&assignment.service, &self.context);
-        let now = self.still_as_planned(service, poll).await?;
+        let now = self.still_as_planned(service, None, poll).await?;
         let Some(primary) = now.primary() else { return Ok(()) };
         let serves = matches!(primary.state, State::Completed | State::Unreported)
             && primary.counts.running >= primary.counts.desired;
@@ -332,11 +355,21 @@ impl Release<'_> {
         poll: &Poll,
     ) -> Verdict {
         let on_failure = self.plan().settings.on_failure;
-        let goes_back = || progress.send_modify(|p| p.is_going_back(&service.key, on_failure));
+        let goes_back = |reason: &str| {
+            self.note_going_back(service, revision, reason);
+            progress.send_modify(|p| p.is_going_back(&service.key, on_failure));
+        };
         let (of, definition) = (&service.service, &revision.definition);
         let verdict = watch::watch_and_tell(of, definition, moving, poll, &self.context, &goes_back).await;
         self.context.set_state(&service.key, state_of(&verdict));
         verdict
+    }
+
+    /// ECS takes a service back: a run that is told to end meanwhile says so.
+    pub(super) fn note_going_back(&self, service: &ServicePlan, revision: &Revision, reason: &str) {
+        self.context.set_state(&service.key, ServiceState::RollingBack);
+        let line = format!("{}: {} failed: {reason}", service.service, revision.arn.short());
+        self.going_back.borrow_mut().push(line);
     }
 
     /// What this run tells a service to run, and what it owes of that until it is done.
@@ -344,6 +377,7 @@ impl Release<'_> {
         ReleaseRecord {
             revision: revision.arn.to_string(),
             previous: service.previous().to_string(),
+            replaces: service.before.primary().map(|primary| primary.id.to_string()),
             run: self.order.provenance.run_url.clone(),
             owes_verification: true,
             owes_commands: self.names_of_commands_after(),

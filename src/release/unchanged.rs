@@ -29,6 +29,10 @@ impl Release<'_> {
     pub(super) async fn confirm_unchanged(&self) -> Result<Success, Failure> {
         let (plan, context) = (self.plan(), &self.context);
         context.emit(Event::NothingToRollOut);
+        // What is confirmed, and finished, is the release that serves: no revision has the next number.
+        if let Some(serves) = plan.services.iter().filter_map(|service| service.running.release()).max() {
+            context.record.borrow_mut().release = Some(serves);
+        }
         if self.order.is_unwatched {
             return Ok(Success::Unchanged);
         }
@@ -46,8 +50,9 @@ impl Release<'_> {
             };
             let checking = async {
                 let moving = rollout.moving.insert(moving);
-                let verdict =
-                    watch::watch(&service.service, &rollout.revision.definition, moving, &poll, context).await;
+                let (of, revision) = (&service.service, rollout.revision);
+                let goes_back = |reason: &str| self.note_going_back(service, revision, reason);
+                let verdict = watch::watch_and_tell(of, &revision.definition, moving, &poll, context, &goes_back).await;
                 context.set_state(&service.key, state_of(&verdict));
                 let is_checked = !assignment.is_owed && !self.is_unrecorded(service);
                 let is_well = matches!(verdict, Verdict::Stable(_)) && is_checked;

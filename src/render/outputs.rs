@@ -117,7 +117,7 @@ pub fn service_state(state: ServiceState) -> &'static str {
         ServiceState::Serving | ServiceState::Short { .. } => "serving",
         ServiceState::RollingBack => "rolling-back",
         ServiceState::RolledBack => "rolled-back",
-        ServiceState::Superseded | ServiceState::TakenOver => "superseded",
+        ServiceState::Superseded => "superseded",
         ServiceState::Gone => "deleted",
         ServiceState::Unsteady => "unsteady",
     }

@@ -66,7 +66,7 @@ pub async fn register(
 }
 
 /// The same, as an earlier attempt of this run registered it.
-async fn left_by(
+pub async fn left_by(
     run: Option<&str>,
     definition: &TaskDefinition,
     context: &ReleaseContext<'_>,

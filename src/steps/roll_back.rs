@@ -107,7 +107,7 @@ async fn update(
             return ordered;
         }
         let looked = (context.clock)();
-        let answer = lease::order(lease, context, async || {
+        let answer = lease::order(lease, Some(previous), context, async || {
             if (context.clock)().saturating_sub(looked) >= retry::JUST_READ {
                 let found = look(&service.service, moving, PATIENCE, context.aws).await;
                 if let Some(ordered) = stops(service, found, arrived, &step) {
@@ -190,7 +190,7 @@ async fn order<T>(
 ) -> Result<Call<T>, Failure> {
     let began = Instant::now();
     loop {
-        let answer = lease::order(lease, context, async || retry::each_within(retry::ORDER, send()).await).await;
+        let answer = lease::order(lease, None, context, async || retry::each_within(retry::ORDER, send()).await).await;
         if !is_given_again(&answer, began, step) {
             return answer;
         }

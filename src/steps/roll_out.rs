@@ -27,14 +27,14 @@ const SOON: (u32, Duration) = (60, Duration::from_millis(500));
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts the deployment of one revision of a service that was read just now. `None`: ECS made no deployment of it, since
-/// nothing changed.
+/// Starts the deployment of one revision of a service that was read just now as `seen`, or takes the one that is there already:
+/// an earlier attempt's. `None`: ECS made no deployment of it, since nothing changed.
 ///
 /// # Errors
 /// `locked`: another run took the lease over. `superseded`: somebody deployed it by another way. `permission`.
 /// `unavailable`: AWS did not take it for as long as a call is repeated. The service keeps its revision.
 pub async fn roll_out(
-    service: &ServicePlan,
+    (service, seen): (&ServicePlan, Service),
     to: &TaskDefinitionArn,
     force: bool,
     settings: &Settings,
@@ -48,9 +48,16 @@ pub async fn roll_out(
     let mut is_known = true;
     let mut pause = FIRST_PAUSE;
     let (asked, is_repeated) = ((context.clock)(), Cell::new(false));
+    let taken = match (Before { service, to, may_have_moved: false }.judge(seen)) {
+        Found::Taken(seen) if !force => Some(*seen),
+        _ => None,
+    };
     let after = loop {
+        if let Some(taken) = taken {
+            break taken;
+        }
         let before = Before { service, to, may_have_moved: !is_known };
-        let ordered = lease::order(lease, context, async || {
+        let ordered = lease::order(lease, Some(to).filter(|_| !force), context, async || {
             context.aws.services.update_turn().await;
             // It would replace what somebody has deployed since the service was read.
             if is_repeated.replace(true) || (context.clock)().saturating_sub(asked) >= retry::JUST_READ {

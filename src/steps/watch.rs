@@ -29,10 +29,10 @@ pub async fn watch(
     poll: &Poll,
     context: &ReleaseContext<'_>,
 ) -> Verdict {
-    watch_and_tell(service, definition, moving, poll, context, &|| {}).await
+    watch_and_tell(service, definition, moving, poll, context, &|_| {}).await
 }
 
-/// The same; `goes_back` is told when ECS has begun to go back: that ours does not come to serve is known long before the previous
+/// The same; `goes_back` is told why when ECS has begun to go back: that ours does not come to serve is known long before the previous
 /// revision serves again.
 pub async fn watch_and_tell(
     service: &ServiceRef,
@@ -40,7 +40,7 @@ pub async fn watch_and_tell(
     moving: &mut RolloutInProgress,
     poll: &Poll,
     context: &ReleaseContext<'_>,
-    goes_back: &dyn Fn(),
+    goes_back: &dyn Fn(&str),
 ) -> Verdict {
     let of = || service.clone();
     let step = context.begin(Event::RolloutWatched { service: of(), deployment: moving.target.deployment.clone() });
@@ -70,8 +70,11 @@ pub async fn watch_and_tell(
         }) {
             context.set_stage(service, stage);
         }
-        if news.iter().any(|news| matches!(news, RolloutEvent::RollingBack { .. })) {
-            goes_back();
+        if let Some(reason) = news.iter().find_map(|news| match news {
+            RolloutEvent::RollingBack { reason } => Some(reason),
+            _ => None,
+        }) {
+            goes_back(reason);
         }
         tell_news(&step, service, news);
         let has_failures = rollout.failures() > failures;

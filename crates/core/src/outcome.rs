@@ -242,8 +242,6 @@ pub enum ServiceState {
     RollingBack,
     RolledBack,
     Superseded,
-    /// Another run took the lease over before this one had done anything to it.
-    TakenOver,
     /// It was deleted.
     Gone,
     /// ECS took the new revision, and then the service could not be read any more.
@@ -299,8 +297,7 @@ impl Record {
             return lines;
         }
         let pushed: Vec<_> = self.images.iter().filter(|i| i.is_new).map(|i| i.image.as_str()).collect();
-        let is_untouched = |s: &ServiceRecord| matches!(s.state, ServiceState::Untouched | ServiceState::TakenOver);
-        let untouched = self.services.iter().all(is_untouched);
+        let untouched = self.services.iter().all(|s| s.state == ServiceState::Untouched);
         if untouched && !pushed.is_empty() {
             lines.push(format!("pushed and kept for the next run: {}", pushed.join(", ")));
         }
@@ -384,7 +381,6 @@ impl ServiceRecord {
             }
             ServiceState::RollingBack => format!("{name}: ECS is still going back to {previous}"),
             ServiceState::RolledBack => format!("{name}: {previous} serves again, confirmed"),
-            ServiceState::TakenOver => format!("{name}: untouched by this run, another run owns it"),
             ServiceState::Superseded => format!("{name}: a newer deployment owns it"),
             ServiceState::Gone => format!("{name}: the service was deleted"),
             ServiceState::Unknown => {

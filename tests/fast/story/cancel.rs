@@ -6,7 +6,7 @@ use crate::story::fake::task::Run;
 use crate::story::scene::{Ended, Scene, migration, order};
 use fargate_deploy::config::{OnCancel, ReleaseCommand, When};
 use fargate_deploy::release::Order;
-use fargate_deploy_core::outcome::Reason;
+use fargate_deploy_core::outcome::{Failure, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -103,6 +103,33 @@ async fn a_release_whose_command_runs_after_it_is_not_taken_back() {
     assert!(again.result.is_ok(), "{again:?}");
     assert_eq!(scene.journal.count("ecs:RunTask"), 1, "attached to, not run again");
     assert_eq!(scene.lease("web")["isReleased"], true);
+}
+
+/// It was bad before anybody told it to end.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_cancelled_while_ecs_rolls_back_says_so_and_does_not_advise_to_deploy_the_same_again() {
+    for reuses_id in [true, false] {
+        let scene = Scene::without_migration().next_rollouts("web", [Ending::RolledBack { reuses_id }]);
+        let seen = std::cell::Cell::new(None);
+        let ended = scene
+            .deploy_until(|scene| {
+                let web = scene.cloud.aws().services["web"].clone();
+                let is_going_back = scene.journal.count("ecs:UpdateService") > 0
+                    && web.primary().is_some_and(|primary| primary.task_definition.short() == "web:41");
+                if is_going_back && seen.get().is_none() {
+                    seen.set(Some(Instant::now()));
+                }
+                seen.get().is_some_and(|since| since.elapsed() >= Duration::from_secs(4))
+            })
+            .await;
+        assert_eq!(ended.reason(), Reason::Cancelled, "{ended:?}");
+        assert_eq!(ended.state()[0], "shop/web: ECS is still going back to r7 (web:41)");
+        let Failure { evidence, next, .. } = ended.failure();
+        let is_said = |line: &String| line.contains("web:42") && line.contains("circuit breaker");
+        assert!(evidence.iter().any(is_said), "{evidence:?}");
+        let next = next.as_deref().unwrap();
+        assert!(!next.contains("run it again"), "{next}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

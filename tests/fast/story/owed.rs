@@ -77,10 +77,12 @@ async fn after_a_cancelled_rollout_the_next_run_does_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn after_a_command_that_failed_only_that_is_run_again() {
     let scene = scene().next_runs([Run::exits(1), Run::exits(0)]);
-    assert!(scene.deploy().await.result.is_err());
+    let first = scene.deploy().await;
+    assert!(first.result.is_err());
     scene.journal.clear();
     let again = scene.deploy_order(&other_run(&scene)).await;
     assert_eq!(again.success(), Success::Deployed, "{again:?}");
+    assert_eq!(again.record.release, first.record.release, "it is the release that serves");
     assert_eq!((scene.journal.count("GET "), scene.journal.count("ecs:RunTask")), (0, 1));
 }
 
@@ -345,6 +347,58 @@ async fn a_command_whose_end_nobody_has_noted_is_asked_for_in_ecs() {
     assert_eq!(scene.journal.count("ecs:RunTask"), 2);
     assert_eq!(scene.deploy_order(&attempt(&scene, 2)).await.success(), Success::Deployed);
     assert_eq!(scene.journal.count("ecs:RunTask"), 2, "{:?}", scene.effects());
+}
+
+/// DescribeServices shows for a while what was before an order.
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_the_attempt_before_has_ordered_is_not_called_a_newer_deployment() {
+    for lag in (1..=50).map(|tenths| Duration::from_millis(100 * tenths)) {
+        let scene = scene();
+        scene.cloud.service_lag.set(lag);
+        let is_ordered = |scene: &Scene| scene.cloud.aws().services["web"].task_definition.short() == "web:42";
+        killed(&scene, &scene.order, is_ordered).await;
+        let again = scene.deploy_order(&attempt(&scene, 2)).await;
+        assert_eq!(again.result.as_ref().ok(), Some(&Success::Deployed), "{lag:?}: {again:?}");
+        assert_eq!(again.state()[0], "shop/web: web:42 serves");
+        assert_eq!((scene.journal.count("GET "), scene.journal.count("ecs:RunTask")), (1, 1), "{lag:?}");
+    }
+}
+
+/// Of a revision that it replaces, and of the one that runs already.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_the_attempt_before_has_forced_is_not_made_again() {
+    for changes in [true, false] {
+        let mut scene = Scene::without_migration();
+        if !changes {
+            assert_eq!(scene.deploy_order(&other_run(&scene)).await.success(), Success::Deployed);
+        }
+        scene.order.config.force = true;
+        let before = scene.journal.count("ecs:UpdateService");
+        let has_begun = |scene: &Scene| scene.cloud.aws().services["web"].deployments.len() == 2;
+        killed(&scene, &scene.order, has_begun).await;
+        let again = scene.deploy_order(&attempt(&scene, 2)).await;
+        assert_eq!(again.success(), Success::Deployed, "{again:?}");
+        assert_eq!(scene.journal.count("ecs:UpdateService") - before, 1, "{:?}", scene.effects());
+        assert_eq!(again.state()[0], "shop/web: web:42 serves");
+        // A run of its own is asked to force one of its own.
+        let another = Order { config: scene.order.config.clone(), ..order("1003", "1", "token-3") };
+        assert_eq!(scene.deploy_order(&another).await.success(), Success::Deployed);
+        assert_eq!(scene.journal.count("ecs:UpdateService") - before, 2, "{:?}", scene.effects());
+    }
+}
+
+/// Its order never arrived.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_was_to_be_forced_and_never_began_is_forced_by_the_next_attempt() {
+    let mut scene = Scene::without_migration();
+    assert_eq!(scene.deploy_order(&other_run(&scene)).await.success(), Success::Deployed);
+    scene.order.config.force = true;
+    let before = scene.journal.count("ecs:UpdateService");
+    killed(&scene, &scene.order, |scene| scene.journal.count("ecs:UpdateService") > before).await;
+    assert_eq!(scene.cloud.aws().services["web"].deployments.len(), 1);
+    let again = scene.deploy_order(&attempt(&scene, 2)).await;
+    assert_eq!(again.success(), Success::Deployed, "{again:?}");
+    assert_eq!(scene.journal.count("ecs:UpdateService") - before, 2, "{:?}", scene.effects());
 }
 
 fn registered(scene: &Scene, family: &str) -> usize {

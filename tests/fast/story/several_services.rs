@@ -83,6 +83,22 @@ async fn what_a_person_deployed_while_a_service_waited_for_its_turn_is_not_overw
     assert_eq!(ended.state()[1], "shop/worker: a newer deployment owns it");
 }
 
+/// Run again, the release would be deployed over it.
+#[tokio::test(start_paused = true)]
+async fn who_was_replaced_is_not_advised_to_go_on_without_a_word_of_what_that_replaces() {
+    let scene = worker_after_web();
+    let person = async {
+        when(&scene, |s| s.journal.count("ecs:DescribeServiceDeployments") > 0).await;
+        person_deploys(&scene, "web")
+    };
+    let (ended, _) = tokio::join!(scene.deploy(), person);
+    assert_eq!(ended.reason(), Reason::Superseded, "{ended:?}");
+    let next = ended.failure().next.clone().unwrap();
+    assert!(next.contains("shop/worker not started"), "{next}");
+    assert!(next.contains("replace"), "what it would do to the newer one: {next}");
+    assert!(!next.contains("to go on"), "{next}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_person_deployed_while_the_migration_ran_is_not_overwritten() {
     for is_settled in [false, true] {

@@ -2,6 +2,7 @@
 //! who lost the lease says so.
 
 use super::lease::{claim_of, put, seconds, take};
+use super::owed::killed;
 use crate::story::fake::cloud::{Moment, WAY, error};
 use crate::story::fake::definition_arn;
 use crate::story::fake::rollout::Ending;
@@ -13,6 +14,7 @@ use fargate_deploy::fence::may_send;
 use fargate_deploy::lease;
 use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release::Order;
+use fargate_deploy::steps::release::RunKey;
 use fargate_deploy_core::outcome::{Reason, Success};
 use serde_json::json;
 use std::time::Duration;
@@ -52,7 +54,7 @@ async fn a_holder_that_was_cut_off_before_its_update_deploys_nothing_over_the_ne
         scene.cloud.freeze("1001", "ecs:UpdateService", Moment::BeforeSending, 0, seconds(lasts));
         let (older, newer) = both(&scene).await;
         newer_stays(&scene, &older, &newer, 1);
-        assert_eq!(older.state()[0], "shop/web: untouched by this run, another run owns it");
+        assert_eq!(older.state()[0], "shop/web: a newer deployment owns it");
     }
 }
 
@@ -244,15 +246,91 @@ async fn who_takes_over_waits_until_an_order_of_the_one_before_must_have_arrived
     assert!(began.elapsed() >= seconds(180), "{:?}", began.elapsed());
 }
 
+/// Its UpdateService is on its way when it dies, and arrives so long after that.
+async fn dies_while_it_orders(scene: &Scene, first: &Order, again: &Order, arrives: u64) -> Ended {
+    killed(scene, first, |scene| scene.journal.count("ecs:UpdateService") > 0).await;
+    let ordered = scene.cloud.aws().definition("web:42").and_then(|d| d.arn()).unwrap();
+    assert!(scene.lease("web")["isUpdating"].as_bool().unwrap());
+    let late = async {
+        sleep(seconds(arrives)).await;
+        scene.cloud.aws().update("web", &ordered, false);
+    };
+    tokio::join!(scene.deploy_order(again), late).0
+}
+
+fn second_attempt(first: &Order) -> Order {
+    let number = || "2".to_owned();
+    Order { run: RunKey { attempt: number(), ..first.run.clone() }, token: number(), ..first.clone() }
+}
+
+/// Whenever it arrives, it does no harm.
 #[tokio::test(start_paused = true)]
-async fn a_later_attempt_does_not_wait_for_an_order_of_the_one_before() {
+async fn a_later_attempt_does_not_wait_for_an_order_of_the_same_revision() {
+    for arrives in [0, 1, 5, 12] {
+        let scene = Scene::without_migration();
+        let began = Instant::now();
+        let again = dies_while_it_orders(&scene, &scene.order, &second_attempt(&scene.order), arrives).await;
+        assert_eq!(again.success(), Success::Deployed, "{again:?}");
+        assert!(began.elapsed() < seconds(60), "{:?}", began.elapsed());
+        assert_eq!(scene.cloud.aws().updates.len(), 1, "one deployment");
+    }
+}
+
+/// The workflow builds another image, or a person has changed what it deploys.
+#[tokio::test(start_paused = true)]
+async fn a_later_attempt_waits_until_an_order_of_another_revision_must_have_arrived() {
+    for arrives in [1, 12, 60] {
+        let scene = Scene::without_migration();
+        let again = Order { provenance: scene.order.provenance.clone(), ..run_of(&scene, "1001") };
+        let again = dies_while_it_orders(&scene, &scene.order, &second_attempt(&again), arrives).await;
+        assert_eq!(again.success(), Success::Deployed, "{again:?}");
+        let newest = again.record.services[0].target.as_ref();
+        assert_eq!(newest, Some(&scene.cloud.aws().services["web"].task_definition), "after {arrives} s");
+    }
+}
+
+/// What it told the service is not known.
+#[tokio::test(start_paused = true)]
+async fn a_later_attempt_waits_for_an_order_that_is_not_described() {
     let scene = Scene::without_migration();
     let mut dead = claim_of("1001");
     dead["isUpdating"] = json!(true);
     put(&scene, 1, &dead);
     let began = Instant::now();
     assert_eq!(scene.deploy_order(&order("1001", "2", "token-2")).await.success(), Success::Deployed);
-    assert!(began.elapsed() < seconds(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= seconds(90), "{:?}", began.elapsed());
+}
+
+/// A run that is told to end while it waits for such an order has not settled it.
+#[tokio::test(start_paused = true)]
+async fn an_order_on_its_way_is_waited_for_after_a_run_that_was_cancelled_while_it_waited() {
+    let scene = Scene::without_migration();
+    let mut dying = claim_of("9");
+    dying["isUpdating"] = json!(true);
+    put(&scene, 1, &dying);
+    let ended = scene.deploy_until(|scene| !scene.lease("web").is_null() && scene.lease("web")["run"]["key"] == "1001");
+    assert_eq!(ended.await.reason(), Reason::Cancelled);
+    let began = Instant::now();
+    assert_eq!(scene.deploy_order(&order("1001", "2", "token-2")).await.success(), Success::Deployed);
+    assert!(began.elapsed() >= seconds(89), "{:?}", began.elapsed());
+}
+
+/// It sleeps while its migration runs, and the next commit deploys everything.
+#[tokio::test(start_paused = true)]
+async fn who_lost_the_lease_says_of_no_service_that_it_is_untouched_and_does_not_advise_to_go_on() {
+    for call in ["ecs:UpdateService", "ecs:RunTask", "ecs:RegisterTaskDefinition"] {
+        let mut scene = Scene::new().with_worker();
+        scene.order.config.services[1].after = vec!["web".into()];
+        scene.cloud.freeze("1001", call, Moment::BeforeTheAnswer, 0, seconds(600));
+        let (older, newer) = both(&scene).await;
+        assert_eq!(newer.success(), Success::Deployed, "{newer:?}");
+        assert_eq!(older.reason(), Reason::Locked, "{call}: {older:?}");
+        let services: Vec<_> = older.state().into_iter().filter(|line| line.starts_with("shop/")).collect();
+        let owned = |name: &str| format!("shop/{name}: a newer deployment owns it");
+        assert_eq!(services, [owned("web"), owned("worker")], "{call}");
+        let next = older.failure().next.clone().unwrap();
+        assert!(!next.contains("run this again to go on") && !next.contains("run it again"), "{call}: {next}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,7 +350,7 @@ async fn each_attempt_of_an_order_asks_whether_it_may_still_go_out() {
         }
         Err::<(), _>(error("ecs:UpdateService", CallErrorKind::Invalid))
     };
-    let answer = lease::order(Some(&lease), &context, send).await.unwrap();
+    let answer = lease::order(Some(&lease), None, &context, send).await.unwrap();
     assert_eq!(sent.into_inner(), [true, true, false, false]);
     assert_eq!(answer.unwrap_err().kind, CallErrorKind::Unreachable, "what the first two did is not known");
 }
