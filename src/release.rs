@@ -344,7 +344,7 @@ impl<'a> Release<'a> {
                     left.as_ref() == Some(&ordered)
                 }
             };
-            if is_same && !plan.settings.force {
+            if is_same {
                 lease.follows_the_same_order();
             }
         }

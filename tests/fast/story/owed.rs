@@ -376,8 +376,11 @@ async fn a_deployment_that_the_attempt_before_has_forced_is_not_made_again() {
         let before = scene.journal.count("ecs:UpdateService");
         let has_begun = |scene: &Scene| scene.cloud.aws().services["web"].deployments.len() == 2;
         killed(&scene, &scene.order, has_begun).await;
+        let began = Instant::now();
         let again = scene.deploy_order(&attempt(&scene, 2)).await;
         assert_eq!(again.success(), Success::Deployed, "{again:?}");
+        // What names a revision that did not run does the same twice, and needs no force.
+        assert_eq!(began.elapsed() < seconds(60), changes, "{:?}", began.elapsed());
         assert_eq!(scene.journal.count("ecs:UpdateService") - before, 1, "{:?}", scene.effects());
         assert_eq!(again.state()[0], "shop/web: web:42 serves");
         // A run of its own is asked to force one of its own.
