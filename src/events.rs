@@ -384,7 +384,13 @@ pub enum Warning {
     /// Logs could not be read just then.
     LogsNotRead { error: String },
     /// A release command has ended, and what its log still holds could not be read.
-    LogNotRead { command: String, error: String },
+    LogNotRead { command: String, task: TaskArn, error: String },
+    /// The log of a one-off task cannot be read now; it is read again while the task runs.
+    LinesNotRead { task: TaskArn, error: String },
+    /// A one-off task has ended, and what its log still holds could not be read: how it is read again.
+    LinesLost { task: TaskArn, error: String, again: String },
+    /// A one-off task has run, and its log was not there: how it is looked for again.
+    LogAbsent { task: TaskArn, again: String },
     /// Which digests run could not be read.
     DigestsNotCompared { service: ServiceRef, error: String },
     /// The role may not read the service deployments of a service.

@@ -248,13 +248,17 @@ async fn ended(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
     // With `--json` what `run` says is its events, the container's lines among them.
     let streams_events = arguments.global.json && matches!(arguments.command, Command::Run(_));
     let events = if streams_events { Some(PathBuf::from("-")) } else { arguments.global.events.clone() };
-    let shown: Arc<dyn Sink + Send + Sync> = match &arguments.command {
+    let container_output = match &arguments.command {
         Command::Run(flags) => {
             let is_told_elsewhere = events.as_deref() == Some(Path::new("-"));
             let out = (!is_told_elsewhere).then(standard_output);
-            Arc::new(ContainerOutput::new(out, fence.filter(|_| !flags.raw), log.clone()))
+            Some(Arc::new(ContainerOutput::new(out, fence.filter(|_| !flags.raw), log.clone())))
         }
-        _ => log.clone(),
+        _ => None,
+    };
+    let shown: Arc<dyn Sink + Send + Sync> = match &container_output {
+        Some(output) => output.clone(),
+        None => log.clone(),
     };
     let sink: Arc<dyn Sink + Send + Sync> = match &events {
         None => shown,
@@ -345,10 +349,23 @@ async fn ended(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
         }
         Command::Run(flags) => {
             let running = commands::run::run(flags, arguments, env, &directory, sink.clone(), signals());
-            let outcome = Box::pin(running).await;
+            let mut outcome = Box::pin(running).await;
+            if let Some(error) = container_output.and_then(|output| output.unwritten()) {
+                // With an exit code of 0 all of its lines are there.
+                let what = format!("standard output: lines of the container are missing: {error}");
+                match outcome.exit_code() {
+                    0 => {
+                        outcome.result = Err(Failure::new(Reason::Internal, what));
+                        outcome.record.one_off.iter_mut().for_each(|one_off| one_off.exit_code = None);
+                    }
+                    _ => log.finish(&[what]),
+                }
+            }
             let task = outcome.record.one_off.as_ref().and_then(|one_off| one_off.task.as_ref());
-            if let (Ok(Success::Detached), Some(task), false) = (&outcome.result, task, streams_events) {
-                let _ = print(&format!("{task}\n"));
+            if let (Ok(Success::Detached), Some(task), false) = (&outcome.result, task, streams_events)
+                && print(&format!("{task}\n")) != 0
+            {
+                return NOT_THE_COMMANDS;
             }
             outcome
         }
@@ -401,7 +418,7 @@ async fn ended(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
             let reading =
                 commands::logs::logs(flags, arguments, env, &directory, sink.clone(), signals(), &mut printer);
             match Box::pin(reading).await {
-                Ok(()) => return 0,
+                Ok(()) => return written(printer.ended()),
                 // Lines are data: what went wrong is not among them.
                 Err(failure) => failure.into(),
             }
@@ -465,8 +482,7 @@ async fn ended(arguments: &Arguments, env: &BTreeMap<String, String>) -> u8 {
                     true => format!("{}\n", json_line(&serde_json::to_string(&done).unwrap_or_default(), &log)),
                     false => done.text(),
                 };
-                let _ = write!(standard_output(), "{text}");
-                return 0;
+                return print(&text);
             }
             Err(failure) => failure.into(),
         },

@@ -3,7 +3,7 @@
 use crate::cli::{Arguments, LockAction, LockFlags};
 use crate::commands::deploy::owner;
 use crate::commands::refuse_foreign;
-use crate::commands::scope::{Scope, ScopedService};
+use crate::commands::scope::Scope;
 use crate::context::RunContext;
 use crate::events::Sink;
 use crate::lease::{self, ManualLock, State};
@@ -71,11 +71,46 @@ pub async fn lock(
     let scope = Scope::read(&flags.service, arguments, env, directory, Arc::clone(&sink)).await?;
     let cloud = scope.open(&context, env, sink).await?;
     let manual_lock = manual_lock(flags.reason.clone().unwrap_or_default(), &context);
-    let mut lines = vec![];
-    for ScopedService { service, .. } in &scope.services {
-        lines.push(act(flags.action, service, &manual_lock, cloud.ports()).await?);
+    let services: Vec<_> = scope.services.iter().map(|scoped| scoped.service.clone()).collect();
+    act(flags.action, &services, &manual_lock, cloud.ports()).await
+}
+
+/// The same for services that are known. A lock is set on all of them or on none.
+///
+/// # Errors
+/// As [`lock`]; with what was done before it, where that stays.
+pub async fn act(
+    action: LockAction,
+    services: &[ServiceRef],
+    ours: &ManualLock,
+    aws: Aws<'_>,
+) -> Result<Vec<Line>, Failure> {
+    let mut lines: Vec<Line> = vec![];
+    for (at, service) in services.iter().enumerate() {
+        match of_service(action, service, ours, aws).await {
+            Ok(line) => lines.push(line),
+            Err(failure) => return Err(failure.with_done(left(action, &services[..at], &lines, aws).await)),
+        }
     }
     Ok(lines)
+}
+
+/// What stays of what was done before a service refused.
+async fn left(action: LockAction, done: &[ServiceRef], lines: &[Line], aws: Aws<'_>) -> Vec<String> {
+    let mut left = vec![];
+    for (service, line) in done.iter().zip(lines) {
+        match action {
+            LockAction::Status => {}
+            LockAction::Release => left.push(line.text()),
+            LockAction::Acquire => {
+                if lease::clear(service, aws).await.is_err() {
+                    let unlock = format!("fargate-deploy lock release -s {}", service.name);
+                    left.push(format!("{service} is locked, and could not be unlocked again: {unlock}"));
+                }
+            }
+        }
+    }
+    left
 }
 
 /// As of now, by this machine's clock.
@@ -85,7 +120,12 @@ pub fn manual_lock(reason: String, context: &RunContext) -> ManualLock {
     ManualLock { reason, owner: owner(context), since }
 }
 
-async fn act(action: LockAction, service: &ServiceRef, ours: &ManualLock, aws: Aws<'_>) -> Result<Line, Failure> {
+async fn of_service(
+    action: LockAction,
+    service: &ServiceRef,
+    ours: &ManualLock,
+    aws: Aws<'_>,
+) -> Result<Line, Failure> {
     Ok(match action {
         LockAction::Status => Line::new(service, lease::state(service, aws).await?, None),
         LockAction::Acquire => Line::new(service, lease::set(service, ours, aws).await?, None),

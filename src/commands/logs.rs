@@ -103,13 +103,23 @@ pub async fn logs_of<W: Write>(
     printer: &mut Printer<W>,
 ) -> Result<(), Failure> {
     let began = now();
-    let mut tasks =
-        Tasks { asked, services, sink, known: BTreeMap::new(), definitions: BTreeMap::new(), said: BTreeSet::new() };
+    let mut tasks = Tasks {
+        asked,
+        services,
+        sink,
+        known: BTreeMap::new(),
+        definitions: BTreeMap::new(),
+        said: BTreeSet::new(),
+        others: BTreeSet::new(),
+    };
     tasks.look(aws).await?;
     tasks.refuse_unknown_task(aws).await?;
     tasks.tell_endings();
     let sources = tasks.sources(aws).await?;
     if sources.is_empty() && !asked.follows {
+        tasks.refuse_what_is_not_there()?;
+    }
+    if sources.is_empty() && tasks.said.is_empty() && !asked.follows {
         sink.emit(Event::Warning(Warning::NoTasks { is_previous: asked.is_previous }));
     }
     let history = Period { from: asked.since, until: asked.until };
@@ -260,6 +270,8 @@ struct Tasks<'a> {
     definitions: BTreeMap<TaskDefinitionArn, TaskDefinition>,
     /// Containers whose lines are elsewhere, of which that was said.
     said: BTreeSet<(ServiceKey, ContainerName)>,
+    /// Releases or containers that are there, and were not asked for.
+    others: BTreeSet<String>,
 }
 
 impl Tasks<'_> {
@@ -315,6 +327,21 @@ impl Tasks<'_> {
         ))
     }
 
+    /// There are tasks, and none of what is asked for.
+    fn refuse_what_is_not_there(&self) -> Result<(), Failure> {
+        let wanted = match (&self.asked.container, self.asked.release) {
+            (Some(container), _) => format!("container `{container}`"),
+            (None, Some(number)) => format!("release r{number}"),
+            (None, None) => return Ok(()),
+        };
+        if self.others.is_empty() || !self.said.is_empty() {
+            return Ok(());
+        }
+        let others: Vec<&str> = self.others.iter().map(String::as_str).collect();
+        Err(Failure::new(Reason::Config, format!("{wanted}: no task of these services is of it"))
+            .with_next(format!("there are {}", others.join(", "))))
+    }
+
     fn chosen(&self) -> impl Iterator<Item = &Known> {
         let most = STOPPED[usize::from(self.asked.is_previous)];
         let mut ended: Vec<f64> = self.known.values().filter_map(|known| known.task.stopped_at).collect();
@@ -359,11 +386,14 @@ impl Tasks<'_> {
                 }
             };
             if self.asked.release.is_some() && definition.release() != self.asked.release {
+                let name = definition.release().map(|number| format!("r{number}"));
+                self.others.insert(name.unwrap_or_else(|| "tasks of no release".to_owned()));
                 continue;
             }
             for name in definition.container_names() {
                 let container = ContainerName::new(name);
                 if self.asked.container.as_ref().is_some_and(|wanted| *wanted != container) {
+                    self.others.insert(format!("`{container}`"));
                     continue;
                 }
                 match LogStream::of(definition, &container, &task.arn) {
@@ -415,10 +445,15 @@ fn asked(flags: &LogsFlags, now: f64) -> Result<Asked, Failure> {
             .transpose()
             .map_err(|why| Failure::new(Reason::Config, format!("`--{flag}`: {why}")))
     };
+    let (since, until) = (time(&flags.since, "since")?, time(&flags.until, "until")?);
+    if since.is_some_and(|since| since > until.unwrap_or_else(|| milliseconds(now))) {
+        let end = if until.is_some() { "`--until`" } else { "now" };
+        return Err(Failure::new(Reason::Config, format!("`--since`: it is later than {end}")));
+    }
     Ok(Asked {
         follows: flags.follow,
-        since: time(&flags.since, "since")?,
-        until: time(&flags.until, "until")?,
+        since,
+        until,
         lines: flags.lines,
         task: flags.task.clone(),
         is_previous: flags.previous,

@@ -80,9 +80,15 @@ pub async fn act(
         (None, Decision::Continue) => one.hook.is_some(),
         (None, Decision::Abort) => !one.is_going_back,
     };
-    let meant: Vec<UnderWay> = found.into_iter().filter(is_meant).collect();
+    let (meant, others): (Vec<UnderWay>, Vec<UnderWay>) = found.into_iter().partition(is_meant);
     if meant.is_empty() {
-        return Err(nothing(decision, hook));
+        return Err(match others.iter().find(|one| one.is_going_back) {
+            Some(one) if (decision, hook) == (Decision::Abort, None) => {
+                let what = format!("{}: ECS goes back already", one.key);
+                Failure::new(Reason::Config, what).with_next("how it goes: fargate-deploy status --watch")
+            }
+            _ => nothing(decision, hook),
+        });
     }
     let (mut lines, mut objects) = (vec![], vec![]);
     for one in &meant {
@@ -91,12 +97,17 @@ pub async fn act(
             Decision::Abort => ("goes back", "telling it to go back"),
         };
         let told = tell(decision, one, aws).await;
-        told.map_err(|e| match e.kind {
-            CallErrorKind::Conflict => {
-                let what = format!("{}: the deployment does not wait any more", one.key);
-                Failure::new(Reason::Superseded, what).with_next("see how it is: fargate-deploy status")
-            }
-            _ => call_failed(&format!("{}: {doing}", one.key), &e),
+        told.map_err(|e| {
+            let failure = match e.kind {
+                CallErrorKind::Conflict => {
+                    let no_more = if one.hook.is_some() { "does not wait" } else { "is not under way" };
+                    let what = format!("{}: the deployment {no_more} any more", one.key);
+                    Failure::new(Reason::Superseded, what).with_next("see how it is: fargate-deploy status")
+                }
+                _ => call_failed(&format!("{}: {doing}", one.key), &e),
+            };
+            // The others have been told already.
+            failure.with_done(lines.iter().map(|line: &ScreenLine| line.text.clone()).collect())
         })?;
         let at = one.hook.as_ref().map(|hook| format!(" from hook {hook}")).unwrap_or_default();
         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();

@@ -243,7 +243,10 @@ pub async fn prune(
         }
         if !is_dry_run {
             let deregistered = aws.task_definitions.deregister(&part.revision).await;
-            deregistered.map_err(|e| call_failed(&format!("deregistering {}", part.revision.short()), &e))?;
+            deregistered.map_err(|e| {
+                let done = printed.lines.iter().map(|line| line.text.clone()).collect();
+                call_failed(&format!("deregistering {}", part.revision.short()), &e).with_done(done)
+            })?;
         }
         done.push(&part.revision);
         let verb = if is_dry_run { "would deregister" } else { "deregistered" };

@@ -5,7 +5,7 @@ use crate::cli::{Arguments, StatusFlags};
 use crate::commands::scope::Scope;
 use crate::config::ServiceConfig;
 use crate::context::RunContext;
-use crate::error::call_failed;
+use crate::error::{call_failed, sentence};
 use crate::events::Sink;
 use crate::evidence::{ending, is_cleared_away};
 use crate::explanation::{self, Deployment, Explanation};
@@ -14,6 +14,7 @@ use crate::lease::{self, Claim, ManualLock};
 use crate::ports::{Aws, Call, CallError, CallErrorKind};
 use crate::render::screen::{ScreenLine, printed};
 use crate::render::status::{Heading, json, screen};
+use crate::retry;
 use fargate_deploy_core::history::Now;
 use fargate_deploy_core::names::{ClusterName, ServiceRef, TaskArn};
 use fargate_deploy_core::outcome::{Failure, Reason};
@@ -32,6 +33,8 @@ use tokio::time::sleep;
 
 /// Between two looks of `--watch`.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long is looked at a service: what AWS does not tell by then is not known.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One look.
 #[derive(Clone, Debug, Default)]
@@ -151,8 +154,11 @@ fn is_age(word: &str) -> bool {
 pub async fn look(services: &[ServiceConfig], aws: Aws<'_>) -> Result<Look, Failure> {
     let mut missing = vec![];
     let names: Vec<ServiceRef> = services.iter().map(ServiceConfig::reference).collect();
-    let found = described(&names, &mut missing, aws).await?;
-    let looks = services.iter().zip(found).map(|(service, now)| look_at(service, now, aws));
+    let found = retry::each_within(PATIENCE, described(&names, &mut missing, aws)).await?;
+    let looks = services
+        .iter()
+        .zip(found)
+        .map(|(service, now)| retry::all_within(PATIENCE, retry::each_within(retry::POLL, look_at(service, now, aws))));
     let mut seen = vec![];
     for (one, lacks) in join_all(looks).await {
         seen.push(one);
@@ -163,15 +169,18 @@ pub async fn look(services: &[ServiceConfig], aws: Aws<'_>) -> Result<Look, Fail
     Ok(Look { services: seen, missing })
 }
 
-/// What a look gives, or nothing where the role may not have it.
-struct Optional(Vec<Missing>);
+/// What a look gives, or nothing where the role may not have it, or AWS does not tell.
+#[derive(Default)]
+struct Optional {
+    missing: Vec<Missing>,
+    unread: Vec<String>,
+}
 
 impl Optional {
     fn take<T: Default>(&mut self, what: &str, read: Call<T>) -> T {
-        let lacks = |e: CallError| {
-            if e.kind == CallErrorKind::Denied {
-                self.0.push(Missing { what: what.to_owned(), action: e.action });
-            }
+        let lacks = |e: CallError| match e.kind {
+            CallErrorKind::Denied => self.missing.push(Missing { what: what.to_owned(), action: e.action }),
+            _ => self.unread.push(format!("{what}: not known, {}", sentence(&e))),
         };
         read.map_err(lacks).unwrap_or_default()
     }
@@ -179,7 +188,7 @@ impl Optional {
 
 async fn look_at(config: &ServiceConfig, now: Now, aws: Aws<'_>) -> (Seen, Vec<Missing>) {
     let service = config.reference();
-    let mut optional = Optional(vec![]);
+    let mut optional = Optional::default();
     let url = config.smoke.first().and_then(|check| check.url.public_url());
     let mut seen = Seen {
         key: config.key.clone(),
@@ -188,6 +197,8 @@ async fn look_at(config: &ServiceConfig, now: Now, aws: Aws<'_>) -> (Seen, Vec<M
         release: None,
         drift: None,
         newest: None,
+        is_newest_unread: false,
+        unread: vec![],
         last_stop: None,
         locked: None,
         released_by: None,
@@ -199,12 +210,14 @@ async fn look_at(config: &ServiceConfig, now: Now, aws: Aws<'_>) -> (Seen, Vec<M
     let Now::Known(known) = seen.now.clone() else {
         let (lock, _) = locks_of(&mut optional, &service, locks.await);
         seen.locked = lock.map(|lock| lock.sentence());
-        return (seen, optional.0);
+        seen.unread = optional.unread;
+        return (seen, optional.missing);
     };
     let running = aws.task_definitions.task_definition(known.task_definition.as_str());
     let (running, newest, stopped, lock) = join4(running, newest(&service, aws), stopped(&service, aws), locks).await;
     let running = optional.take("which release runs", running.map(Some));
     seen.release = running.as_ref().and_then(TaskDefinition::release);
+    seen.is_newest_unread = newest.as_ref().is_err_and(|e| e.kind != CallErrorKind::Denied);
     seen.newest = optional.take("how the deployments go", newest);
     let (lock, claims) = locks_of(&mut optional, &service, lock);
     seen.locked = lock.map(|lock| lock.sentence());
@@ -217,13 +230,14 @@ async fn look_at(config: &ServiceConfig, now: Now, aws: Aws<'_>) -> (Seen, Vec<M
     let (last, log_denied) = last_stop(&service, stopped, running.as_ref(), aws).await.unzip();
     seen.last_stop = last;
     let what = "what the task said that stopped last".to_owned();
-    optional.0.extend(log_denied.flatten().map(|action| Missing { what, action }));
+    optional.missing.extend(log_denied.flatten().map(|action| Missing { what, action }));
     if let Some(group) = known.target_groups.first() {
         let health = aws.surroundings.target_health(group).await;
         let targets = optional.take("what the load balancer says", health.map(Some));
         seen.targets = targets.map(|all| (all.iter().filter(|t| t.state == "healthy").count(), all.len()));
     }
-    (seen, optional.0)
+    seen.unread = optional.unread;
+    (seen, optional.missing)
 }
 
 fn locks_of(
@@ -234,9 +248,12 @@ fn locks_of(
     match looked {
         Ok(found) => found,
         Err(failure) => {
-            if failure.reason == Reason::Permission {
-                let what = format!("who keeps deploys out of {service}");
-                optional.0.push(Missing { what, action: "ssm:GetParametersByPath".to_owned() });
+            let what = format!("who keeps deploys out of {service}");
+            match failure.reason {
+                Reason::Permission => {
+                    optional.missing.push(Missing { what, action: "ssm:GetParametersByPath".to_owned() });
+                }
+                _ => optional.unread.push(format!("{what}: not known, {}", failure.what)),
             }
             (None, vec![])
         }

@@ -18,23 +18,34 @@ struct Out<W: Write> {
     /// The token that ends the fence, where there is to be one.
     fence: Option<String>,
     is_fenced: bool,
+    unwritten: Option<std::io::Error>,
 }
 
 impl<W: Write> ContainerOutput<W> {
     pub fn new(out: Option<W>, fence: Option<String>, inner: Arc<dyn Sink + Send + Sync>) -> Self {
-        Self { inner, out: Mutex::new(Out { out, fence, is_fenced: false }) }
+        Self { inner, out: Mutex::new(Out { out, fence, is_fenced: false, unwritten: None }) }
+    }
+
+    /// Why lines are missing, where some could not be written.
+    pub fn unwritten(&self) -> Option<std::io::Error> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).unwritten.take()
     }
 }
 
 impl<W: Write> Out<W> {
-    /// What cannot be written is lost: a reader that has seen enough ends no task.
+    /// What cannot be written is lost, and ends no task; a reader that has seen enough is no failure.
     fn line(&mut self, line: &str) {
         let Some(out) = &mut self.out else { return };
         if let Some(token) = self.fence.as_ref().filter(|_| !self.is_fenced) {
             let _ = writeln!(out, "::stop-commands::{token}");
             self.is_fenced = true;
         }
-        let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+        let written = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+        if let Err(error) = written
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            self.unwritten.get_or_insert(error);
+        }
     }
 
     fn unfence(&mut self) {
@@ -96,6 +107,26 @@ mod tests {
         let (out, log) = told(None);
         assert_eq!(out, "\u{1b}[1m\tone \n::set-env name=A::b\n\n");
         assert!(log.starts_with("! warning: `&&`") && !log.contains("set-env"), "{log}");
+    }
+
+    #[test]
+    fn a_full_disk_is_remembered_and_a_reader_that_went_away_is_not() {
+        struct Failing(std::io::ErrorKind);
+        impl Write for Failing {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        use std::io::ErrorKind::{BrokenPipe, StorageFull};
+        for (kind, expected) in [(StorageFull, Some(StorageFull)), (BrokenPipe, None)] {
+            let log = Log::new(Lines::default(), Style { detail: Detail::Normal, fence: None });
+            let sink = ContainerOutput::new(Some(Failing(kind)), None, Arc::new(log));
+            sink.emit(output("one"));
+            assert_eq!(sink.unwritten().map(|error| error.kind()), expected);
+        }
     }
 
     #[test]

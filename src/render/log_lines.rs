@@ -33,14 +33,23 @@ pub struct Printer<W: Write> {
     style: LogStyle,
     /// In the order in which they came.
     tasks: BTreeMap<TaskArn, usize>,
+    unwritten: Option<std::io::Error>,
 }
 
 impl<W: Write> Printer<W> {
     pub fn new(out: W, style: LogStyle) -> Self {
-        Self { out, style, tasks: BTreeMap::new() }
+        Self { out, style, tasks: BTreeMap::new(), unwritten: None }
     }
 
-    /// False when nobody reads any more.
+    /// Why lines are missing, where some could not be written.
+    ///
+    /// # Errors
+    /// Of the write that failed.
+    pub fn ended(&mut self) -> std::io::Result<()> {
+        self.unwritten.take().map_or(Ok(()), Err)
+    }
+
+    /// False when nobody reads any more, or nothing can be written.
     pub fn print(&mut self, lines: Vec<LogLine>) -> bool {
         let mut text = String::new();
         for line in &lines {
@@ -49,7 +58,11 @@ impl<W: Write> Printer<W> {
                 false => self.write(line, &mut text),
             }
         }
-        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).is_ok()
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        if let Err(error) = written {
+            self.unwritten.get_or_insert(error);
+        }
+        self.unwritten.is_none()
     }
 
     fn write(&mut self, line: &LogLine, text: &mut String) {
@@ -121,6 +134,23 @@ mod tests {
         let out = Lines::default();
         assert!(Printer::new(out.clone(), style).print(lines));
         out.text()
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_at_the_end_also_where_nothing_more_was_to_be_written() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut printer = Printer::new(Full, LogStyle::default());
+        assert!(!printer.print(vec![line("9c1e40aa", "one")]));
+        printer.print(vec![]);
+        assert_eq!(printer.ended().unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -243,7 +243,7 @@ pub fn line(event: &Event) -> Option<Line> {
             Line::new(Progress, Step::Run, format!("task {} goes on; to follow it again: {attach}", task.id()))
         }
         Event::OneOffEnded {
-            verdict: TaskVerdict::Succeeded | TaskVerdict::ExitedWith { .. },
+            verdict: verdict @ (TaskVerdict::Succeeded | TaskVerdict::ExitedWith { .. }),
             exit_code,
             took,
             ran,
@@ -257,7 +257,17 @@ pub fn line(event: &Event) -> Option<Line> {
                 .zip(stream.as_ref())
                 .map(|(group, stream)| format!(" · log {group} {stream}"))
                 .unwrap_or_default();
-            let text = format!("exit {exit_code} · {:.0} s{ran}{log}", took.0.as_secs_f64());
+            let code = match verdict {
+                TaskVerdict::ExitedWith { code, .. } if *code != i64::from(*exit_code) => {
+                    format!("{exit_code} ({code})")
+                }
+                _ => exit_code.to_string(),
+            };
+            let why = match verdict {
+                TaskVerdict::ExitedWith { reason: Some(reason), .. } => format!(": {reason}"),
+                _ => String::new(),
+            };
+            let text = format!("exit {code}{why} · {:.0} s{ran}{log}", took.0.as_secs_f64());
             Line::new(if *exit_code == 0 { Mark::Done } else { Failed }, Step::Run, text)
         }
         Event::OneOffEnded { verdict, .. } => Line::new(Failed, Step::Run, format!("the task {verdict}")),

@@ -50,6 +50,7 @@ pub fn screen(heading: &Heading, services: &[Seen], missing: &[Missing], now: f6
         lines.push(ScreenLine::plain(format!("running  {} ({task}{by})", command.name)));
     }
     lines.extend(missing.iter().map(|missing| ScreenLine::dim(missing.sentence())));
+    lines.extend(services.iter().flat_map(|seen| &seen.unread).map(ScreenLine::dim));
     lines
 }
 
@@ -163,7 +164,7 @@ pub fn json(seen: &Seen) -> Value {
         "exit-code": seen.condition().exit_code(), "release": seen.release.map(|number| format!("r{number}")),
         "revision": service.map(|service| &service.task_definition),
         "counts": service.map(|s| s.primary().map_or(s.counts, |primary| primary.counts)),
-        "deployment": deployment, "last-stop": stop, "drift": seen.drift, "locked": seen.locked,
+        "deployment": deployment, "last-stop": stop, "drift": seen.drift, "locked": seen.locked, "unread": seen.unread,
         "released-by": seen.released_by, "release-command": seen.command, "url": seen.url,
         "targets": seen.targets.map(|(healthy, all)| json!({"healthy": healthy, "all": all})),
     })

@@ -49,8 +49,20 @@ pub fn warning(warning: &Warning) -> String {
             "no task of these services runs, or has stopped in the last hour".to_owned()
         }
         Warning::LogsNotRead { error } => format!("the logs could not be read just now: {error}"),
-        Warning::LogNotRead { command, error } => {
-            format!("release command `{command}`: the end of its log could not be read: {error}")
+        Warning::LogNotRead { command, task, error } => format!(
+            "release command `{command}`: the end of its log could not be read: {error}: its lines are in `fargate-deploy logs --task {}`",
+            task.id()
+        ),
+        Warning::LinesNotRead { task, error } => {
+            format!("the log of task {} cannot be read now, and is read again: {error}", task.id())
+        }
+        Warning::LinesLost { task, error, again } => format!(
+            "the log of task {} was not read to its end, lines are missing: {error}: all of them again: {again}, or fargate-deploy logs --task {}",
+            task.id(),
+            task.id()
+        ),
+        Warning::LogAbsent { task, again } => {
+            format!("task {} has ended, and its log was not there: if it had lines, they come with {again}", task.id())
         }
         Warning::TaskWithoutTags { command } => format!(
             "release command `{command}`: its task has no tags, `ecs:TagResource` is not allowed for RunTask (docs/iam.md)"

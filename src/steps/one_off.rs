@@ -4,9 +4,9 @@ use crate::error::{call_failed, sentence};
 use crate::events::{Event, Notice, Step, StopReason, Took, Wait, Warning};
 use crate::evidence;
 use crate::explanation;
-use crate::follow::Follow;
+use crate::follow::{Follow, Patience};
 use crate::lease;
-use crate::ports::{CallErrorKind, LogStream, RunTask};
+use crate::ports::{CallError, CallErrorKind, LogStream, RunTask};
 use crate::registered::found_or_registered;
 use crate::release_context::ReleaseContext;
 use crate::retry;
@@ -23,6 +23,7 @@ use fargate_deploy_core::task_definition::one_off::one_off;
 use fargate_deploy_core::task_definition::{TaskDefinition, validate};
 use futures_util::future::join_all;
 use serde_json::Value;
+use std::cell::Cell;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -34,10 +35,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LOG_PAUSE: Duration = Duration::from_millis(500);
 /// How long an interrupted run waits for its task to stop: the `stopTimeout` of a container that names none.
 const STOPPING: Duration = Duration::from_secs(30);
-/// How many looks at a log that stays quiet are enough, half a second apart: of one that had lines, and of one that had none.
-const QUIET: [u32; 2] = [4, 10];
+/// CloudWatch shows lines late: what a log still holds when its task has stopped. A container has a log as soon as it runs.
+const REST: Patience =
+    Patience { quiet: Duration::from_secs(10), absent: Duration::from_secs(30), unread: Duration::from_secs(60) };
+/// The same for whoever does not want to wait any more, and of a task that never ran.
+const SHORT_REST: Patience =
+    Patience { quiet: Duration::from_secs(2), absent: Duration::from_secs(5), unread: Duration::from_secs(5) };
 /// How many revisions are looked at, at once and in all, for the one of a release.
 const REVISIONS: [u64; 2] = [10, 200];
+/// What a task that was told to stop by us says.
+const INTERRUPTED: &str = "fargate-deploy run was interrupted";
+const TIMED_OUT: &str = "fargate-deploy run: its timeout is over";
 /// What the derived family is called after the service's: `web-run`.
 const FAMILY: &str = "run";
 
@@ -205,16 +213,49 @@ pub async fn follow(
     let mut log = Follow::new(stream.as_ref());
     let source = container.to_string();
     let tell = |line| context.emit(Event::Output { step: Step::Run, source: source.clone(), line });
+    let is_said = Cell::new(false);
+    let not_read = |error: &CallError| {
+        if !is_said.replace(true) {
+            context.warn(Warning::LinesNotRead { task: task.clone(), error: error.to_string() });
+        }
+    };
     let (ended, stopped_for) = tokio::select! {
-        watched = until_it_ends(started, limit, &mut signals, attach, context) => watched?,
-        never = log.go_on(LOG_PAUSE, context.aws, &tell, || {}) => never,
+        watched = until_it_ends(started, limit, &mut signals, attach, context) => {
+            watched.map_err(|failure| goes_on(failure, attach))?
+        }
+        never = log.go_on(LOG_PAUSE, context.aws, &tell, || {}, not_read) => never,
     };
     note(context, OneOffState::Stopped);
-    let looks = QUIET[usize::from(!log.has_told())];
-    if let Err(error) = log.drain(looks, context.aws, &tell).await {
-        context.warn(Warning::LogNotRead { command: source.clone(), error });
+    let never_ran = |log: &Follow<'_>| {
+        matches!(judge_with_output(&ended, container, log.has_told()), TaskVerdict::NeverStarted { .. })
+    };
+    let is_short = stopped_for == Some(StopReason::Interrupted) || never_ran(&log);
+    let rest = if is_short { SHORT_REST } else { REST };
+    let already = *signals.borrow();
+    let unread = tokio::select! {
+        read = log.drain(rest, context.aws, &tell) => read.err().map(Unread::Failed),
+        () = signalled(&mut signals, already + 1) => Some(Unread::Interrupted),
+    };
+    if stream.is_some() && unread.is_none() && !log.is_there() && !never_ran(&log) {
+        context.warn(Warning::LogAbsent { task: task.clone(), again: attach.to_owned() });
     }
-    conclude(started, &ended, log.has_told(), stopped_for, stream.as_ref(), context).await
+    let ending = Ending { task: ended, stopped_for, has_output: log.has_told(), unread };
+    conclude(started, &ending, attach, stream.as_ref(), context).await
+}
+
+/// How a followed task has ended, and what is missing of its lines.
+struct Ending {
+    task: Task,
+    /// Why we told it to stop, where we did.
+    stopped_for: Option<StopReason>,
+    has_output: bool,
+    unread: Option<Unread>,
+}
+
+/// Why the rest of a log was not read.
+enum Unread {
+    Failed(CallError),
+    Interrupted,
 }
 
 /// The task when it has stopped, and why it was told to, where it was.
@@ -238,13 +279,16 @@ async fn until_it_ends(
         () = signalled(signals, 1) => StopReason::Interrupted,
         () = time => StopReason::Timeout,
     };
+    let reason_of_end = if why == StopReason::Timeout { Reason::Timeout } else { Reason::Cancelled };
     context.emit(Event::OneOffStopping { task: task.clone(), why });
     let reason = match why {
-        StopReason::Interrupted => "fargate-deploy run was interrupted",
-        StopReason::Timeout => "fargate-deploy run: its timeout is over",
+        StopReason::Interrupted => INTERRUPTED,
+        StopReason::Timeout => TIMED_OUT,
     };
     let stopping = async {
-        tell_to_stop(started, reason, context).await?;
+        // How it ends is what the signal or the time says; that it goes on is why it did not end well.
+        let told = tell_to_stop(started, reason, context).await;
+        told.map_err(|failure| Failure { reason: reason_of_end, ..goes_on(failure, attach) })?;
         tokio::select! {
             ended = until_stopped(started, context) => ended.map(Some),
             () = sleep(STOPPING) => Ok(None),
@@ -263,10 +307,21 @@ async fn until_it_ends(
         Some(ended) => Ok((ended, Some(why))),
         None => {
             let what = format!("task {} has not stopped {} s after it was told to", task.id(), STOPPING.as_secs());
-            let reason = if why == StopReason::Timeout { Reason::Timeout } else { Reason::Cancelled };
             let next = format!("ECS kills it when its `stopTimeout` is over; to follow it until then: {attach}");
-            Err(Failure::new(reason, what).with_next(next))
+            Err(Failure::new(reason_of_end, what).with_next(next))
         }
+    }
+}
+
+/// The task goes on: never to be started again, but to be followed again.
+fn goes_on(failure: Failure, attach: &str) -> Failure {
+    let again = format!("to follow it again: {attach}");
+    match failure.next.clone() {
+        Some(next) if next.contains(attach) => failure,
+        Some(next) if matches!(failure.reason, Reason::Permission | Reason::Identity | Reason::Task) => {
+            failure.with_next(format!("{next}\n{again}"))
+        }
+        _ => failure.with_next(again),
     }
 }
 
@@ -298,12 +353,12 @@ async fn until_stopped(started: &Started, context: &ReleaseContext<'_>) -> Resul
                 Some(found) if found.is_stopped() => return Ok(found),
                 Some(found) => (last_seen, status) = (Instant::now(), found.last_status),
                 None if last_seen.elapsed() >= MISSING => {
+                    note(context, OneOffState::Unknown);
                     let what = format!("AWS does not know task {} any more; how it ended is unknown", task.id());
-                    return Err(
-                        Failure::new(Reason::Task, what).with_next("look at its log: `fargate-deploy logs --task`")
-                    );
+                    let next = format!("look at its log: fargate-deploy logs --task {}", task.id());
+                    return Err(Failure::new(Reason::Task, what).with_next(next));
                 }
-                None => {}
+                None => status = "not shown by AWS now".to_owned(),
             },
             Err(e) if matches!(e.kind, CallErrorKind::Denied | CallErrorKind::Identity | CallErrorKind::Invalid) => {
                 return Err(call_failed(&format!("watching task {}, which goes on", task.id()), &e));
@@ -317,14 +372,14 @@ async fn until_stopped(started: &Started, context: &ReleaseContext<'_>) -> Resul
 
 async fn conclude(
     started: &Started,
-    ended: &Task,
-    has_output: bool,
-    stopped_for: Option<StopReason>,
+    ending: &Ending,
+    attach: &str,
     stream: Option<&LogStream>,
     context: &ReleaseContext<'_>,
 ) -> Result<Success, Failure> {
     let Started { container, definition, began, .. } = started;
-    let verdict = judge_with_output(ended, container, has_output);
+    let Ending { task: ended, stopped_for, has_output, unread } = ending;
+    let verdict = judge_with_output(ended, container, *has_output);
     let code = exit_code(&verdict, ended, container);
     context.emit(Event::OneOffEnded {
         task: ended.arn.clone(),
@@ -347,6 +402,15 @@ async fn conclude(
         context.warn(Warning::CommandNotRunnable { exit_code: code, entrypoint });
     }
     let is_the_commands = matches!(verdict, TaskVerdict::Succeeded | TaskVerdict::ExitedWith { .. });
+    if let Some(unread) = unread {
+        let failure = lines_lost(unread, &ended.arn, code, attach);
+        // An exit code of 0 says that what was asked for is there, and the lines are part of it.
+        if is_the_commands && (code == 0 || failure.reason == Reason::Cancelled) {
+            return Err(failure);
+        }
+        let error = failure.evidence.first().cloned().unwrap_or_default();
+        context.warn(Warning::LinesLost { task: ended.arn.clone(), error, again: attach.to_owned() });
+    }
     if (is_the_commands || matches!(code, 126 | 127))
         && let Some(record) = &mut context.record.borrow_mut().one_off
     {
@@ -358,7 +422,9 @@ async fn conclude(
     let evidence = vec![format!("task {}: {}", ended.arn.id(), evidence::ending(ended))];
     match stopped_for {
         Some(StopReason::Interrupted) => {
-            return Err(Failure::new(Reason::Cancelled, "interrupted: the task was stopped").with_evidence(evidence));
+            return Err(Failure::new(Reason::Cancelled, "interrupted: the task was stopped")
+                .with_evidence(evidence)
+                .with_next(format!("lines that come later: fargate-deploy logs --task {}", ended.arn.id())));
         }
         Some(StopReason::Timeout) => {
             let what = "the time of `--timeout` is over: the task was stopped";
@@ -366,12 +432,34 @@ async fn conclude(
         }
         None => {}
     }
+    if ended.stopped_reason.as_deref().is_some_and(|reason| [INTERRUPTED, TIMED_OUT].contains(&reason)) {
+        let what = "the run that started the task told it to stop";
+        return Err(Failure::new(Reason::Task, what)
+            .with_evidence(evidence)
+            .with_next("run it again if it should go on"));
+    }
     let explained = Box::pin(explanation::of_one_off(context.aws, container, definition, ended));
     let cause = retry::all_within(retry::EVIDENCE, explained).await.cause;
     Err(Failure::new(Reason::Task, format!("the task {verdict}"))
         .with_evidence(evidence)
         .with_next("see what AWS says of the task, then run it again")
         .because(&format!("container `{container}`"), cause))
+}
+
+/// The command has ended, and its lines are not all told.
+fn lines_lost(unread: &Unread, task: &TaskArn, code: u8, attach: &str) -> Failure {
+    let what = format!("the command exited with {code}, and its log was not read to the end: lines are missing");
+    let again = format!("all of its lines, and its exit code: {attach}, or fargate-deploy logs --task {}", task.id());
+    let (reason, why, next) = match unread {
+        Unread::Interrupted => (Reason::Cancelled, "interrupted".to_owned(), again),
+        Unread::Failed(e) => {
+            let of_call = call_failed("reading its log", e);
+            let allow = (e.kind == CallErrorKind::Denied).then_some(of_call.next).flatten();
+            let allow = allow.map(|allow| format!("{allow}\n")).unwrap_or_default();
+            (of_call.reason, sentence(e), format!("{allow}{again}"))
+        }
+    };
+    Failure::new(reason, what).with_evidence(vec![why]).with_next(next)
 }
 
 /// What the task is derived from.

@@ -5,7 +5,7 @@ use crate::error::{call_failed, sentence};
 use crate::events::{Event, Step, Wait, Warning};
 use crate::evidence;
 use crate::explanation;
-use crate::follow::Follow;
+use crate::follow::{Follow, Patience};
 pub use crate::lease::RunKey;
 use crate::lease::{self, ClaimedTask, Lease};
 use crate::ports::{CallErrorKind, LogStream, RunTask};
@@ -437,16 +437,16 @@ async fn wait(
     let tell = |line| step.emit(Event::Output { step: Step::Release, source: name.clone(), line });
     let ended = tokio::select! {
         ended = wait_until_stopped(task, cluster, plan, began, step, context) => ended?,
-        never = log.go_on(PAUSE, context.aws, &tell, || note_output(context, plan)) => never,
+        never = log.go_on(PAUSE, context.aws, &tell, || note_output(context, plan), |_| ()) => never,
     };
     // Longer where the lines tell why it failed.
-    let looks = match (judge(&ended, &plan.container), log.has_told()) {
-        (TaskVerdict::Succeeded, _) => 2,
-        (_, true) => 4,
-        (_, false) => 10,
-    };
-    if let Err(error) = log.drain(looks, context.aws, &tell).await {
-        context.warn(Warning::LogNotRead { command: name.clone(), error });
+    let quiet = Duration::from_millis(match (judge(&ended, &plan.container), log.has_told()) {
+        (TaskVerdict::Succeeded, _) => 500,
+        (_, true) => 1500,
+        (_, false) => 4500,
+    });
+    if let Err(error) = log.drain(Patience { quiet, absent: quiet, unread: quiet + PAUSE }, context.aws, &tell).await {
+        context.warn(Warning::LogNotRead { command: name.clone(), task: task.clone(), error: error.to_string() });
     }
     Ok((ended, log.has_told()))
 }

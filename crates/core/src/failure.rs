@@ -141,18 +141,35 @@ pub struct Failure {
     /// What to do now.
     pub next: Option<String>,
     pub place: Option<Place>,
+    /// What was done before it failed and stays so, a sentence each, where no record of the run tells it.
+    pub done: Vec<String>,
     /// Why, where the table of causes knows it: `what`, `evidence` and `next` say it already.
     pub cause: Option<Box<Cause>>,
 }
 
 impl Failure {
     pub fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, what: what.into(), evidence: vec![], log: vec![], next: None, place: None, cause: None }
+        Self {
+            reason,
+            what: what.into(),
+            evidence: vec![],
+            log: vec![],
+            next: None,
+            place: None,
+            done: vec![],
+            cause: None,
+        }
     }
 
     #[must_use]
     pub fn with_evidence(mut self, evidence: Vec<String>) -> Self {
         self.evidence.extend(evidence);
+        self
+    }
+
+    #[must_use]
+    pub fn with_done(mut self, done: Vec<String>) -> Self {
+        self.done.extend(done);
         self
     }
 
@@ -202,6 +219,7 @@ impl Failure {
             what: redacted(&self.what),
             evidence: all(self.evidence),
             log: all(self.log),
+            done: all(self.done),
             next: self.next.as_deref().map(&redacted),
             cause: self.cause.map(|cause| Box::new(cause.redacted(&redacted))),
             ..self

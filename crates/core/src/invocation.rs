@@ -125,7 +125,8 @@ pub fn merged(all: Vec<(String, String)>) -> Vec<(String, String)> {
 pub fn exit_code(verdict: &TaskVerdict, task: &Task, container: &ContainerName) -> u8 {
     match verdict {
         TaskVerdict::Succeeded => 0,
-        TaskVerdict::ExitedWith { code, .. } => u8::try_from(code & 0xff).unwrap_or(NOT_THE_COMMANDS),
+        // Windows has longer ones, and what a process ends with has eight bits: a failure stays one.
+        TaskVerdict::ExitedWith { code, .. } => u8::try_from(code & 0xff).map_or(NOT_THE_COMMANDS, |code| code.max(1)),
         TaskVerdict::NeverStarted { reason } => {
             let of_container = task.container(container).and_then(|c| c.reason.clone()).unwrap_or_default();
             not_runnable(&of_container).or_else(|| not_runnable(reason)).unwrap_or(NOT_THE_COMMANDS)

@@ -76,10 +76,11 @@ impl Outcome {
     }
 }
 
-/// It failed before it did anything.
+/// It failed before it did anything but what it says.
 impl From<Failure> for Outcome {
     fn from(failure: Failure) -> Self {
-        Self { result: Err(failure), record: Record::default() }
+        let record = Record { done: failure.done.clone(), ..Record::default() };
+        Self { result: Err(failure), record }
     }
 }
 
@@ -106,6 +107,8 @@ pub struct Record {
     pub went_back: Option<WentBack>,
     /// It was done on a stand-in for AWS that is gone afterwards, with all that was pushed and registered.
     pub is_rehearsed: bool,
+    /// What a command that is no release did, a sentence each.
+    pub done: Vec<String>,
 }
 
 /// What a rollback goes back to.
@@ -203,6 +206,8 @@ pub enum OneOffState {
     /// RunTask was sent; whether it started is not known.
     Starting,
     Running,
+    /// It was started; what became of it could not be seen.
+    Unknown,
     /// It was told to stop.
     Stopping,
     Stopped,
@@ -289,7 +294,8 @@ impl Record {
         if is_not_held && self.services.iter().any(is_moved) {
             lines.push("`--hold` was not set: the next deploy undoes this rollback".to_owned());
         }
-        if self.services.is_empty() && self.commands.is_empty() {
+        lines.extend(self.done.iter().cloned());
+        if self.services.is_empty() && self.commands.is_empty() && self.done.is_empty() {
             lines.push("nothing was changed in ECS".to_owned());
         }
         if self.is_rehearsed {
@@ -340,6 +346,7 @@ impl OneOffRecord {
             OneOffState::NotStarted => "no task was started".to_owned(),
             OneOffState::Starting => "RunTask was sent, whether it started a task is not known".to_owned(),
             OneOffState::Running => format!("{task} is still running"),
+            OneOffState::Unknown => format!("{task} was started, whether it has ended is not known"),
             OneOffState::Stopping => format!("{task} was told to stop, and has not stopped yet"),
             OneOffState::Stopped => format!("{task} has stopped"),
         }

@@ -18,6 +18,10 @@ pub struct Seen {
     pub drift: Option<Drift>,
     /// The newest, with the revision that it deploys and the release of that.
     pub newest: Option<Newest>,
+    /// AWS did not tell how its deployments go.
+    pub is_newest_unread: bool,
+    /// What could not be read, and why: a sentence each.
+    pub unread: Vec<String>,
     pub last_stop: Option<LastStop>,
     /// A person's lock: by whom, since when and why.
     pub locked: Option<String>,
@@ -81,8 +85,12 @@ pub enum Condition {
     Paused,
     /// The last rollout was rolled back.
     RolledBack,
+    /// What should run runs, and how its last rollout went could not be read.
+    Unread,
     /// What should run does not.
     Unsteady,
+    /// It is being deleted.
+    Draining,
     Gone,
     /// It may not be read.
     Unknown,
@@ -97,19 +105,22 @@ impl Condition {
             Self::RollingBack => "ROLLING BACK",
             Self::Paused => "PAUSED",
             Self::RolledBack => "serving, the last rollout was ROLLED BACK",
+            Self::Unread => "serving, the last rollout is NOT KNOWN",
             Self::Unsteady => "UNSTEADY",
+            Self::Draining => "BEING DELETED",
             Self::Gone => "GONE",
             Self::Unknown => "?",
         }
     }
 
-    /// As of a run that ended so: 6 `rolled-back`, 7 `unsteady`, 9 `timeout`, 3 `permission`; 0 where nothing is wrong.
+    /// As of a run that ended so: 6 `rolled-back`, 7 `unsteady`, 9 `timeout`, 10 `unavailable`, 3 `permission`; 0 where nothing is wrong.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Steady | Self::Empty => 0,
             Self::Unknown => 3,
             Self::RolledBack => 6,
-            Self::Unsteady | Self::Gone => 7,
+            Self::Unsteady | Self::Draining | Self::Gone => 7,
+            Self::Unread => 10,
             Self::RollingOut | Self::RollingBack | Self::Paused => 9,
         }
     }
@@ -119,7 +130,7 @@ impl Condition {
 #[must_use]
 pub fn exit_code(services: &[Seen]) -> u8 {
     let codes: Vec<u8> = services.iter().map(|seen| seen.condition().exit_code()).collect();
-    [7, 6, 9, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0)
+    [7, 6, 9, 10, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0)
 }
 
 impl Seen {
@@ -128,6 +139,7 @@ impl Seen {
         let service = match &self.now {
             Now::Gone => return Condition::Gone,
             Now::Unknown => return Condition::Unknown,
+            Now::Known(service) if service.status == "DRAINING" => return Condition::Draining,
             Now::Known(service) => service,
         };
         let newest = self.newest.as_ref().map(|newest| &newest.deployment);
@@ -142,6 +154,7 @@ impl Seen {
         match newest.map(|newest| &newest.status) {
             Some(Status::RollbackSuccessful) if by_service == Condition::Steady => Condition::RolledBack,
             Some(Status::RollbackFailed) => Condition::Unsteady,
+            _ if self.is_newest_unread && by_service.exit_code() == 0 => Condition::Unread,
             _ => by_service,
         }
     }

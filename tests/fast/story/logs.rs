@@ -262,8 +262,21 @@ async fn containers_and_releases_are_told_apart_and_what_logs_elsewhere_is_said_
     assert!(!format!("{:?}", scene.told.events()).contains("t0ken"));
     let nothing = history(&scene, &Asked { container: Some("proxy".into()), ..Asked::default() }).await;
     assert!(nothing.is_empty());
+    // Its task runs, and where its lines are is said.
     let no_tasks = |e: &Event| matches!(e, Event::Warning(Warning::NoTasks { .. }));
-    assert!(scene.told.events().iter().any(no_tasks));
+    assert!(!scene.told.events().iter().any(no_tasks));
+    for (wrong, known) in [
+        (Asked { release: Some(3), ..Asked::default() }, "r8"),
+        (Asked { container: Some("nope".into()), ..Asked::default() }, "`app`, `proxy`"),
+    ] {
+        let (lines, result) = printed(&scene, &wrong, Duration::from_secs(60)).await;
+        let failure = result.unwrap_err();
+        assert!(lines.is_empty() && failure.reason == Reason::Config, "{failure:?}");
+        assert!(failure.next.as_deref().unwrap().contains(known), "{failure:?}");
+    }
+    assert!(!scene.told.events().iter().any(no_tasks));
+    // Without a task there is nothing to name.
+    assert!(history(&Scene::without_migration(), &Asked { release: Some(3), ..Asked::default() }).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! `run`: one task with a command of a person's own, from its start to its exit code.
 
 use crate::story::fake::clock;
+use crate::story::fake::cloud::Outage;
 use crate::story::fake::task::Run;
 use crate::story::scene::{Scene, container, definition, old_image};
 use fargate_deploy::commands::run::{Asked, Following, run_with};
-use fargate_deploy::events::{Event, StopReason, Warning};
+use fargate_deploy::events::{Event, StopReason, Wait, Warning};
+use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::release_context::ReleaseContext;
 use fargate_deploy::steps::one_off::{Order, started_by};
 use fargate_deploy_core::invocation::Invocation;
@@ -119,7 +121,8 @@ async fn silence_is_no_hang() {
     let scene = Scene::new().next_runs([Run::exits(0).after(700).says(1.0, "begun").says(690.0, "done")]);
     let began = Instant::now();
     assert_eq!(started(&scene, order(&["work"])).await.exit_code(), 0);
-    assert!(began.elapsed() >= seconds(700) && began.elapsed() < seconds(710), "{:?}", began.elapsed());
+    // CloudWatch shows lines late: the log is read until it has been quiet for ten seconds.
+    assert!(began.elapsed() >= seconds(700) && began.elapsed() < seconds(715), "{:?}", began.elapsed());
     assert_eq!(lines(&scene), ["begun", "done"]);
 }
 
@@ -206,7 +209,9 @@ async fn the_second_signal_leaves_it_and_says_how_to_follow_it_again() {
     let task = format!("arn:aws:ecs:eu-central-1:111122223333:task/shop/{id}");
     let attached = Asked::Attach { service: web(), task, container: None };
     let again = run(&scene, &attached, &following(), &[]).await;
-    assert_eq!(again.exit_code(), 125, "it was stopped by a person: {again:?}");
+    assert_eq!(again.exit_code(), 125, "it was told to stop: {again:?}");
+    let failure = again.result.clone().unwrap_err();
+    assert!(!format!("{failure:?}").contains("CloudTrail"), "nobody else did: {failure:?}");
     assert_eq!(scene.journal.count("ecs:RunTask"), 1, "attaching starts nothing");
 }
 
@@ -217,7 +222,8 @@ async fn a_timeout_stops_the_task() {
     let limited = Following { timeout: Some(seconds(60)), ..following() };
     let ended = run(&scene, &asked(order(&["work"])), &limited, &[]).await;
     assert_eq!((ended.exit_code(), ended.result.unwrap_err().reason), (125, Reason::Timeout));
-    assert!(began.elapsed() >= seconds(60) && began.elapsed() < seconds(75), "{:?}", began.elapsed());
+    // Five seconds until it has stopped, and ten in which its log stays quiet.
+    assert!(began.elapsed() >= seconds(60) && began.elapsed() < seconds(80), "{:?}", began.elapsed());
     let stops = |e: &Event| matches!(e, Event::OneOffStopping { why: StopReason::Timeout, .. });
     assert!(scene.told.events().iter().any(stops));
 }
@@ -317,4 +323,154 @@ async fn a_size_that_fargate_does_not_have_and_a_line_that_is_too_long_start_not
         assert!(failure.what.contains(said) && !format!("{failure:?}").contains("s3cret"), "{failure:?}");
     }
     assert_eq!(scene.journal.count("ecs:RunTask"), 0);
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("line {n}")).collect()
+}
+
+/// Two lines a page, and a page takes 80 ms.
+#[tokio::test(start_paused = true)]
+async fn what_a_log_still_holds_at_the_end_is_read_however_long_that_takes() {
+    let lines = numbered(1500);
+    let says = lines.iter().fold(Run::exits(7), |run, line| run.says(29.9, line));
+    let scene = Scene::new().next_runs([says]);
+    let began = Instant::now();
+    assert_eq!(started(&scene, order(&["dump"])).await.exit_code(), 7);
+    assert!(began.elapsed() > seconds(80), "it was slow: {:?}", began.elapsed());
+    assert!(self::lines(&scene) == lines, "{} of {}", self::lines(&scene).len(), lines.len());
+    assert!(warnings(&scene).is_empty(), "{:?}", warnings(&scene));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_show_late_after_the_end_are_read_as_long_as_the_log_is_not_quiet_for_ten_seconds() {
+    for late in [[3.0, 6.0], [8.0, 16.0], [9.0, 18.5]] {
+        let says = late.iter().fold(Run::exits(0).says(1.0, "first"), |run, at| run.says(30.0 + at, &format!("{at}")));
+        let scene = Scene::new().next_runs([says]);
+        assert_eq!(started(&scene, order(&["work"])).await.exit_code(), 0);
+        assert_eq!(lines(&scene), ["first".to_owned(), late[0].to_string(), late[1].to_string()]);
+    }
+    // A log that is not there yet though its container has run is waited for longer.
+    let scene = Scene::new().next_runs([Run::exits(0).says(55.0, "all of it")]);
+    assert_eq!(started(&scene, order(&["work"])).await.exit_code(), 0);
+    assert_eq!(lines(&scene), ["all of it"]);
+    // One that never comes is said.
+    let scene = Scene::new().next_runs([Run::exits(0).without_log()]);
+    assert_eq!(started(&scene, order(&["work"])).await.exit_code(), 0);
+    let is_said = |w: &Warning| matches!(w, Warning::LogAbsent { again, .. } if again.contains("run --attach task"));
+    assert!(warnings(&scene).iter().any(is_said), "{:?}", warnings(&scene));
+    // One that says nothing keeps nobody longer.
+    let (scene, began) = (Scene::new().next_runs([Run::exits(0)]), Instant::now());
+    assert_eq!(started(&scene, order(&["true"])).await.exit_code(), 0);
+    assert!(began.elapsed() < seconds(45) && warnings(&scene).is_empty(), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_throttled_around_the_end_is_read_and_a_person_is_told() {
+    for outage in [Outage::Says(CallErrorKind::Throttled), Outage::Says(CallErrorKind::Unreachable), Outage::Hangs] {
+        let lines = numbered(40);
+        let says = lines.iter().fold(Run::exits(0).after(10), |run, line| run.says(5.0, line));
+        let scene = Scene::new().next_runs([says]);
+        scene.cloud.trouble("logs:GetLogEvents", outage, 0, seconds(40));
+        assert_eq!(started(&scene, order(&["work"])).await.exit_code(), 0);
+        assert_eq!(self::lines(&scene), lines, "{outage:?}");
+        if outage != Outage::Hangs {
+            assert!(matches!(warnings(&scene).as_slice(), [Warning::LinesNotRead { .. }]), "{:?}", warnings(&scene));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_could_not_be_read_are_no_success_and_the_way_to_them_is_named() {
+    for (outage, reason) in [
+        (Outage::Says(CallErrorKind::Denied), Reason::Permission),
+        (Outage::Says(CallErrorKind::Throttled), Reason::Unavailable),
+        (Outage::Hangs, Reason::Unavailable),
+    ] {
+        let scene = Scene::new().next_runs([Run::exits(0).after(300).says(1.0, "12043")]);
+        scene.cloud.trouble("logs:GetLogEvents", outage, 0, seconds(9000));
+        let began = Instant::now();
+        let ended = started(&scene, order(&["count"])).await;
+        let failure = ended.result.clone().unwrap_err();
+        assert_eq!((ended.exit_code(), failure.reason), (125, reason), "{failure:?}");
+        let next = failure.next.unwrap();
+        assert!(next.contains("fargate-deploy run --attach task") && next.contains("logs --task task"), "{next}");
+        assert_eq!(next.contains("logs:GetLogEvents"), reason == Reason::Permission, "{next}");
+        assert!(!next.contains("run it again"), "the command has run: {next}");
+        assert!(began.elapsed() < seconds(380), "{:?}", began.elapsed());
+        let events = scene.told.events();
+        let at = |wanted: fn(&Event) -> bool| events.iter().position(wanted).unwrap();
+        let said = at(|e| matches!(e, Event::Warning(Warning::LinesNotRead { .. })));
+        assert!(said < at(|e| matches!(e, Event::OneOffEnded { .. })), "it is said while the task runs");
+
+        // The command's own failure is told by its own code.
+        let scene = Scene::new().next_runs([Run::exits(7).says(1.0, "why")]);
+        scene.cloud.trouble("logs:GetLogEvents", outage, 0, seconds(9000));
+        assert_eq!(started(&scene, order(&["work"])).await.exit_code(), 7);
+        let is_said = |w: &Warning| matches!(w, Warning::LinesLost { again, .. } if again.contains("--attach task"));
+        assert!(warnings(&scene).iter().any(is_said), "{:?}", warnings(&scene));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_ends_the_reading_of_a_log_that_does_not_come() {
+    let scene = Scene::new().next_runs([Run::exits(0).says(1.0, "first")]);
+    scene.cloud.trouble("logs:GetLogEvents", Outage::Hangs, 20, seconds(9000));
+    let began = Instant::now();
+    let ended = run(&scene, &asked(order(&["work"])), &following(), &[40]).await;
+    let failure = ended.result.clone().unwrap_err();
+    assert_eq!((ended.exit_code(), failure.reason), (130, Reason::Cancelled), "{failure:?}");
+    assert!(began.elapsed() < seconds(42) && failure.next.unwrap().contains("--attach"), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_be_stopped_or_looked_at_is_left_with_the_line_that_follows_it_and_no_advice_to_start_another()
+ {
+    use CallErrorKind::{Denied, Identity, Throttled};
+    for (action, kind, at, reason, code) in [
+        ("ecs:StopTask", Throttled, Some(20), Reason::Cancelled, 130),
+        ("ecs:StopTask", Denied, Some(20), Reason::Cancelled, 130),
+        ("ecs:StopTask", Denied, None, Reason::Timeout, 125),
+        ("ecs:DescribeTasks", Denied, None, Reason::Permission, 125),
+        ("ecs:DescribeTasks", Identity, None, Reason::Identity, 125),
+    ] {
+        let scene = Scene::new().next_runs([Run::hangs()]);
+        scene.cloud.trouble(action, Outage::Says(kind), 0, seconds(9000));
+        let limited = Following { timeout: Some(seconds(60)), ..following() };
+        let signals: Vec<u64> = at.into_iter().collect();
+        let ended = run(&scene, &asked(order(&["work"])), &limited, &signals).await;
+        let failure = ended.result.clone().unwrap_err();
+        assert_eq!((failure.reason, ended.exit_code()), (reason, code), "{action} {kind:?}: {failure:?}");
+        let next = failure.next.unwrap();
+        assert!(next.contains("fargate-deploy run --attach task") && !next.contains("run it again"), "{next}");
+        assert_eq!(next.contains(action), kind == Denied, "{next}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_aws_does_not_show_any_more_is_not_said_to_run() {
+    let scene = Scene::new().next_runs([Run::hangs()]);
+    let vanishing = async {
+        tokio::time::sleep(seconds(20)).await;
+        scene.cloud.aws().tasks.clear();
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = started(&scene, order(&["work"])) => ended,
+        () = vanishing => unreachable!("it waits"),
+    };
+    assert!(ended.record.state()[0].ends_with("whether it has ended is not known"), "{:?}", ended.record.state());
+    assert!(ended.result.unwrap_err().next.unwrap().contains("logs --task task"));
+    let says_running = |e: &Event| matches!(e, Event::Waiting(Wait::OneOff { status, .. }) if status == "PENDING");
+    let events = scene.told.events();
+    let last = events.iter().rfind(|e| matches!(e, Event::Waiting(_))).unwrap();
+    assert!(!says_running(last), "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_has_more_than_eight_bits_is_no_success() {
+    for (code, expected) in [(256, 1), (3_221_225_477, 5), (-1, 255), (512, 1)] {
+        let scene = Scene::new().next_runs([Run::exits(code)]);
+        assert_eq!(started(&scene, order(&["work"])).await.exit_code(), expected, "{code}");
+    }
 }

@@ -1,18 +1,22 @@
 //! How the services are, on one screen: a snapshot each, with the exit code of `--exit-code`.
 
+use super::fake::cloud::Outage;
 use super::fake::rollout::Ending;
 use super::scene::{Scene, definition, old_image};
+use fargate_deploy::cli::LockAction;
+use fargate_deploy::commands::lock;
 use fargate_deploy::commands::paused::{Decision, act};
 use fargate_deploy::commands::status::{Look, look};
 use fargate_deploy::lease::{self, ManualLock, Owner};
+use fargate_deploy::ports::CallErrorKind;
 use fargate_deploy::render::screen::printed;
 use fargate_deploy::render::status::{Heading, screen};
-use fargate_deploy_core::outcome::Reason;
+use fargate_deploy_core::outcome::{Outcome, Reason};
 use fargate_deploy_core::service::{Counts, ServiceDeploymentStatus, State, Strategy};
 use fargate_deploy_core::status::exit_code;
 use insta::assert_snapshot;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 async fn seen(scene: &Scene) -> Look {
     look(&scene.order.config.services, scene.cloud.ports()).await.unwrap()
@@ -194,4 +198,78 @@ async fn a_deployment_that_waits_goes_on_or_back_as_a_person_says_and_nothing_el
     assert_eq!(status, ServiceDeploymentStatus::RollbackSuccessful);
     let nothing = act(Decision::Abort, &of(&scene), None, None, scene.cloud.ports()).await.unwrap_err();
     assert!(nothing.next.unwrap().contains("fargate-deploy rollback"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_does_not_tell_in_time_is_a_line_and_no_green() {
+    for outage in [Outage::Says(CallErrorKind::Throttled), Outage::Says(CallErrorKind::Unreachable), Outage::Hangs] {
+        for action in ["ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments"] {
+            let scene = rolling(Ending::RolledBack { reuses_id: false }, 120).await;
+            assert_eq!(exit_code(&seen(&scene).await.services), 6);
+            scene.cloud.trouble(action, outage, 0, Duration::from_secs(9000));
+            let began = Instant::now();
+            let text = shown(&scene).await;
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+            assert!(text.contains("how the deployments go: not known") && text.contains(action), "{text}");
+            assert!(text.ends_with("exit 10"), "{text}");
+        }
+        // What decides nothing is a line, and no failure.
+        let scene = Scene::new();
+        for action in ["ssm:GetParametersByPath", "ecs:ListTasks"] {
+            scene.cloud.trouble(action, outage, 0, Duration::from_secs(9000));
+        }
+        let text = shown(&scene).await;
+        assert!(text.contains("who keeps deploys out of shop/web: not known"), "{text}");
+        assert!(text.contains("which tasks stopped last: not known") && text.ends_with("exit 0"), "{text}");
+    }
+    // What has failed is known without it.
+    let scene = Scene::new().change_service("web", |web| web.deployments[0].counts.running = 1);
+    scene.cloud.trouble("ecs:ListServiceDeployments", Outage::Hangs, 0, Duration::from_secs(9000));
+    assert_eq!(exit_code(&seen(&scene).await.services), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_being_deleted_does_not_serve() {
+    let scene = Scene::new().change_service("web", |web| web.status = "DRAINING".to_owned());
+    let text = shown(&scene).await;
+    assert!(text.contains("BEING DELETED") && text.ends_with("exit 7"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_that_is_refused_says_that_the_rollout_goes_on_and_what_was_told_before() {
+    let scene = rolling(Ending::Hangs, 5).await;
+    let other = scene.cloud.aws().add_definition(&definition("worker", &old_image("shop-app")), Some(8));
+    scene.cloud.aws().endings.entry("worker".to_owned()).or_default().push_back(Ending::Hangs);
+    scene.cloud.aws().update("worker", &other, false);
+    pass(&scene, 5).await;
+    let services = scene.order.config.services.clone();
+    scene.cloud.fail("ecs:StopServiceDeployment", CallErrorKind::Denied, 1, 1);
+    let failure = act(Decision::Abort, &services, None, None, scene.cloud.ports()).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Permission, "{failure:?}");
+    let text = format!("{failure:?}");
+    assert!(!text.contains("somebody stopped") && text.contains("ecs:StopServiceDeployment"), "{text}");
+    let first = services[0].key.to_string();
+    assert_eq!(Outcome::from(failure).record.state(), [format!("{first} goes back")]);
+    let going = act(Decision::Abort, &services[..1], None, None, scene.cloud.ports()).await.unwrap_err();
+    assert!(going.what.contains("goes back already"), "{going:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_set_on_every_service_or_on_none() {
+    let scene = Scene::new().with_worker();
+    let services: Vec<_> = scene.order.config.services.iter().map(|service| service.reference()).collect();
+    let of = |actor: &str| {
+        let owner = Owner { run: "laptop".to_owned(), actor: actor.to_owned() };
+        ManualLock { reason: "demo".to_owned(), owner, since: String::new() }
+    };
+    let aws = scene.cloud.ports();
+    lease::set(&services[1], &of("ben"), aws).await.unwrap();
+    let refused = lock::act(LockAction::Acquire, &services, &of("ann"), aws).await.unwrap_err();
+    assert_eq!((refused.reason, refused.done.len()), (Reason::Locked, 0), "{refused:?}");
+    assert!(lease::state(&services[0], aws).await.unwrap().manual_lock.is_none(), "the first is not locked");
+    // Where that cannot be undone it is said.
+    scene.cloud.deny("ssm:DeleteParameter");
+    let refused = lock::act(LockAction::Acquire, &services, &of("ann"), aws).await.unwrap_err();
+    let state = Outcome::from(refused).record.state().join("\n");
+    assert!(state.contains("is locked") && state.contains("fargate-deploy lock release -s web"), "{state}");
 }

@@ -16,10 +16,10 @@ mod start;
 use super::row::{Part, Read, Row};
 use super::seen::Seen;
 
-/// In this order: what ECS says of a deployment's end, then what kept tasks from starting, how they ended, and last how
+/// In this order: what ECS says of a deployment's end (a refused call may be named as one is, and ended nothing), then what kept tasks from starting, how they ended, and last how
 /// they were found to be.
 pub(super) const PARTS: &[Part] = &[
-    Part { rows: &[deployment::ENDED], is_about: |_| true, read: Read::Rows, is_last: false },
+    Part { rows: &[deployment::ENDED], is_about: |seen| seen.refusal.is_none(), read: Read::Rows, is_last: false },
     Part { rows: &[permissions::ROWS], is_about: |_| true, read: Read::Rows, is_last: false },
     Part { rows: &[identity::ROWS], is_about: |seen| seen.refusal.is_some(), read: Read::Rows, is_last: false },
     Part { rows: &[registry::ROWS], is_about: |seen| seen.refusal.is_some(), read: Read::Rows, is_last: false },

@@ -22,6 +22,8 @@ pub struct Run {
     refused: Option<String>,
     missing: Duration,
     lines: Vec<(Duration, String)>,
+    /// A container that says nothing has a log all the same.
+    has_log: bool,
     ends: Option<(Duration, &'static str, String, Vec<ContainerState>)>,
 }
 
@@ -29,7 +31,7 @@ impl Run {
     fn ending(stop_code: &'static str, reason: &str, exit_code: Option<i64>) -> Self {
         let containers = vec![container("app", exit_code)];
         let ends = Some((Duration::from_secs(30), stop_code, reason.to_owned(), containers));
-        Self { refused: None, missing: Duration::ZERO, lines: vec![], ends }
+        Self { refused: None, missing: Duration::ZERO, lines: vec![], has_log: true, ends }
     }
 
     pub fn exits(code: i64) -> Self {
@@ -70,6 +72,10 @@ impl Run {
         self.ends =
             self.ends.map(|(_, code, reason, containers)| (Duration::from_secs(seconds), code, reason, containers));
         self
+    }
+
+    pub fn without_log(self) -> Self {
+        Self { has_log: false, ..self }
     }
 
     pub fn missing_for(self, seconds: u64) -> Self {
@@ -133,6 +139,10 @@ impl Aws {
         self.tasks.push(RunningTask { task: task.clone(), service: None, known_from });
         let alive = self.tasks.iter().filter(|t| t.service.is_none() && !t.task.is_stopped()).count();
         self.most_at_once = self.most_at_once.max(alive);
+        let runs = run.ends.as_ref().is_none_or(|(_, code, ..)| *code != "TaskFailedToStart");
+        if runs && run.has_log && run.lines.is_empty() {
+            self.logs.entry(format!("app/app/{id}")).or_default();
+        }
         for (at, line) in run.lines {
             let stream = format!("app/app/{id}");
             self.after(at, move |aws| aws.log(&stream, &line));

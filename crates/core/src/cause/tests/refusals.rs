@@ -16,6 +16,13 @@ pub(super) fn cases() -> Vec<Case> {
             refused("because no identity-based policy allows the ecs:UpdateService action"),
         ),
         (
+            "permission-missing",
+            "of an action that is called as an end of a deployment is",
+            Seen::refused(
+                "AccessDeniedException: User: arn:aws:sts::111122223333:assumed-role/deploy/run-1 is not authorized to perform: ecs:StopServiceDeployment on resource: arn:aws:ecs:eu-central-1:111122223333:service-deployment/shop/web/1 because no identity-based policy allows the ecs:StopServiceDeployment action",
+            ),
+        ),
+        (
             "denied-by-scp",
             "the organization's, by absence",
             refused("because no service control policy allows the ecs:UpdateService action"),
