@@ -375,6 +375,8 @@ pub enum Warning {
     WordForShell { word: String },
     /// A release command of this run is under way for the service that a one-off task is like.
     ReleaseUnderWay { service: ServiceRef, run: String, actor: String, command: String },
+    /// The agent of a session has not answered yet; it is given up after so many seconds in all.
+    AgentSilent { task: TaskArn, container: ContainerName, seconds: u64 },
     /// A container's log is not in CloudWatch: where it goes.
     LogElsewhere { container: ContainerName, driver: String, place: Option<String> },
     /// The command of a one-off task could not be run, as its exit code says; the entry point stays before it.

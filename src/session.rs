@@ -5,7 +5,7 @@ mod plugin;
 pub(crate) use plugin::Plugin;
 
 use crate::error::call_failed;
-use crate::events::{Event, Notice, Sink};
+use crate::events::{Event, Notice, Sink, Warning};
 use crate::ports::{Aws, CallError, CallErrorKind, ExecSession, ExecuteCommand, Sessions};
 use crate::terminal::{self, Raw};
 use fargate_deploy_core::exec::{ExecTask, Missing, TASK_ROLE_ACTIONS, task_role};
@@ -16,6 +16,7 @@ use fargate_deploy_session::{
     Connect, ConnectError, Conversation, DataKeys, Ended, Event as SessionEvent, Filter, Input, KeyRequest, Leave,
     Marker, Size, StandardInput, Stream, command_line,
 };
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write};
 use std::ops::ControlFlow;
@@ -188,7 +189,7 @@ pub(crate) async fn run(
     let line = Line { place, session: &session, target: &target, sessions };
     let mut ended = match plugin {
         Some(plugin) => plugin.command(&session, &target, sessions, &mut |bytes| out.push(bytes)).await?,
-        None => converse(&line, shown, &mut out).await?,
+        None => converse(&line, shown, &mut out, sink).await?,
     };
     if let (Ended::Closed(said), None) = (&ended, out.filter.exit_code())
         && let Some(why) = line.over().await
@@ -268,8 +269,13 @@ fn not_opened(error: &CallError) -> Failure {
     }
 }
 
+/// How long the first output is waited for.
+const UNTIL_HEARD: Duration = Duration::from_secs(60);
+/// Between two looks at the task of a session in which nothing is said.
+const BETWEEN_SILENT_LOOKS: Duration = Duration::from_secs(10);
+
 /// The session to its end, with what a person types and what a person sees.
-async fn converse(line: &Line<'_>, shown: &Shown, out: &mut Out<'_>) -> Result<Ended, Failure> {
+async fn converse(line: &Line<'_>, shown: &Shown, out: &mut Out<'_>, sink: &dyn Sink) -> Result<Ended, Failure> {
     let (keys, input) = mpsc::channel(64);
     let is_terminal = shown.is_terminal;
     let size = if is_terminal { terminal::size() } else { Some(NO_WINDOW) };
@@ -282,10 +288,17 @@ async fn converse(line: &Line<'_>, shown: &Shown, out: &mut Out<'_>) -> Result<E
         std::thread::spawn(move || typed(&keys));
     }
     let conversation = Conversation::new(line, input, size);
+    let heard = Cell::new(None);
     let shows = |event| match event {
-        SessionEvent::Output(bytes) => out.push(&bytes),
+        SessionEvent::Output(bytes) => {
+            heard.set(Some(Instant::now()));
+            out.push(&bytes)
+        }
         _ => ControlFlow::Continue(()),
     };
+    let (task, container) = (line.place.task.clone(), line.place.container.clone());
+    let say = || sink.emit(Event::Warning(Warning::AgentSilent { task, container, seconds: UNTIL_HEARD.as_secs() }));
+    let silence = given_up(&heard, || line.over(), say);
     let hang_up = async {
         if is_terminal {
             return crate::signals::interrupted().await;
@@ -304,9 +317,36 @@ async fn converse(line: &Line<'_>, shown: &Shown, out: &mut Out<'_>) -> Result<E
     let ended = tokio::select! {
         ended = conversation.run(shows, hang_up) => ended,
         () = resizing => Ended::Left,
+        why = silence => Ended::Lost(why),
     };
     drop(raw);
     Ok(ended)
+}
+
+/// Returns when nothing can be expected of the other side any more, and why: no output has come at all, though a command begins
+/// with our own; or what it runs in is over, and the channel was left open.
+async fn given_up<F: Future<Output = Option<String>>>(
+    heard: &Cell<Option<Instant>>,
+    over: impl Fn() -> F,
+    say: impl FnOnce(),
+) -> String {
+    let (began, mut say) = (Instant::now(), Some(say));
+    loop {
+        sleep(BETWEEN_SILENT_LOOKS).await;
+        if heard.get().is_none() {
+            if began.elapsed() >= UNTIL_HEARD {
+                return format!("the agent in the container gave no answer within {} s", UNTIL_HEARD.as_secs());
+            }
+            if let Some(say) = say.take() {
+                say();
+            }
+        }
+        if heard.get().is_none_or(|at| at.elapsed() >= BETWEEN_SILENT_LOOKS)
+            && let Some(why) = over().await
+        {
+            return why;
+        }
+    }
 }
 
 /// Keys, until there are no more or nobody takes them.
@@ -434,4 +474,37 @@ pub(crate) async fn definition_of(task: &ExecTask, aws: Aws<'_>, sink: &dyn Sink
         sink.emit(Event::Notice(Notice::NotReadable { what, action }));
     }
     read.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_says_nothing_is_told_of_once_and_given_up_after_a_minute() {
+        let (began, told) = (Instant::now(), Cell::new(None));
+        let why = given_up(&Cell::new(None), || std::future::ready(None), || told.set(Some(began.elapsed()))).await;
+        assert!(why.contains("no answer within 60 s"), "{why}");
+        assert_eq!((told.get(), began.elapsed()), (Some(Duration::from_secs(10)), UNTIL_HEARD));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_says_nothing_more_goes_on_as_long_as_its_task_does() {
+        let heard = Cell::new(None);
+        let began = Instant::now();
+        let over = || std::future::ready((began.elapsed() > HOUR).then(|| "its container has stopped".to_owned()));
+        let hearing = async {
+            sleep(Duration::from_secs(5)).await;
+            heard.set(Some(Instant::now()));
+            std::future::pending::<()>().await;
+        };
+        let why = tokio::select! {
+            why = given_up(&heard, over, || panic!("it has answered")) => why,
+            () = hearing => unreachable!("it waits"),
+        };
+        assert_eq!(why, "its container has stopped");
+        assert!(began.elapsed() > HOUR && began.elapsed() < HOUR + Duration::from_secs(30), "{:?}", began.elapsed());
+    }
 }

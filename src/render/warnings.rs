@@ -32,6 +32,10 @@ pub fn warning(warning: &Warning) -> String {
             let by = Owner { run: run.clone(), actor: actor.clone() };
             format!("release command `{command}` of {service} is under way, of {by}: this task does not wait for it")
         }
+        Warning::AgentSilent { task, container, seconds } => format!(
+            "the agent in container {container} of task {} has not answered yet: it is given up after {seconds} s",
+            task.id()
+        ),
         Warning::LogElsewhere { container, driver, place } => {
             let place = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
             format!("container `{container}` logs by `{driver}`{place}, not to CloudWatch: its lines are there and not here")
