@@ -9,7 +9,7 @@ pub(crate) fn signals() -> Receiver<usize> {
     let (count, seen) = tokio::sync::watch::channel(0);
     tokio::spawn(async move {
         loop {
-            interrupted_or_hung_up().await;
+            interrupted().await;
             count.send_modify(|count| *count += 1);
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
