@@ -361,16 +361,20 @@ impl<'a> Release<'a> {
     /// Asks AWS only where the time since the last heartbeat leaves a doubt.
     async fn confirm_sure_lease(&self, service: &ServicePlan) -> Result<(), Failure> {
         match self.lease_of(service) {
-            Some(lease) => lease.is_still_ours(&self.context).await,
+            Some(lease) => self.noting_loss(service, lease.is_still_ours(&self.context).await),
             None => Ok(()),
         }
     }
 
     async fn confirm_lease(&self, service: &ServicePlan) -> Result<(), Failure> {
         match self.lease_of(service) {
-            Some(lease) => lease.look_again(&self.context).await,
+            Some(lease) => self.noting_loss(service, lease.look_again(&self.context).await),
             None => Ok(()),
         }
+    }
+
+    fn noting_loss(&self, service: &ServicePlan, looked: Result<(), Failure>) -> Result<(), Failure> {
+        looked.inspect_err(|_| self.context.set_state(&service.key, ServiceState::Superseded))
     }
 
     /// What is not released in time goes stale by itself; the runner kills us 10 s after the first signal.

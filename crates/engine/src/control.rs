@@ -1,4 +1,4 @@
-//! BuildKit's own API, wherever it listens: behind the Engine's `POST /grpc`, on a socket, on another machine, in a container.
+//! BuildKit's own API, wherever it listens: on a socket, on another machine, in a container.
 //!
 //! <https://github.com/moby/buildkit/blob/master/api/services/control/control.proto>
 
@@ -111,7 +111,6 @@ pub struct BuildKit {
     pub(super) config: Arc<DockerConfig>,
     /// `linux/amd64`, the builder's own first.
     platforms: Vec<String>,
-    can_export: bool,
 }
 
 impl BuildKit {
@@ -132,14 +131,6 @@ impl BuildKit {
         Self::over(dialer, Arc::new(DockerConfig::load(env))).await
     }
 
-    /// The one that is part of an Engine.
-    ///
-    /// # Errors
-    /// `Refused` or `Unreachable`: an Engine without BuildKit has no such door.
-    pub async fn of_engine(engine: &Engine) -> Result<Self, EngineError> {
-        Self::over(Dialer::Engine(engine.transport.clone()), engine.config.clone()).await
-    }
-
     async fn over(dialer: Dialer, config: Arc<DockerConfig>) -> Result<Self, EngineError> {
         let http = Http::from_static("http://buildkit")
             .http2_keep_alive_interval(SILENCE)
@@ -158,29 +149,18 @@ impl BuildKit {
                 Some(&platform.variant).filter(|v| !v.is_empty()).map(|v| format!("/{v}")).unwrap_or_default();
             format!("{}/{}{variant}", platform.os, platform.architecture)
         });
-        // An Engine says the kind of its store only where that store keeps images as a registry does.
-        let names_its_store = |labels: &std::collections::HashMap<String, String>| {
-            labels.keys().any(|key| key.ends_with(".worker.snapshotter"))
-        };
-        let can_export = workers.iter().any(|worker| names_its_store(&worker.labels));
-        Ok(Self { platforms: platforms.collect(), can_export, dialer, client, config })
+        Ok(Self { platforms: platforms.collect(), dialer, client, config })
     }
 
     /// What it builds for without being told.
     pub fn platform(&self) -> Option<&str> {
         self.platforms.first().map(String::as_str)
     }
-
-    /// Whether it can leave a cache of all stages elsewhere, and push from where it is.
-    pub fn can_export(&self) -> bool {
-        self.can_export
-    }
 }
 
 /// How to reach one BuildKit, again for each connection.
 #[derive(Clone, Debug)]
 pub(super) enum Dialer {
-    Engine(Transport),
     Unix(PathBuf),
     Tcp { address: String, tls: Option<Tls> },
     Container { engine: Transport, name: String },
@@ -199,10 +179,6 @@ impl fmt::Debug for Tls {
 }
 
 impl Dialer {
-    pub fn is_engine(&self) -> bool {
-        matches!(self, Self::Engine(_))
-    }
-
     async fn dial(&self) -> io::Result<BoxIo> {
         Ok(match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
@@ -215,9 +191,6 @@ impl Dialer {
                         Box::new(TlsConnector::from(tls.config.clone()).connect(tls.name.clone(), stream).await?)
                     }
                 }
-            }
-            Self::Engine(transport) => {
-                hijack(transport, Call::new("opening the builder's API", Method::POST, "/grpc"), "h2c").await?
             }
             Self::Container { engine, name } => {
                 let what = format!("running `buildctl` in the container `{name}`");
@@ -249,10 +222,7 @@ impl Dialer {
     }
 
     fn away(&self, why: String) -> EngineError {
-        match self {
-            Self::Engine(transport) => EngineError::Unreachable { endpoint: transport.endpoint.to_string(), why },
-            other => EngineError::BuilderUnreachable { endpoint: other.to_string(), why },
-        }
+        EngineError::BuilderUnreachable { endpoint: self.to_string(), why }
     }
 
     pub fn silent(&self) -> EngineError {
@@ -271,7 +241,6 @@ impl Dialer {
 impl fmt::Display for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine(transport) => transport.endpoint.fmt(f),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { address, .. } => write!(f, "tcp://{address}"),
             Self::Container { name, .. } => write!(f, "docker-container://{name}"),

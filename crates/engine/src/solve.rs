@@ -1,4 +1,4 @@
-//! One build by BuildKit's own API: what `POST /build` of the Engine does not offer, wherever the builder is.
+//! One build by BuildKit's own API, wherever the builder is.
 //!
 //! <https://github.com/moby/buildkit/blob/master/docs/reference/buildctl.md>
 
@@ -19,7 +19,7 @@ use super::build::{
 };
 use super::config_auth::{RegistryCredentials, registry_of};
 use super::context::BuildContext;
-use super::control::{BuildKit, Dialer};
+use super::control::BuildKit;
 use super::progress::{BuildEvent, Steps, is_cache_export};
 use super::push::{Failure, PushTarget, PushedImage};
 use super::session::Session;
@@ -30,15 +30,14 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// What becomes of what was built.
 #[derive(Clone, Copy, Debug)]
 enum Output<'a> {
-    /// Kept by the builder: in an Engine's store, else in its cache.
+    /// Kept in the builder's cache.
     Kept,
     /// Pushed from where the builder is. Nothing of it passes this machine.
     Pushed(&'a PushTarget),
 }
 
 impl BuildKit {
-    /// Builds one image and leaves it with the builder: in the store of an Engine, else in the builder's cache, where
-    /// [`BuildKit::push`] finds it. Dropping the future stops the build there too.
+    /// Builds one image and leaves it in the builder's cache, where [`BuildKit::push`] finds it. Dropping the future stops the build there too.
     pub async fn build(
         &self,
         request: &BuildRequest,
@@ -111,10 +110,7 @@ impl BuildKit {
         let sending = Sending::default();
         let services = services(request, context, &self.config, &sending);
         let key = shared_key(&context.root);
-        let session = match &self.dialer {
-            Dialer::Engine(transport) => Session::open(transport, &key, services).await?,
-            _ => Session::within(self, &key, services).await?,
-        };
+        let session = Session::within(self, &key, services).await?;
         let order = self.order(request, context, output, &session.id);
         let mut steps = Steps::default();
         let mut transfer = TransferProgress::new(&sending);
@@ -122,7 +118,7 @@ impl BuildKit {
         transfer.report(sink);
         match ended {
             // What only its cache holds has no name but that of its build.
-            Ok(_) if matches!(output, Output::Kept) && !self.dialer.is_engine() => built(Some(session.id), &sending),
+            Ok(_) if matches!(output, Output::Kept) => built(Some(session.id), &sending),
             Ok(answer) => built(answer.exporter_response.get("containerimage.digest").cloned(), &sending),
             Err(status) => Err(match sending.failed() {
                 Some(ours) => ours,
@@ -208,13 +204,9 @@ impl BuildKit {
                 imports.iter().map(|entry| json!({ "Type": entry.r#type, "Attrs": entry.attrs })).collect();
             add("cache-imports".to_owned(), &json!(listed).to_string());
         }
-        let (exporter, written) = match (output, self.dialer.is_engine()) {
-            (Output::Kept, true) => {
-                let names = Some(request.tags.join(",")).filter(|names| !names.is_empty());
-                ("moby", names.map(|names| ("name".to_owned(), names)).into_iter().collect())
-            }
-            (Output::Kept, false) => ("", HashMap::new()),
-            (Output::Pushed(target), _) => {
+        let (exporter, written) = match output {
+            Output::Kept => ("", HashMap::new()),
+            Output::Pushed(target) => {
                 let push = [("name".to_owned(), target.reference()), ("push".to_owned(), "true".to_owned())];
                 ("image", HashMap::from(push))
             }

@@ -46,14 +46,14 @@ async fn door(socket: &Path) -> UnixStream {
 }
 
 /// A port that leads to it.
-struct Machine {
-    address: SocketAddr,
+pub struct Machine {
+    pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
 impl Machine {
-    async fn start(at: &str, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub async fn start(at: &str, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind((at, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let socket = socket().await;
@@ -145,7 +145,7 @@ impl Certificates {
     }
 }
 
-fn at(address: SocketAddr, tls: Option<BuilderTls>) -> BuilderAddress {
+pub fn at(address: SocketAddr, tls: Option<BuilderTls>) -> BuilderAddress {
     BuilderAddress::parse(&format!("tcp://127.0.0.1:{}", address.port()), tls).unwrap()
 }
 
