@@ -1,6 +1,6 @@
 //! What every source is read to: the application's services, what they need, and what became of each thing in the file.
 
-use crate::settings::{has_credentials, names_host, rehearsed, why_secret};
+use crate::settings::{holds_secret, names_host, rehearsed, why_secret};
 use crate::size::Size;
 use crate::tree::{Origin, Place};
 use std::collections::BTreeMap;
@@ -262,7 +262,7 @@ impl App {
 
     /// Takes in a command, unless a password stands in it.
     pub fn command(&mut self, file: &str, place: Place, what: &str, argv: Vec<String>) -> Vec<String> {
-        if argv.iter().any(|word| has_credentials(word)) {
+        if holds_secret(&argv) {
             let why =
                 "a credential stands in it: read it from a variable, and write the command into the task definition";
             self.row(Fate::Decide, file, place, what, why);

@@ -1,7 +1,8 @@
 //! A service that runs on AWS: its task definition as a file, and a config that names it. Nothing of it is changed.
 
 use crate::app::{App, Fate};
-use crate::tree::Place;
+use crate::settings::{holds_secret, why_secret};
+use crate::tree::{Origin, Place};
 use crate::write::config::quoted;
 use crate::write::workflow;
 use crate::{File, Folder, Options, Proposal, app};
@@ -36,6 +37,13 @@ pub fn of_service(live: Live<'_>, folder: &dyn Folder, options: &Options) -> Pro
     let key = app::key(live.service);
     let path = format!("infra/{key}.json");
     app.row(Fate::Kept, &source, nowhere, "the task definition", format!("every member, as it runs: `{path}`"));
+    for (what, why) in secrets(live.definition) {
+        let how = format!(
+            "{why}: it stands in `{path}`. Before that file is in git, put the value into a parameter or a secret, and name it under \
+             `secrets`"
+        );
+        app.row(Fate::Decide, &source, nowhere, what, how);
+    }
     let pushed = pushed(live.definition, folder);
     for image in &pushed {
         let what = format!("container `{}`", image.container);
@@ -69,6 +77,41 @@ pub fn of_service(live: Live<'_>, folder: &dyn Folder, options: &Options) -> Pro
         put: vec![],
         missing: vec![],
     }
+}
+
+/// What of a definition as it runs no file of a repository should hold, and why. Never a value.
+fn secrets(definition: &Value) -> Vec<(String, String)> {
+    let mut found = vec![];
+    for container in definition["containerDefinitions"].as_array().into_iter().flatten() {
+        let name = container["name"].as_str().unwrap_or_default();
+        let of = |what: &str| format!("container `{name}`: {what}");
+        for variable in container["environment"].as_array().into_iter().flatten() {
+            let (Some(key), Some(value)) = (variable["name"].as_str(), variable["value"].as_str()) else { continue };
+            if let Some(why) = why_secret(key, value, Origin::Document) {
+                found.push((of(&format!("variable `{key}`")), why.to_owned()));
+            }
+        }
+        for member in ["command", "entryPoint"] {
+            let words = container[member].as_array().into_iter().flatten().filter_map(Value::as_str);
+            if holds_secret(&words.collect::<Vec<_>>()) {
+                found.push((of(&format!("`{member}`")), "it holds a credential".to_owned()));
+            }
+        }
+        let probe = container["healthCheck"]["command"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        if holds_secret(&probe.collect::<Vec<_>>()) {
+            found.push((of("`healthCheck`"), "it holds a credential".to_owned()));
+        }
+        for (place, members) in
+            [("log option", &container["logConfiguration"]["options"]), ("label", &container["dockerLabels"])]
+        {
+            for (key, value) in members.as_object().into_iter().flatten() {
+                if let Some(why) = value.as_str().and_then(|value| why_secret(key, value, Origin::Document)) {
+                    found.push((of(&format!("{place} `{key}`")), why.to_owned()));
+                }
+            }
+        }
+    }
+    found
 }
 
 fn pushed(definition: &Value, folder: &dyn Folder) -> Vec<Pushed> {

@@ -65,6 +65,25 @@ fn is_harmless(value: &str) -> bool {
     value.is_empty() || is_short_number || WORDS.contains(&value.to_ascii_lowercase().as_str())
 }
 
+/// A password in one of the words, a header's token, or an option that is named like a secret with its value.
+pub(crate) fn holds_secret<S: AsRef<str>>(words: &[S]) -> bool {
+    let parts: Vec<&str> = words.iter().flat_map(|word| word.as_ref().split_whitespace()).collect();
+    // A path to a key is none.
+    let is_given = |option: &str, value: &str| {
+        !value.starts_with(['-', '/', '.', '$']) && why_secret(option, value, Origin::Document).is_some()
+    };
+    let is_option = |part: &str, next: &str| match part.split_once('=') {
+        Some((option, value)) => is_given(option, value),
+        None => is_given(part, next),
+    };
+    let nexts = parts.iter().skip(1).copied().chain([""]);
+    parts.iter().any(|part| has_credentials(part))
+        || parts.iter().zip(nexts).any(|(part, next)| {
+            let is_bearer = part.ends_with("Bearer") && !next.is_empty() && !next.contains('$');
+            is_bearer || part.starts_with("--") && is_option(part, next)
+        })
+}
+
 /// A text with a password in it: a URL with one, a connection string, a key of a known form.
 pub(crate) fn has_credentials(text: &str) -> bool {
     const FORMS: [&str; 12] = [
@@ -176,6 +195,28 @@ pub(crate) fn with_host(value: &str, host: &str, other: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_holds_a_secret_in_an_option_a_header_or_a_url_and_a_path_to_a_key_is_none() {
+        for held in [
+            "serve --token hunter2pw",
+            "serve --token=hunter2pw --port 80",
+            "curl -H 'Authorization: Bearer hunter2pw' localhost",
+            "serve --db postgres://u:hunter2pw@h/d",
+        ] {
+            assert!(holds_secret(&[held]), "{held}");
+            assert!(holds_secret(&held.split(' ').collect::<Vec<_>>()), "{held}");
+        }
+        for free in [
+            "serve --ssl-key /etc/ssl/key.pem --port 80",
+            "serve --token $TOKEN",
+            "serve --token --verbose",
+            "curl -H 'Authorization: Bearer $TOKEN' localhost",
+            "rake secrets:check --all",
+        ] {
+            assert!(!holds_secret(&[free]), "{free}");
+        }
+    }
 
     #[test]
     fn secrets_are_told_from_settings() {

@@ -4,7 +4,7 @@
 use super::process::{arguments, desired_count, health_path, service, variables};
 use crate::Input;
 use crate::app::{App, Container, Fate, Health, Image, Port, Refusal, Service, Source, key, unused};
-use crate::settings::has_credentials;
+use crate::settings::holds_secret;
 use crate::shell::words;
 use crate::size::{Size, seconds};
 use crate::tree::{Key, Node, Place, shown};
@@ -124,9 +124,7 @@ fn health(input: &Input<'_>, app: &mut App, key: &str, node: &Node) -> Option<He
         Some(line) => vec!["CMD-SHELL".to_owned(), line.to_owned()],
         None => node.get("command")?.texts().into_iter().map(str::to_owned).collect(),
     };
-    let is_sound = command.len() > 1
-        && matches!(command[0].as_str(), "CMD" | "CMD-SHELL")
-        && !command.iter().any(|word| has_credentials(word));
+    let is_sound = command.len() > 1 && matches!(command[0].as_str(), "CMD" | "CMD-SHELL") && !holds_secret(&command);
     if !is_sound {
         app.row(
             Fate::Decide,

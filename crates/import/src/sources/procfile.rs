@@ -114,7 +114,7 @@ fn processes(input: &Input<'_>, app: &mut App, text: &str) -> Result<Vec<Process
                 },
             ));
         }
-        if crate::settings::has_credentials(command) {
+        if crate::settings::holds_secret(&[command]) {
             app.row(
                 Fate::Decide,
                 input.path,

@@ -446,6 +446,38 @@ fn a_live_service_keeps_every_member_of_its_task_definition() {
     );
 }
 
+#[test]
+fn credentials_that_a_live_service_has_in_the_clear_are_named_one_by_one_and_never_shown() {
+    let definition = serde_json::json!({ "family": "shop", "containerDefinitions": [{
+        "name": "app", "image": "caddy:2",
+        "environment": [
+            {"name": "DB_PASSWORD", "value": "hunter2pw"}, {"name": "DATABASE", "value": "postgres://u:hunter2pw@h/x"},
+            {"name": "LOG_LEVEL", "value": "debug"}, {"name": "PORT", "value": "8080"},
+        ],
+        "command": ["serve", "--token", "hunter2pw", "--port", "8080"],
+        "healthCheck": {"command": ["CMD-SHELL", "curl -H 'Authorization: Bearer hunter2pw' localhost"]},
+        "logConfiguration": {"logDriver": "splunk", "options": {"splunk-token": "hunter2pw", "splunk-source": "web"}},
+    }, { "name": "proxy", "image": "caddy:2", "command": ["caddy", "run", "--config", "/etc/Caddyfile"],
+         "environment": [{"name": "API_TOKEN", "value": ""}] }] });
+    let live = Live { cluster: "prod", service: "shop", definition: &definition };
+    let options =
+        Options { name: "shop".to_owned(), region: Some("eu-west-1".to_owned()), account: None, cluster: None };
+    let found = Found(of_service(live, &folder(&[]), &options));
+    let named: Vec<&str> =
+        found.0.rows.iter().filter(|row| row.why.contains("is in git")).map(|row| row.what.as_str()).collect();
+    assert_eq!(
+        named,
+        [
+            "container `app`: variable `DB_PASSWORD`",
+            "container `app`: variable `DATABASE`",
+            "container `app`: `command`",
+            "container `app`: `healthCheck`",
+            "container `app`: log option `splunk-token`",
+        ]
+    );
+    assert!(found.0.rows.iter().all(|row| !row.why.contains("hunter2")), "{:?}", found.0.rows);
+}
+
 /// What `init --dockerfile` makes of these.
 fn with_dockerfiles(kind: Kind, path: &str, files: &[(&str, &str)]) -> Found {
     let options = Options { name: "shop".to_owned(), region: None, account: None, cluster: None };

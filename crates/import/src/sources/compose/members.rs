@@ -3,7 +3,7 @@
 use super::Read;
 use crate::Input;
 use crate::app::{App, Container, Fate, Health, Port};
-use crate::settings::has_credentials;
+use crate::settings::holds_secret;
 use crate::size::{cpu_units, mebibytes, seconds};
 use crate::tree::{Node, Place, shown};
 
@@ -99,7 +99,7 @@ pub(super) fn health(input: &Input<'_>, app: &mut App, service: &str, at: Place,
             return None;
         }
     }
-    if command.iter().any(|word| has_credentials(word)) {
+    if holds_secret(&command) {
         app.row(
             Fate::Decide,
             input.path,
