@@ -52,7 +52,9 @@ impl Builder for EngineBuilder {
         let (built, ()) = tokio::join!(building, telling(events, tell));
         let built = built.map_err(|e| failure(BuildFailureKind::Build, &e, Some(&dockerfile)))?;
         let image = engine.inspect(&built.id).await.map_err(|e| failure(BuildFailureKind::Build, &e, None))?;
-        let image = image.ok_or_else(|| no_result(format!("the Engine built {} and does not have it", built.id)))?;
+        let image = image.ok_or_else(|| {
+            failed(BuildFailureKind::Build, format!("the Engine built {} and does not have it", built.id))
+        })?;
         let beyond = reading(request, "reading the Dockerfile", move |input| beyond_content(input, &built.asked));
         Ok(LocalImage {
             id: image.id,
@@ -127,8 +129,8 @@ pub(super) async fn telling(mut events: mpsc::UnboundedReceiver<BuildEvent>, tel
     log.tell_sent(tell);
 }
 
-pub(super) fn no_result(message: String) -> BuildFailure {
-    BuildFailure { kind: BuildFailureKind::Build, message, log: vec![], hint: None, at: None }
+pub(super) fn failed(kind: BuildFailureKind, message: String) -> BuildFailure {
+    BuildFailure { kind, message, log: vec![], hint: None, at: None }
 }
 
 /// What `read` finds in the files of a build.
@@ -149,7 +151,7 @@ pub(super) async fn reading<T: Send + 'static>(
     });
     match reading.await {
         Ok(read) => read.map_err(|e| failure(BuildFailureKind::Build, &e, None)),
-        Err(e) => Err(no_result(format!("{doing}: {e}"))),
+        Err(e) => Err(failed(BuildFailureKind::Build, format!("{doing}: {e}"))),
     }
 }
 
@@ -179,13 +181,7 @@ pub(super) fn credentials(login: &RegistryLogin) -> RegistryCredentials {
 }
 
 pub(super) fn digest(text: &str) -> Result<Digest, BuildFailure> {
-    Digest::parse(text).map_err(|message| BuildFailure {
-        kind: BuildFailureKind::Push,
-        message,
-        log: vec![],
-        hint: None,
-        at: None,
-    })
+    Digest::parse(text).map_err(|message| failed(BuildFailureKind::Push, message))
 }
 
 fn push_progress(event: PushEvent) -> PushProgress {

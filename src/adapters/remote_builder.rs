@@ -1,6 +1,6 @@
 //! [`Builder`] on a BuildKit elsewhere: it builds, keeps what it built in its cache, and pushes from where it is.
 
-use super::builder::{EngineBuilder, build_request, credentials, digest, failure, no_result, reading, telling};
+use super::builder::{EngineBuilder, build_request, credentials, digest, failed, failure, reading, telling};
 use crate::config::BuilderConfig;
 use crate::ports::{
     Build, BuildFailure, BuildFailureKind, BuildProgress, Builder, Content, LocalImage, PushProgress, RegistryLogin,
@@ -43,13 +43,8 @@ impl RemoteBuilder {
             let BuilderConfig { endpoint, ca, cert, key, server_name } = self.config.clone();
             let identity = cert.zip(key);
             let tls = ca.map(|ca| BuilderTls { ca, identity, server_name });
-            let address = BuilderAddress::parse(&endpoint, tls).map_err(|why| BuildFailure {
-                kind: BuildFailureKind::Engine,
-                message: format!("builder `{endpoint}`: {why}"),
-                log: vec![],
-                hint: None,
-                at: None,
-            })?;
+            let address = BuilderAddress::parse(&endpoint, tls)
+                .map_err(|why| failed(BuildFailureKind::Engine, format!("builder `{endpoint}`: {why}")))?;
             let connected = BuildKit::connect(&address, &self.env).await;
             connected.map_err(|e| failure(BuildFailureKind::Engine, &e, None))
         };
@@ -92,7 +87,7 @@ impl Builder for RemoteBuilder {
     ) -> Result<Digest, BuildFailure> {
         let kit = self.kit().await?;
         let Some(request) = self.built.borrow().get(&image.id).cloned() else {
-            return Err(no_result(format!("the builder has not built {}", image.id)));
+            return Err(failed(BuildFailureKind::Build, format!("the builder has not built {}", image.id)));
         };
         let (repository, tag) = target.rsplit_once(':').unwrap_or((target, "latest"));
         let target = PushTarget::new(repository, tag);

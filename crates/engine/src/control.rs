@@ -17,7 +17,6 @@ use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::{Method, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -32,7 +31,7 @@ use super::Engine;
 use super::config_auth::DockerConfig;
 use super::container_pipe::ContainerPipe;
 use super::error::EngineError;
-use super::http::{Attached, BoxIo, Call, Transport};
+use super::http::{BoxIo, Call, Transport};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// A builder that answers nothing for so long, not even a ping of HTTP/2, is gone.
@@ -254,34 +253,9 @@ async fn hijack(transport: &Transport, mut call: Call<'_>, protocol: &'static st
     call.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     call.headers.insert(UPGRADE, HeaderValue::from_static(protocol));
     let answer = transport.send(call).await.map_err(io::Error::other)?;
-    let stream = TokioIo::new(hyper::upgrade::on(answer.response).await.map_err(io::Error::other)?);
-    Ok(Box::new(Hijacked { stream, _connection: answer.connection }))
-}
-
-/// The stream, and the connection that carries it.
-struct Hijacked {
-    stream: TokioIo<hyper::upgrade::Upgraded>,
-    _connection: Attached,
-}
-
-impl AsyncRead for Hijacked {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Hijacked {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    // The stream has left the connection's task when it is here.
+    let stream = hyper::upgrade::on(answer.response).await.map_err(io::Error::other)?;
+    Ok(Box::new(TokioIo::new(stream)))
 }
 
 /// What the client of gRPC asks for a connection.

@@ -126,7 +126,11 @@ impl Steps {
             // Steps that were running beside the failing one end as cancelled; they are not the cause.
             let is_consequence = why.contains("context canceled");
             // A build goes on without a cache that cannot be read, or written.
-            let is_cache = step.name.starts_with("importing cache manifest") || is_cache_export(&step.name);
+            let is_export = is_cache_export(&step.name);
+            if is_export {
+                sink(cache_not_written(why));
+            }
+            let is_cache = is_export || step.name.starts_with("importing cache manifest");
             if !is_consequence && !is_cache && self.failed.is_none() {
                 self.failed = Some(vertex.digest.clone());
             }
@@ -141,8 +145,12 @@ impl Steps {
 }
 
 /// The step that leaves the cache elsewhere.
-pub(super) fn is_cache_export(name: &str) -> bool {
+fn is_cache_export(name: &str) -> bool {
     name.starts_with("exporting cache") || name.starts_with("preparing build cache for export")
+}
+
+pub(super) fn cache_not_written(why: &str) -> BuildEvent {
+    BuildEvent::Warning { text: format!("the cache was not written: {why}") }
 }
 
 /// The last lines of a log that arrives in pieces.

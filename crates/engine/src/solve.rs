@@ -20,7 +20,7 @@ use super::build::{
 use super::config_auth::{RegistryCredentials, registry_of};
 use super::context::BuildContext;
 use super::control::BuildKit;
-use super::progress::{BuildEvent, Steps, is_cache_export};
+use super::progress::{BuildEvent, Steps, cache_not_written};
 use super::push::{Failure, PushTarget, PushedImage};
 use super::session::Session;
 
@@ -92,7 +92,7 @@ impl BuildKit {
         match first {
             // Builders before 0.12 do not know that a cache is no reason to fail.
             Err(EngineError::Build { why, .. }) if request.cache_to.is_some() && is_of_cache(&why) => {
-                sink(BuildEvent::Warning { text: format!("the cache was not written: {why}") });
+                sink(cache_not_written(&why));
                 let without = BuildRequest { cache_to: None, ..request.clone() };
                 self.solve_once(&without, context, output, sink).await
             }
@@ -141,7 +141,6 @@ impl BuildKit {
         let opening = teller.status(status);
         tokio::pin!(solving, opening);
         let mut words = Words::Opening;
-        let mut has_warned = false;
         let mut ended: Option<(Result<SolveResponse, Status>, Instant)> = None;
         loop {
             if let (Some(_), Words::Over) = (&ended, &words) {
@@ -158,13 +157,6 @@ impl BuildKit {
                 }
                 message = words.next() => match message {
                     Some(message) => {
-                        for vertex in &message.vertexes {
-                            if is_cache_export(&vertex.name) && !vertex.error.is_empty() && !has_warned {
-                                has_warned = true;
-                                let text = format!("the cache was not written: {}", vertex.error);
-                                sink(BuildEvent::Warning { text });
-                            }
-                        }
                         steps.status(message, Instant::now(), sink);
                     }
                     None => words = Words::Over,
