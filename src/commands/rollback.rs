@@ -147,7 +147,7 @@ pub async fn prepare(asked: &Asked, config: Config, aws: Aws<'_>, sink: &dyn Sin
     let chosen = match choose(choice, asked.to) {
         Ok(chosen) => chosen,
         Err(Refusal::NeverServed(to, outcome)) => {
-            let what = format!("r{to} has never served here: {}", outcome.word());
+            let what = never_served(to, outcome);
             return Err(parts.naming_next(Failure::new(Reason::Config, what), to, choice).await);
         }
         Err(refusal) => return Err(refused(&refusal, &history)),
@@ -190,6 +190,10 @@ async fn nothing_else_moves(
     Ok(())
 }
 
+fn never_served(to: u64, outcome: fargate_deploy_core::history::Outcome) -> String {
+    format!("r{to} has never served here: {}", outcome.word())
+}
+
 fn refused(refusal: &Refusal, history: &History) -> Failure {
     let see = "`fargate-deploy releases` shows what is known of each";
     let (what, next) = match refusal {
@@ -203,9 +207,7 @@ fn refused(refusal: &Refusal, history: &History) -> Failure {
             let what = format!("r{to} is what every service runs");
             (what, "nothing, or name another one with `--to`".to_owned())
         }
-        Refusal::NeverServed(to, outcome) => {
-            (format!("r{to} has never served here: {}", outcome.word()), see.to_owned())
-        }
+        Refusal::NeverServed(to, outcome) => (never_served(*to, *outcome), see.to_owned()),
         Refusal::NothingBefore(from) => {
             let before = from.map_or_else(String::new, |from| format!(" before r{from}"));
             let what = format!("no release{before} is known to have served");

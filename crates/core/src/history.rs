@@ -128,13 +128,42 @@ impl Rank {
     }
 }
 
-/// How new the code of a release is: a rollback is as old as what it went back to, and older than all of them where that is
-/// not known any more. `all`: the newest first.
-fn rank(release: &Release, all: &[Release]) -> Option<Rank> {
-    release.number?;
-    let Some(to) = release.back_to else { return Some(release.began()) };
-    let origin = all.iter().find(|other| other.number == Some(to) && other.began() < release.began());
-    origin.map_or(Some(Rank(0.0, to)), |origin| rank(origin, all))
+/// What has a place among the releases.
+trait Ranked: Sized {
+    /// When it began, where it is of a release.
+    fn began(&self) -> Option<Rank>;
+
+    /// The release that it went back to.
+    fn back_to(&self) -> Option<u64>;
+
+    /// How new its code is: a rollback is as old as what it went back to, and older than all of them where that is not known
+    /// any more. `all`: the newest first.
+    fn rank(&self, all: &[Self]) -> Option<Rank> {
+        let own = self.began()?;
+        let Some(to) = self.back_to() else { return Some(own) };
+        let is_origin = |other: &&Self| other.began().is_some_and(|began| began.1 == to && began < own);
+        all.iter().find(is_origin).map_or(Some(Rank(0.0, to)), |origin| origin.rank(all))
+    }
+}
+
+impl Ranked for Release {
+    fn began(&self) -> Option<Rank> {
+        self.number.map(|_| self.place())
+    }
+
+    fn back_to(&self) -> Option<u64> {
+        self.back_to
+    }
+}
+
+impl Ranked for TaskDefinition {
+    fn began(&self) -> Option<Rank> {
+        Some(Rank(registered_at(self).unwrap_or_default(), self.release()?))
+    }
+
+    fn back_to(&self) -> Option<u64> {
+        back_to(self)
+    }
 }
 
 /// A release as far as it is known, or a revision that is of none.
@@ -195,7 +224,7 @@ impl Release {
     }
 
     /// Where it stands among the others.
-    pub fn began(&self) -> Rank {
+    pub fn place(&self) -> Rank {
         Rank(self.registered_at.unwrap_or_default(), self.number.unwrap_or_default())
     }
 
@@ -249,7 +278,7 @@ pub fn releases(pasts: &[ServicePast], after: &[String]) -> Vec<Release> {
         }
         release.commands = seen;
     }
-    all.sort_by(|a, b| b.began().total_cmp(&a.began()));
+    all.sort_by(|a, b| b.place().total_cmp(&a.place()));
     all
 }
 
@@ -398,21 +427,13 @@ impl ServicePast {
     /// Whether the code of `one` is older than that of `other`.
     fn is_older(&self, one: &TaskDefinitionArn, other: &TaskDefinitionArn) -> bool {
         let read = |arn: &TaskDefinitionArn| self.revisions.iter().find(|d| d.arn().as_ref() == Some(arn));
-        match (read(one).and_then(|one| self.rank(one)), read(other).and_then(|other| self.rank(other))) {
+        let rank = |arn| read(arn).and_then(|definition| definition.rank(&self.revisions));
+        match (rank(one), rank(other)) {
             (Some(one), Some(other)) => one < other,
             // Somebody else's, or too old to have been read.
             _ if one.family() == other.family() => one.revision() < other.revision(),
             _ => false,
         }
-    }
-
-    /// As of releases: how new the code of a revision is.
-    fn rank(&self, definition: &TaskDefinition) -> Option<Rank> {
-        let began = |d: &TaskDefinition| Some(Rank(registered_at(d).unwrap_or_default(), d.release()?));
-        let own = began(definition)?;
-        let Some(to) = back_to(definition) else { return Some(own) };
-        let is_origin = |d: &&TaskDefinition| d.release() == Some(to) && began(d).is_some_and(|began| began < own);
-        self.revisions.iter().find(is_origin).map_or(Some(Rank(0.0, to)), |origin| self.rank(origin))
     }
 }
 

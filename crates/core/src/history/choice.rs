@@ -1,6 +1,6 @@
 //! What a rollback goes back to, service by service.
 
-use super::{Now, Outcome, Part, Rank, Release, ServicePast, rank};
+use super::{Now, Outcome, Part, Rank, Ranked as _, Release, ServicePast};
 use crate::names::{ServiceKey, ServiceRef, TaskDefinitionArn};
 use std::collections::BTreeSet;
 
@@ -97,7 +97,7 @@ impl<'a> Choice<'a> {
                 let newest = running
                     .iter()
                     .filter_map(|runs| self.release_of(runs))
-                    .max_by(|a, b| a.began().total_cmp(&b.began()))?;
+                    .max_by(|a, b| a.place().total_cmp(&b.place()))?;
                 Some(newest).filter(numbered).filter(|release| !self.is_done(release))?
             }
         };
@@ -146,14 +146,14 @@ impl<'a> Choice<'a> {
             true => self.release_of(past.before(runs)?),
             false => self.release_of(runs),
         });
-        served.max_by(|a, b| a.began().total_cmp(&b.began()))
+        served.max_by(|a, b| a.place().total_cmp(&b.place()))
     }
 
     fn candidates(&self, running: &[&TaskDefinitionArn]) -> Vec<&'a Release> {
         // Whatever else a service runs, each release is older than that.
-        let ranks = running.iter().map(|runs| rank(self.release_of(runs)?, self.releases));
+        let ranks = running.iter().map(|runs| self.release_of(runs)?.rank(self.releases));
         let bound = ranks.map(|rank| rank.unwrap_or(Rank::MAX)).max_by(Rank::total_cmp).unwrap_or(Rank::MAX);
-        let is_older = |release: &&Release| rank(release, self.releases).is_some_and(|rank| rank < bound);
+        let is_older = |release: &&Release| release.rank(self.releases).is_some_and(|rank| rank < bound);
         let has_served = |release: &&Release| {
             let mut parts = release.parts.iter().filter(|part| self.is_meant(part)).peekable();
             parts.peek().is_some() && parts.all(|part| part.outcome.has_served())
@@ -207,7 +207,7 @@ impl<'a> Choice<'a> {
         if services.is_empty() {
             return Err(Refusal::Serves(to));
         }
-        let later = self.releases.iter().filter(|other| other.number.is_some() && other.began() > release.began());
+        let later = self.releases.iter().filter(|other| other.number.is_some() && other.place() > release.place());
         let mut commands: Vec<(u64, String, bool)> = later
             .flat_map(|r| {
                 r.commands.iter().map(|c| (r.number.unwrap_or_default(), c.name.clone(), c.ended_well == Some(true)))
@@ -215,7 +215,7 @@ impl<'a> Choice<'a> {
             .collect();
         commands.sort();
         let unfinished = self.unfinished().filter(|unfinished| unfinished.to == to);
-        let is_other = |from: &&Release| rank(from, self.releases) != rank(release, self.releases);
+        let is_other = |from: &&Release| from.rank(self.releases) != release.rank(self.releases);
         let from = self.from(running, unfinished.as_ref()).filter(is_other).and_then(|from| from.number);
         Ok(Chosen {
             to,
@@ -230,10 +230,10 @@ impl<'a> Choice<'a> {
 
     /// What a service ran when a release served that left it alone.
     fn part_when(&self, release: &Release, past: &ServicePast, runs: &TaskDefinitionArn) -> WhenServed<'a> {
-        if self.release_of(runs).is_some_and(|serving| serving.began() <= release.began()) {
+        if self.release_of(runs).is_some_and(|serving| serving.place() <= release.place()) {
             return WhenServed::Stays;
         }
-        let earlier = self.releases.iter().filter(|other| other.number.is_some() && other.began() < release.began());
+        let earlier = self.releases.iter().filter(|other| other.number.is_some() && other.place() < release.place());
         let served = earlier.filter_map(|other| other.part(&past.key)).find(|part| part.outcome.has_served());
         served.map_or(WhenServed::Unknown, WhenServed::Ran)
     }

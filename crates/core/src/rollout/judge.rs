@@ -238,10 +238,7 @@ impl Rollout {
             return;
         }
         if self.is_rollback(read) {
-            self.back_to = Some(primary.id.clone());
-            self.fail(at, "ECS rolls back and gives no reason".to_owned());
-            self.roll_back(news);
-            return self.judge_rollback(read);
+            return self.judge_going_back(read, news);
         }
         if self.is_api_usable() && at.saturating_sub(since) < LISTED {
             self.need = Some(Ask::List);
@@ -256,10 +253,7 @@ impl Rollout {
                 self.need = Some(Ask::List);
                 return;
             }
-            self.back_to = Some(primary.id.clone());
-            self.fail(at, "ECS rolls back and gives no reason".to_owned());
-            self.roll_back(news);
-            return self.judge_rollback(read);
+            return self.judge_going_back(read, news);
         }
         let is_enough = match () {
             () if evidence::is_said_to_be_new(&self.target, read.service, primary) => reads >= 2,
@@ -271,6 +265,14 @@ impl Rollout {
         } else if !self.could_be_rollback(read) {
             self.need = Some(Ask::Service);
         }
+    }
+
+    /// From here on the primary deployment is the one that ECS went back to.
+    fn judge_going_back(&mut self, read: &Read<'_>, news: &mut Vec<RolloutEvent>) {
+        self.back_to = Some(read.primary.id.clone());
+        self.fail(read.at, "ECS rolls back and gives no reason".to_owned());
+        self.roll_back(news);
+        self.judge_rollback(read);
     }
 
     /// What is primary now is what ECS went back to from ours.
