@@ -9,7 +9,7 @@ use crate::context::RunContext;
 use crate::error::call_failed;
 use crate::events::Sink;
 use crate::render::log::clean;
-use fargate_deploy_core::names::{ClusterName, RoleArn, ServiceName, ServiceRef, short};
+use fargate_deploy_core::names::{ClusterName, RoleArn, ServiceName, ServiceRef, account_of, short};
 use fargate_deploy_core::outcome::{Failure, Place, Reason};
 use fargate_deploy_import::{
     File, Folder, Kind, Live, Options, Proposal, Refusal, Row, of_service, propose, propose_with_dockerfiles, sources,
@@ -76,7 +76,7 @@ pub async fn init(
     let options = Options {
         name: name(&directory),
         region: global.region.clone(),
-        account: flags.account.clone().or_else(|| account_of(global.role.first()?)),
+        account: flags.account.clone().or_else(|| account_of(global.role.first()?).map(str::to_owned)),
         cluster: global.cluster.clone(),
     };
     let proposal = match &flags.service {
@@ -100,10 +100,6 @@ pub async fn init(
         is_written: !flags.print,
         not_read,
     })
-}
-
-fn account_of(arn: &str) -> Option<String> {
-    arn.split(':').nth(4).map(str::to_owned)
 }
 
 /// What runs now, as the identity of this run may see it. Nothing is changed.
@@ -137,7 +133,7 @@ async fn live(
     let running = aws.task_definitions.task_definition(found.task_definition.as_str()).await;
     let running = running.map_err(|e| call_failed("reading the task definition that it runs", &e))?;
     options.region.get_or_insert_with(|| aws.identity.region().to_owned());
-    options.account = options.account.or_else(|| account_of(&found.arn));
+    options.account = options.account.or_else(|| account_of(&found.arn).map(str::to_owned));
     let definition = Value::Object(running.registrable().body);
     Ok(of_service(Live { cluster: short(cluster), service: short(name), definition: &definition }, folder, &options))
 }

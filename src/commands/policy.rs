@@ -18,6 +18,7 @@ use clap::ValueEnum;
 use fargate_deploy_core::iam_policy::{Granted, Statement, of_purposes, of_task_role};
 use fargate_deploy_core::iam_role::{Job, LARGEST, Purpose, WHY, documents, trust};
 use fargate_deploy_core::image::ImageRef;
+use fargate_deploy_core::names;
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,7 +198,7 @@ fn elsewhere(needs: &Needs, partition: &str, account: &str, region: &str) -> Vec
 }
 
 fn account_of(config: &Config) -> Option<String> {
-    let of_role = config.roles.last().and_then(|role| role.as_str().split(':').nth(4).map(str::to_owned));
+    let of_role = config.roles.last().and_then(|role| names::account_of(role.as_str()).map(str::to_owned));
     let of_image = config.images.iter().find_map(|image| match &image.source {
         ImageSource::Build(build) => ImageRef::parse(&build.repository).ok()?.ecr().map(|host| host.account),
         ImageSource::Existing(_) => None,

@@ -23,7 +23,7 @@ use crate::render::log::Log;
 use aws_stage::behavior::Behavior;
 use aws_stage::{Dependency, Stage, StageOptions, StartError, Swept};
 use checkout::Checkout;
-use fargate_deploy_core::names::ServiceKey;
+use fargate_deploy_core::names::{ServiceKey, account_of};
 use fargate_deploy_core::outcome::{Failure, Outcome, Reason, Record, Success};
 use fargate_deploy_core::resolved::{Resolved, by_key, values};
 use futures_util::FutureExt as _;
@@ -404,7 +404,7 @@ fn region(config: &Config) -> String {
 
 /// The account that the config speaks of.
 fn account(config: &Config) -> String {
-    let of_role = config.roles.first().and_then(|r| r.as_str().split(':').nth(4).map(str::to_owned));
+    let of_role = config.roles.first().and_then(|r| account_of(r.as_str()).map(str::to_owned));
     let of_image = config.images.iter().find_map(|i| match &i.source {
         ImageSource::Build(build) => {
             fargate_deploy_core::image::ImageRef::parse(&build.repository).ok()?.ecr().map(|e| e.account)

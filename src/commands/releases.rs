@@ -14,7 +14,7 @@ use crate::ports::{Aws, CallErrorKind, LogStream};
 use crate::render::releases::{difference, info, json, table};
 use crate::render::screen::ScreenLine;
 use fargate_deploy_core::history::{Now, Outcome, Part, Release};
-use fargate_deploy_core::names::{RoleArn, ServiceKey, TaskArn, TaskDefinitionArn};
+use fargate_deploy_core::names::{RoleArn, ServiceKey, TaskArn, TaskDefinitionArn, account_of};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::TaskDefinition;
 use fargate_deploy_core::task_definition::one_off::one_off;
@@ -65,7 +65,7 @@ async fn other_services(
 ) -> Result<Vec<ServiceConfig>, Failure> {
     let asked = arguments.request();
     let names = config::environment_names(&asked, directory).map_err(|errors| bad_config(&errors))?;
-    let account = |roles: &[RoleArn]| roles.last().and_then(|role| role.as_str().split(':').nth(4).map(str::to_owned));
+    let account = |roles: &[RoleArn]| roles.last().and_then(|role| account_of(role.as_str()).map(str::to_owned));
     let mut all: Vec<ServiceConfig> = vec![];
     for name in names {
         let request = Request { environment: Some(name), needs_no_sources: true, ..asked.clone() };

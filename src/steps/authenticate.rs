@@ -5,6 +5,7 @@ use crate::error::call_failed;
 use crate::events::Event;
 use crate::ports::Caller;
 use crate::release_context::ReleaseContext;
+use fargate_deploy_core::names::account_of;
 use fargate_deploy_core::outcome::{Failure, Reason};
 
 /// # Errors
@@ -26,10 +27,14 @@ pub async fn authenticate(config: &Config, context: &ReleaseContext<'_>) -> Resu
 
 /// ECS looks for a service in the account of who asks, whatever the account in its ARN is.
 fn in_own_account(config: &Config, caller: &Caller) -> Result<(), Failure> {
+    let account_of = |arn: &str| {
+        let account = account_of(arn).filter(|account| arn.starts_with("arn:") && !account.is_empty());
+        account.map(str::to_owned)
+    };
     let Some(own) = account_of(&caller.arn) else { return Ok(()) };
     for service in &config.services {
         for arn in [service.cluster.as_str(), service.name.as_str()] {
-            if let Some(other) = account_of(arn).filter(|account| *account != own) {
+            if let Some(other) = account_of(arn).filter(|other| *other != own) {
                 let what = format!(
                     "service `{}`: `{arn}` is of account {other}, and this run is in account {own}",
                     service.key
@@ -40,8 +45,4 @@ fn in_own_account(config: &Config, caller: &Caller) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn account_of(arn: &str) -> Option<&str> {
-    arn.starts_with("arn:").then(|| arn.split(':').nth(4)).flatten().filter(|account| !account.is_empty())
 }

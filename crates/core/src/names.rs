@@ -112,6 +112,12 @@ impl TaskArn {
     }
 }
 
+/// The account that an ARN names; empty for what belongs to none.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+pub fn account_of(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4)
+}
+
 /// What follows the last `/`: the short name inside an ARN or a path.
 pub fn short(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)

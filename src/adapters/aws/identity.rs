@@ -4,7 +4,7 @@ use crate::adapters::network::NetworkFailure;
 use crate::out_of_reach::OutOfReach;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fargate_deploy_core::names::RoleArn;
+use fargate_deploy_core::names::{RoleArn, account_of};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -291,7 +291,7 @@ fn pretty(value: &Value) -> String {
 }
 
 fn account(role: &RoleArn) -> &str {
-    role.as_str().split(':').nth(4).unwrap_or_default()
+    account_of(role.as_str()).unwrap_or_default()
 }
 
 fn provider_arn(role: &RoleArn, claims: &Claims) -> String {

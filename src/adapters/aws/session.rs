@@ -17,7 +17,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ecs::config::IdentityCache;
-use fargate_deploy_core::names::RoleArn;
+use fargate_deploy_core::names::{RoleArn, account_of};
 use fargate_deploy_core::redact::Secret;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -218,7 +218,6 @@ async fn as_oneself(
     };
     let first = First::Ambient { provider, wants_token_for: None };
     let own = Renewing::new(Chain { first, further: vec![], sts: sts.clone() });
-    let account_of = |arn: &str| arn.split(':').nth(4).map(str::to_owned);
     let wanted = inputs.roles.last().and_then(|last| account_of(last.as_str()));
     match sts.caller(own.credentials().await?).await {
         Some(caller) if account_of(&caller) == wanted => {

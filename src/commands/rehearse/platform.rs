@@ -5,7 +5,7 @@ use super::setting::repository;
 use crate::config::{Config, ImageSource};
 use aws_stage::Stage;
 use aws_stage::error::AwsError;
-use fargate_deploy_core::names::short;
+use fargate_deploy_core::names::{account_of, short};
 use fargate_deploy_core::outcome::{Failure, Reason};
 use fargate_deploy_core::task_definition::{TaskDefinition, container_name};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ async fn deploying_roles(stage: &Stage, config: &Config, policy: &Value) -> Resu
         .await?;
     let mut before: Option<&str> = None;
     for (index, role) in config.roles.iter().enumerate() {
-        let account = role.as_str().split(':').nth(4).unwrap_or_default();
+        let account = account_of(role.as_str()).unwrap_or_default();
         let statement = match before {
             None => json!({"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
                 "Principal": {"Federated": format!("arn:aws:iam::{account}:oidc-provider/token.actions.githubusercontent.com")},

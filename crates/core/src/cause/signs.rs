@@ -3,6 +3,7 @@
 use super::pattern::Values;
 use super::row::Case;
 use super::values::{beside, role_name, shortened, spoken};
+use crate::names::account_of;
 
 /// Nothing but the container's own VPC has such an address.
 pub(super) fn has_private_address(_: &Case<'_>, values: &mut Values) -> bool {
@@ -20,7 +21,7 @@ pub(super) fn is_by_digest(case: &Case<'_>, values: &mut Values) -> bool {
 
 /// The image's registry is of another account than the task's role.
 pub(super) fn is_of_other_account(case: &Case<'_>, values: &mut Values) -> bool {
-    let ours = case.seen.execution_role.as_deref().and_then(|arn| arn.split(':').nth(4));
+    let ours = case.seen.execution_role.as_deref().and_then(account_of);
     let host = values
         .get("registry")
         .or_else(|| case.seen.failed_container()?.image.as_deref())

@@ -2,7 +2,7 @@
 
 use super::{Check, Files, within};
 use crate::image::ImageRef;
-use crate::names::{ContainerName, ImageKey};
+use crate::names::{ContainerName, ImageKey, account_of};
 use crate::task_definition::shape::integer;
 use crate::task_definition::validate::{Released, findings};
 use crate::task_definition::{TaskDefinition, container_name, is_essential};
@@ -149,10 +149,10 @@ fn of_container(command: &ReleaseCommand, of: &str, definition: &TaskDefinition)
 /// Region and account: of logs, secrets and roles, against those of the config.
 fn surroundings(config: &Config, what: &str, definition: &TaskDefinition) -> Vec<Check> {
     let mut checks = vec![];
-    let account = config.roles.last().and_then(|role| role.as_str().split(':').nth(4)).unwrap_or_default();
+    let account = config.roles.last().and_then(|role| account_of(role.as_str())).unwrap_or_default();
     for member in ["executionRoleArn", "taskRoleArn"] {
         let arn = definition.body.get(member).and_then(Value::as_str).unwrap_or_default();
-        let own = arn.split(':').nth(4).unwrap_or_default();
+        let own = account_of(arn).unwrap_or_default();
         if !own.is_empty() && !account.is_empty() && own != account {
             let why = format!(
                 "`{member}` is a role of account {own}, and the deploy's role is one of {account}: ECS takes roles of the service's own account"
